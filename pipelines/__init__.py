@@ -1,0 +1,1 @@
+"""The workspace's Prefect flows: what touches the world, and the order in which stages run."""

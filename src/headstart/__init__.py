@@ -1,0 +1,1 @@
+"""headstart: transfer learning that is chosen from evidence, gated before deployment and watched after it."""

@@ -1,0 +1,64 @@
+"""The same inputs give the same bytes: seeds for libraries that keep global state, stable hashes for the rest.
+
+Code of ours passes a `numpy.random.Generator` around; only torch and transformers need `seed_everything`.
+"""
+
+import hashlib
+import json
+import os
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+BLOCK = 1 << 20
+
+
+def digest(value: Any) -> str:
+    """SHA-256 (hex) of bytes, of a string in UTF-8, or of anything JSON can hold with its keys sorted."""
+    if isinstance(value, bytes):
+        data = value
+    elif isinstance(value, str):
+        data = value.encode("utf-8", "surrogatepass")
+    else:
+        data = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+    return hashlib.sha256(data).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 (hex) of a file's bytes, read in blocks of 1 MiB."""
+    result = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            result.update(block)
+    return result.hexdigest()
+
+
+def folder_digest(folder: Path) -> str:
+    """SHA-256 (hex) of a folder's relative paths and contents; independent of order, times and place."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return digest([[path.relative_to(folder).as_posix(), file_digest(path)] for path in files])
+
+
+def fraction(key: str, *, seed: int) -> float:
+    """A number in [0, 1) that depends on `key` and `seed` alone: uniform over keys, the same for ever."""
+    return int(digest(f"{seed}:{key}")[:13], 16) / 16**13
+
+
+def seed_everything(seed: int) -> None:
+    """Seed the global generators of `random`, numpy and, if it is already imported, torch."""
+    import numpy as np
+
+    random.seed(seed)
+    np.random.seed(seed)
+    if "torch" in sys.modules:
+        import torch
+
+        torch.manual_seed(seed)
+        torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def threads() -> int:
+    """How many threads one process may use: `HEADSTART_THREADS`, else the cores it may run on."""
+    asked = os.environ.get("HEADSTART_THREADS", "")
+    return int(asked) if asked.isdigit() and int(asked) > 0 else len(os.sched_getaffinity(0))

@@ -1,0 +1,82 @@
+"""Every refusal headstart makes on purpose, and the exit status each one ends a command with.
+
+    HeadstartError
+    ├── UsageError            2   the command line, a parameter or an input is wrong
+    │   ├── ParamsError           params.yaml
+    │   ├── DataError             a data set, a row, an image, a text
+    │   ├── BackboneError         a pretrained network's files
+    │   ├── ContractError         raw input that the contract refuses
+    │   └── BundleError           a deployable folder that is incomplete or altered
+    ├── GateError             1   a gate or a monitor said no, or could not be sure
+    └── OutsideError          3   a server, a disk or a network failed
+
+A message says which (key, path, row), what arrived, what was expected; `action` says what to do next.
+"""
+
+from collections.abc import Sequence
+
+LISTED = 10
+
+
+class HeadstartError(Exception):
+    """The root: one sentence for people, one for what to do next."""
+
+    exit_status = 3
+
+    def __init__(self, message: str, *, action: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.action = action
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.action}".strip()
+
+
+class UsageError(HeadstartError):
+    """The input or the configuration is wrong."""
+
+    exit_status = 2
+
+
+class ParamsError(UsageError):
+    """`params.yaml` cannot be used as it stands."""
+
+
+class DataError(UsageError):
+    """A data set cannot be used as it stands."""
+
+
+class BackboneError(UsageError):
+    """A backbone's files are absent, altered or of an unknown kind."""
+
+
+class ContractError(UsageError):
+    """Raw input that the contract does not accept; `index` is its place in the batch."""
+
+    def __init__(self, message: str, *, index: int = 0, action: str = "") -> None:
+        super().__init__(message, action=action)
+        self.index = index
+
+
+class BundleError(UsageError):
+    """A bundle is incomplete, altered or of a newer format."""
+
+
+class GateError(HeadstartError):
+    """A gate or a monitor refused."""
+
+    exit_status = 1
+
+
+class OutsideError(HeadstartError):
+    """Something outside this process failed."""
+
+    exit_status = 3
+
+
+def listed(problems: Sequence[str]) -> str:
+    """One line a problem, ten at most, and how many more there are."""
+    lines = [f"  - {problem}" for problem in problems[:LISTED]]
+    if len(problems) > LISTED:
+        lines.append(f"  - and {len(problems) - LISTED} more")
+    return "\n".join(lines)

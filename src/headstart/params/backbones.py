@@ -1,0 +1,31 @@
+"""`backbones`: pretrained networks, from a source or pretrained here."""
+
+from typing import Literal
+
+from headstart.params.section import Count, Modality, Positive, Section, Seed, Share
+
+
+class Pretrain(Section):
+    """A small ResNet pretrained on glyphs rendered from the fonts that matplotlib ships."""
+
+    recipe: Literal["glyphs"]
+    size: Count
+    embedding: Count
+    hidden: list[Count]
+    depths: list[Count]
+    glyphs_per_class: Count
+    rotation: float
+    shift: Share
+    epochs: Count
+    batch_size: Count
+    learning_rate: Positive
+    seed: Seed
+
+
+class Backbone(Section):
+    """Either `source` (`hub:org/model@revision`, a folder, `package:NAME`) or `pretrain`."""
+
+    modality: Modality
+    source: str | None
+    sha256: dict[str, str]
+    pretrain: Pretrain | None

@@ -1,0 +1,59 @@
+"""`export`, `evaluate`, `seal` and `gates`: the file that is served, and what it must show."""
+
+from headstart.params.section import Count, Modality, Positive, Section, Seed, Share
+
+
+class Export(Section):
+    """Everything the stage `export` may depend on."""
+
+    modality: Modality
+    backbone: str
+    opset: Count
+    parity_examples: Count
+
+
+class Bootstrap(Section):
+    """Percentile bootstrap over test examples."""
+
+    resamples: Count
+    level: Share
+    seed: Seed
+
+
+class Evaluate(Section):
+    """Everything the stage `evaluate` may depend on."""
+
+    modality: Modality
+    bins: Count
+    bootstrap: Bootstrap
+    baseline_iterations: Count
+    baseline_strength: Positive
+
+
+class Seal(Section):
+    """Everything the stage `seal` may depend on."""
+
+    modality: Modality
+    golden: Count
+    profile: Count
+
+
+class Gates(Section):
+    """What a candidate must show after export; read by the release flow."""
+
+    accuracy: Share
+    macro_f1: Share
+    calibration_error: Share
+    baseline_margin: Share
+    logit_difference: Positive
+    label_flips: int
+    replay_difference: Positive
+    champion_margin: Share
+    level: Share
+    bootstrap: Bootstrap
+
+
+class Release(Section):
+    """Whether a candidate that passed waits for a person."""
+
+    approval: bool

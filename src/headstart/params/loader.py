@@ -1,0 +1,166 @@
+"""Read `params.yaml`, fill in defaults, check everything, and report every problem in one message."""
+
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from headstart.errors import ParamsError, listed
+from headstart.params.backbones import Backbone
+from headstart.params.operation import Schedules
+from headstart.params.workspace import Model, Params
+
+FORMAT = 1
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+TOP = {"format", "schedules", "defaults", "backbones", "models"}
+SHARED = {"plan": ("probe", "fine_tune"), "train": ("probe", "fine_tune", "screen")}
+STAGES_WITH_MODALITY = ("prepare", "plan", "train", "export", "evaluate", "seal")
+STAGES_WITH_BACKBONE = ("prepare", "plan", "train", "export")
+T = TypeVar("T", bound=BaseModel)
+ABSENT = {"source": None, "pretrain": None, "sha256": {}}
+
+
+def load(path: Path) -> Params:
+    """The checked parameters of a workspace.
+
+    Raises:
+        ParamsError: with every problem, each by its dotted key, if the file cannot be used.
+    """
+    document = read(path)
+    problems = [f"{key}: unknown key{_nearest(key, TOP)}" for key in sorted(set(document) - TOP)]
+    if document.get("format") != FORMAT:
+        problems.append(f"format: {document.get('format')!r} arrived, {FORMAT} was expected")
+    defaults = _mapping(document, "defaults", problems)
+    problems += [
+        f"defaults.{key}: unknown key, expected all, text or image"
+        for key in sorted(set(defaults) - {"all", "text", "image"})
+    ]
+    schedules = _check(Schedules, document.get("schedules"), "schedules", problems)
+    backbones = _backbones(_mapping(document, "backbones", problems), problems)
+    models = {}
+    for name, entry in _mapping(document, "models", problems).items():
+        if model := _model(name, entry, defaults, backbones, problems):
+            models[name] = model
+    if problems:
+        raise ParamsError(
+            f"{path.name} has {len(problems)} problem{'s' if len(problems) > 1 else ''}:\n{listed(problems)}\n",
+            action=f"Mend {path} and try again.",
+        )
+    assert schedules is not None
+    return Params(schedules=schedules, backbones=backbones, models=models)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The file as a mapping, unchecked but for being YAML.
+
+    Raises:
+        ParamsError: if the file is absent, is not YAML, or is not a mapping.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParamsError(f"{path} does not exist.", action="Run in a workspace, or pass its path.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path} is not YAML: {error}.", action="Mend the line named and try again.") from None
+    if not isinstance(document, dict):
+        raise ParamsError(f"{path} holds {type(document).__name__}, a mapping was expected.")
+    return document
+
+
+def _model(
+    name: str,
+    entry: Any,
+    defaults: Mapping[str, Any],
+    backbones: Mapping[str, Backbone],
+    problems: list[str],
+) -> Model | None:
+    """One model's sections: defaults for all, then of its modality, then its own keys."""
+    where = f"models.{name}"
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        problems.append(f"{where}: a name is lower-case letters, digits, - and _ (at most 63), like 'tickets-eu'")
+        return None
+    if not isinstance(entry, dict):
+        problems.append(f"{where}: {type(entry).__name__} arrived, a mapping was expected")
+        return None
+    modality, backbone = entry.get("modality"), entry.get("backbone")
+    if modality not in ("text", "image"):
+        problems.append(f"{where}.modality: {modality!r} arrived, text or image was expected")
+        return None
+    if backbone not in backbones:
+        problems.append(f"{where}.backbone: {backbone!r} is not under backbones{_nearest(str(backbone), backbones)}")
+        return None
+    if backbones[backbone].modality != modality:
+        problems.append(f"{where}.backbone: {backbone} is for {backbones[backbone].modality}, the model for {modality}")
+        return None
+    merged = _merge(_merge(defaults.get("all") or {}, defaults.get(modality) or {}), entry)
+    shared = {key: merged.pop(key, None) for key in ("probe", "fine_tune", "screen")}
+    for stage, keys in SHARED.items():
+        merged[stage] = _merge({key: shared[key] for key in keys}, merged.get(stage) or {})
+    for stage in STAGES_WITH_MODALITY:
+        merged[stage] = {"modality": modality, **(merged.get(stage) or {})}
+    for stage in STAGES_WITH_BACKBONE:
+        merged[stage]["backbone"] = backbone
+    return _check(Model, merged, where, problems)
+
+
+def _backbones(entries: Mapping[str, Any], problems: list[str]) -> dict[str, Backbone]:
+    result = {}
+    for name, entry in entries.items():
+        where = f"backbones.{name}"
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            problems.append(f"{where}: a name is lower-case letters, digits, - and _ (at most 63)")
+            continue
+        filled = {**ABSENT, **entry} if isinstance(entry, dict) else entry
+        if backbone := _check(Backbone, filled, where, problems):
+            if (backbone.source is None) == (backbone.pretrain is None):
+                problems.append(f"{where}: needs either source or pretrain, exactly one of them")
+            result[name] = backbone
+    return result
+
+
+def _check(kind: type[T], value: Any, where: str, problems: list[str]) -> T | None:
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        problems += [_sentence(kind, where, detail) for detail in error.errors(include_url=False)]
+        return None
+
+
+def _sentence(kind: type[BaseModel], where: str, detail: Any) -> str:
+    key = ".".join([where, *map(str, detail["loc"])])
+    if detail["type"] == "extra_forbidden":
+        section: Any = kind
+        for part in detail["loc"][:-1]:
+            section = section.model_fields[part].annotation if hasattr(section, "model_fields") else None
+        return f"{key}: unknown key{_nearest(str(detail['loc'][-1]), getattr(section, 'model_fields', {}))}"
+    if detail["type"] == "missing":
+        return f"{key}: is missing"
+    message = detail["msg"].removeprefix("Input should be ")
+    return f"{key}: {detail['input']!r} arrived, {message} was expected"
+
+
+def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    """`high` over `low`, mappings merged key by key, everything else replaced."""
+    result = dict(low)
+    for key, value in high.items():
+        inherited = result.get(key)
+        both = isinstance(inherited, Mapping) and isinstance(value, Mapping)
+        result[key] = _merge(inherited, value) if both else value
+    return result
+
+
+def _mapping(document: Mapping[str, Any], key: str, problems: list[str]) -> dict[Any, Any]:
+    value = document.get(key)
+    if isinstance(value, dict):
+        return value
+    problems.append(f"{key}: {type(value).__name__} arrived, a mapping was expected (empty: {key}: {{}})")
+    return {}
+
+
+def _nearest(word: str, known: Any) -> str:
+    close = get_close_matches(word, list(known), n=1)
+    return f", did you mean {close[0]}?" if close else f", expected one of {', '.join(sorted(known))}" if known else ""

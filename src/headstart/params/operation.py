@@ -1,0 +1,51 @@
+"""`serve`, `journal`, `monitor`, `retrain`: life after deployment. Nothing here retrains by being edited."""
+
+from typing import Literal
+
+from headstart.params.section import Count, Positive, Section, Share
+
+
+class Serve(Section):
+    """Limits of one server process."""
+
+    items: Count
+    megabytes: Count
+    batch: Count
+    queue: Count
+    timeout_s: Positive
+
+
+class Journal(Section):
+    """What is kept of each answer, and for how long raw inputs are."""
+
+    flush_s: Positive
+    seal_minutes: Positive
+    seal_megabytes: Count
+    raw: Literal["off", "sampled", "hashed"]
+    raw_share: Share
+    raw_days: Count
+    features: bool
+
+
+class Monitor(Section):
+    """When a window alarms: the budget is bought, the thresholds follow."""
+
+    window_minutes: Count
+    rows: Count
+    false_alarms_a_year: Positive
+    labels: Count
+    accuracy_drop: Share
+
+
+class Retrain(Section):
+    """An alert that lasts starts training, not more often than the cooldown allows."""
+
+    windows: Count
+    cooldown_days: Positive
+
+
+class Schedules(Section):
+    """Cron expressions, UTC."""
+
+    training: str
+    monitoring: str

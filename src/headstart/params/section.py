@@ -1,0 +1,19 @@
+"""What every section of `params.yaml` shares: frozen, strict, no unknown key, no default in code."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Modality = Literal["text", "image"]
+Strategy = Literal["linear_probe", "fine_tune"]
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """A part of `params.yaml`: plain values, checked once, never changed."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", protected_namespaces=())

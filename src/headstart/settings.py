@@ -1,0 +1,100 @@
+"""Where things are and as whom: the only place that reads the environment, and the workspace's own paths.
+
+Nothing here can change a number in an output; what can stands in `params.yaml`.
+"""
+
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from headstart.errors import UsageError
+
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "DO_NOT_TRACK": "true",
+    "DVC_NO_ANALYTICS": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folder that holds `params.yaml` beside `dvc.yaml`, and the places inside it."""
+
+    root: Path
+
+    @property
+    def params(self) -> Path:
+        return self.root / "params.yaml"
+
+    @property
+    def state(self) -> Path:
+        """All embedded state: registry, Prefect's database, DVC remote, journals."""
+        return self.root / "state"
+
+    @property
+    def tracking_uri(self) -> str:
+        """`MLFLOW_TRACKING_URI`, else SQLite inside the workspace (absolute)."""
+        return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.state / 'mlflow.db'}"
+
+    @property
+    def tracking_artifacts(self) -> Path:
+        """Where embedded MLflow keeps files; a server keeps them itself."""
+        return self.state / "mlflow"
+
+    @property
+    def prefect_home(self) -> Path:
+        return self.state / "prefect"
+
+    @property
+    def dvc_remote(self) -> Path:
+        return self.state / "dvc"
+
+    def journal(self, model: str) -> Path:
+        """Where a model's answers are journalled: `HEADSTART_JOURNAL/<model>`, else inside the workspace."""
+        base = os.environ.get("HEADSTART_JOURNAL")
+        return (Path(base) if base else self.state / "journal") / model
+
+    def monitor(self, model: str) -> Path:
+        """Where a model's windows, verdicts and pages are kept."""
+        return self.state / "monitor" / model
+
+
+def find_workspace(start: Path | None = None) -> Workspace:
+    """The nearest folder at or above `start` with `params.yaml` beside `dvc.yaml`.
+
+    Raises:
+        UsageError: if there is none up to the file system's root.
+    """
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / "params.yaml").is_file() and (folder / "dvc.yaml").is_file():
+            return Workspace(folder)
+    raise UsageError(
+        f"{here} is not inside a workspace: no folder from here up holds params.yaml beside dvc.yaml.",
+        action="Change into your workspace, or clone the headstart repository and work there.",
+    )
+
+
+def now() -> datetime:
+    """The one clock: the time in UTC, or what `HEADSTART_NOW` (ISO 8601 with an offset) says it is."""
+    fixed = os.environ.get("HEADSTART_NOW")
+    return datetime.fromisoformat(fixed).astimezone(UTC) if fixed else datetime.now(UTC)
+
+
+def hush() -> None:
+    """Switch off every telemetry and promotion of the libraries; child processes inherit it."""
+    for name, value in QUIET.items():
+        os.environ[name] = value
+
+
+def use_embedded_prefect(workspace: Workspace) -> None:
+    """Keep Prefect's profile and database inside the workspace, unless the user set a place."""
+    os.environ.setdefault("PREFECT_HOME", str(workspace.prefect_home))
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")

@@ -1,0 +1,72 @@
+"""One shell a DVC stage: read, call the library, write. `main` is what all of them share."""
+
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+
+from headstart import artifacts, settings
+from headstart.errors import HeadstartError
+
+Seconds = Mapping[str, float]
+
+
+def main(run: Callable[..., Seconds | None]) -> None:
+    """Run one stage for the owner named on the command line, with the parameters that `resolve` wrote for it.
+
+    Whatever is refused on purpose is printed and kept in `artifacts/errors/`, so that the flow that started
+    the stage can pass it on; the exit status is the refusal's own. Seconds and memory go to `artifacts/timing/`.
+    """
+    settings.hush()
+    stage, owner = Path(sys.argv[0]).stem, sys.argv[1]
+    error_file = errors_of(owner, stage)
+    error_file.unlink(missing_ok=True)
+    started = time.perf_counter()
+    try:
+        seconds = run(owner, _params(run, owner, stage)) or {}
+    except HeadstartError as error:
+        artifacts.write_json(error_file, describe(error))
+        print(f"{stage}@{owner}: {type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(error.exit_status)
+    artifacts.write_json(
+        artifacts.timing(owner, stage),
+        {
+            "format": artifacts.FORMAT,
+            "seconds": round(time.perf_counter() - started, 3),
+            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            "parts": {name: round(value, 3) for name, value in seconds.items()},
+        },
+    )
+
+
+def errors_of(owner: str, stage: str) -> Path:
+    """Where a stage that refused left its reason."""
+    return Path("artifacts/errors") / owner / f"{stage}.json"
+
+
+def describe(error: HeadstartError) -> dict[str, Any]:
+    """A refusal as plain JSON values."""
+    return {
+        "kind": type(error).__name__,
+        "message": error.message,
+        "action": error.action,
+        "exit_status": error.exit_status,
+    }
+
+
+def emptied(folder: Path) -> Path:
+    """`folder`, existing and empty: a stage writes all of its output anew."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _params(run: Callable[..., Any], owner: str, stage: str) -> Any:
+    values = yaml.safe_load(artifacts.stage_params(owner, stage).read_text(encoding="utf-8"))
+    del values["format"]
+    return get_type_hints(run)["params"].model_validate(values)

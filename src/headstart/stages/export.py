@@ -1,0 +1,26 @@
+"""Stage `export`: a trained network that passed its screen -> model.onnx and parity.json."""
+
+from headstart import artifacts
+from headstart.backbones.network import Network
+from headstart.data import dataset
+from headstart.evaluation.gates import screen
+from headstart.export import graph, parity
+from headstart.params.evaluation import Export
+from headstart.predictor import Preprocessor
+from headstart.stages import emptied, main
+
+
+def run(model: str, params: Export) -> None:
+    """Refuse a failed screen, export, and compare the two networks on validation inputs."""
+    data, train = artifacts.stage_output(model, "data"), artifacts.stage_output(model, "train")
+    screen.require(artifacts.read_json(train / "screen.json"))
+    out = emptied(artifacts.stage_output(model, "export"))
+    network = Network.load(train / "model").eval()
+    graph.export(network, params.modality, out / "model.onnx", params.opset)
+    inputs = dataset.read(data / "validation.parquet").inputs[: params.parity_examples]
+    document = parity.check(network, out / "model.onnx", Preprocessor.load(data / "contract"), inputs)
+    artifacts.write_json(out / "parity.json", document)
+
+
+if __name__ == "__main__":
+    main(run)

@@ -1,0 +1,1 @@
+"""Tests and intervals, each with its source. numpy only at the top; scipy where a function needs it."""
