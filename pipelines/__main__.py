@@ -4,21 +4,25 @@ Exit status: 0 done, 1 a gate or monitor said no, 2 wrong input, 3 something out
 """
 
 import argparse
+import json
 import os
 import sys
 from pathlib import Path
 
 from headstart import settings
 from headstart.errors import HeadstartError
+from headstart.stages import describe
 from pipelines.server import prefect_server, wait_until_ready
 
 
 def main() -> int:
     """Start a server if there is none, run the flow named, and answer with the exit status."""
     parser = argparse.ArgumentParser(prog="python -m pipelines", description=__doc__)
-    parser.add_argument("flow", choices=["training", "release", "monitoring"])
+    parser.add_argument("flow", choices=["training", "monitoring"])
     parser.add_argument("--model", action="append", default=[], help="a model's name; all models when left out")
     parser.add_argument("--until", help="training: end after this stage")
+    parser.add_argument("--now", help="monitoring: the window's end, ISO 8601 with an offset")
+    parser.add_argument("--refusal", type=Path, help="a file for the reason, where the flow is refused")
     arguments = parser.parse_args()
     workspace = settings.find_workspace(Path(__file__).parent)
     os.chdir(workspace.root)
@@ -28,19 +32,17 @@ def main() -> int:
             from pipelines.training import training as flow
 
             options = {"models": arguments.model, "until": arguments.until}
-        elif arguments.flow == "release":
-            from pipelines.release import release_all as flow
-
-            options = {"models": arguments.model}
         else:
             from pipelines.monitoring import monitoring as flow
 
-            options = {"models": arguments.model}
+            options = {"models": arguments.model, "now": arguments.now}
         wait_until_ready()
         try:
             flow(**options)
         except HeadstartError as error:
             print(f"{type(error).__name__}: {error}", file=sys.stderr)
+            if arguments.refusal:
+                arguments.refusal.write_text(json.dumps(describe(error)), encoding="utf-8")
             return error.exit_status
     return 0
 

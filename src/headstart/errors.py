@@ -13,7 +13,8 @@
 A message says which (key, path, row), what arrived, what was expected; `action` says what to do next.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 LISTED = 10
 
@@ -63,9 +64,13 @@ class BundleError(UsageError):
 
 
 class GateError(HeadstartError):
-    """A gate or a monitor refused."""
+    """A gate or a monitor refused; `findings` are the documents of what it found."""
 
     exit_status = 1
+
+    def __init__(self, message: str, *, action: str = "", findings: Sequence[Mapping[str, Any]] = ()) -> None:
+        super().__init__(message, action=action)
+        self.findings = [dict(finding) for finding in findings]
 
 
 class OutsideError(HeadstartError):

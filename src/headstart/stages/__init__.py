@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 
 import yaml
 
-from headstart import artifacts, settings
+from headstart import artifacts, errors, settings
 from headstart.errors import HeadstartError
 
 Seconds = Mapping[str, float]
@@ -56,7 +56,16 @@ def describe(error: HeadstartError) -> dict[str, Any]:
         "message": error.message,
         "action": error.action,
         "exit_status": error.exit_status,
+        "findings": getattr(error, "findings", []),
     }
+
+
+def revive(document: Mapping[str, Any]) -> HeadstartError:
+    """The refusal that `describe` described."""
+    if document["kind"] == "GateError":
+        return errors.GateError(document["message"], action=document["action"], findings=document["findings"])
+    kind: type[HeadstartError] = getattr(errors, document["kind"], HeadstartError)
+    return kind(document["message"], action=document["action"])
 
 
 def emptied(folder: Path) -> Path:

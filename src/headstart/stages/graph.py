@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headstart import artifacts, errors
+from headstart import artifacts
 from headstart.errors import HeadstartError, OutsideError
 from headstart.params.workspace import Params
-from headstart.stages import errors_of
+from headstart.stages import errors_of, revive
 
 
 @dataclass(frozen=True)
@@ -114,11 +114,7 @@ def _address(stage: Any) -> str:
 
 def _refusal(owner: str, stage: str) -> HeadstartError | None:
     path = errors_of(owner, stage)
-    if not path.is_file():
-        return None
-    document = artifacts.read_json(path)
-    kind: type[HeadstartError] = getattr(errors, document["kind"], HeadstartError)
-    return kind(document["message"], action=document["action"])
+    return revive(artifacts.read_json(path)) if path.is_file() else None
 
 
 @contextmanager

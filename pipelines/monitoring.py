@@ -1,0 +1,99 @@
+"""Flow `monitoring`: a window of each champion's journal against its profile; an alert that lasts starts training."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, task
+from prefect.artifacts import create_link_artifact, create_table_artifact
+
+from headstart import artifacts, profile, registry, settings, tracking
+from headstart.errors import GateError, UsageError
+from headstart.monitoring import evidently, retrain, watch
+from headstart.params.loader import load
+from headstart.params.workspace import Model
+from pipelines import world
+from pipelines.training import training
+
+
+@flow(name="monitoring")
+def monitoring(models: list[str] | None = None, now: str | None = None) -> dict[str, str]:
+    """Watch some models or all; the verdict by model.
+
+    Raises:
+        GateError: if any window is an alert, after all the others have been looked at.
+    """
+    workspace = world.workspace()
+    os.chdir(workspace.root)
+    params = load(workspace.params)
+    end = moment(now)
+    tracking.open(workspace)
+    documents = {}
+    for name in models or list(params.models):
+        documents[name] = look.with_options(task_run_name=f"look {name}")(name, params.models[name], end)
+        show(name, documents[name])
+    for name in documents:
+        if decide.with_options(task_run_name=f"decide {name}")(name, params.models[name], end):
+            training([name])
+    if alarmed := [name for name, document in documents.items() if document["verdict"] == "alert"]:
+        raise GateError(f"alert: {', '.join(alarmed)}.", action="See the findings above, and the page they name.")
+    return {name: document["verdict"] for name, document in documents.items()}
+
+
+def moment(now: str | None) -> datetime:
+    """The window's end.
+
+    Raises:
+        UsageError: if it is not ISO 8601 with an offset.
+    """
+    try:
+        end = datetime.fromisoformat(now) if now else settings.now()
+        if end.tzinfo is None:
+            raise ValueError("it has no offset")
+    except ValueError as error:
+        raise UsageError(
+            f"{now!r} is not a moment: {error}.", action="Write it like 2026-03-01T12:00:00+00:00."
+        ) from None
+    return end.astimezone(UTC)
+
+
+@task(name="look")
+def look(name: str, model: Model, end: datetime) -> dict[str, Any]:
+    """Compare one window with the champion's profile; write the verdict and the page people read."""
+    workspace = world.workspace()
+    bundle = registry.download(name)
+    champion = registry.aliases(name).champion
+    document, window = watch.watch(
+        workspace.journal(name), profile.read(bundle), model.monitor, now=end, version=str(champion)
+    )
+    folder = workspace.monitor(name)
+    if document["window"]["rows"]:
+        page = folder / f"{end:%Y%m%dT%H%M%SZ}.html"
+        evidently.report(profile.read(bundle), window, page)
+        document["page"] = str(page)
+    artifacts.write_json(folder / "latest.json", document)
+    retrain.remember(folder / "history.json", end, document["verdict"])
+    return document
+
+
+@task(name="decide")
+def decide(name: str, model: Model, end: datetime) -> bool:
+    """Whether the alert has lasted long enough, and the last retraining lies far enough back."""
+    history = world.workspace().monitor(name) / "history.json"
+    due = retrain.due(history, model.retrain, end)
+    if due:
+        retrain.started(history, end)
+    return due
+
+
+def show(name: str, document: dict[str, Any]) -> None:
+    """The findings as a table in Prefect, and a link to the page."""
+    key = name.replace("_", "-")
+    create_table_artifact(
+        key=f"monitor-{key}",
+        table=[{column: row[column] for column in ("check", "verdict", "reason")} for row in document["findings"]],
+        description=f"{name}: {document['verdict']}, {document['window']['rows']} answers",
+    )
+    if "page" in document:
+        create_link_artifact(key=f"monitor-page-{key}", link=Path(document["page"]).as_uri(), link_text=f"{name}'s window")

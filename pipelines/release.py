@@ -1,0 +1,160 @@
+"""Flow `release`: a sealed bundle is judged, registered, promoted if it passed, and reported.
+
+Every step may be repeated: a run that was killed anywhere ends the same when it is started again.
+"""
+
+import os
+import subprocess
+from typing import Any
+
+from prefect import flow, task
+from prefect.artifacts import create_link_artifact, create_table_artifact
+
+from headstart import artifacts, bundle, registry, tracking
+from headstart.evaluation import comparison, gates, golden
+from headstart.findings import Finding, overall
+from headstart.params.evaluation import Gates
+from headstart.params.loader import load
+from headstart.predictor import Predictor
+from headstart.report import evidence, page
+from pipelines import world
+
+
+@flow(name="release")
+def release(model: str, seconds: float = 0.0) -> str:
+    """Judge, register and, where the gates and `params.yaml` allow it, promote; the verdict."""
+    workspace = world.workspace()
+    os.chdir(workspace.root)
+    params = load(workspace.params).models[model]
+    tracking.open(workspace)
+    sealed = artifacts.stage_output(model, "bundle")
+    champion = registry.aliases(model).champion
+    findings = judge(model, params.gates, champion)
+    verdict = overall(findings)
+    version = register(model, findings, params.model_dump())
+    withdrawn = registry.describe(model, version).rolled_back
+    if verdict == "pass" and not params.release.approval and not withdrawn:
+        promote(model, version)
+    artifacts.write_json(
+        artifacts.release(model) / "judgement.json",
+        {
+            "format": artifacts.FORMAT,
+            "verdict": verdict,
+            "findings": [finding.document() for finding in findings],
+            "champion": champion,
+            "version": version,
+            "bundle": bundle.manifest_hash(sealed),
+        },
+    )
+    current = registry.aliases(model)
+    alias = {current.champion: "champion", current.challenger: "challenger"}.get(version)
+    result = run_document(model, findings, version, alias, seconds)
+    artifacts.write_json(artifacts.release(model) / "run.json", result)
+    report(model, version, result)
+    return verdict
+
+
+@task(name="judge")
+def judge(model: str, params: Gates, champion: int | None) -> list[Finding]:
+    """Replay the golden answers in the sealed bundle, compare with the champion, and ask every gate."""
+    sealed, data = artifacts.stage_output(model, "bundle"), artifacts.stage_output(model, "data")
+    candidate = Predictor.load(sealed)
+    compared = None
+    if champion is not None and registry.find(model, sealed) != champion:
+        incumbent = Predictor.load(registry.download(model, champion))
+        compared = comparison.compare(candidate, incumbent, data, params)
+    return gates.judge(
+        gates.Evidence(
+            evaluation=artifacts.read_json(sealed / "evaluation.json"),
+            parity=artifacts.read_json(artifacts.stage_output(model, "export") / "parity.json"),
+            replay=golden.replay(candidate, sealed),
+            comparison=compared,
+        ),
+        params,
+    )
+
+
+@task(name="register", retries=2, retry_delay_seconds=5, retry_condition_fn=world.worth_retrying)
+def register(model: str, findings: list[Finding], params: dict[str, Any]) -> int:
+    """Record the run, and the bundle as a version with its verdict and reasons."""
+    sealed = artifacts.stage_output(model, "bundle")
+    metrics = artifacts.read_json(sealed / "evaluation.json")["metrics"]
+    history = artifacts.read_json(artifacts.stage_output(model, "train") / "history.json")
+    curves = {
+        name: [(int(row["epoch"]), float(row[name])) for row in history["epochs"]]
+        for name in ("loss", "validation/loss", "validation/accuracy")
+        if history["epochs"]
+    }
+    tags = provenance(model)
+    run_id = tracking.log_run(model, params=params, metrics=metrics, series=curves, artifacts=[], tags=tags)
+    return registry.register(
+        model,
+        sealed,
+        run_id=run_id,
+        verdict=overall(findings),
+        reasons=[finding.reason for finding in findings if finding.verdict != "pass"],
+        metrics=metrics,
+        tags=tags,
+    )
+
+
+@task(name="promote", retries=2, retry_delay_seconds=5, retry_condition_fn=world.worth_retrying)
+def promote(model: str, version: int) -> None:
+    """Move the alias `champion`, unless it stands there already."""
+    registry.promote(model, version)
+
+
+@task(name="report")
+def report(model: str, version: int, result: dict[str, Any]) -> None:
+    """Write the page people read, keep it with the run, and show tables in Prefect."""
+    path = artifacts.release(model) / "report.html"
+    artifacts.write_text(path, page.render(evidence.gather(model)))
+    registry.attach(model, version, path)
+    key = model.replace("_", "-")
+    create_table_artifact(
+        key=f"metrics-{key}",
+        table=[{"metric": name, **value} for name, value in result["metrics"].items()],
+        description=f"{model} version {version}: test split, exported file",
+    )
+    create_table_artifact(
+        key=f"gates-{key}",
+        table=[{name: gate[name] for name in ("check", "verdict", "reason", "action")} for gate in result["gates"]],
+        description=f"{model} version {version}: {result['verdict']}",
+    )
+    create_link_artifact(key=f"report-{key}", link=path.resolve().as_uri(), link_text=f"report of {model}")
+
+
+def run_document(
+    model: str, findings: list[Finding], version: int, alias: str | None, seconds: float
+) -> dict[str, Any]:
+    """What `headstart run` prints for a model."""
+    evaluation = artifacts.read_json(artifacts.stage_output(model, "bundle") / "evaluation.json")
+    history = artifacts.read_json(artifacts.stage_output(model, "train") / "history.json")
+    return {
+        "strategy": history["strategy_used"],
+        "metrics": evaluation["metrics"],
+        "gates": [finding.document() for finding in findings],
+        "verdict": overall(findings),
+        "version": version,
+        "alias": alias,
+        "seconds": seconds,
+    }
+
+
+def provenance(model: str) -> dict[str, str]:
+    """Tags that say what a version was made from."""
+    changed = _git("status", "--porcelain", "--", ".", ":!dvc.lock", ":!data")
+    return {
+        "git_commit": _git("rev-parse", "HEAD") or "none",
+        "git_clean": "unknown" if changed is None else str(not changed).lower(),
+        "data_revision": artifacts.read_json(artifacts.raw(model) / "source.json")["digest"],
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    """What git says, or None where this is no repository."""
+    try:
+        answer = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)
+    except (subprocess.CalledProcessError, FileNotFoundError):
+        return None
+    return answer.stdout.strip()

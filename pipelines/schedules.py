@@ -1,0 +1,46 @@
+"""Serve the flows on their cron schedules, against the Prefect server that `PREFECT_API_URL` names.
+
+    PREFECT_API_URL=http://127.0.0.1:4200/api python -m pipelines.schedules
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from headstart import settings
+from headstart.errors import HeadstartError, OutsideError
+from headstart.params.loader import load
+
+
+def main() -> None:
+    """Serve `training` and `monitoring` until interrupted; both can be started by hand from Prefect's pages too.
+
+    Raises:
+        OutsideError: if no Prefect server is named: a schedule needs one that stays.
+    """
+    settings.hush()
+    if not os.environ.get("PREFECT_API_URL"):
+        raise OutsideError(
+            "PREFECT_API_URL is not set, and a schedule needs a server that stays.",
+            action="Start one (`prefect server start`), set PREFECT_API_URL=http://127.0.0.1:4200/api, try again.",
+        )
+    workspace = settings.find_workspace(Path(__file__).parent)
+    os.chdir(workspace.root)
+    schedules = load(workspace.params).schedules
+    from prefect import serve
+
+    from pipelines.monitoring import monitoring
+    from pipelines.training import training
+
+    serve(
+        training.to_deployment(name="training", cron=schedules.training),
+        monitoring.to_deployment(name="monitoring", cron=schedules.monitoring),
+    )
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except HeadstartError as refusal:
+        print(refusal, file=sys.stderr)
+        sys.exit(refusal.exit_status)

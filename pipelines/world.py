@@ -1,0 +1,77 @@
+"""The tasks that flows share: each touches the world (source, hub, registry, remote) or runs one stage.
+
+Retries stand only on tasks whose failure may pass by itself; a refusal (`HeadstartError`) is never tried again.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.states import Completed
+from prefect.tasks import Task
+
+from headstart import artifacts, settings
+from headstart.backbones import fetch as backbone_source
+from headstart.data import ingest as data_source
+from headstart.errors import OutsideError
+from headstart.params.loader import load
+from headstart.params.workspace import Params
+from headstart.stages import graph
+from headstart.stages.resolve import resolve as write_resolved
+
+
+def workspace() -> settings.Workspace:
+    """The workspace that these flows belong to."""
+    return settings.find_workspace(Path(__file__).parent)
+
+
+def worth_retrying(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Whether a failure came from outside and may pass."""
+    try:
+        state.result()  # raises what the task raised
+    except (OutsideError, OSError):
+        return True
+    except Exception:  # noqa: BLE001 - a bug or a refusal: passed on as it is, not tried again
+        return False
+    return False
+
+
+@task(name="fetch", retries=2, retry_delay_seconds=5, retry_condition_fn=worth_retrying)
+def fetch(name: str, params: Params) -> str:
+    """Bring a backbone into `data/backbones/` and record the revision."""
+    folder = artifacts.fetched_backbone(name)
+    backbone_source.fetch(name, params.backbones[name], folder)
+    return graph.record(folder)
+
+
+@task(name="ingest", retries=2, retry_delay_seconds=5, retry_condition_fn=worth_retrying)
+def ingest(name: str, params: Params) -> str:
+    """Bring a model's examples into `data/raw/` and record the revision."""
+    model, folder = params.models[name], artifacts.raw(name)
+    data_source.ingest(name, model.modality, model.data, folder)
+    return graph.record(folder)
+
+
+@task(name="resolve")
+def resolve() -> Params:
+    """Check `params.yaml` and write what each stage may depend on."""
+    params = load(workspace().params)
+    write_resolved(params)
+    return params
+
+
+@task(name="stage")
+def run_stage(name: str) -> State[None] | None:
+    """Run one stage through DVC, or show it as cached where nothing it depends on has changed."""
+    if not graph.is_stale(name):
+        return Completed(name="Cached", message=f"{name}: nothing it depends on has changed")
+    print(f"  {name}", flush=True)
+    graph.run(name)
+    return None
+
+
+@task(name="push", retries=2, retry_delay_seconds=5, retry_condition_fn=worth_retrying)
+def push() -> int:
+    """Copy new revisions to the DVC remote; how many files went."""
+    return graph.push()

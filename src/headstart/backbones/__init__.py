@@ -1,0 +1,1 @@
+"""Pretrained networks: fetched, checked, stored clean, and given a head."""

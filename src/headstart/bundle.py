@@ -1,0 +1,234 @@
+"""The bundle: the deployable folder, complete as soon as its manifest stands in it.
+
+    model.onnx  preprocess.onnx | tokenizer.json  contract.json  calibration.json  profile.json  profile.parquet
+    golden.parquet  plan.json  evaluation.json  params.yaml  lineage.json  MANIFEST.json
+
+The manifest holds the SHA-256 of every other file and is written last. Nothing in a bundle depends on a clock or a
+path: the same inputs give the same bytes, in any folder.
+"""
+
+import math
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart import artifacts
+from headstart.contract.spec import CONTRACT_FILE, PREPROCESS_FILE, TOKENIZER_FILE
+from headstart.determinism import file_digest
+from headstart.errors import BundleError, listed
+from headstart.params.section import Modality
+
+FORMAT = 1
+MANIFEST = "MANIFEST.json"
+MODEL = "model.onnx"
+CALIBRATION = "calibration.json"
+EVIDENCE = ("profile.json", "profile.parquet", "golden.parquet", "plan.json", "evaluation.json")
+RECORD = ("params.yaml", "lineage.json")
+FILES: Mapping[Modality, tuple[str, ...]] = {
+    "text": (MODEL, TOKENIZER_FILE, CONTRACT_FILE, CALIBRATION, *EVIDENCE, *RECORD),
+    "image": (MODEL, PREPROCESS_FILE, CONTRACT_FILE, CALIBRATION, *EVIDENCE, *RECORD),
+}
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How logits become probabilities: `softmax(logits / temperature + bias)`.
+
+    The bias comes after the temperature, so it is a difference of log-probabilities: the cure for changed class
+    frequencies is `log(new share / old share)`, whatever the temperature.
+
+    Attributes:
+        temperature: above 1 makes probabilities less extreme, 1 leaves them.
+        bias: one a class; zeros leave them.
+        abstain_below: an answer less probable than this is marked as abstained; 0 never abstains.
+    """
+
+    temperature: float
+    bias: tuple[float, ...]
+    abstain_below: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.temperature) and self.temperature > 0):
+            raise BundleError(f"the temperature is {self.temperature}; expected a finite number above 0.")
+        if not all(math.isfinite(value) for value in self.bias):
+            raise BundleError(f"the bias is {self.bias}; expected finite numbers, one a class.")
+        if not 0 <= self.abstain_below <= 1:
+            raise BundleError(f"abstain_below is {self.abstain_below}; expected a probability.")
+
+    @classmethod
+    def identity(cls, classes: int) -> "Calibration":
+        """The calibration that changes nothing."""
+        return cls(1.0, (0.0,) * classes, 0.0)
+
+    def apply(self, logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        """Probabilities in double precision, `(n, classes)` for logits of that shape; each row sums to 1."""
+        if logits.ndim != 2 or logits.shape[1] != len(self.bias):
+            raise BundleError(f"logits have shape {logits.shape}; the calibration is for {len(self.bias)} classes.")
+        scores = logits.astype(np.float64) / self.temperature + np.array(self.bias)
+        scores -= scores.max(axis=1, keepdims=True)
+        exponents = np.exp(scores)
+        shares: NDArray[np.float64] = exponents / exponents.sum(axis=1, keepdims=True)
+        return shares
+
+    def document(self) -> dict[str, Any]:
+        """The calibration as plain JSON values."""
+        return {
+            "format": FORMAT,
+            "temperature": self.temperature,
+            "bias": list(self.bias),
+            "abstain_below": self.abstain_below,
+        }
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> "Calibration":
+        """The calibration that `document` describes; the inverse of `document()`.
+
+        Raises:
+            BundleError: if it is of another format, or lacks a value.
+        """
+        check_format(document, FORMAT, CALIBRATION)
+        try:
+            bias = tuple(float(value) for value in document["bias"])
+            return cls(float(document["temperature"]), bias, float(document["abstain_below"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise BundleError(f"{CALIBRATION} cannot be read: {error!r}.", action="Build the model again.") from error
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A sealed folder.
+
+    Attributes:
+        folder: where it lies.
+        files: SHA-256 (hex) by file name, as the manifest has them.
+    """
+
+    folder: Path
+    files: Mapping[str, str]
+
+    @classmethod
+    def open(cls, folder: Path) -> "Bundle":
+        """The bundle in `folder`, by its manifest; the files are not looked at yet.
+
+        Raises:
+            BundleError: if there is no manifest (the bundle was never finished), or it can't be read.
+        """
+        document = read_document(folder / MANIFEST)
+        check_format(document, FORMAT, str(folder / MANIFEST))
+        files = document.get("files")
+        if not isinstance(files, dict) or not all(_is_name(name) and isinstance(files[name], str) for name in files):
+            raise BundleError(f"{folder / MANIFEST} does not list files with their hashes.", action=REBUILD)
+        return cls(folder, files)
+
+    def verify(self) -> None:
+        """Compare every file with its hash.
+
+        Raises:
+            BundleError: naming each file that is missing or altered, with both hashes.
+        """
+        problems = []
+        for name, expected in sorted(self.files.items()):
+            path = self.folder / name
+            if not path.is_file():
+                problems.append(f"{name} is missing")
+            elif (arrived := file_digest(path)) != expected:
+                problems.append(f"{name} has SHA-256 {arrived}, the manifest says {expected}")
+        if problems:
+            raise BundleError(f"{self.folder} is not the bundle that was sealed:\n{listed(problems)}\n", action=REBUILD)
+
+    def path(self, name: str) -> Path:
+        """Where the file `name` lies.
+
+        Raises:
+            BundleError: if the manifest does not list it: what is not hashed is not read.
+        """
+        if name not in self.files:
+            raise BundleError(f"{self.folder} has no {name}; it has {', '.join(sorted(self.files))}.", action=REBUILD)
+        return self.folder / name
+
+
+REBUILD = "Download it again, or build the model again: headstart run."
+
+
+def seal(folder: Path, files: Mapping[str, Path | bytes]) -> str:
+    """Make `folder` hold exactly `files`, the manifest last; its existence means complete.
+
+    Args:
+        folder: made where it does not exist; what else lies in it is removed.
+        files: contents by name, as bytes or as the file to copy.
+
+    Returns:
+        The manifest's hash, as `manifest_hash`.
+
+    Raises:
+        BundleError: if a name is not a plain file name, or a file to copy does not exist.
+    """
+    for name, content in files.items():
+        if not _is_name(name):
+            raise BundleError(f"{name!r} cannot be a file of a bundle; expected a plain name other than {MANIFEST}.")
+        if isinstance(content, Path) and not content.is_file():
+            raise BundleError(f"{content} does not exist; the bundle needs it as {name}.")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MANIFEST).unlink(missing_ok=True)
+    for name, content in files.items():
+        with artifacts.replaced(folder / name) as temporary:
+            if isinstance(content, Path):
+                shutil.copyfile(content, temporary)
+            else:
+                temporary.write_bytes(content)
+    for path in folder.iterdir():
+        if path.name not in files:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    hashes = {name: file_digest(folder / name) for name in files}
+    artifacts.write_json(folder / MANIFEST, {"format": FORMAT, "files": hashes})
+    return manifest_hash(folder)
+
+
+def manifest_hash(folder: Path) -> str:
+    """SHA-256 (hex) of the manifest: two bundles with the same one hold the same bytes.
+
+    Raises:
+        BundleError: if there is no manifest.
+    """
+    if not (folder / MANIFEST).is_file():
+        raise BundleError(f"{folder} has no {MANIFEST}: the bundle was never finished.", action=REBUILD)
+    return file_digest(folder / MANIFEST)
+
+
+def read_document(path: Path) -> Mapping[str, Any]:
+    """A JSON object from a bundle's file.
+
+    Raises:
+        BundleError: if the file is absent, not JSON, or not an object.
+    """
+    try:
+        document = artifacts.read_json(path)
+    except FileNotFoundError:
+        raise BundleError(f"{path} does not exist.", action=REBUILD) from None
+    except ValueError as error:
+        raise BundleError(f"{path} is not JSON: {error}.", action=REBUILD) from error
+    if not isinstance(document, dict):
+        raise BundleError(f"{path} holds a {type(document).__name__}; expected an object.", action=REBUILD)
+    return document
+
+
+def check_format(document: Mapping[str, Any], known: int, name: str) -> None:
+    """Refuse a document of a format that this version does not read.
+
+    Raises:
+        BundleError: naming both formats.
+    """
+    if document.get("format") != known:
+        raise BundleError(
+            f"{name} has format {document.get('format')!r}; this headstart reads {known}.",
+            action="Install the version of headstart that wrote it, or build the model again.",
+        )
+
+
+def _is_name(name: str) -> bool:
+    return bool(name) and Path(name).name == name and name not in (MANIFEST, ".", "..")

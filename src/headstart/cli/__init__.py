@@ -1,0 +1,38 @@
+"""The command `headstart`: one module a family of commands, everything heavy imported when it is used."""
+
+import json
+import sys
+
+import click
+
+from headstart import settings
+from headstart.cli.app import app
+from headstart.errors import HeadstartError
+
+
+def main() -> None:
+    """Run the command line and end with its exit status.
+
+    0 done, 1 a gate or a monitor said no, 2 the input or the configuration is wrong, 3 something outside failed.
+    With `--json`, standard output holds one document and nothing else, also when something is refused.
+    """
+    settings.hush()
+    try:
+        status = app(standalone_mode=False)
+    except HeadstartError as error:
+        _refuse(error.message, error.action)
+        status = error.exit_status
+    except click.ClickException as error:
+        command = f"{error.ctx.command_path} --help" if isinstance(error, click.UsageError) and error.ctx else ""
+        _refuse(error.format_message(), f"See `{command or 'headstart --help'}`.")
+        status = 2
+    except (KeyboardInterrupt, click.Abort):
+        _refuse("interrupted.", "Run the same command again; it goes on where it was.")
+        status = 3
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _refuse(message: str, action: str) -> None:
+    print(f"headstart: {message} {action}".rstrip(), file=sys.stderr)
+    if "--json" in sys.argv:
+        print(json.dumps({"error": {"message": message, "action": action}}, ensure_ascii=False))

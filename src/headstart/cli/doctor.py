@@ -1,0 +1,114 @@
+"""`doctor`: what is installed, reachable and consistent, and what is not."""
+
+import os
+import platform
+import shutil
+from importlib.metadata import PackageNotFoundError, requires, version
+from typing import Any
+
+from headstart import artifacts
+from headstart.cli.output import Json, emit
+from headstart.cli.workspace import enter
+from headstart.errors import HeadstartError
+from headstart.params.workspace import Params
+from headstart.settings import Workspace
+
+
+def doctor(as_json: Json = False) -> int:
+    """Check the installation, the workspace and the services it uses; say what to mend."""
+    workspace, params = enter()
+    checks = [
+        _check("python", True, platform.python_version()),
+        *_packages(),
+        _disk(workspace),
+        _registry(workspace, params),
+        _prefect(),
+        *(_model(name) for name in params.models),
+    ]
+    document = {
+        "ok": all(check["ok"] for check in checks),
+        "checks": checks,
+        "tracking_uri": workspace.tracking_uri,
+        "paths": {
+            "workspace": str(workspace.root),
+            "state": str(workspace.state),
+            "dvc_remote": str(workspace.dvc_remote),
+            "prefect_home": os.environ.get("PREFECT_HOME", str(workspace.prefect_home)),
+            "journals": {name: str(workspace.journal(name)) for name in params.models},
+        },
+    }
+    emit(document, as_json, _lines)
+    return 0 if document["ok"] else 1
+
+
+def _check(name: str, ok: bool, found: str, action: str = "") -> dict[str, Any]:
+    return {"name": name, "ok": ok, "found": found, "action": "" if ok else action}
+
+
+def _packages() -> list[dict[str, Any]]:
+    """Every dependency that headstart's own metadata names, against what is installed."""
+    from packaging.requirements import Requirement
+
+    result = []
+    for line in requires("headstart") or []:
+        requirement = Requirement(line)
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            found = version(requirement.name)
+            ok = requirement.specifier.contains(found, prereleases=True)
+        except PackageNotFoundError:
+            found, ok = "not installed", False
+        wanted = f"{requirement.name}{requirement.specifier}"
+        result.append(_check(requirement.name, ok, found, f"Install {wanted}: make setup."))
+    return result
+
+
+def _disk(workspace: Workspace) -> dict[str, Any]:
+    free_gb = shutil.disk_usage(workspace.root).free / 1e9
+    return _check("disk", free_gb > 2.0, f"{free_gb:.0f} GB free", "Make room: a text model needs about 1 GB.")
+
+
+def _registry(workspace: Workspace, params: Params) -> dict[str, Any]:
+    from headstart import registry
+
+    try:
+        versions = {name: registry.status(workspace, name)["champion"] for name in params.models}
+    except HeadstartError as error:
+        return _check("registry", False, error.message, error.action)
+    champions = {name: champion["version"] for name, champion in versions.items() if champion}
+    return _check("registry", True, f"champions: {champions or 'none yet'}")
+
+
+def _prefect() -> dict[str, Any]:
+    url = os.environ.get("PREFECT_API_URL")
+    if not url:
+        return _check("prefect", True, "its own temporary server, when a flow starts")
+    import httpx
+
+    try:
+        answer = httpx.get(f"{url}/health", timeout=5)
+        return _check("prefect", answer.status_code == 200, f"{url}: {answer.status_code}", "Start that server.")
+    except httpx.HTTPError as error:
+        return _check("prefect", False, f"{url}: {error}", "Start that server, or unset PREFECT_API_URL.")
+
+
+def _model(name: str) -> dict[str, Any]:
+    folder = artifacts.stage_output(name, "bundle")
+    if not folder.is_dir():
+        return _check(f"model {name}", True, "not trained yet")
+    from headstart.bundle import Bundle
+
+    try:
+        Bundle.open(folder).verify()
+    except HeadstartError as error:
+        return _check(f"model {name}", False, error.message, f"Build it anew: headstart run {name}.")
+    return _check(f"model {name}", True, "bundle complete, every file as its manifest says")
+
+
+def _lines(document: dict[str, Any]) -> Any:
+    for check in document["checks"]:
+        yield f"{'ok  ' if check['ok'] else 'MEND'}  {check['name']:20} {check['found']}  {check['action']}".rstrip()
+    yield f"tracking  {document['tracking_uri']}"
+    for name, path in document["paths"].items():
+        yield f"{name:14} {path}"

@@ -1,0 +1,53 @@
+"""What commands print: one JSON document, or the same for people; progress goes to standard error."""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output, nothing else.")]
+
+
+def emit(document: Any, as_json: bool, lines: Callable[[Any], Iterable[str]]) -> None:
+    """Print `document` as JSON, or as the lines that `lines` makes of it."""
+    if as_json:
+        print(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False, default=str))
+        return
+    for line in lines(document):
+        print(line)
+
+
+def say(line: str) -> None:
+    """One line of progress."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def metric(name: str, value: Mapping[str, Any]) -> str:
+    """`accuracy 0.931 [0.915, 0.946] (n = 640)`."""
+    return f"{name} {value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}] (n = {value['n']})"
+
+
+def run_lines(document: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
+    """What a run came to, model by model, and what to try next."""
+    for name, result in document.items():
+        version = f"version {result['version']}" if result["version"] else "no version"
+        alias = f", {result['alias']}" if result["alias"] else ""
+        yield f"\n{name}: {result['verdict']} ({version}{alias})"
+        if result["strategy"]:
+            yield f"  chosen    {result['strategy']}"
+        for key, value in result["metrics"].items():
+            yield f"  metric    {metric(key, value)}"
+        for finding in result["gates"]:
+            yield f"  gate      {finding['verdict']:6} {finding['check']}: {finding['reason']}"
+            if finding["verdict"] != "pass" and finding["action"]:
+                yield f"                   {finding['action']}"
+        yield f"  seconds   {result['seconds']:.0f}"
+        yield f"  report    artifacts/releases/{name}/report.html"
+    served = [name for name, result in document.items() if result["alias"] == "champion"]
+    if served:
+        yield "\nNext:"
+        yield f"  headstart serve {' '.join(served)} --port 8000"
+        yield f"  headstart predict {served[0]} INPUT"
+        yield f"  headstart monitor {served[0]}"

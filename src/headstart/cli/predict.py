@@ -1,0 +1,70 @@
+"""`predict`: a champion's answers for files, strings or lines, without a server."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from headstart.cli.output import Json, emit
+from headstart.cli.workspace import chosen, enter
+from headstart.errors import UsageError
+
+
+def predict(
+    name: Annotated[str, typer.Argument(help="The model.")],
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Files, strings, or - for lines.")],
+    as_json: Json = False,
+) -> int:
+    """Answer with the champion: image files for an image model, strings or text files for a text model.
+
+    `-` reads standard input: a line is a text, or the path of an image.
+    """
+    workspace, params = enter()
+    chosen(params, [name])
+    raw = _raw(inputs, params.models[name].modality)
+    from headstart import registry
+    from headstart.predictor import Predictor
+
+    predictor = Predictor.load(registry.download(workspace, name, "champion"))
+    document = [
+        {
+            "label": prediction.label,
+            "probability": prediction.probability,
+            "probabilities": dict(zip(predictor.labels, prediction.probabilities, strict=True)),
+        }
+        for prediction in predictor.predict(raw)
+    ]
+    emit(document, as_json, _lines)
+    return 0
+
+
+def _raw(inputs: list[str], modality: str) -> list[Any]:
+    """Inputs as the contract takes them: strings, or encoded images."""
+    given: list[str] = []
+    for value in inputs:
+        given += [line.rstrip("\r\n") for line in sys.stdin] if value == "-" else [value]
+    if modality == "image":
+        if missing := [value for value in given if not Path(value).is_file()]:
+            raise UsageError(f"{missing[0]!r} is no image file.", action="Name files in PNG, JPEG or another format.")
+        return [Path(value).read_bytes() for value in given]
+    return [_text(value) for value in given]
+
+
+def _text(value: str) -> str:
+    """A string as it stands; the contents where it names a file."""
+    try:
+        is_file = len(value) < 4096 and Path(value).is_file()
+    except (OSError, ValueError):
+        is_file = False
+    if not is_file:
+        return value
+    try:
+        return Path(value).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{value} is not text in UTF-8: {error}.") from None
+
+
+def _lines(document: list[dict[str, Any]]) -> Any:
+    for answer in document:
+        yield f"{answer['probability']:.3f}  {answer['label']}"

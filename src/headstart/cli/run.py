@@ -1,0 +1,72 @@
+"""`run` and `plan`: the training flow, started only when something is new."""
+
+from typing import Annotated, Any
+
+import typer
+
+from headstart import artifacts
+from headstart.cli.output import Json, emit, metric, run_lines, say
+from headstart.cli.workspace import chosen, enter, start_flow
+from headstart.errors import GateError, OutsideError
+
+Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Models; all of them when left out.")]
+
+
+def run(names: Names = None, as_json: Json = False) -> int:
+    """Take models from raw data to champion: whatever is stale is run, what passes its gates is promoted.
+
+    With nothing new it says so, starts no server and trains nothing.
+    """
+    workspace, params = enter()
+    models = chosen(params, names or [])
+    from headstart.cli.fresh import stale_models
+
+    stale = stale_models(workspace, params, models)
+    if not stale:
+        say("nothing is new: data, parameters, code and registry are as the last run left them")
+    elif (refusal := start_flow(workspace, "training", stale)) and not isinstance(refusal, GateError):
+        raise refusal
+    document = {name: artifacts.read_json(artifacts.release(name) / "run.json") for name in models}
+    emit(document, as_json, run_lines)
+    return 0 if all(result["verdict"] == "pass" for result in document.values()) else 1
+
+
+def plan(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Models to plan.")], as_json: Json = False
+) -> int:
+    """Choose how to transfer, and show the evidence; nothing is trained."""
+    workspace, params = enter()
+    models = chosen(params, names)
+    if refusal := start_flow(workspace, "training", models, "--until", "plan"):
+        raise refusal
+    document = {name: _plan_document(name) for name in models}
+    emit(document, as_json, _plan_lines)
+    return 0
+
+
+def _plan_document(name: str) -> dict[str, Any]:
+    path = artifacts.stage_output(name, "plan") / "plan.json"
+    if not path.is_file():
+        raise OutsideError(f"the plan of {name} was not written.", action="Read what the flow printed above.")
+    result = artifacts.read_json(path)
+    timing = artifacts.timing(name, "plan")
+    seconds = artifacts.read_json(timing)["parts"] if timing.is_file() else {}
+    cost = {part: value for part, value in seconds.items() if part.endswith("predicted")}
+    return {
+        "strategy": result["strategy"],
+        "runner_up": result["runner_up"],
+        "reason": result["reason"],
+        "predicted": result["predicted"],
+        "evidence": result["evidence"],
+        "cost_s": cost,
+    }
+
+
+def _plan_lines(document: dict[str, Any]) -> Any:
+    for name, result in document.items():
+        predicted = result["predicted"]
+        yield f"\n{name}: {result['strategy']} (runner-up {result['runner_up']})"
+        yield f"  why        {result['reason']}"
+        yield f"  predicted  {predicted['metric']} {predicted['low']:.3f} to {predicted['high']:.3f}"
+        probe = result["evidence"]["probe"]
+        yield f"  probe      {metric('accuracy', probe)}"

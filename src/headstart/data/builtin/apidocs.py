@@ -1,0 +1,200 @@
+"""Built-in text set `apidocs`: which library does this documentation sentence belong to?
+
+Examples are first sentences of public docstrings. Source files are parsed as text, never imported. Names that would
+give the answer away (libraries, modules, aliases, identifiers) are masked, so that meaning has to decide. The group
+is the source file: near-copies of a sentence mostly stand in one file, and so in one split. At most six sentences
+come from one file; files are taken in the order of their hash, so that a library is covered from end to end.
+"""
+
+import ast
+import inspect
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from headstart.data.rows import Row
+from headstart.determinism import digest
+from headstart.errors import DataError
+
+LIBRARIES = {  # distribution -> the names it is imported by
+    "dulwich": ("dulwich",),
+    "matplotlib": ("matplotlib", "mpl_toolkits"),
+    "networkx": ("networkx",),
+    "nltk": ("nltk",),
+    "pandas": ("pandas",),
+    "prefect": ("prefect",),
+    "scikit-learn": ("sklearn",),
+    "scipy": ("scipy",),
+    "sqlalchemy": ("sqlalchemy",),
+    "sympy": ("sympy",),
+}
+PER_LIBRARY = 400
+PER_FILE = 6
+MASK = "something"
+WORDS = range(5, 41)
+CHARACTERS = range(30, 241)
+GIVEAWAYS = (
+    "dulwich matplotlib pyplot pylab mpl mplot3d plt networkx nx nltk pandas pd prefect sklearn scikit scikits scipy "
+    "sqlalchemy sympy numpy np sp pytorch torch tensorflow tf keras jax dask polars pyarrow arrow cupy seaborn sns "
+    "statsmodels cython fortran alembic postgresql postgres mysql mariadb sqlite oracle mssql psycopg2 asyncpg psycopg "
+    "pydantic fastapi starlette kubernetes docker github gitlab mercurial git libgit2 wordnet framenet verbnet "
+    "propbank ptb treebank brown mathematica maple matlab octave maxima sage mpmath lapack blas arpack quadpack odepack "
+    "fitpack minpack qhull agg tkinter gtk wx qt cairo webagg backend_agg latex tex"
+).split()
+PASSED_OVER = {"tests", "test", "testing", "_vendor", "_vendored", "vendor", "externals", "conftest.py", "setup.py"}
+
+_ROLE = re.compile(r":[\w:+-]+:`[^`]*`")
+_QUOTED = re.compile(r"``[^`]*``|`[^`]*`_{0,2}")
+_URL = re.compile(r"\S+://\S+|\S+@\S+\.\S+")
+_IDENTIFIER = re.compile(
+    r"\b\w+(?:\.\w+)+(?:\(\))?"  # dotted: numpy.linalg.norm, file.py
+    r"|\b\w*_\w+(?:\(\))?"  # snake_case
+    r"|\b[A-Za-z]\w*\([^)]*\)"  # call(...)
+    r"|\b[A-Z]*[a-z]+[A-Z]\w*"  # camelCase, CamelCase
+    r"|\b[A-Z]{2,}[a-z]\w+"  # SQLAlchemy
+)
+_GIVEAWAY = re.compile(rf"(?<![\w-])(?:scikit-learn|{'|'.join(GIVEAWAYS)})(?:'s)?(?![\w])", re.IGNORECASE)
+_REPEATED = re.compile(rf"\b{MASK}\b(?:[\s,/.-]+(?:and |or |the )?{MASK}\b)+", re.IGNORECASE)
+_END = re.compile(r"(?<!\be\.g)(?<!\bi\.e)(?<!\bvs)(?<!\betc)(?<!\bcf)\.(?=\s+[A-Z]|\s*$)")
+_PROSE = re.compile(r"[A-Z][A-Za-z0-9 ,.;:'\"()/%-]*")
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One masked first sentence and where it stands: `scipy/stats/_qmc.py`, `Sobol.fast_forward`."""
+
+    library: str
+    file: str
+    name: str
+    text: str
+
+
+def rows() -> list[Row]:
+    """Every example, library by library in alphabetical order; the same for the same installed versions.
+
+    Raises:
+        DataError: if one of the libraries is not installed.
+    """
+    found = [sentence for library in LIBRARIES for sentence in sentences(library)]
+    libraries_of: dict[str, set[str]] = {}
+    for sentence in found:
+        libraries_of.setdefault(sentence.text.casefold(), set()).add(sentence.library)
+    taken: Counter[str] = Counter()
+    result = []
+    for sentence in found:
+        if len(libraries_of[sentence.text.casefold()]) > 1 or taken[sentence.library] == PER_LIBRARY:
+            continue
+        taken[sentence.library] += 1
+        result.append(
+            Row(
+                input=sentence.text,
+                label=sentence.library,
+                id=f"{sentence.file}:{sentence.name}",
+                group=sentence.file,
+                number=len(result) + 1,
+            )
+        )
+    return result
+
+
+def versions() -> dict[str, str]:
+    """The installed version of every library: what the examples depend on, known without reading them."""
+    return {library: _distribution(library).version for library in LIBRARIES}
+
+
+def sentences(library: str) -> Iterator[Sentence]:
+    """First sentences of a library in the order they are taken; a sentence that repeats is given once.
+
+    A few more than needed: those that another library has too are dropped by the caller.
+    """
+    seen: set[str] = set()
+    for file, path in _files(library):
+        taken = 0
+        for name, text in _docstrings(path):
+            sentence = mask(first_sentence(text))
+            if taken == PER_FILE or not is_prose(sentence) or sentence.casefold() in seen:
+                continue
+            seen.add(sentence.casefold())
+            taken += 1
+            yield Sentence(library, file, name, sentence)
+        if len(seen) > PER_LIBRARY + PER_LIBRARY // 4:
+            return
+
+
+def first_sentence(docstring: str) -> str:
+    """The first sentence of a docstring on one line, with its full stop.
+
+    >>> first_sentence('Find peaks.  All of them, e.g. in noise.')
+    'Find peaks.'
+    """
+    paragraph = inspect.cleandoc(docstring).split("\n\n")[0]
+    line = " ".join(paragraph.split())
+    end = _END.search(line)
+    return line[: end.start() + 1] if end else f"{line.rstrip(':;,')}."
+
+
+def mask(sentence: str) -> str:
+    """The sentence with every name that gives its library away replaced by one neutral word.
+
+    >>> mask('Convert a `DataFrame` to numpy with pandas.')
+    'Convert a something to something with something.'
+    """
+    for pattern in (_ROLE, _URL, _QUOTED, _IDENTIFIER, _GIVEAWAY):
+        sentence = pattern.sub(MASK, sentence)
+    sentence = _REPEATED.sub(MASK, sentence)
+    return sentence[:1].upper() + sentence[1:]
+
+
+def is_prose(sentence: str) -> bool:
+    """Whether it reads as an English sentence: a few words, letters for the most part, more than masks."""
+    words = sentence.rstrip(".").split()
+    masked = sum(MASK in word.lower() for word in words)
+    letters = sum(character.isalpha() or character == " " for character in sentence)
+    return (
+        len(words) in WORDS
+        and len(sentence) in CHARACTERS
+        and _PROSE.fullmatch(sentence) is not None
+        and letters >= 0.85 * len(sentence)
+        and 4 * masked <= len(words)
+        and "deprecated" not in sentence.lower()
+    )
+
+
+def _files(library: str) -> list[tuple[str, Path]]:
+    """Source files of an installed library in the order of the hash of their names, tests and vendored code left out."""
+    installed = _distribution(library)
+    names: Sequence[str] = LIBRARIES[library]
+    found = {
+        file.as_posix(): Path(str(file.locate()))
+        for file in installed.files or ()
+        if file.suffix == ".py" and file.parts[0] in names and not PASSED_OVER & set(file.parts)
+    }
+    return sorted(found.items(), key=lambda item: digest(item[0]))
+
+
+def _distribution(library: str) -> metadata.Distribution:
+    try:
+        return metadata.distribution(library)
+    except metadata.PackageNotFoundError:
+        raise DataError(
+            f"builtin:apidocs reads the sources of {library}, which is not installed here.",
+            action="Install headstart with its pinned dependencies (make run does), or use a data set of your own.",
+        ) from None
+
+
+def _docstrings(path: Path) -> Iterator[tuple[str, str]]:
+    """Qualified name and docstring of each public class, function and method of a source file, in its order."""
+    pending: list[tuple[str, ast.AST]] = [("", ast.parse(path.read_bytes()))]
+    while pending:
+        prefix, parent = pending.pop(0)
+        for node in ast.iter_child_nodes(parent):
+            if not isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) or node.name[0] == "_":
+                continue
+            name = f"{prefix}{node.name}"
+            if text := ast.get_docstring(node, clean=False):
+                yield name, text
+            if isinstance(node, ast.ClassDef):
+                pending.append((f"{name}.", node))

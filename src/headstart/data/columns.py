@@ -1,0 +1,87 @@
+"""Which column of a source is what: the names `params.yaml` gives, else the plain ones, else a helpful refusal."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+
+from headstart.errors import DataError
+from headstart.params.data import Columns
+from headstart.params.section import Modality
+
+OPTIONAL = ("id", "group", "time", "split")
+ALIASES: Mapping[str, tuple[str, ...]] = {
+    "text": ("sentence", "content", "body", "message", "document", "utterance", "question", "query", "review", "tweet"),
+    "image": ("img", "picture", "photo", "file_name", "filename", "image_path", "filepath", "path", "file"),
+    "label": ("labels", "class", "category", "target", "intent", "sentiment", "topic", "label_name", "y"),
+    "id": (),
+    "group": ("group_id",),
+    "time": ("date", "datetime", "timestamp", "created_at"),
+    "split": (),
+}
+
+
+def resolve(names: Sequence[str], columns: Columns, modality: Modality, where: str) -> dict[str, str]:
+    """The column for `input`, `label` and those of id, group, time and split that are there.
+
+    Raises:
+        DataError: if one that is named is absent, or input or label is found under no name.
+    """
+    found = {}
+    for role in ("input", "label", *OPTIONAL):
+        plain = modality if role == "input" else role
+        given: str | None = getattr(columns, role)
+        name = given or plain
+        if name in names:
+            found[role] = name
+        elif given or role not in OPTIONAL:
+            raise _absent(role, name, names, modality, where)
+    return found
+
+
+def propose(names: Sequence[str], given: Mapping[str, str | None], modality: Modality, where: str) -> dict[str, str]:
+    """`resolve`, but a column under another usual name is found too: the proposal goes into `params.yaml`.
+
+    Args:
+        given: names the user gave, by role (`input`, `label`, ...); None or absent where none was given.
+
+    Raises:
+        DataError: as `resolve`, and if more than one column could be meant.
+    """
+    chosen: dict[str, str | None] = {}
+    for role in ("input", "label", *OPTIONAL):
+        plain = modality if role == "input" else role
+        chosen[role] = given.get(role)
+        if chosen[role] or plain in names:
+            continue
+        taken = {name for name in chosen.values() if name}
+        usual = [name for name in names if name.lower() in (plain, *ALIASES[plain]) and name not in taken]
+        if len(usual) > 1 and role not in OPTIONAL:
+            raise DataError(
+                f"{where} has no column {plain!r}, and {_names(usual)} could each be meant.",
+                action=f"Say which: {_option(role, modality, usual[0])}.",
+            )
+        chosen[role] = usual[0] if len(usual) == 1 else None
+    return resolve(names, Columns(**chosen), modality, where)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`; nearest is 'x'` for the known word most like `word`, or nothing."""
+    by_lower = {name.lower(): name for name in known}
+    close = get_close_matches(word.lower(), list(by_lower), n=1)
+    return f"; nearest is {by_lower[close[0]]!r}" if close else ""
+
+
+def _absent(role: str, name: str, names: Sequence[str], modality: Modality, where: str) -> DataError:
+    other = "image" if modality == "text" else "text"
+    message = f"{where} has no column {name!r}{nearest(name, names)}. It has {_names(names)}."
+    action = f"Name it: {_option(role, modality, 'COLUMN')}, or data.columns.{role} in params.yaml."
+    if role == "input" and other in names:
+        action = f"There is a column {other!r}: is modality: {other} meant? Else {action[0].lower()}{action[1:]}"
+    return DataError(message, action=action)
+
+
+def _option(role: str, modality: Modality, name: str) -> str:
+    return f"--{modality if role == 'input' else role} {name}"
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(repr(name) for name in names)

@@ -1,0 +1,51 @@
+"""The gates after export: evidence documents in, one finding a gate out. They read no file and know no clock.
+
+    before export    screen             validation data: nonfinite, diverged, above_majority
+    after seal       accuracy  macro_f1  calibration_error  baseline  parity  replay  champion
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from headstart.evaluation.gates import accuracy, baseline, calibration_error, champion, macro_f1, parity, replay
+from headstart.findings import Finding
+from headstart.params.evaluation import Gates
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The documents that the gates read; None where one was not made, and then its gates fail.
+
+    Attributes:
+        evaluation: `evaluation.json`.
+        parity: `parity.json` of the export.
+        replay: what `golden.replay` answered on the sealed bundle.
+        comparison: what `comparison.compare` answered; None without a champion.
+        champion: the champion's version; None only where there is none.
+    """
+
+    evaluation: Mapping[str, Any] | None
+    parity: Mapping[str, Any] | None
+    replay: Mapping[str, Any] | None
+    comparison: Mapping[str, Any] | None
+    champion: str | None
+
+
+def judge(evidence: Evidence, params: Gates) -> list[Finding]:
+    """One finding a gate, in the order of the drawing above; `findings.overall` makes one verdict of them."""
+    return [
+        accuracy.judge(evidence.evaluation, params.accuracy),
+        macro_f1.judge(evidence.evaluation, params.macro_f1),
+        calibration_error.judge(evidence.evaluation, params.calibration_error),
+        baseline.judge(evidence.evaluation, params.baseline_margin, params.level),
+        parity.judge(evidence.parity, params.logit_difference, params.label_flips),
+        replay.judge(evidence.replay, params.replay_difference),
+        champion.judge(
+            evidence.comparison,
+            champion=evidence.champion,
+            margin=params.champion_margin,
+            level=params.level,
+            new_class_bar=params.accuracy,
+        ),
+    ]

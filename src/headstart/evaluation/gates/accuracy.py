@@ -1,0 +1,18 @@
+"""Gate `accuracy`: how often the exported file is right on the test split, against an absolute bar."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from headstart.evaluation.gates import bars
+from headstart.findings import Finding
+
+CHECK = "accuracy"
+ACTION = "Add examples of the classes that are confused (see the report), or lower gates.accuracy if fewer will do."
+
+
+def judge(evaluation: Mapping[str, Any] | None, bar: float) -> Finding:
+    """Whether the interval of test accuracy lies above `bar`."""
+    interval = bars.measured(evaluation, "metrics", "accuracy")
+    if interval is None:
+        return bars.missing(CHECK, bar, "The evaluation has no test accuracy")
+    return bars.at_least(CHECK, interval, bar, what="Accuracy", action=ACTION)

@@ -1,0 +1,46 @@
+"""Gate `baseline`: a pretrained network must beat what costs nothing, example by example on the same test split."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from headstart.evaluation.gates import bars
+from headstart.findings import Finding
+from headstart.statistics import paired
+
+CHECK = "baseline"
+ACTION = "Deploy the baseline's kind of model instead, add examples, or take a backbone nearer to your data."
+
+
+def judge(evaluation: Mapping[str, Any] | None, margin: float, level: float) -> Finding:
+    """Whether the candidate is more accurate than the best baseline by more than `margin`.
+
+    Args:
+        evaluation: `baselines` holds, by name, `accuracy` and `paired` with `wins`, `losses` and `n`.
+        margin: share of examples, 0 or more.
+        level: how often, at most, a candidate that is not better passes.
+    """
+    baselines = evaluation.get("baselines") if evaluation else None
+    scores = {name: bars.measured(baselines, name, "accuracy") for name in baselines or {}}
+    if not scores or any(score is None for score in scores.values()):
+        return bars.missing(CHECK, margin, "The evaluation has no baseline, or one without accuracy")
+    best = max(scores, key=lambda name: (scores[name].value if scores[name] else 0.0, name))
+    pairs = [bars.count((baselines or {})[best].get("paired"), key) for key in ("wins", "losses", "n")]
+    if any(number is None for number in pairs) or not pairs[2]:
+        return bars.missing(CHECK, margin, f"The evaluation does not pair the candidate with the baseline {best}")
+    wins, losses, n = (int(number or 0) for number in pairs)
+    found = paired.from_counts(wins, losses, n, 1 - 2 * level)
+    interval = found.interval
+    told = (
+        f"Against the baseline {best} it is right on {wins} of {n} test examples where that is wrong, "
+        f"and wrong on {losses} where that is right: accuracy differs by {bars.spelled(interval)}"
+    )
+    evidence = {**interval.document(), "baseline": best, "wins": wins, "losses": losses, "p_value": found.p_value}
+    if interval.low > margin:
+        return Finding(CHECK, "pass", interval.value, margin, f"{told}; more than {margin:g} is asked.", "", evidence)
+    if interval.high <= margin:
+        reason = f"{told}; more than {margin:g} is asked and all of the interval lies below."
+        return Finding(CHECK, "fail", interval.value, margin, reason, ACTION, evidence)
+    examples = bars.enough(interval, margin)
+    more = f"About {examples} test examples would tell. " if examples else ""
+    reason = f"{told}; more than {margin:g} is asked, which these examples can't tell."
+    return Finding(CHECK, "unsure", interval.value, margin, reason, more + ACTION, evidence)

@@ -1,0 +1,21 @@
+"""Gate `calibration_error`: whether a probability of 0.9 is right nine times in ten, after temperature scaling."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from headstart.evaluation.gates import bars
+from headstart.findings import Finding
+
+CHECK = "calibration_error"
+ACTION = (
+    "Give the validation split more examples (prepare.split.validation), from where the test split comes, "
+    "or raise gates.calibration_error if probabilities are not used."
+)
+
+
+def judge(evaluation: Mapping[str, Any] | None, bar: float) -> Finding:
+    """Whether the interval of expected calibration error on the test split lies below `bar`."""
+    interval = bars.measured(evaluation, "metrics", "ece")
+    if interval is None:
+        return bars.missing(CHECK, bar, "The evaluation has no calibration error")
+    return bars.at_most(CHECK, interval, bar, what="Calibration error", action=ACTION)

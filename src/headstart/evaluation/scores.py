@@ -1,0 +1,66 @@
+"""The published metrics, each with its interval: accuracy, macro_f1, nll, ece."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.evaluation import metrics
+from headstart.params.evaluation import Bootstrap
+from headstart.statistics import bootstrap
+from headstart.statistics.interval import Interval, wilson
+
+
+def score(
+    probabilities: NDArray[np.float64], targets: NDArray[np.int64], *, bins: int, sampling: Bootstrap
+) -> dict[str, Interval]:
+    """All four metrics of `(examples, classes)` probabilities against `(examples,)` class indices.
+
+    Raises:
+        DataError: if there is no example, or a row does not sum to 1.
+    """
+    classified = labelled(probabilities.argmax(axis=1), targets, probabilities.shape[1], sampling)
+    return {**classified, **probabilistic(probabilities, targets, bins=bins, sampling=sampling)}
+
+
+def labelled(
+    predicted: NDArray[np.int64], targets: NDArray[np.int64], classes: int, sampling: Bootstrap
+) -> dict[str, Interval]:
+    """`accuracy` (Wilson) and `macro_f1` (percentile bootstrap) of class indices.
+
+    Where no example is wrong, resampling can't show any error either; then Wilson's lower end stands in for macro-F1's.
+    """
+    right = wilson(int((predicted == targets).sum()), len(targets), sampling.level)
+    f1 = bootstrap.interval(
+        lambda chosen, true: metrics.macro_f1_each(chosen, true, classes),
+        predicted,
+        targets,
+        resamples=sampling.resamples,
+        level=sampling.level,
+        seed=sampling.seed,
+    )
+    if right.value == 1.0:
+        f1 = Interval(f1.value, right.low, f1.high, f1.n)
+    return {"accuracy": right, "macro_f1": f1}
+
+
+def probabilistic(
+    probabilities: NDArray[np.float64], targets: NDArray[np.int64], *, bins: int, sampling: Bootstrap
+) -> dict[str, Interval]:
+    """`nll` (percentile bootstrap) and `ece` (reflected bootstrap, cut off at 0)."""
+    nll = bootstrap.interval(
+        bootstrap.mean,
+        metrics.surprise(probabilities, targets),
+        resamples=sampling.resamples,
+        level=sampling.level,
+        seed=sampling.seed,
+    )
+    place, gap = metrics.calibration_gaps(probabilities, targets, bins)
+    ece = bootstrap.interval(
+        lambda cell, off: metrics.calibration_error_each(cell, off, bins),
+        place,
+        gap,
+        resamples=sampling.resamples,
+        level=sampling.level,
+        seed=sampling.seed,
+        method="basic",
+    )
+    return {"nll": nll, "ece": Interval(ece.value, max(ece.low, 0.0), min(ece.high, 1.0), ece.n)}

@@ -1,0 +1,1 @@
+"""How transfer learning breaks in production, and what mends it."""

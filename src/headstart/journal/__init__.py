@@ -1,0 +1,7 @@
+"""What was answered, to whom it belongs, and what the truth turned out to be: formats, writing, reading, deleting.
+
+state/journal/<model>/
+  answers/    *.arrow: open logs, flushed each second; *.parquet: sealed segments, whole days once compacted
+  feedback/   the same for labels that came later
+  deletions/  request ids that must go
+"""

@@ -1,0 +1,153 @@
+"""Forgetting: answers by request id, raw inputs by age. Asked for at once, done when segments are compacted."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from headstart import artifacts, determinism
+from headstart.journal import log, reader
+from headstart.journal import schema as rows
+
+FORMAT = 1
+KINDS = ("answers", "feedback")
+
+
+@dataclass(frozen=True)
+class Compaction:
+    """What a compaction did.
+
+    Attributes:
+        busy: another process was at it; nothing was done.
+        segments: how many went into whole days.
+        deleted: rows that went for good.
+        expired: raw inputs that were removed for their age.
+    """
+
+    busy: bool
+    segments: int
+    deleted: int
+    expired: int
+
+
+def request(folder: Path, request_ids: Sequence[str]) -> None:
+    """Ask that every answer and label of these requests be deleted: readers leave them out from now on."""
+    ids = sorted(set(request_ids))
+    if ids:
+        document = {"format": FORMAT, "request_ids": ids}
+        artifacts.write_json(folder / "deletions" / f"{determinism.digest(ids)[:32]}.json", document)
+
+
+def compact(folder: Path, *, now: datetime, raw_days: int) -> Compaction:
+    """Join each past day's segments into one, and rewrite what holds deleted requests or raw inputs too old.
+
+    Safe beside living writers and readers, and to be killed anywhere: run again, it ends the same.
+    A request to delete is kept until no open log can hold its rows.
+
+    Args:
+        folder: the model's journal.
+        now: aware; a day before it is past.
+        raw_days: raw inputs older than this go.
+
+    Raises:
+        OSError: if the disk refuses.
+        DataError: if a segment has a newer format.
+    """
+    if not folder.is_dir():
+        return Compaction(False, 0, 0, 0)
+    with _alone(folder) as alone:
+        if not alone:
+            return Compaction(True, 0, 0, 0)
+        requests = sorted((folder / "deletions").glob("*.json"))
+        open_logs = [path for kind in KINDS for path in (folder / kind).glob(f"[!.]*{log.SUFFIX}")]
+        gone = reader.deleted(folder)
+        before = now - timedelta(days=raw_days)
+        joined = deleted = expired = 0
+        for kind in KINDS:
+            _finish(folder / kind)
+            joined += _join_days(folder / kind, f"{now:%Y%m%d}")
+            for path in reader.segments(folder / kind):
+                if path.suffix == ".parquet":
+                    counts = _forget(path, gone, before)
+                    deleted, expired = deleted + counts[0], expired + counts[1]
+        if not open_logs:
+            for path in requests:
+                path.unlink()
+        return Compaction(False, joined, deleted, expired)
+
+
+def _finish(folder: Path) -> None:
+    """Remove segments that a whole day has already taken in."""
+    kept = set(reader.segments(folder))
+    logs = {path.stem for path in folder.glob(f"[!.]*{log.SUFFIX}")}
+    for path in folder.glob("[!.]*.parquet"):
+        if path not in kept and path.stem not in logs:
+            path.unlink()
+
+
+def _join_days(folder: Path, today: str) -> int:
+    """Make one segment of each past day's, the day's own included; how many went into it.
+
+    A segment whose log still stands beside it (its writer died in between) waits until `recovery` was there.
+    """
+    days: dict[str, list[Path]] = {}
+    for path in reader.segments(folder):
+        if path.suffix == ".parquet":
+            days.setdefault(path.stem.removeprefix("day-")[:8], []).append(path)
+    joined = 0
+    for day, paths in days.items():
+        parts = [path for path in paths if not _is_day(path) and not path.with_suffix(log.SUFFIX).exists()]
+        if day >= today or not parts:
+            continue
+        whole = [path for path in paths if _is_day(path)]
+        tables = [reader.read_segment(path) for path in [*whole, *parts]]
+        names = " ".join(path.stem for path in parts).encode()
+        table = pa.concat_tables([table.replace_schema_metadata(None) for table in tables], promote_options="default")
+        table = table.sort_by([("time", "ascending"), ("request_id", "ascending"), ("index", "ascending")])
+        metadata = {**rows.METADATA, reader.REPLACES.decode(): names}
+        log.write_segment(folder / f"day-{day}.parquet", table.replace_schema_metadata(metadata))
+        for path in parts:
+            path.unlink()
+        joined += len(parts)
+    return joined
+
+
+def _is_day(path: Path) -> bool:
+    return path.name.startswith("day-")
+
+
+def _forget(path: Path, gone: frozenset[str], before: datetime) -> tuple[int, int]:
+    """Rewrite a segment without what must go; how many rows, and raw inputs, went."""
+    names = ["request_id", "time"] + (["raw"] if "raw" in pq.read_schema(path).names else [])
+    table = pq.ParquetFile(path).read(columns=names)
+    going = pc.is_in(table["request_id"], pa.array(sorted(gone), pa.string()))
+    deleted = pc.sum(going).as_py() or 0
+    expired = 0
+    if "raw" in names:
+        old = pc.and_(pc.less(table["time"], pa.scalar(before, rows.TIME)), pc.is_valid(table["raw"]))
+        old = pc.and_(old, pc.invert(going))
+        expired = pc.sum(old).as_py() or 0
+    if not deleted and not expired:
+        return 0, 0
+    whole = reader.read_segment(path)
+    if expired:
+        kept = pc.if_else(old, pa.scalar(None, pa.binary()), whole["raw"])
+        whole = whole.set_column(whole.column_names.index("raw"), "raw", kept)
+    log.write_segment(path, whole.filter(pc.invert(going)))
+    return deleted, expired
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[bool]:
+    """Whether nobody else compacts this journal for the length of the block."""
+    descriptor = os.open(folder / ".compacting", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        yield log.lock(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,138 @@
+"""The rows of the journal: one an answer, one a label that came later.
+
+Columns of an answer: `format` int8, `request_id` string, `index` int32 (place in the request), `time` timestamp
+(us, UTC, when it was answered), `model`, `role`, `contract`, `label` string, `version` int64, `probability` double
+(of the label), `probabilities` list<float> (in the order of the contract's labels), `latency_ms` float, `features`
+list<float> or null, `raw` binary or null, `raw_sha256` string or null, and one double column `property/<name>` for
+each property of the input.
+
+Columns of a label: `format`, `request_id`, `index`, `label`, `time` (when it arrived).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+from headstart.errors import DataError
+
+FORMAT = 1
+READABLE = (1,)
+PROPERTY = "property/"
+ROW_BYTES = 256
+TIME = pa.timestamp("us", tz="UTC")
+FIXED = (
+    ("format", pa.int8()),
+    ("request_id", pa.string()),
+    ("index", pa.int32()),
+    ("time", TIME),
+    ("model", pa.string()),
+    ("version", pa.int64()),
+    ("role", pa.string()),
+    ("contract", pa.string()),
+    ("label", pa.string()),
+    ("probability", pa.float64()),
+    ("probabilities", pa.list_(pa.float32())),
+    ("features", pa.list_(pa.float32())),
+    ("raw", pa.binary()),
+    ("raw_sha256", pa.string()),
+    ("latency_ms", pa.float32()),
+)
+METADATA = {"format": str(FORMAT)}
+FEEDBACK = pa.schema(
+    [("format", pa.int8()), ("request_id", pa.string()), ("index", pa.int32()), ("label", pa.string()), ("time", TIME)],
+    metadata=METADATA,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer to one input.
+
+    Attributes:
+        time: when it was answered, aware.
+        role: `champion`, or what else the model was when it answered.
+        contract: the contract's hash.
+        properties: of the input, by name.
+        features: what the network computed before its head; None where they are not kept.
+        raw: the input's bytes (text in UTF-8); None where they are not kept.
+        latency_ms: from the request's arrival to its answer.
+    """
+
+    request_id: str
+    index: int
+    time: datetime
+    model: str
+    version: int
+    role: str
+    contract: str
+    label: str
+    probability: float
+    probabilities: Sequence[float]
+    properties: Mapping[str, float]
+    latency_ms: float
+    features: Sequence[float] | None = None
+    raw: bytes | None = None
+    raw_sha256: str | None = None
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it holds in memory."""
+        floats = len(self.probabilities) + len(self.properties) + len(self.features or ())
+        return ROW_BYTES + 32 * floats + len(self.raw or b"")
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """The truth about one answer; joined to it by `request_id` and `index`."""
+
+    request_id: str
+    index: int
+    label: str
+    time: datetime
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it holds in memory."""
+        return ROW_BYTES
+
+
+def answers(properties: Sequence[str] = ()) -> pa.Schema:
+    """The columns of answers whose inputs have these properties."""
+    more = [(PROPERTY + name, pa.float64()) for name in sorted(properties)]
+    return pa.schema([*FIXED, *more], metadata=METADATA)
+
+
+def answers_batch(rows: Sequence[Answer]) -> pa.RecordBatch:
+    """Answers as columns; a property that a row lacks is null."""
+    names = sorted({name for row in rows for name in row.properties})
+    columns: dict[str, list[Any]] = {"format": [FORMAT] * len(rows)}
+    for name, _ in FIXED[1:]:
+        columns[name] = [getattr(row, name) for row in rows]
+    for name in names:
+        columns[PROPERTY + name] = [row.properties.get(name) for row in rows]
+    return pa.RecordBatch.from_pydict(columns, schema=answers(names))
+
+
+def labels_batch(rows: Sequence[Label]) -> pa.RecordBatch:
+    """Labels as columns."""
+    columns: dict[str, list[Any]] = {"format": [FORMAT] * len(rows)}
+    for name in FEEDBACK.names[1:]:
+        columns[name] = [getattr(row, name) for row in rows]
+    return pa.RecordBatch.from_pydict(columns, schema=FEEDBACK)
+
+
+def check_format(schema: pa.Schema, where: str) -> None:
+    """Refuse a segment of another format.
+
+    Raises:
+        DataError: if the format is not one this version reads.
+    """
+    found = (schema.metadata or {}).get(b"format", b"none").decode("ascii", "replace")
+    if found not in map(str, READABLE):
+        raise DataError(
+            f"{where} is a journal segment of format {found}, formats {', '.join(map(str, READABLE))} can be read.",
+            action="Read it with the version of headstart that wrote it.",
+        )

@@ -1,0 +1,227 @@
+"""Writing the journal off the request's path: rows wait in bounded memory, a thread flushes them each second.
+
+    record() ──► rows in memory ──each `flush_s`──► append log ──`seal_minutes` or `seal_megabytes`──► Parquet
+
+Where the disk refuses, rows wait and are tried again; beyond the bound the newest are lost, counted and said.
+"""
+
+import hashlib
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import pyarrow as pa
+
+from headstart import determinism
+from headstart.errors import DataError
+from headstart.journal import recovery
+from headstart.journal import schema as rows
+from headstart.journal.log import Log
+from headstart.params.operation import Journal as JournalParams
+
+MEGABYTE = 1_000_000
+BATCH_ROWS = 10_000
+SAMPLE_SEED = 0
+Row = TypeVar("Row", rows.Answer, rows.Label)
+logger = logging.getLogger("headstart.journal")
+
+
+@dataclass(frozen=True)
+class Health:
+    """How the journal is.
+
+    Attributes:
+        written: rows on the disk since the start.
+        waiting: rows in memory.
+        lost: rows that found no room while the disk refused, since the start.
+        trouble: why rows cannot be written; None where they can.
+    """
+
+    written: int
+    waiting: int
+    lost: int
+    trouble: str | None
+
+
+class Journal:
+    """The journal of one model, for one process.
+
+    >>> journal = Journal(workspace.journal("digits"), params.journal, clock=lambda: datetime.now(UTC))
+    >>> journal.start()
+    >>> journal.record(answers)
+    >>> journal.close()
+
+    Without `start()`, nothing runs in the background and `flush()` is the caller's: for simulated clocks.
+    """
+
+    def __init__(self, folder: Path, params: JournalParams, *, clock: Callable[[], datetime]) -> None:
+        self.folder = folder
+        self.recovered: list[recovery.Recovery] = []
+        self._params = params
+        self._answers = _Stream(folder / "answers", rows.answers_batch, params, clock)
+        self._labels = _Stream(folder / "feedback", rows.labels_batch, params, clock)
+        self._recovery_trouble: str | None = None
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"journal {folder.name}", daemon=True)
+
+    def start(self) -> None:
+        """Take over what a dead writer left, say so, and start flushing. A disk that refuses stops nothing."""
+        try:
+            self.recovered = recovery.recover(self.folder)
+        except (OSError, DataError) as error:
+            self._recovery_trouble = f"logs left by an earlier server cannot be recovered: {error}"
+            logger.error("%s: %s", self.folder, self._recovery_trouble)
+        for found in self.recovered:
+            logger.warning("%s", found.sentence(self._params.flush_s))
+        self._thread.start()
+
+    def record(self, answers: Sequence[rows.Answer]) -> None:
+        """Keep answers, raw inputs only as the parameters allow; never waits for the disk."""
+        self._answers.add([self._allowed(answer) for answer in answers])
+
+    def feedback(self, labels: Sequence[rows.Label]) -> None:
+        """Keep labels that came later; never waits for the disk."""
+        self._labels.add(labels)
+
+    def flush(self) -> None:
+        """Write what waits, and seal what is old or large enough."""
+        self._answers.flush()
+        self._labels.flush()
+
+    def close(self) -> None:
+        """Write what waits and seal; what the disk then refuses is lost, and said."""
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._answers.close()
+        self._labels.close()
+
+    @property
+    def health(self) -> Health:
+        """What was written, waits and was lost: answers and labels together."""
+        streams = (self._answers, self._labels)
+        troubles = [stream.trouble for stream in streams if stream.trouble]
+        if self._thread.ident is not None and not self._thread.is_alive() and not self._stopping.is_set():
+            troubles.insert(0, "the thread that writes has died, its traceback stands in the log")
+        troubles += [self._recovery_trouble] if self._recovery_trouble else []
+        return Health(
+            sum(stream.written for stream in streams),
+            sum(len(stream.waiting) for stream in streams),
+            sum(stream.lost for stream in streams),
+            troubles[0] if troubles else None,
+        )
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._params.flush_s):
+            self.flush()
+
+    def _allowed(self, answer: rows.Answer) -> rows.Answer:
+        """The answer with as much of its raw input as may be kept; features only where they are asked for."""
+        features = answer.features if self._params.features else None
+        raw, raw_sha256 = answer.raw, None
+        if raw is not None and self._params.raw == "hashed":
+            raw, raw_sha256 = None, hashlib.sha256(raw).hexdigest()
+        elif raw is not None and self._params.raw == "sampled":
+            drawn = determinism.fraction(f"{answer.request_id}:{answer.index}", seed=SAMPLE_SEED)
+            raw = raw if drawn < self._params.raw_share else None
+            raw_sha256 = hashlib.sha256(raw).hexdigest() if raw is not None else None
+        else:
+            raw = None
+        return replace(answer, features=features, raw=raw, raw_sha256=raw_sha256)
+
+
+class _Stream(Generic[Row]):
+    """Rows of one kind on their way to the disk. `add` may be called by any thread, the rest by one at a time."""
+
+    def __init__(
+        self,
+        folder: Path,
+        to_batch: Callable[[Sequence[Row]], pa.RecordBatch],
+        params: JournalParams,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self.waiting: list[Row] = []
+        self.written = 0
+        self.lost = 0
+        self.trouble: str | None = None
+        self._folder = folder
+        self._to_batch = to_batch
+        self._clock = clock
+        self._bound = params.seal_megabytes * MEGABYTE
+        self._age = timedelta(minutes=params.seal_minutes)
+        self._bytes = 0
+        self._log: Log | None = None
+        self._opened: datetime | None = None
+        self._lock = threading.Lock()
+
+    def add(self, added: Sequence[Row]) -> None:
+        """Let rows wait for the next flush; all of them are lost where they would exceed the bound."""
+        size = sum(row.size for row in added)
+        with self._lock:
+            if self._bytes + size > self._bound:
+                first, self.lost = self.lost == 0, self.lost + len(added)
+            else:
+                self.waiting.extend(added)
+                self._bytes += size
+                return
+        if first:
+            logger.error("%s: no room for more rows while the disk is slow or refuses; losing new ones.", self._folder)
+
+    def flush(self) -> None:
+        """Write what waits; seal the log when it is due. What the disk refuses waits for the next time."""
+        try:
+            self._write()
+            if self._log and self._opened and self._is_due(self._log, self._opened):
+                self._seal()
+        except OSError as error:
+            if self.trouble is None:
+                logger.error("%s: the disk refuses the journal (%s); rows wait in memory.", self._folder, error)
+            self.trouble = f"the disk refuses: {error}"
+            return
+        if self.trouble is not None:
+            logger.warning("%s: the journal is written again; %d rows were lost.", self._folder, self.lost)
+            self.trouble = None
+
+    def close(self) -> None:
+        """Write and seal everything; rows that cannot be written are counted as lost."""
+        self.flush()
+        try:
+            self._seal()
+        except OSError as error:
+            logger.error("%s: not sealed (%s); the next start will do it.", self._folder, error)
+            self.trouble = f"the disk refuses: {error}"
+        if self._log:
+            self._log.close()
+            self._log = None
+        with self._lock:
+            self.lost += len(self.waiting)
+            self.waiting, self._bytes = [], 0
+        if self.lost:
+            logger.error("%s: %d rows were lost in all, the disk refused them.", self._folder, self.lost)
+
+    def _write(self) -> None:
+        while taken := self.waiting[:BATCH_ROWS]:
+            batch = self._to_batch(taken)
+            if self._log and not self._log.schema.equals(batch.schema):
+                self._seal()
+            if self._log is None:
+                self._opened = self._clock().astimezone(UTC)
+                self._log = Log.create(self._folder, f"{self._opened:%Y%m%dT%H%M%S%f}", batch.schema)
+            self._log.append(batch)
+            with self._lock:
+                del self.waiting[: len(taken)]
+                self._bytes -= sum(row.size for row in taken)
+                self.written += len(taken)
+
+    def _is_due(self, log: Log, opened: datetime) -> bool:
+        return log.size >= self._bound or self._clock() - opened >= self._age
+
+    def _seal(self) -> None:
+        if self._log:
+            self._log.seal()
+            self._log.close()
+            self._log = None

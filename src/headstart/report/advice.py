@@ -1,0 +1,82 @@
+"""What to do next, the most useful first: what refused says so itself, the rest follows from the evidence."""
+
+import shlex
+from dataclasses import dataclass
+
+from headstart.report import confusion, words
+from headstart.report.evidence import Evidence
+from headstart.report.plots import percent
+
+FEW_TEST_EXAMPLES = 10
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to do: a headline, why, and the command that does it (empty where there is none)."""
+
+    headline: str
+    reason: str
+    command: str = ""
+
+
+def steps(evidence: Evidence) -> list[Step]:
+    """Refusals first, then what would make the model better, then the commands for where it stands now."""
+    return [*_refusals(evidence), *_operation(evidence), *_improvements(evidence)]
+
+
+def _refusals(evidence: Evidence) -> list[Step]:
+    findings = [
+        *((evidence.judgement or {}).get("findings", ())),
+        *((evidence.screen or {}).get("findings", ())),
+        *evidence.findings,
+    ]
+    return [
+        Step(f"{words.title(one['check'])}: {words.VERDICTS[one['verdict']]}", one.get("action") or one["reason"])
+        for one in findings
+        if one["verdict"] != "pass"
+    ]
+
+
+def _operation(evidence: Evidence) -> list[Step]:
+    name, tone = shlex.quote(evidence.model), words.status(evidence)
+    if tone.badge == "Champion":
+        return [
+            Step("Serve it", "Answers over HTTP from the registry; every answer is journalled.", f"headstart serve {name}"),
+            Step("Watch it", "Compares what comes in with what it was tested on.", f"headstart monitor {name}"),
+            Step("Undo it", "One step back to the version before, should it disappoint.", f"headstart rollback {name}"),
+        ]
+    if tone.badge == "Challenger":
+        return [Step("Promote it", "It passed and waits for a person.", f"headstart promote {name}")]
+    if tone.tone == "open":
+        return [Step("Finish the run", "What is done is not done again.", f"headstart run {name}")]
+    return [Step("Run it again after the change", "Only what the change touches is rebuilt.", f"headstart run {name}")]
+
+
+def _improvements(evidence: Evidence) -> list[Step]:
+    evaluation = evidence.evaluation
+    if evaluation is None:
+        return []
+    result = []
+    errors = sum(map(sum, evaluation["confusion"])) - sum(
+        row[place] for place, row in enumerate(evaluation["confusion"])
+    )
+    worst = confusion.mix_ups(evaluation["classes"], evaluation["confusion"], 1)
+    if worst and worst[0].count >= 3:
+        one = worst[0]
+        result.append(
+            Step(
+                f"Look at “{one.true}” taken for “{one.predicted}”",
+                f"{one.count} of {errors} errors are this one mix-up ({percent(one.share)} of that class). "
+                "Read those examples: are the labels right, and are the two classes really different?",
+            )
+        )
+    thin = [one["label"] for one in evaluation["per_class"] if one["support"] < FEW_TEST_EXAMPLES]
+    if thin:
+        shown = ", ".join(thin[:5]) + (f" and {len(thin) - 5} more" if len(thin) > 5 else "")
+        result.append(
+            Step(
+                f"Label more of {shown}",
+                f"Fewer than {FEW_TEST_EXAMPLES} test examples each: what is said about them is hardly more than a guess.",
+            )
+        )
+    return result

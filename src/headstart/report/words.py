@@ -1,0 +1,221 @@
+"""What the page says in plain words: verdict, metrics, gates, choice and gain, each a sentence from numbers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from headstart.report.evidence import Evidence
+from headstart.report.plots import percent
+
+Document = Mapping[str, Any]
+
+STRATEGIES = {
+    "linear_probe": (
+        "linear probe",
+        "The pretrained network stays as it is; only a new last layer is learned on what it sees.",
+    ),
+    "fine_tune": (
+        "fine-tuning",
+        "A new last layer is learned first; then every layer goes on learning, the lower the more slowly.",
+    ),
+    "adapt_then_fine_tune": (
+        "adaptation, then fine-tuning",
+        "The pretrained network first reads unlabelled examples of this domain, and is fine-tuned after that.",
+    ),
+    "lora": ("low-rank adapters", "The pretrained network stays as it is; small matrices beside its layers are learned."),
+    "scratch": ("training from scratch", "Nothing is transferred: the network starts from random weights."),
+}
+
+CHECKS = {
+    "accuracy": "It is right often enough",
+    "macro_f1": "It serves every class, rare ones too",
+    "calibration_error": "Its confidence can be believed",
+    "baseline": "It beats something simple",
+    "parity": "The exported file answers as the trained network did",
+    "replay": "The sealed bundle repeats its known answers",
+    "champion": "It is no worse than what is live",
+    "diverged": "Training stayed on course",
+    "above_majority": "It learned more than the commonest class",
+    "nonfinite": "No number broke during training",
+    "contract_agreement": "Inputs are prepared as the backbone expects",
+    "processor": "The backbone says how to prepare inputs",
+    "leak": "No test row stands in other splits",
+    "duplicates": "No example stands twice",
+    "label_conflicts": "The same example always has the same label",
+    "rare_classes": "Every class has enough examples",
+}
+
+BASELINES = {
+    "majority": "always the commonest class",
+    "tfidf_logistic": "word counts, no network",
+    "pixels_logistic": "raw pixels, no network",
+}
+
+VERDICTS = {"pass": "passed", "fail": "failed", "unsure": "unsure"}
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where the model stands: `tone` is pass, fail, unsure or open; a badge; one sentence."""
+
+    tone: str
+    badge: str
+    sentence: str
+
+
+def status(evidence: Evidence) -> Status:
+    """The verdict and what it means for production."""
+    judgement = evidence.judgement
+    if judgement is None:
+        return _unjudged(evidence)
+    verdict, version, champion = judgement["verdict"], judgement.get("version"), judgement.get("champion")
+    findings = judgement["findings"]
+    stays = f"version {champion} stays champion" if champion not in (None, version) else "nothing is live yet"
+    if verdict != "pass":
+        names = [title(one["check"]) for one in findings if one["verdict"] == verdict]
+        said = "; ".join(f"“{name}”" for name in names)
+        if verdict == "fail":
+            return Status("fail", "Refused", f"{_count(len(names), 'gate')} said no: {said}. So {stays}.")
+        return Status(
+            "unsure",
+            "Not sure enough",
+            f"{_count(len(names), 'gate')} could not be sure: {said}. Unsure never goes live, so {stays}.",
+        )
+    passed = f"It passed {'its gate' if len(findings) == 1 else f'all {len(findings)} gates'}"
+    alias = _alias(evidence)
+    if alias == "champion":
+        return Status("pass", "Champion", f"{passed}; version {version} is the one that answers in production.")
+    if alias == "challenger":
+        return Status("open", "Challenger", f"{passed}. Version {version} waits for someone to promote it; {stays}.")
+    if version is None:
+        return Status("open", "Passed", f"{passed}, and is not registered yet; {stays}.")
+    return Status("open", "Passed", f"{passed} and is registered as version {version}; {stays}.")
+
+
+def lede(evidence: Evidence) -> str:
+    """What the model is, on what it stands and what it was measured on."""
+    sentences = []
+    evaluation, plan = evidence.evaluation, evidence.plan
+    things = "images" if modality(evidence) == "image" else "texts"
+    if classes := class_names(evidence):
+        shown = ", ".join(classes) if len(classes) <= 12 and sum(map(len, classes)) < 90 else None
+        shown = shown or f"{classes[0]}, {classes[1]} and {len(classes) - 2} more"
+        sentences.append(f"Sorts {things} into {len(classes)} classes: {shown}.")
+    strategy = (evidence.history or {}).get("strategy_used") or (plan or {}).get("strategy")
+    if strategy:
+        trained = evidence.rows.get("train")
+        on = f" on {trained:,} labelled examples" if trained else ""
+        base = f", starting from the pretrained network {evidence.backbone['name']}" if evidence.backbone else ""
+        sentences.append(f"Made by {STRATEGIES.get(strategy, (strategy,))[0]}{on}{base}.")
+    if evaluation:
+        n = evaluation["metrics"]["accuracy"]["n"]
+        sentences.append(f"Measured on {n:,} examples it never saw, on the very file that is served.")
+    return " ".join(sentences)
+
+
+def choice(plan: Document, history: Document | None) -> str:
+    """What was chosen, what came second, and whether training kept to it."""
+    name, meaning = STRATEGIES.get(plan["strategy"], (plan["strategy"], ""))
+    second = STRATEGIES.get(plan["runner_up"], (plan["runner_up"],))[0]
+    text = f"Chosen: {name}. {meaning} Runner-up: {second}."
+    if history and history["strategy_used"] != plan["strategy"]:
+        used = STRATEGIES.get(history["strategy_used"], (history["strategy_used"],))[0]
+        text += f" In the end, {used} was handed on."
+    return text
+
+
+def gain(few: Document, seconds: Mapping[str, float]) -> str:
+    """Transfer against scratch with few labels, in points and in time."""
+    transfer, scratch = few["transfer"], few["scratch"]
+    points = 100 * (transfer["value"] - scratch["value"])
+    first = (
+        f"With {few['per_class']} labels a class, the transferred network gets {percent(transfer['value'])} right; "
+        f"the same network from random weights {percent(scratch['value'])}."
+    )
+    if transfer["low"] > scratch["high"]:
+        second = f"The head start is worth {points:.0f} points, and the intervals are apart."
+    elif transfer["high"] < scratch["low"]:
+        second = f"Here transfer costs {-points:.0f} points: this backbone does not suit these data."
+    else:
+        second = "The intervals overlap: with so few labels, no difference is certain."
+    if "few_labels/transfer" in seconds and "few_labels/scratch" in seconds:
+        took, other = (duration(seconds[f"few_labels/{side}"]) for side in ("transfer", "scratch"))
+        second += f" It took {took} against {other}."
+    return f"{first} {second}"
+
+
+def layers(measured: Sequence[Document]) -> str:
+    """Which layer's features serve the task best when nothing but a last layer is learned."""
+    best = max(measured, key=lambda one: one["value"])
+    first, last = measured[0], measured[-1]
+    text = f"A simple classifier on the features of {best['layer']} gets {percent(best['value'])} right"
+    if best is last:
+        return f"{text}: what the network learned before carries over all the way up (first layer: {percent(first['value'])})."
+    if last["high"] >= best["low"]:
+        return f"{text}; the last layer, {percent(last['value'])}, is not clearly worse. Most of the network transfers."
+    return f"{text}, the last layer only {percent(last['value'])}: the top is tied to what it was pretrained for."
+
+
+def trust(evaluation: Document, temperature: float | None) -> str:
+    """Calibration before and after, in points."""
+    after, before = evaluation["metrics"]["ece"], evaluation["uncalibrated"]["ece"]
+    text = (
+        f"On average, stated confidence and how often it is right differ by {100 * after['value']:.1f} points; "
+        f"before calibration it was {100 * before['value']:.1f}."
+    )
+    if temperature is None:
+        return text
+    way = "softens" if temperature > 1 else "sharpens"
+    return f"{text} A temperature of {temperature:.2f} {way} its answers; the label never changes by it."
+
+
+def title(check: str) -> str:
+    """A check's name as a claim that may be false; unknown ones keep their name."""
+    return CHECKS.get(check) or check.replace("_", " ").replace("/", ": ")
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s"
+
+
+def modality(evidence: Evidence) -> str:
+    """`text`, `image`, or empty where no document says so."""
+    documents = (evidence.contract, evidence.backbone, *evidence.params.values())
+    return next((one["modality"] for one in documents if one and "modality" in one), "")
+
+
+def class_names(evidence: Evidence) -> list[str]:
+    """From the evaluation, else from the contract; empty where neither is there."""
+    return list((evidence.evaluation or {}).get("classes") or (evidence.contract or {}).get("labels") or ())
+
+
+def _alias(evidence: Evidence) -> str | None:
+    """This version's alias: the release's own word; a run document about another version says nothing."""
+    judgement, run = evidence.judgement or {}, evidence.run or {}
+    version = judgement.get("version")
+    if version is None:
+        return None
+    if run.get("version") == version and run.get("alias"):
+        return str(run["alias"])
+    return str(judgement["alias"]) if judgement.get("alias") else "champion" if judgement.get("champion") == version else None
+
+
+def _unjudged(evidence: Evidence) -> Status:
+    screen = evidence.screen
+    if screen and screen["verdict"] == "fail":
+        names = "; ".join(f"“{title(one['check'])}”" for one in screen["findings"] if one["verdict"] == "fail")
+        return Status("fail", "Stopped early", f"Training did not pass its screen: {names}. It was never exported.")
+    if evidence.evaluation:
+        return Status("open", "Measured", "It is trained and measured, and no gate has judged it yet.")
+    return Status("open", "Unfinished", "The run did not get as far as a measurement; below is what there is.")
+
+
+def _count(number: int, noun: str) -> str:
+    words = {1: "One", 2: "Two", 3: "Three", 4: "Four"}
+    return f"{words.get(number, str(number))} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,108 @@
+"""A bundle on its way into a registered version, and back.
+
+What travels: the bundle, the package's source (so that the version answers where this repository is not), the
+requirements of inference alone, a signature and an input example.
+"""
+
+import shutil
+import tempfile
+from importlib.metadata import version as installed
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from headstart import determinism
+from headstart.errors import BundleError, OutsideError
+from headstart.params.section import Modality
+
+RUNTIME = ("mlflow-skinny", "numpy", "onnxruntime", "pandas", "pillow", "pyarrow", "pydantic", "tokenizers")
+EXAMPLES = 2
+PACKAGE = Path(__file__).parent
+SCRIPT = PACKAGE / "registry_model.py"
+
+
+def manifest_hash(bundle: Path) -> str:
+    """SHA-256 (hex) of a bundle's manifest, and so of everything in it.
+
+    Raises:
+        BundleError: if there is no manifest.
+    """
+    manifest = bundle / "MANIFEST.json"
+    if not manifest.is_file():
+        raise BundleError(f"{bundle} has no MANIFEST.json: it was never sealed.", action="Run the stage `seal`.")
+    return determinism.file_digest(manifest)
+
+
+def upload(bundle: Path, modality: Modality, run_id: str) -> tuple[str, str]:
+    """Log the bundle as a pyfunc model of a run; returns what a version is made from: its URI and its id."""
+    import mlflow
+    import pandas as pd
+    import pyarrow.parquet as pq
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import Array, ColSpec, DataType, Schema
+
+    kind = DataType.string if modality == "text" else DataType.binary
+    answers = [
+        ColSpec(DataType.string, "label"),
+        ColSpec(DataType.double, "probability"),
+        ColSpec(Array(DataType.double), "probabilities"),
+    ]
+    golden = bundle / "golden.parquet"
+    if not golden.is_file():
+        raise BundleError(f"{bundle} has no golden.parquet, which gives a version its input example.")
+    examples = pq.read_table(golden, columns=[modality])[modality].to_pylist()[:EXAMPLES]
+    with tempfile.TemporaryDirectory() as temporary, mlflow.start_run(run_id=run_id):
+        code = Path(temporary) / PACKAGE.name
+        shutil.copytree(PACKAGE, code, ignore=_all_but_python)
+        script = shutil.copy(SCRIPT, temporary)  # MLflow records this path: a temporary one gives nothing away
+        named = shutil.copytree(bundle, Path(temporary) / "bundle")  # kept under this name; links would be refused
+        logged = mlflow.pyfunc.log_model(
+            name="bundle",
+            python_model=str(script),
+            artifacts={"bundle": str(named)},
+            code_paths=[str(code)],
+            signature=ModelSignature(inputs=Schema([ColSpec(kind, modality)]), outputs=Schema(answers)),
+            input_example=pd.DataFrame({modality: pd.Series(examples, dtype=object)}),
+            pip_requirements=[f"{name}=={installed(name)}" for name in RUNTIME],
+        )
+    return str(logged.model_uri), str(logged.model_id)
+
+
+def fetch(uri: str, cache: Path) -> Path:
+    """The bundle of an uploaded model: the embedded registry's own folder, or a server's files, fetched once.
+
+    Args:
+        uri: where the version's files are.
+        cache: a folder of ours; what is fetched comes to stand there whole or not at all.
+
+    Raises:
+        OutsideError: if an embedded registry's folder is gone.
+    """
+    import mlflow
+
+    parts = urlsplit(uri)
+    if parts.scheme in ("", "file"):
+        folder = Path(unquote(parts.path)) / "artifacts" / "bundle"
+        if not folder.is_dir():
+            raise OutsideError(
+                f"the registry says that a version's files are in {folder}, and they are not.",
+                action="Was the workspace moved or its state deleted? `headstart run` makes the version again.",
+            )
+        return folder
+    kept = cache / determinism.digest(uri)[:16]
+    if not kept.is_dir():
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache) as temporary:
+            mlflow.artifacts.download_artifacts(artifact_uri=f"{uri}/artifacts/bundle", dst_path=temporary)
+            try:
+                (Path(temporary) / "bundle").rename(kept)
+            except OSError:
+                if not kept.is_dir():  # else another process was first, with the same files
+                    raise
+    return kept
+
+
+def _all_but_python(folder: str, names: list[str]) -> list[str]:
+    """What `copytree` is to leave out: everything that is neither a folder of modules nor a module."""
+    return [
+        name for name in names if name == "__pycache__" or not (Path(folder, name).is_dir() or name.endswith(".py"))
+    ]

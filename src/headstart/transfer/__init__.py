@@ -1,0 +1,1 @@
+"""How a pretrained network becomes this model's network: features, probe, plan, fine-tuning, and the control."""

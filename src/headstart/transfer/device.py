@@ -1,0 +1,42 @@
+"""Where torch computes and in which precision; both are found once and said in the history.
+
+Results repeat to the byte on one kind of machine with one number of threads. Another processor, thread count or
+precision rounds otherwise.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from headstart import determinism
+
+Precision = Literal["float32", "bfloat16"]
+BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # Intel and AMD, Intel, Arm
+CPU_FLAGS = Path("/proc/cpuinfo")
+
+
+def settle(seed: int) -> torch.device:
+    """Seed every generator, take the threads allowed, and answer with the device to compute on."""
+    determinism.seed_everything(seed)
+    torch.set_num_threads(determinism.threads())
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def precision(asked: Literal["auto", "float32", "bfloat16"], *, flags: Path = CPU_FLAGS) -> Precision:
+    """The precision of forward and backward passes; weights and their updates stay in float32.
+
+    `auto` is bfloat16 where the device computes it natively (elsewhere it is slower than float32), else float32.
+    """
+    if asked != "auto":
+        return asked
+    native = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else _processor_flags(flags) & BFLOAT16_FLAGS
+    return "bfloat16" if native else "float32"
+
+
+def _processor_flags(path: Path) -> set[str]:
+    """The features that Linux names for the processor; none where there is no such file."""
+    if not path.is_file():
+        return set()
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return {flag for line in lines if line.startswith(("flags", "Features")) for flag in line.partition(":")[2].split()}

@@ -1,0 +1,137 @@
+"""What a frozen network makes of each example, computed once: the same numbers whatever order the examples come in.
+
+Each distinct payload is computed once, in batches of the shortest first (ties by content), so that no example's
+neighbours, and with them its padding and last bits, depend on the data set's order.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from numpy.typing import NDArray
+from torch import Tensor
+
+from headstart import artifacts
+from headstart.backbones.network import Network
+from headstart.data.dataset import Dataset
+from headstart.determinism import digest
+from headstart.predictor import Preprocessor
+from headstart.transfer.examples import Prepared, tensors
+from headstart.transfer.progress import bar
+
+FORMAT = 1
+BATCH = 32
+
+Layers = list[tuple[str, NDArray[np.float32]]]
+
+
+def extract(
+    network: Network, preprocessor: Preprocessor, dataset: Dataset, *, cache: Path, key: str, progress: str
+) -> NDArray[np.float32]:
+    """Features of every example, `(examples, d)`, from the cache if this content was seen before.
+
+    Args:
+        network: its head does not matter.
+        preprocessor: the contract's.
+        dataset: labels do not matter.
+        cache: folder; files under `features/` may be deleted at any time.
+        key: hash of the backbone's weights and configuration.
+        progress: what the progress bar says.
+    """
+    unique, rows = _distinct(dataset.inputs)
+    path = _path(cache, "last", key, preprocessor, unique)
+    if (kept := _read(path)) is not None:
+        return kept["features"][rows]
+    columns = list(_run(network, preprocessor, list(unique.values()), progress, layers=False))
+    features = columns[0][1]
+    _write(path, {"features": features})
+    return features[rows]
+
+
+def extract_layers(
+    network: Network, preprocessor: Preprocessor, dataset: Dataset, *, cache: Path, key: str, progress: str
+) -> Layers:
+    """The pooled output of each layer group, input side first: `[(name, (examples, width))]`; cached likewise."""
+    unique, rows = _distinct(dataset.inputs)
+    path = _path(cache, "layers", key, preprocessor, unique)
+    kept = _read(path)
+    if kept is None:
+        columns = _run(network, preprocessor, list(unique.values()), progress, layers=True)
+        kept = {f"{position:03d}:{name}": values for position, (name, values) in enumerate(columns)}
+        _write(path, kept)
+    return [(name.partition(":")[2], kept[name][rows]) for name in sorted(kept)]
+
+
+def compute(network: Network, preprocessor: Preprocessor, dataset: Dataset, *, progress: str) -> NDArray[np.float32]:
+    """Features of every example, `(examples, d)`, not cached: for a network that is being trained."""
+    unique, rows = _distinct(dataset.inputs)
+    return _run(network, preprocessor, list(unique.values()), progress, layers=False)[0][1][rows]
+
+
+def _distinct(inputs: Sequence[Any]) -> tuple[dict[str, Any], NDArray[np.int64]]:
+    """Payloads by their digest, sorted, and for each input its place among them."""
+    digests = [digest(payload) for payload in inputs]
+    unique = dict(sorted(dict(zip(digests, inputs, strict=True)).items()))
+    place = {name: position for position, name in enumerate(unique)}
+    return unique, np.array([place[name] for name in digests], dtype=np.int64)
+
+
+def _path(cache: Path, kind: str, key: str, preprocessor: Preprocessor, unique: dict[str, Any]) -> Path:
+    versions = [torch.__version__, transformers.__version__, str(torch.get_num_threads())]
+    name = digest([FORMAT, kind, key, preprocessor.contract.input_hash, versions, list(unique)])
+    return cache / "features" / f"{name}.npz"
+
+
+def _read(path: Path) -> dict[str, NDArray[np.float32]] | None:
+    if not path.is_file():
+        return None
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
+
+
+def _write(path: Path, arrays: dict[str, NDArray[np.float32]]) -> None:
+    with artifacts.replaced(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def _run(network: Network, preprocessor: Preprocessor, payloads: list[Any], progress: str, *, layers: bool) -> Layers:
+    """Names and arrays, one row a payload in the order given; one entry named `features` unless `layers`."""
+    device = next(network.parameters()).device
+    prepared = Prepared(preprocessor, payloads)
+    order = _by_length(preprocessor, prepared, len(payloads))
+    names: list[str] = []
+    arrays: list[NDArray[np.float32]] = []
+    mode = network.training
+    network.eval()
+    with torch.inference_mode(), bar(len(order), progress, "examples") as advance:
+        for rows in _batches(order):
+            inputs = tensors(preprocessor.collate(prepared.get(rows)), device)
+            outputs = network.layer_features(**inputs) if layers else [("features", network.features(**inputs))]
+            if not arrays:
+                names = [name for name, _ in outputs]
+                arrays = [np.empty((len(payloads), values.shape[1]), dtype=np.float32) for _, values in outputs]
+            for array, (_, values) in zip(arrays, outputs, strict=True):
+                array[rows] = _numpy(values)
+            advance(len(rows))
+    network.train(mode)
+    return list(zip(names, arrays, strict=True))
+
+
+def _by_length(preprocessor: Preprocessor, prepared: Prepared, count: int) -> list[int]:
+    """Rows, shortest text first; images have one size and keep their order."""
+    if preprocessor.contract.modality == "image":
+        return list(range(count))
+    lengths = [len(ids) for ids in prepared.get(range(count))]
+    return sorted(range(count), key=lengths.__getitem__)
+
+
+def _batches(order: list[int]) -> Iterator[list[int]]:
+    return (order[start : start + BATCH] for start in range(0, len(order), BATCH))
+
+
+def _numpy(values: Tensor) -> NDArray[np.float32]:
+    result: NDArray[np.float32] = values.float().cpu().numpy()
+    return result

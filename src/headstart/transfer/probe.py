@@ -1,0 +1,152 @@
+"""A linear head on frozen features: the cheapest transfer, the yardstick of every other, and where fine-tuning starts.
+
+Its strength (inverse of the L2 penalty) is chosen by cross-validation on log-loss, and the same held-out
+predictions give its accuracy an interval.
+"""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.errors import DataError
+from headstart.params.transfer import Probe
+from headstart.statistics import interval
+from headstart.statistics.interval import Interval
+
+ABSENT = -20.0  # logit of a class without a single training example: never the answer, and finite
+
+
+@dataclass(frozen=True)
+class Head:
+    """A linear classifier on raw features; standardisation is folded into it.
+
+    Attributes:
+        weight: `(classes, features)`, float32.
+        bias: `(classes,)`, float32.
+        strength: the inverse regularisation it was fitted with.
+        accuracy_cv: share of right answers on held-out folds, at that strength.
+    """
+
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    strength: float
+    accuracy_cv: Interval
+
+    def logits(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        """`(examples, classes)`, in double precision."""
+        return features.astype(np.float64) @ self.weight.T.astype(np.float64) + self.bias
+
+
+def fit(
+    features: NDArray[np.float32], targets: NDArray[np.int64], classes: int, params: Probe, *, level: float
+) -> Head:
+    """The head for these features, at the strength with the least held-out log-loss.
+
+    Strengths are tried from weak to strong and no further once log-loss rises: it has one minimum in the
+    strength, and the strong ones are the slow ones.
+
+    Args:
+        features: `(examples, features)`.
+        targets: class indices in [0, classes).
+        classes: how many classes the head answers with, present in `targets` or not.
+        params: strengths, folds, iterations, seed.
+        level: two-sided confidence of `accuracy_cv`.
+
+    Raises:
+        DataError: if the examples show fewer than two classes.
+    """
+    strength, right = choose(features, targets, classes, params)
+    path = _Path(features, targets, classes, params.iterations)
+    for weaker in sorted(params.strengths):
+        weight, bias = path.at(weaker)
+        if weaker == strength:
+            break
+    accuracy = interval.wilson(int(right.sum()), len(right), level)
+    return Head(weight.astype(np.float32), bias.astype(np.float32), strength, accuracy)
+
+
+def choose(
+    features: NDArray[np.float32], targets: NDArray[np.int64], classes: int, params: Probe
+) -> tuple[float, NDArray[np.bool_]]:
+    """The best strength, and for each example whether the head that had not seen it was right.
+
+    Raises:
+        DataError: if the examples show fewer than two classes.
+    """
+    if len(shown := np.unique(targets)) < 2:
+        raise DataError(
+            f"{len(targets)} training examples show {len(shown)} class, at least 2 were expected.",
+            action="Add examples of a second class, or look in quarantine.parquet for why they were put aside.",
+        )
+    fold = folds(targets, params.folds, seed=params.seed)
+    held_out = range(int(fold.max()) + 1)
+    paths = [_Path(features[fold != held], targets[fold != held], classes, params.iterations) for held in held_out]
+    least, best, right = np.inf, min(params.strengths), np.zeros(len(targets), dtype=bool)
+    for strength in sorted(params.strengths):
+        logits = np.empty((len(targets), classes))
+        for held, path in zip(held_out, paths, strict=True):
+            weight, bias = path.at(strength)
+            logits[fold == held] = features[fold == held].astype(np.float64) @ weight.T + bias
+        if (loss := log_loss(logits, targets)) >= least:
+            break
+        least, best, right = loss, strength, logits.argmax(axis=1) == targets
+    return best, right
+
+
+def folds(targets: NDArray[np.int64], count: int, *, seed: int) -> NDArray[np.int64]:
+    """The fold of each example, as equal in size and as like in classes as can be.
+
+    Each class is dealt out in a random order, going on where the class before ended. A class with fewer
+    examples than folds is simply missing from some; at most one fold an example.
+    """
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(len(targets))
+    order = order[np.argsort(targets[order], kind="stable")]
+    result = np.empty(len(targets), dtype=np.int64)
+    result[order] = np.arange(len(targets)) % min(count, len(targets))
+    return result
+
+
+def log_loss(logits: NDArray[np.float64], targets: NDArray[np.int64]) -> float:
+    """Mean negative log-likelihood in nats."""
+    top = logits.max(axis=1)
+    normaliser = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
+    return float((normaliser - logits[np.arange(len(targets)), targets]).mean())
+
+
+class _Path:
+    """Logistic regression on one set of examples, at one strength after another, each starting from the last."""
+
+    def __init__(
+        self, features: NDArray[np.float32], targets: NDArray[np.int64], classes: int, iterations: int
+    ) -> None:
+        from sklearn.linear_model import LogisticRegression
+
+        values = features.astype(np.float64)
+        self._mean, spread = values.mean(axis=0), values.std(axis=0)
+        flat = spread <= 1e-6 * np.maximum(np.abs(self._mean), 1e-6)  # constant but for rounding
+        self._scale = np.where(flat, 1.0, spread)
+        self._values, self._targets, self._classes = (values - self._mean) / self._scale, targets, classes
+        self._shown = np.unique(targets)
+        self._model = LogisticRegression(max_iter=iterations, warm_start=True)
+
+    def at(self, strength: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Weight `(classes, features)` and bias `(classes,)` for features as they are, not standardised."""
+        from sklearn.exceptions import ConvergenceWarning
+
+        weight, bias = np.zeros((self._classes, self._values.shape[1])), np.full(self._classes, ABSENT)
+        if len(self._shown) == 1:  # a fold that holds out all but one class
+            bias[self._shown] = 0.0
+            return weight, bias
+        self._model.set_params(C=strength)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # `iterations` in params.yaml is the bound, by design
+            self._model.fit(self._values, self._targets)
+        coefficients, intercepts = self._model.coef_, self._model.intercept_
+        if len(self._shown) == 2:  # one row that separates two classes, made one row a class
+            coefficients, intercepts = np.vstack([-coefficients, coefficients]) / 2, np.append(-intercepts, intercepts) / 2
+        weight[self._shown] = coefficients / self._scale
+        bias[self._shown] = intercepts - weight[self._shown] @ self._mean
+        return weight, bias

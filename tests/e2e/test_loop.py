@@ -1,0 +1,134 @@
+"""The whole loop on toys, through the command: raw data to champion, again, in another folder, and back."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from headstart.artifacts import read_json
+from tests.conftest import HEADSTART
+from tests.tiny.workspace import build
+
+pytestmark = pytest.mark.slow
+MODELS = ("topics", "bars")
+
+
+def manifests(workspace: Path) -> dict[str, str]:
+    return {name: (workspace / f"artifacts/models/{name}/bundle/MANIFEST.json").read_text() for name in MODELS}
+
+
+def test_both_models_are_champions_with_intervals_and_gates(finished):
+    document = read_json(finished / "run.json")
+    assert set(document) == set(MODELS)
+    for result in document.values():
+        assert (result["verdict"], result["version"], result["alias"]) == ("pass", 1, "champion")
+        assert set(result["metrics"]) == {"accuracy", "macro_f1", "nll", "ece"}
+        for metric in result["metrics"].values():
+            assert metric["low"] <= metric["value"] <= metric["high"] and metric["n"] > 0
+        assert {"accuracy", "baseline", "parity", "replay", "champion"} <= {gate["check"] for gate in result["gates"]}
+
+
+def test_with_nothing_new_it_says_so_and_starts_no_server(finished, headstart):
+    # a server that does not answer: had the flow been started, the run would have failed
+    answer = headstart(finished, "run", "--json", PREFECT_API_URL="http://127.0.0.1:9/api")
+    assert answer.status == 0, answer.err
+    assert answer.document == read_json(finished / "run.json")
+    assert "nothing is new" in answer.err
+
+
+def test_the_report_is_there_and_needs_no_network(finished):
+    for name in MODELS:
+        page = (finished / f"artifacts/releases/{name}/report.html").read_text()
+        assert "<svg" in page
+        for reference in ('src="http', 'href="http', "@import", "url(http"):
+            assert reference not in page
+
+
+def test_another_folder_gives_the_same_bytes(finished, tmp_path, headstart):
+    other = build(tmp_path / "some" / "other place")
+    assert headstart(other, "run").status == 0
+    assert manifests(other) == manifests(finished)
+
+
+def test_a_run_killed_in_training_goes_on_to_the_same_bytes(finished, tmp_path, headstart):
+    killed = build(tmp_path / "killed")
+    process = subprocess.Popen(
+        [str(HEADSTART), "run"], cwd=killed, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    deadline = time.monotonic() + 300
+    while not list(killed.glob(".partial/*/*")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert process.poll() is None, "it ended before a checkpoint was seen"
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not list(killed.glob("artifacts/models/*/train/screen.json"))
+    answer = headstart(killed, "run")
+    assert answer.status == 0, answer.err
+    assert manifests(killed) == manifests(finished)
+    assert not list(killed.glob(".partial/*"))
+
+
+def test_a_comment_or_a_monitors_key_retrains_nothing_and_a_learning_rate_retrains_one_model(finished, copied):
+    def stale() -> set[str]:
+        script = (
+            "from pathlib import Path\nfrom headstart.params.loader import load\nfrom headstart.stages import graph\n"
+            "from headstart.stages.resolve import resolve\np = load(Path('params.yaml'))\nresolve(p)\n"
+            "print(*[step.name for step in graph.plan(p, list(p.models)) if step.stale])"
+        )
+        done = subprocess.run([sys.executable, "-c", script], cwd=copied, capture_output=True, text=True, check=True)
+        return set(done.stdout.split())
+
+    assert stale() == set()
+    path = copied / "params.yaml"
+    document = yaml.safe_load(path.read_text())
+    document["defaults"]["all"]["monitor"]["rows"] = 77
+    path.write_text("# a comment\n" + yaml.safe_dump(document))
+    assert stale() == set()
+    document["models"]["bars"]["fine_tune"] = {"learning_rate": 0.002}
+    path.write_text(yaml.safe_dump(document))
+    assert stale() == {"plan@bars", "train@bars"}
+
+
+def test_a_leak_above_the_stated_share_stops_the_run_with_status_one(tmp_path, headstart, prefect_api):
+    workspace = build(tmp_path / "leaky")
+    rows = (workspace / "sources/topics.csv").read_text().splitlines()[1:]
+    folder = workspace / "sources/split"
+    folder.mkdir()
+    (folder / "train.csv").write_text("\n".join(["text,label", *rows]))
+    (folder / "test.csv").write_text("\n".join(["text,label", *rows[:60]]))
+    document = yaml.safe_load((workspace / "params.yaml").read_text())
+    document["models"] = {"topics": {**document["models"]["topics"], "data": {"source": "sources/split"}}}
+    (workspace / "params.yaml").write_text(yaml.safe_dump(document))
+    answer = headstart(workspace, "run", "--json")
+    assert answer.status == 1, answer.err
+    result = answer.document["topics"]
+    [leak] = [finding for finding in result["gates"] if finding["check"] == "leak"]
+    assert (result["verdict"], result["version"], leak["verdict"], leak["statistic"]) == ("fail", None, "fail", 60)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "sentence"),
+    [
+        pytest.param(["run", "topic"], 2, "Did you mean topics?", id="a model that is not there"),
+        pytest.param(["promote", "topics", "99"], 2, "no version 99", id="a version that is not there"),
+        pytest.param(["rollback", "topics"], 2, "first champion", id="nothing to go back to"),
+        pytest.param(["predict", "bars", "no.png"], 2, "no image file", id="an image that is not there"),
+        pytest.param(["run", "--nonsense"], 2, "No such option", id="an option that is not there"),
+    ],
+)
+def test_a_refusal_is_a_sentence_and_a_document(finished, headstart, arguments, status, sentence):
+    answer = headstart(finished, *arguments, "--json")
+    assert answer.status == status
+    assert set(answer.document["error"]) == {"message", "action"}
+    assert sentence in f"{answer.document['error']['message']} {answer.document['error']['action']}"
+
+
+def test_outside_a_workspace_it_says_what_a_workspace_is(tmp_path, headstart):
+    answer = headstart(tmp_path, "status", "--json")
+    assert answer.status == 2
+    assert "params.yaml beside dvc.yaml" in answer.document["error"]["message"]

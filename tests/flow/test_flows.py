@@ -1,0 +1,106 @@
+"""The Prefect flows against a real (temporary) server: stages visible one by one, cached ones named so."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+
+
+def asked(script: str, api: str, cwd: Path = ROOT) -> str:
+    """What a program prints that talks to the server."""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=cwd,
+        env={**os.environ, "PREFECT_API_URL": api},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+RUNS = """
+import json
+from prefect.client.orchestration import get_client
+with get_client(sync_client=True) as client:
+    flows = client.read_flow_runs()
+    tasks = client.read_task_runs()
+    artifacts = client.read_artifacts()
+print(json.dumps({
+    "flows": sorted({run.state.name for run in flows}),
+    "tasks": sorted((run.name, run.state.name) for run in tasks),
+    "artifacts": sorted({artifact.key for artifact in artifacts}),
+}))
+"""
+
+
+def test_every_stage_is_seen_on_the_server_with_tables_and_links(finished, prefect_api):
+    # reading flow runs back is also what breaks first when fastapi is too new for Prefect (see pyproject.toml)
+    seen = json.loads(asked(RUNS, prefect_api))
+    tasks = {name for name, state in seen["tasks"] if state == "Completed"}
+    stages = ("prepare", "plan", "train", "export", "evaluate", "seal")
+    assert {f"{stage}@{model}" for stage in stages for model in ("topics", "bars")} <= tasks
+    assert {"backbone@tinybert", "backbone@glyphs", "fetch tinybert", "ingest topics"} <= tasks
+    assert {"metrics-topics", "gates-bars", "report-topics"} <= set(seen["artifacts"])
+
+
+def test_a_flow_started_by_hand_shows_fresh_stages_as_cached(finished, prefect_api):
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines", "training", "--model", "bars"],
+        cwd=finished,
+        env={**os.environ, "PREFECT_API_URL": prefect_api},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(asked(RUNS, prefect_api))
+    assert ["train@bars", "Cached"] in seen["tasks"]
+
+
+def test_the_schedules_are_served_with_their_cron(finished, prefect_api):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipelines.schedules"],
+        cwd=finished,
+        env={**os.environ, "PREFECT_API_URL": prefect_api},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    script = (
+        "import json\nfrom prefect.client.orchestration import get_client\n"
+        "with get_client(sync_client=True) as client:\n    found = client.read_deployments()\n"
+        "print(json.dumps({d.name: [s.schedule.cron for s in d.schedules] for d in found}))"
+    )
+    try:
+        deadline = time.monotonic() + 90
+        found: dict[str, list[str]] = {}
+        while len(found) < 2 and time.monotonic() < deadline:
+            found = json.loads(asked(script, prefect_api))
+            time.sleep(0.5)
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+    assert found == {"training": ["0 3 * * 1"], "monitoring": ["5 * * * *"]}
+
+
+def test_a_schedule_without_a_server_says_what_to_start(finished):
+    environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines.schedules"],
+        cwd=finished,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert "prefect server start" in done.stderr

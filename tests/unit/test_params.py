@@ -1,0 +1,91 @@
+"""params.yaml: every problem in one message, each by its dotted key."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from headstart.errors import ParamsError
+from headstart.params.loader import load
+
+OURS = Path(__file__).parents[2] / "params.yaml"
+
+
+def written(folder: Path, change: Any) -> Path:
+    document = yaml.safe_load(OURS.read_text())
+    change(document)
+    path = folder / "params.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+def test_our_own_file_is_accepted():
+    params = load(OURS)
+    assert set(params.models) == {"apidocs", "digits"}
+    assert params.models["digits"].train.fine_tune.epochs == params.models["digits"].plan.fine_tune.epochs
+
+
+def test_a_model_overrides_its_modality_which_overrides_all(tmp_path):
+    def change(document):
+        document["defaults"]["text"] = {"fine_tune": {"epochs": 5}}
+        document["models"]["apidocs"]["fine_tune"] = {"batch_size": 4}
+
+    model = load(written(tmp_path, change)).models["apidocs"].train.fine_tune
+    assert (model.epochs, model.batch_size, model.clip_norm) == (5, 4, 1.0)
+
+
+def test_all_problems_come_in_one_message_each_with_its_dotted_key(tmp_path):
+    def change(document):
+        document["models"]["apidocs"]["fine_tune"] = {"epoch": 3, "learning_rate": "2e-5"}
+        document["models"]["digits"]["backbone"] = "glyph"
+        document["schedule"] = {}
+
+    with pytest.raises(ParamsError) as refused:
+        load(written(tmp_path, change))
+    message = str(refused.value)
+    assert "schedule: unknown key, did you mean schedules?" in message
+    assert "models.apidocs.train.fine_tune.epoch: unknown key, did you mean epochs?" in message
+    assert "models.apidocs.train.fine_tune.learning_rate: '2e-5' arrived, a valid number was expected" in message
+    assert "models.digits.backbone: 'glyph' is not under backbones, did you mean glyphs?" in message
+
+
+@pytest.mark.parametrize("name", ["a/b", "A", "", "ü", "-x", "x" * 64])
+def test_a_name_that_could_not_be_a_folder_is_refused(tmp_path, name):
+    def change(document):
+        document["models"] = {name: document["models"]["digits"]}
+
+    with pytest.raises(ParamsError, match="a name is lower-case letters"):
+        load(written(tmp_path, change))
+
+
+def test_a_missing_value_is_named(tmp_path):
+    with pytest.raises(ParamsError, match=r"models\.digits\.monitor\.rows: is missing"):
+        load(written(tmp_path, lambda document: document["defaults"]["all"]["monitor"].pop("rows")))
+
+
+def test_a_backbone_has_a_source_or_is_pretrained_never_both(tmp_path):
+    with pytest.raises(ParamsError, match=r"backbones\.glyphs: needs either source or pretrain"):
+        load(written(tmp_path, lambda document: document["backbones"]["glyphs"].update(source="package:x")))
+
+
+def test_a_text_backbone_under_an_image_model_is_refused(tmp_path):
+    with pytest.raises(ParamsError, match="minilm is for text, the model for image"):
+        load(written(tmp_path, lambda document: document["models"]["digits"].update(backbone="minilm")))
+
+
+def test_an_empty_fleet_is_a_fleet(tmp_path):
+    assert load(written(tmp_path, lambda document: document.update(models={}))).models == {}
+
+
+@pytest.mark.parametrize(("text", "sentence"), [("a: [", "is not YAML"), ("- 1", "a mapping was expected")])
+def test_a_file_that_is_no_mapping_is_refused(tmp_path, text, sentence):
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(ParamsError, match=sentence):
+        load(path)
+
+
+def test_a_newer_format_is_refused(tmp_path):
+    with pytest.raises(ParamsError, match="format: 9 arrived, 1 was expected"):
+        load(written(tmp_path, lambda document: document.update(format=9)))

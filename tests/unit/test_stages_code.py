@@ -1,0 +1,72 @@
+"""What changes a stage's code hash, and what does not."""
+
+import textwrap
+
+import pytest
+
+from headstart.stages import code
+
+STAGES = ("backbone", "prepare", "plan", "train", "export", "evaluate", "seal")
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A small package in headstart's place: stage `train` imports `layers`, nothing imports `monitor`."""
+    files = {
+        "__init__.py": "",
+        "stages/__init__.py": "",
+        "stages/train.py": "from headstart import layers\nimport numpy\n\ndef run():\n    return layers.rate()\n",
+        "layers.py": '"""Layers."""\n\ndef rate():\n    """The rate."""\n    return 0.1  # low\n',
+        "monitor.py": "x = 1\n",
+    }
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    monkeypatch.setattr(code, "PACKAGE", tmp_path)
+
+    def described():
+        for cached in (code._imports, code._tree, code._syntax_digest):
+            cached.cache_clear()
+        return code.describe("train")
+
+    yield tmp_path, described
+    for cached in (code._imports, code._tree, code._syntax_digest):
+        cached.cache_clear()
+
+
+def test_a_comment_a_docstring_and_a_module_it_does_not_reach_change_nothing(package):
+    folder, described = package
+    before = described()
+    (folder / "layers.py").write_text('"""Other words."""\n\n\ndef rate():\n    """Why."""\n    return 0.1\n')
+    (folder / "monitor.py").write_text("x = 2\n")
+    assert described() == before
+
+
+@pytest.mark.parametrize("text", ["def rate():\n    return 0.2\n", "import torch\n\ndef rate():\n    return 0.1\n"])
+def test_a_number_or_a_library_changes_it(package, text):
+    folder, described = package
+    before = described()
+    (folder / "layers.py").write_text(text)
+    assert described() != before
+
+
+def test_an_upgrade_of_a_numeric_library_changes_it(package, monkeypatch):
+    _, described = package
+    before = described()
+    monkeypatch.setattr(code, "version", lambda name: "99")
+    assert described() != before
+    assert "numpy==99" in described()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_no_stage_reaches_what_cannot_change_a_number(stage):
+    reached = code.describe(stage)
+    for module in ("monitoring", "serving", "journal", "registry", "tracking", "report", "cli"):
+        assert f"headstart.{module}" not in reached
+
+
+def test_training_depends_on_the_libraries_that_decide_its_numbers():
+    reached = code.describe("train")
+    for library in ("torch", "transformers", "scikit-learn", "numpy", "onnxruntime"):
+        assert f"{library}==" in reached
