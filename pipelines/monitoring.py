@@ -64,16 +64,15 @@ def look(name: str, model: Model, end: datetime) -> dict[str, Any]:
     workspace = world.workspace()
     bundle = registry.download(name)
     champion = registry.aliases(name).champion
-    document, window = watch.watch(
-        workspace.journal(name), profile.read(bundle), model.monitor, now=end, version=str(champion)
-    )
+    reference = profile.read(bundle)
+    document, window = watch.watch(workspace.journal(name), reference, model.monitor, end, version=champion)
     folder = workspace.monitor(name)
     if document["window"]["rows"]:
         page = folder / f"{end:%Y%m%dT%H%M%SZ}.html"
-        evidently.report(profile.read(bundle), window, page)
+        evidently.report(name, reference, window, document, page)
         document["page"] = str(page)
     artifacts.write_json(folder / "latest.json", document)
-    retrain.remember(folder / "history.json", end, document["verdict"])
+    retrain.remember(folder / "history.json", document)
     return document
 
 

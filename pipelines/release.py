@@ -58,17 +58,14 @@ def release(model: str, seconds: float = 0.0) -> str:
 def judge(model: str, params: Gates, champion: int | None) -> list[Finding]:
     """Replay the golden answers in the sealed bundle, compare with the champion, and ask every gate."""
     sealed, data = artifacts.stage_output(model, "bundle"), artifacts.stage_output(model, "data")
-    candidate = Predictor.load(sealed)
-    compared = None
-    if champion is not None and registry.find(model, sealed) != champion:
-        incumbent = Predictor.load(registry.download(model, champion))
-        compared = comparison.compare(candidate, incumbent, data, params)
+    rival = champion if registry.find(model, sealed) != champion else None
     return gates.judge(
         gates.Evidence(
             evaluation=artifacts.read_json(sealed / "evaluation.json"),
             parity=artifacts.read_json(artifacts.stage_output(model, "export") / "parity.json"),
-            replay=golden.replay(candidate, sealed),
-            comparison=compared,
+            replay=golden.replay(Predictor.load(sealed), sealed),
+            comparison=comparison.compare(sealed, registry.download(model, rival), data, params) if rival else None,
+            champion=str(rival) if rival else None,
         ),
         params,
     )

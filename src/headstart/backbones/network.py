@@ -1,6 +1,6 @@
 """A backbone, pooled to one feature vector an example, under a linear head: what is trained, probed and exported.
 
-    inputs ──► backbone (AutoModel, eager attention) ──► pooling ──► features (n, d) ──► dropout ──► head ──► logits (n, k)
+    inputs ─► backbone (transformers' AutoModel) ─► pooling ─► features (n, d) ─► dropout ─► head ─► logits (n, k)
 
 Pooling is decided by the shape of the backbone's last output alone:
 text (n, tokens, d): mean over the tokens that the attention mask keeps;
@@ -18,12 +18,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from headstart import artifacts
-from headstart.backbones import layers
-from headstart.backbones.silence import quiet
-from headstart.errors import BackboneError, listed
+from headstart.backbones import checkpoint, layers
+from headstart.errors import BackboneError
 from headstart.params.section import Modality
 
 FORMAT = 1
+DESCRIPTION_FILE = "backbone.json"
 
 
 class Network(nn.Module):
@@ -39,13 +39,18 @@ class Network(nn.Module):
         modality: `text` or `image`.
         hidden_size: d.
         classes: k.
+        shape: channels, height and width of the images it is given; None for texts.
     """
 
-    def __init__(self, backbone: nn.Module, classes: int, *, dropout: float) -> None:
+    def __init__(
+        self, backbone: nn.Module, classes: int, *, dropout: float, shape: tuple[int, int, int] | None = None
+    ) -> None:
+        """Put a new head on `backbone`; a `shape` left out is the one its configuration was made for."""
         super().__init__()
         self.backbone: Any = backbone
         self.modality: Modality = "text" if self.backbone.main_input_name == "input_ids" else "image"
-        self.hidden_size = _hidden_size(backbone, self.modality)
+        self.shape = None if self.modality == "text" else shape or _configured_shape(backbone)
+        self.hidden_size = _hidden_size(backbone, self.shape)
         self.classes = classes
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(self.hidden_size, classes)
@@ -59,7 +64,8 @@ class Network(nn.Module):
         Raises:
             BackboneError: if the folder is not a backbone, or weights are missing from it.
         """
-        network = cls(pretrained(folder)[0], classes, dropout=dropout)
+        with torch.random.fork_rng(devices=[]):  # a new head draws random numbers: not the caller's
+            network = cls(checkpoint.pretrained(folder)[0], classes, dropout=dropout, shape=_stored_shape(folder))
         network.set_head(np.zeros((classes, network.hidden_size)), np.zeros(classes))
         return network.eval()
 
@@ -68,7 +74,7 @@ class Network(nn.Module):
         """The same architecture with random weights drawn from `seed`, head included: the control."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = cls(untrained(folder), classes, dropout=dropout)
+            network = cls(checkpoint.untrained(folder), classes, dropout=dropout, shape=_stored_shape(folder))
         return network.eval()
 
     def forward(self, **inputs: Tensor) -> dict[str, Tensor]:
@@ -78,10 +84,11 @@ class Network(nn.Module):
     def features(self, **inputs: Tensor) -> Tensor:
         """Pooled output of the backbone, `(n, d)`, before dropout."""
         output = self.backbone(**inputs)
-        last = output.last_hidden_state
+        last: Tensor = output.last_hidden_state
         if last.dim() == 4:
             own = getattr(output, "pooler_output", None)
-            return last.mean(dim=(2, 3)) if own is None else own.flatten(1)
+            pooled: Tensor = last.mean(dim=(2, 3)) if own is None else own.flatten(1)
+            return pooled
         return self._pool(last, inputs.get("attention_mask"))
 
     def layer_features(self, **inputs: Tensor) -> list[tuple[str, Tensor]]:
@@ -123,7 +130,7 @@ class Network(nn.Module):
     def save(self, folder: Path) -> None:
         """Write `backbone/` (Hugging Face layout), `head.safetensors` and, last, `network.json`."""
         (folder / "backbone").mkdir(parents=True, exist_ok=True)
-        write_backbone(self.backbone, folder / "backbone")
+        checkpoint.write(self.backbone, folder / "backbone")
         head = {name: value.detach().contiguous() for name, value in self.head.state_dict().items()}
         with artifacts.replaced(folder / "head.safetensors") as temporary:
             save_file(head, temporary)
@@ -134,6 +141,7 @@ class Network(nn.Module):
             "classes": self.classes,
             "hidden_size": self.hidden_size,
             "dropout": self.dropout.p,
+            "shape": self.shape,
         }
         artifacts.write_json(folder / "network.json", document)
 
@@ -149,7 +157,10 @@ class Network(nn.Module):
         document = artifacts.read_json(folder / "network.json")
         if document["format"] != FORMAT:
             raise BackboneError(f"{folder} has format {document['format']}, this version reads {FORMAT}.")
-        network = cls(pretrained(folder / "backbone")[0], document["classes"], dropout=document["dropout"])
+        shape = document["shape"] and tuple(document["shape"])
+        backbone = checkpoint.pretrained(folder / "backbone")[0]
+        with torch.random.fork_rng(devices=[]):
+            network = cls(backbone, document["classes"], dropout=document["dropout"], shape=shape)
         network.head.load_state_dict(load_file(folder / "head.safetensors"))
         return network.eval()
 
@@ -167,117 +178,34 @@ class Network(nn.Module):
         return (output * kept).sum(dim=1) / kept.sum(dim=1).clamp(min=1.0)
 
 
-def pretrained(folder: Path) -> tuple[nn.Module, list[str]]:
-    """The model of a folder in float32 and evaluation mode, and the names of weights in the file it has no use for.
-
-    Raises:
-        BackboneError: if transformers does not know the architecture, the files do not load, or weights are missing
-            or of another shape (they would be random numbers).
-    """
-    from transformers import AutoModel
-
-    config = configuration(folder)
-    extra = {"add_pooling_layer": False} if _optional_pooler(config) else {}
-    with quiet(), torch.random.fork_rng(devices=[]):
-        try:
-            model, info = AutoModel.from_pretrained(
-                folder,
-                config=config,
-                dtype=torch.float32,
-                attn_implementation="eager",
-                use_safetensors=True,
-                local_files_only=True,
-                output_loading_info=True,
-                **extra,
-            )
-        except (OSError, ValueError, RuntimeError) as error:
-            raise BackboneError(
-                f"{folder} does not load as {config.model_type}: {' '.join(str(error).split())[:300]}",
-                action="Expected config.json and model.safetensors in the Hugging Face layout.",
-            ) from error
-    problems = [f"{name}: missing from the file" for name in sorted(info["missing_keys"])]
-    problems += [f"{entry}: another shape than the configuration's" for entry in sorted(map(str, info["mismatched_keys"]))]
-    if problems:
-        raise BackboneError(
-            f"{folder} lacks weights that {config.model_type} needs; they would be random numbers:\n{listed(problems)}",
-            action="Take the checkpoint that config.json belongs to.",
-        )
-    return model.eval(), sorted(info["unexpected_keys"])
-
-
-def untrained(folder: Path) -> nn.Module:
-    """The same architecture with the weights torch's global generator gives it."""
-    from transformers import AutoModel
-
-    config = configuration(folder)
-    extra = {"add_pooling_layer": False} if _optional_pooler(config) else {}
-    with quiet():
-        model: nn.Module = AutoModel.from_config(config, dtype=torch.float32, attn_implementation="eager", **extra)
-    return model
-
-
-def configuration(folder: Path) -> Any:
-    """The transformers configuration of a folder; code shipped beside the weights is never run.
-
-    Raises:
-        BackboneError: if there is no `config.json`, or its `model_type` is not an architecture of transformers.
-    """
-    from transformers import AutoConfig
-
-    path = folder / "config.json"
-    if not path.is_file():
-        there = ", ".join(sorted(file.name for file in folder.iterdir())[:10]) if folder.is_dir() else "no such folder"
-        raise BackboneError(f"{path} does not exist ({there}).", action="A backbone folder holds config.json.")
-    try:
-        with quiet():
-            return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        kind = artifacts.read_json(path).get("model_type") if _is_json(path) else None
-        raise BackboneError(
-            f"{path} names model_type {kind!r}, which this version of transformers does not know.",
-            action="Use a backbone whose architecture is part of transformers; trust_remote_code stays off.",
-        ) from error
-
-
-def write_backbone(model: Any, folder: Path) -> None:
-    """Write `config.json` and `model.safetensors`, nothing that names a place or a moment."""
-    with quiet():
-        model.save_pretrained(folder)
-
-
-def _is_json(path: Path) -> bool:
-    try:
-        return isinstance(artifacts.read_json(path), dict)
-    except ValueError:
-        return False
-
-
-def _optional_pooler(config: Any) -> bool:
-    """Whether the architecture can be built without its pooler."""
-    import inspect
-
-    from transformers import MODEL_MAPPING
-
-    kind = MODEL_MAPPING.get(type(config), None)
-    return kind is not None and "add_pooling_layer" in inspect.signature(kind.__init__).parameters
-
-
 def _has_class_token(backbone: nn.Module) -> bool:
     return any(name.rpartition(".")[2] == "cls_token" for name, _ in backbone.named_parameters())
 
 
-def _hidden_size(backbone: Any, modality: Modality) -> int:
+def _stored_shape(folder: Path) -> tuple[int, int, int] | None:
+    """The shape of images that `store` wrote down; None for texts, and for folders that `store` did not make."""
+    path = folder / DESCRIPTION_FILE
+    shape = artifacts.read_json(path)["shape"] if path.is_file() else None
+    return tuple(shape) if shape else None
+
+
+def _configured_shape(backbone: Any) -> tuple[int, int, int]:
+    """Channels, height and width from the configuration; 224 x 224 where it names no size."""
+    config = backbone.config
+    side = getattr(config, "image_size", None) or 224
+    height, width = side if isinstance(side, (list, tuple)) else (side, side)
+    return getattr(config, "num_channels", 3), height, width
+
+
+def _hidden_size(backbone: Any, shape: tuple[int, int, int] | None) -> int:
     """Width of the features: the configuration's, or measured on one black image where it is not stated."""
     config = backbone.config
-    if modality == "text":
+    if shape is None:
         return int(config.hidden_size)
     if sizes := getattr(config, "hidden_sizes", None):
         return int(sizes[-1])
-    side = getattr(config, "image_size", None) or 64
-    height, width = side if isinstance(side, (list, tuple)) else (side, side)
     mode = backbone.training
     with torch.no_grad():
-        output = backbone.eval()(pixel_values=torch.zeros(1, getattr(config, "num_channels", 3), height, width))
+        last: Tensor = backbone.eval()(pixel_values=torch.zeros(1, *shape)).last_hidden_state
     backbone.train(mode)
-    last: Tensor = output.last_hidden_state
     return int(last.shape[1] if last.dim() == 4 else last.shape[-1])

@@ -70,10 +70,11 @@ def _disk(workspace: Workspace) -> dict[str, Any]:
 
 
 def _registry(workspace: Workspace, params: Params) -> dict[str, Any]:
-    from headstart import registry
+    from headstart import registry, tracking
 
     try:
-        versions = {name: registry.status(workspace, name)["champion"] for name in params.models}
+        tracking.open(workspace)
+        versions = {name: registry.status(name)["champion"] for name in params.models}
     except HeadstartError as error:
         return _check("registry", False, error.message, error.action)
     champions = {name: champion["version"] for name, champion in versions.items() if champion}

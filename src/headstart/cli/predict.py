@@ -23,10 +23,11 @@ def predict(
     workspace, params = enter()
     chosen(params, [name])
     raw = _raw(inputs, params.models[name].modality)
-    from headstart import registry
+    from headstart import registry, tracking
     from headstart.predictor import Predictor
 
-    predictor = Predictor.load(registry.download(workspace, name, "champion"))
+    tracking.open(workspace)
+    predictor = Predictor.load(registry.download(name))
     document = [
         {
             "label": prediction.label,

@@ -1,17 +1,60 @@
 """`serve`: champions over HTTP."""
 
+import json
 from typing import Annotated
 
 import typer
 
-from headstart.cli.output import Json
+from headstart import settings
+from headstart.cli.output import Json, say
+from headstart.cli.workspace import chosen, enter
+from headstart.errors import UsageError
 
 
 def serve(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Models; all when left out.")] = None,
-    port: Annotated[int, typer.Option(help="The port to listen on.")] = 8000,
+    port: Annotated[int, typer.Option(help="The port to listen on; 0 takes a free one.")] = 8000,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     as_json: Json = False,
 ) -> int:
-    """Serve champions from the registry; a promotion or rollback is followed within seconds."""
+    """Serve champions from the registry until interrupted; a promotion or rollback is followed within seconds.
+
+    POST /predict/NAME, /feedback/NAME, /v2/models/NAME/infer; GET /health, /metrics, /docs.
+    """
+    workspace, params = enter()
+    models = chosen(params, names or [])
+    from headstart import registry, tracking
+    from headstart.journal.writer import Journal
+    from headstart.serving import server
+    from headstart.serving.models import LoadedModel
+
+    tracking.open(workspace)
+
+    def champion(name: str) -> int:
+        version = registry.aliases(name).champion
+        if version is None:
+            raise UsageError(f"{name} has no champion to serve.", action=f"Make one: headstart run {name}.")
+        return version
+
+    def load(name: str) -> LoadedModel:
+        version = champion(name)
+        return LoadedModel.open(name, version, registry.download(name, version))
+
+    def listening(url: str) -> None:
+        say(f"serving {', '.join(models)} at {url} (try {url}/docs; end with Ctrl-C)")
+        if as_json:
+            print(json.dumps({"url": url, "models": models}), flush=True)
+
+    server.serve(
+        models,
+        host=host,
+        port=port,
+        load=load,
+        champion=champion,
+        params={name: params.models[name].serve for name in models},
+        journals={
+            name: Journal(workspace.journal(name), params.models[name].journal, clock=settings.now) for name in models
+        },
+        listening=listening,
+    )
     return 0

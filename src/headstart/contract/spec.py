@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 from headstart import artifacts
 from headstart.determinism import digest
@@ -25,7 +25,7 @@ PREPROCESS_FILE = "preprocess.onnx"
 
 Mode = Literal["L", "RGB"]
 Resize = Literal["stretch", "shortest_edge", "none"]
-Resample = Literal["nearest", "bilinear", "bicubic"]
+Resample = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
 CHANNELS: Mapping[Mode, int] = {"L": 1, "RGB": 3}
 
@@ -65,8 +65,8 @@ class ImageSpec:
     Attributes:
         mode: the colour mode pictures are converted to.
         resize: `stretch` to `height` x `width`; `shortest_edge` keeps the proportions; or `none`.
-        height: of the stretch; elsewhere the height that comes out.
-        width: of the stretch; elsewhere the width that comes out.
+        height: what a stretch makes of every height; elsewhere it changes nothing.
+        width: likewise.
         shortest_edge: what the shorter side becomes; None for the other two ways.
         resample: Pillow's filter of that name.
         crop: height and width cut from the middle after the resize, smaller pictures filled up with black; or None.
@@ -93,17 +93,18 @@ class ImageSpec:
     def __post_init__(self) -> None:
         _require(self.mode in CHANNELS, "mode", self.mode, "'L' or 'RGB'")
         _require(self.resize in ("stretch", "shortest_edge", "none"), "resize", self.resize, "a known way to resize")
-        known = ("nearest", "bilinear", "bicubic")
+        known = get_args(Resample)
         _require(self.resample in known, "resample", self.resample, f"one of {', '.join(known)}")
         for name in ("height", "width", "max_pixels", "max_bytes"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         by_edge = self.resize == "shortest_edge"
-        edge_fits = isinstance(self.shortest_edge, int) and self.shortest_edge >= 1 if by_edge else not self.shortest_edge
+        edge_fits = (
+            isinstance(self.shortest_edge, int) and self.shortest_edge >= 1 if by_edge else not self.shortest_edge
+        )
         _require(edge_fits, "shortest_edge", self.shortest_edge, f"{'at least 1' if by_edge else 'None'} here")
         _require(self.resize == "stretch" or self.crop is not None, "crop", self.crop, "a size: all outputs are alike")
         if self.crop is not None:
-            fits = len(self.crop) == 2 and self.crop == (self.height, self.width) and min(self.crop) >= 1
-            _require(fits or self.resize == "stretch", "crop", self.crop, f"({self.height}, {self.width})")
+            _require(len(self.crop) == 2 and min(self.crop) >= 1, "crop", self.crop, "a height and a width")
         for name in ("mean", "std"):
             values = getattr(self, name)
             fits = len(values) == self.channels and all(math.isfinite(value) for value in values)
@@ -121,15 +122,6 @@ class ImageSpec:
         height, width = self.crop or (self.height, self.width)
         return self.channels, height, width
 
-    def resized(self, height: int, width: int) -> tuple[int, int]:
-        """What a picture of `height` x `width` becomes before the crop; the shorter side is exact."""
-        if self.resize == "stretch":
-            return self.height, self.width
-        if self.shortest_edge is None:
-            return height, width
-        short = min(height, width)
-        return height * self.shortest_edge // short, width * self.shortest_edge // short
-
 
 @dataclass(frozen=True)
 class Contract:
@@ -140,8 +132,11 @@ class Contract:
     labels: tuple[str, ...]
 
     def __post_init__(self) -> None:
+        _require(self.modality in get_args(Modality), "modality", self.modality, "'text' or 'image'")
         kind = TextSpec if self.modality == "text" else ImageSpec
-        _require(isinstance(self.input, kind), "input", type(self.input).__name__, f"{kind.__name__} for {self.modality}")
+        _require(
+            isinstance(self.input, kind), "input", type(self.input).__name__, f"{kind.__name__} for {self.modality}"
+        )
         _require(len(self.labels) >= 2, "labels", self.labels, "at least two")
         _require(len(set(self.labels)) == len(self.labels), "labels", self.labels, "no label twice")
 

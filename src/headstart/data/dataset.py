@@ -47,8 +47,14 @@ class Dataset:
     def select(self, rows: Iterable[int]) -> "Dataset":
         """The examples at `rows`, in that order."""
         at = list(rows)
-        columns = (self.ids, self.labels, self.inputs, self.groups, self.times)
-        return Dataset(self.modality, *([column[row] for row in at] for column in columns))
+        return Dataset(
+            modality=self.modality,
+            ids=[self.ids[row] for row in at],
+            labels=[self.labels[row] for row in at],
+            inputs=[self.inputs[row] for row in at],
+            groups=[self.groups[row] for row in at],
+            times=[self.times[row] for row in at],
+        )
 
     def targets(self, classes: Sequence[str]) -> NDArray[np.int64]:
         """Class indices, shape `(examples,)`, in the order of `classes`.
@@ -66,8 +72,7 @@ def write(path: Path, dataset: Dataset) -> None:
     """Write one split as Parquet, whole or not at all."""
     kind = pa.string() if dataset.modality == "text" else pa.binary()
     schema = pa.schema(
-        [("id", pa.string()), ("label", pa.string()), (dataset.modality, kind), ("group", pa.string())]
-        + [("time", pa.string())]
+        {"id": pa.string(), "label": pa.string(), dataset.modality: kind, "group": pa.string(), "time": pa.string()}
     )
     columns = [dataset.ids, dataset.labels, dataset.inputs, dataset.groups, dataset.times]
     table = pa.table([list(column) for column in columns], schema=schema)

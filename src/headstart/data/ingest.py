@@ -1,13 +1,8 @@
-"""Bring a source into the workspace: `data/raw/<model>/`, the only place that stages read examples from.
-
-    labelled.parquet     id, label, text | image, group, time, split (may be null), row
-    unlabelled.parquet   the same without label; absent where every row has one
-    source.json          what was read, how many rows, and the SHA-256 of both files; written last
-"""
+"""Bring a source into the workspace: any source in, `data/raw/<model>/` out (see `data.raw`)."""
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,39 +10,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from headstart import artifacts
-from headstart.data import sources
+from headstart.data import raw, sources
 from headstart.data.identity import content_key
 from headstart.data.rows import Row
-from headstart.data.sources import fingerprint
 from headstart.determinism import digest, file_digest
 from headstart.errors import DataError
 from headstart.findings import Finding
 from headstart.params.data import Data
 from headstart.params.section import Modality
 
-__all__ = ["Raw", "fingerprint", "ingest", "read"]
-
-FORMAT = 1
-LABELLED = "labelled.parquet"
-UNLABELLED = "unlabelled.parquet"
-MANIFEST = "source.json"
 NAMED = 10
-
-
-@dataclass(frozen=True)
-class Raw:
-    """The labelled rows of `data/raw/<model>/` in their order, ids unique, and what ingest noticed."""
-
-    modality: Modality
-    rows: list[Row]
-    findings: list[Finding]
 
 
 def ingest(model: str, modality: Modality, data: Data, into: Path) -> str:
     """Read the whole source and write it below `into`; the digest of what stands there now.
 
-    Content that has not changed rewrites nothing. A kill leaves either the old content or files that the next call
-    replaces: `source.json`, which holds their hashes, comes last.
+    A source that looks as it did the last time is not read again, and content that has not changed rewrites nothing.
+    A kill leaves either the old content or files that the next call replaces: `source.json`, which holds their
+    hashes, comes last.
 
     Returns:
         SHA-256 (hex) over the rows, the same in every folder.
@@ -55,6 +35,9 @@ def ingest(model: str, modality: Modality, data: Data, into: Path) -> str:
     Raises:
         DataError: if the source cannot be read, or has no labelled row.
     """
+    mark = sources.fingerprint(data, modality)
+    if is_current(modality, data, into):
+        return digest(artifacts.read_json(into / raw.MANIFEST))
     source = sources.read(data, modality)
     rows, findings = _with_ids(_without_surrogates(source.rows))
     labelled = [row for row in rows if row.label is not None and row.label.strip()]
@@ -64,11 +47,11 @@ def ingest(model: str, modality: Modality, data: Data, into: Path) -> str:
             f"none of {len(rows)} rows of {data.source} (model {model}) has a label.",
             action="Name the column that holds it: --label COLUMN, or data.columns.label in params.yaml.",
         )
-    tables = {LABELLED: _table(labelled, modality, labels=True)}
+    tables = {raw.LABELLED: raw.table(labelled, modality, labels=True)}
     if unlabelled:
-        tables[UNLABELLED] = _table(unlabelled, modality, labels=False)
+        tables[raw.UNLABELLED] = raw.table(unlabelled, modality, labels=False)
     document = {
-        "format": FORMAT,
+        "format": raw.FORMAT,
         "modality": modality,
         "source": data.source if data.source.startswith("builtin:") else Path(data.source).name,
         "columns": source.columns,
@@ -77,29 +60,31 @@ def ingest(model: str, modality: Modality, data: Data, into: Path) -> str:
         "findings": [finding.document() for finding in [*findings, _passed_over(source.passed_over)]],
     }
     _write(into, tables, document)
-    return digest(artifacts.read_json(into / MANIFEST))
+    artifacts.write_json(_mark_file(into), {"fingerprint": mark, "sizes": _sizes(into)})
+    return digest(artifacts.read_json(into / raw.MANIFEST))
 
 
-def read(raw: Path) -> Raw:
-    """What `ingest` wrote.
+def is_current(modality: Modality, data: Data, into: Path) -> bool:
+    """Whether `into` is what the last `ingest` of this very source left; takes a moment, opens no file of it.
 
     Raises:
-        DataError: if there is nothing, or it is incomplete or of another format.
+        DataError: if the source does not exist.
     """
-    manifest, labelled = raw / MANIFEST, raw / LABELLED
-    if not manifest.is_file() or not labelled.is_file():
-        raise DataError(f"{raw} holds no ingested data.", action="Run headstart run, which ingests first.")
-    document = artifacts.read_json(manifest)
-    if document.get("format") != FORMAT:
-        raise DataError(f"{manifest} has format {document.get('format')!r}, expected {FORMAT}.", action="Ingest again.")
-    table = pq.read_table(labelled)
-    names = ("id", "label", document["modality"], "group", "time", "split", "row")
-    columns = [table[name].to_pylist() for name in names]
-    rows = [
-        Row(input=payload, label=label, id=id_, group=group, time=time, split=split, number=number)
-        for id_, label, payload, group, time, split, number in zip(*columns, strict=True)
-    ]
-    return Raw(document["modality"], rows, [Finding.from_document(finding) for finding in document["findings"]])
+    path = _mark_file(into)
+    if not path.is_file() or not (into / raw.MANIFEST).is_file():
+        return False
+    return bool(
+        artifacts.read_json(path) == {"fingerprint": sources.fingerprint(data, modality), "sizes": _sizes(into)}
+    )
+
+
+def _mark_file(into: Path) -> Path:
+    """Where the quick mark lies: beside the folder, since times of files are no part of a revision."""
+    return into.parent / ".marks" / f"{into.name}.json"
+
+
+def _sizes(into: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_size for path in sorted(into.iterdir()) if path.is_file()}
 
 
 def _write(into: Path, tables: dict[str, pa.Table], document: dict[str, Any]) -> None:
@@ -115,10 +100,11 @@ def _write(into: Path, tables: dict[str, pa.Table], document: dict[str, Any]) ->
             with artifacts.replaced(path) as temporary:
                 temporary.write_bytes(data)
     document = {**document, "files": files}
-    if UNLABELLED not in tables:
-        (into / UNLABELLED).unlink(missing_ok=True)
-    if not (into / MANIFEST).is_file() or artifacts.read_json(into / MANIFEST) != document:
-        artifacts.write_json(into / MANIFEST, document)
+    if raw.UNLABELLED not in tables:
+        (into / raw.UNLABELLED).unlink(missing_ok=True)
+    manifest = into / raw.MANIFEST
+    if not manifest.is_file() or artifacts.read_json(manifest) != document:
+        artifacts.write_json(manifest, document)
 
 
 def _with_ids(rows: Sequence[Row]) -> tuple[list[Row], list[Finding]]:
@@ -156,9 +142,13 @@ def _without_surrogates(rows: Sequence[Row]) -> list[Row]:
     """Texts with half characters (JSON can hold a lone surrogate, UTF-8 can't) get U+FFFD in their place."""
 
     def whole(value: Any) -> Any:
-        if not isinstance(value, str) or not any("\ud800" <= character <= "\udfff" for character in value):
+        if not isinstance(value, str):
             return value
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return value
 
     return [
         replace(row, input=whole(row.input), label=whole(row.label), id=whole(row.id), group=whole(row.group))
@@ -178,19 +168,3 @@ def _passed_over(names: Sequence[str]) -> Finding:
         action="Remove them, or convert them to PNG or JPEG." if names else "",
         evidence={"files": list(names[:NAMED])},
     )
-
-
-def _table(rows: Sequence[Row], modality: Modality, *, labels: bool) -> pa.Table:
-    payload = pa.string() if modality == "text" else pa.binary()
-    columns = {
-        "id": (pa.string(), [row.id for row in rows]),
-        "label": (pa.string(), [row.label for row in rows]),
-        modality: (payload, [row.input for row in rows]),
-        "group": (pa.string(), [row.group for row in rows]),
-        "time": (pa.string(), [row.time for row in rows]),
-        "split": (pa.string(), [row.split for row in rows]),
-        "row": (pa.int64(), [row.number for row in rows]),
-    }
-    if not labels:
-        del columns["label"]
-    return pa.table([values for _, values in columns.values()], pa.schema([(n, k) for n, (k, _) in columns.items()]))

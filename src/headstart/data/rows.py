@@ -50,7 +50,7 @@ def plain(value: Any) -> str | None:
     if isinstance(value, datetime | date):
         return value.isoformat()
     if isinstance(value, list | tuple | dict | set):
-        raise TypeError(type(value).__name__)
+        raise TypeError(f"{type(value).__name__} where one value was expected")
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 

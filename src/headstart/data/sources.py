@@ -5,9 +5,12 @@
     photos/<class>/*.jpg                 a folder a class
     photos/{train,test}/<class>/*.jpg    class folders inside split folders
     builtin:apidocs                      a set made of what is installed
+
+Nothing is skipped in silence: a row that can't be read is an error that names it.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -57,7 +60,7 @@ def read(data: Data, modality: Modality) -> Source:
     if path.is_file():
         source = _tables({None: [path]}, data.columns, modality)
     elif files := split_files(path):
-        source = _tables(dict(files), data.columns, modality)
+        source = _tables(files, data.columns, modality)
     else:
         source = _class_folders(path, modality)
     labels = without_decimal_points([row.label for row in source.rows])
@@ -97,22 +100,24 @@ def locate(source: str) -> Path:
         )
     path = Path(source).expanduser()
     if not path.exists():
-        near = naming.nearest(path.name, [entry.name for entry in path.parent.iterdir()]) if path.parent.is_dir() else ""
+        near = (
+            naming.nearest(path.name, [entry.name for entry in path.parent.iterdir()]) if path.parent.is_dir() else ""
+        )
         raise DataError(
             f"data source {source} does not exist (looked for {path.absolute()}){near}.",
-            action="Mend data.source in params.yaml: a path relative to the workspace, an absolute one, or builtin:NAME.",
+            action="Mend data.source in params.yaml: a path from the workspace, an absolute one, or builtin:NAME.",
         )
     return path
 
 
-def split_files(folder: Path) -> dict[str, list[Path]]:
+def split_files(folder: Path) -> dict[str | None, list[Path]]:
     """Files of rows in a folder (or in its subfolder `data`) by split; empty if there is none.
 
     Raises:
         DataError: if one split stands in two files that are no shards, or there is no training file.
     """
     for place in (folder, folder / "data"):
-        found: dict[str, list[Path]] = {}
+        found: dict[str | None, list[Path]] = {}
         for file in sorted(place.iterdir()) if place.is_dir() else ():
             kind = tables.suffix(file) if file.is_file() else None
             stem = file.name[: -len(kind)] if kind else ""
@@ -145,7 +150,7 @@ def _builtin(source: str, modality: Modality) -> Any:
     return module
 
 
-def _tables(files: dict[str | None, list[Path]] | dict[str, list[Path]], columns: Columns, modality: Modality) -> Source:
+def _tables(files: Mapping[str | None, list[Path]], columns: Columns, modality: Modality) -> Source:
     rows: list[Row] = []
     found: dict[str, str] = {}
     for split, paths in files.items():
@@ -159,23 +164,20 @@ def _tables(files: dict[str | None, list[Path]] | dict[str, list[Path]], columns
 def _rows(table: tables.Table, found: dict[str, str], modality: Modality, split: str | None) -> list[Row]:
     columns = {role: table.columns[name] for role, name in found.items()}
     empty = [None] * len(table)
-    rows, problems, absent = [], [], []
+    rows: list[Row] = []
+    problems, absent = [], []
     for place, number in enumerate(table.numbers):
         try:
             value = columns["input"][place]
             payload = _image(value, table.path.parent) if modality == "image" else _text(value)
             scalars = {role: plain(columns.get(role, empty)[place]) for role in ("label", *naming.OPTIONAL)}
+            scalars["split"] = split or _split(scalars["split"])
         except FileNotFoundError as error:
             absent.append(f"row {number}: {error.args[0]}")
             continue
         except TypeError as error:
-            problems.append(f"row {number} holds {error} where one value was expected")
+            problems.append(f"row {number} holds {error}")
             continue
-        if named := scalars["split"]:
-            scalars["split"] = SPLIT_NAMES.get(named.strip().lower())
-            if scalars["split"] is None:
-                problems.append(f"row {number} has split {named!r}, expected train, validation or test")
-        scalars["split"] = split or scalars["split"]
         rows.append(Row(input=payload, number=number, **scalars))
     if problems:
         raise DataError(
@@ -185,15 +187,23 @@ def _rows(table: tables.Table, found: dict[str, str], modality: Modality, split:
     if absent:
         raise DataError(
             f"{table.path} names {len(absent)} images (of {len(table)}) that are not there:\n{listed(absent)}\n",
-            action=f"Paths are relative to {table.path.parent}; put the files there, or mend column {found['input']!r}.",
+            action=f"Paths start at {table.path.parent}; put the files there, or mend column {found['input']!r}.",
         )
     return rows
 
 
 def _text(value: Any) -> str | None:
     if isinstance(value, bytes):
-        raise TypeError("bytes (is modality: image meant?)")
+        raise TypeError("bytes where a text was expected (is modality: image meant?)")
     return plain(value)
+
+
+def _split(name: str | None) -> str | None:
+    if name is None:
+        return None
+    if name.strip().lower() not in SPLIT_NAMES:
+        raise TypeError(f"the split {name!r} where train, validation or test was expected")
+    return SPLIT_NAMES[name.strip().lower()]
 
 
 def _image(value: Any, folder: Path) -> bytes | None:
@@ -203,7 +213,7 @@ def _image(value: Any, folder: Path) -> bytes | None:
     if isinstance(value, bytes) or value is None or value == "":
         return value or None
     if not isinstance(value, str):
-        raise TypeError(f"{type(value).__name__} (an image is bytes, {{bytes, path}}, or a path)")
+        raise TypeError(f"{type(value).__name__} where bytes, {{bytes, path}} or a path were expected")
     path = folder / value
     if len(value) > 1024 or "\0" in value or not path.is_file():
         raise FileNotFoundError(value if len(value) <= 80 else f"{value[:77]}...")
@@ -219,7 +229,8 @@ def _class_folders(folder: Path, modality: Modality) -> Source:
     splits = {SPLIT_NAMES[entry.name.lower()]: entry for entry in _folders(folder) if entry.name.lower() in SPLIT_NAMES}
     if splits and "train" not in splits:
         raise DataError(f"{folder} has {', '.join(splits)}, but no folder train.", action="Add one.")
-    rows, passed_over = [], []
+    rows: list[Row] = []
+    passed_over = []
     for split in SPLITS if splits else (None,):
         for label in _folders(splits[split]) if split in splits else _folders(folder) if split is None else ():
             for file in sorted(file for file in label.rglob("*") if file.is_file() and file.name[0] != "."):
@@ -234,7 +245,9 @@ def _class_folders(folder: Path, modality: Modality) -> Source:
         single = next((file.name for file in sorted(folder.iterdir()) if tables.suffix(file)), None)
         raise DataError(
             f"{folder} holds neither a file train.* nor class folders with images ({', '.join(sorted(IMAGES))}).",
-            action=f"Is {folder / single} meant? Name the file itself." if single else "Mend data.source in params.yaml.",
+            action=f"Is {folder / single} meant? Name the file itself."
+            if single
+            else "Mend data.source in params.yaml.",
         )
     return Source(rows, {}, tuple(passed_over))
 

@@ -98,9 +98,7 @@ def _csv(path: Path, text: str) -> Table:
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise DataError(f"{path} has more than one column {repeated[0]!r}.", action="Rename or drop one of them.")
     wrong = [
-        f"row {number} has {len(row)} fields"
-        for number, row in enumerate(rows[1:], start=1)
-        if len(row) != len(names)
+        f"row {number} has {len(row)} fields" for number, row in enumerate(rows[1:], start=1) if len(row) != len(names)
     ]
     if wrong:
         raise DataError(f"{path} has {len(names)} columns, but\n{listed(wrong)}\n", action=_QUOTE)

@@ -56,17 +56,20 @@ def macro_f1(predicted: NDArray[np.int64], targets: NDArray[np.int64], classes: 
 
 
 def macro_f1_each(predicted: NDArray[np.int64], targets: NDArray[np.int64], classes: int) -> NDArray[np.float64]:
-    """Macro-F1 of each row of `(samples, examples)`: the statistic that the bootstrap resamples."""
-    samples = len(targets)
-    rows = np.arange(samples)[:, None] * classes
-    cells = samples * classes
+    """Macro-F1 of each row of `(samples, examples)`: the statistic that the bootstrap resamples.
+
+    An answer of `classes` or above is outside the classes: a miss, but no class of its own.
+    """
+    samples, width = len(targets), classes + 1
+    rows = np.arange(samples)[:, None] * width
+    named = np.minimum(predicted, classes)
 
     def tally(flat: NDArray[np.int64]) -> NDArray[np.int64]:
-        return np.bincount(flat.ravel(), minlength=cells).reshape(samples, classes)
+        return np.bincount(flat.ravel(), minlength=samples * width).reshape(samples, width)[:, :classes]
 
-    hits = tally((rows + targets)[predicted == targets])
-    either = tally(rows + targets) + tally(rows + predicted)  # 2 true positives + false positives + false negatives
-    present = (either > 0).sum(axis=1)
+    hits = tally((rows + targets)[named == targets])
+    either = tally(rows + targets) + tally(rows + named)  # 2 true positives + false positives + false negatives
+    present = np.maximum((either > 0).sum(axis=1), 1)
     result: NDArray[np.float64] = (2 * hits / np.maximum(either, 1)).sum(axis=1) / present
     return result
 

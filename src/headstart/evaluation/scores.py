@@ -33,9 +33,7 @@ def labelled(
         lambda chosen, true: metrics.macro_f1_each(chosen, true, classes),
         predicted,
         targets,
-        resamples=sampling.resamples,
-        level=sampling.level,
-        seed=sampling.seed,
+        **sampling.model_dump(),
     )
     if right.value == 1.0:
         f1 = Interval(f1.value, right.low, f1.high, f1.n)
@@ -45,22 +43,18 @@ def labelled(
 def probabilistic(
     probabilities: NDArray[np.float64], targets: NDArray[np.int64], *, bins: int, sampling: Bootstrap
 ) -> dict[str, Interval]:
-    """`nll` (percentile bootstrap) and `ece` (reflected bootstrap, cut off at 0)."""
+    """`nll` (percentile bootstrap) and `ece` (symmetric bootstrap, cut off at 0 and 1)."""
     nll = bootstrap.interval(
         bootstrap.mean,
         metrics.surprise(probabilities, targets),
-        resamples=sampling.resamples,
-        level=sampling.level,
-        seed=sampling.seed,
+        **sampling.model_dump(),
     )
     place, gap = metrics.calibration_gaps(probabilities, targets, bins)
     ece = bootstrap.interval(
         lambda cell, off: metrics.calibration_error_each(cell, off, bins),
         place,
         gap,
-        resamples=sampling.resamples,
-        level=sampling.level,
-        seed=sampling.seed,
-        method="basic",
+        **sampling.model_dump(),
+        method="symmetric",
     )
     return {"nll": nll, "ece": Interval(ece.value, max(ece.low, 0.0), min(ece.high, 1.0), ece.n)}

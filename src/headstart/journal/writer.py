@@ -122,15 +122,14 @@ class Journal:
     def _allowed(self, answer: rows.Answer) -> rows.Answer:
         """The answer with as much of its raw input as may be kept; features only where they are asked for."""
         features = answer.features if self._params.features else None
-        raw, raw_sha256 = answer.raw, None
-        if raw is not None and self._params.raw == "hashed":
-            raw, raw_sha256 = None, hashlib.sha256(raw).hexdigest()
-        elif raw is not None and self._params.raw == "sampled":
+        raw, policy = answer.raw, self._params.raw
+        if policy == "sampled":
             drawn = determinism.fraction(f"{answer.request_id}:{answer.index}", seed=SAMPLE_SEED)
             raw = raw if drawn < self._params.raw_share else None
-            raw_sha256 = hashlib.sha256(raw).hexdigest() if raw is not None else None
-        else:
+        elif policy == "off":
             raw = None
+        raw_sha256 = None if raw is None else hashlib.sha256(raw).hexdigest()
+        raw = None if policy == "hashed" else raw
         return replace(answer, features=features, raw=raw, raw_sha256=raw_sha256)
 
 
@@ -149,7 +148,7 @@ class _Stream(Generic[Row]):
         self.lost = 0
         self.trouble: str | None = None
         self._folder = folder
-        self._to_batch = to_batch
+        self._to_batch: Callable[[Sequence[Row]], pa.RecordBatch] = to_batch
         self._clock = clock
         self._bound = params.seal_megabytes * MEGABYTE
         self._age = timedelta(minutes=params.seal_minutes)

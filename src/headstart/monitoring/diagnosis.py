@@ -49,10 +49,12 @@ def within_classes(profile: Profile, window: Window) -> float:
     at = np.unique(np.linspace(0, window.rows - 1, min(window.rows, MOST_ROWS)).astype(np.int64))
     guesses = np.array([*profile.predicted, *(window.predicted[row] for row in at)])
     is_window = np.arange(len(guesses)) >= len(profile.predicted)
-    numbers = {"confidence": (profile.confidence, window.confidence)}
-    numbers |= {name: (profile.properties[name], window.properties[name]) for name in profile.properties}
+    numbers = [(profile.confidence, window.confidence)]
+    numbers += [
+        (profile.properties[name], window.properties[name]) for name in profile.properties if name in window.properties
+    ]
     p_values = []
-    for before, after in numbers.values():
+    for before, after in numbers:
         values = np.concatenate([before, after[at]])
         measured = np.isfinite(values)
         p_values.append(_stratified(values[measured], guesses[measured], is_window[measured]))

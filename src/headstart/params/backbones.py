@@ -16,6 +16,9 @@ class Pretrain(Section):
     glyphs_per_class: Count
     rotation: float
     shift: Share
+    slant: float
+    warp: Share
+    coarse: Share
     epochs: Count
     batch_size: Count
     learning_rate: Positive

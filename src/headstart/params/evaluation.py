@@ -36,6 +36,7 @@ class Seal(Section):
     modality: Modality
     golden: Count
     profile: Count
+    seed: Seed
 
 
 class Gates(Section):

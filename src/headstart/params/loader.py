@@ -40,7 +40,8 @@ def load(path: Path) -> Params:
         for key in sorted(set(defaults) - {"all", "text", "image"})
     ]
     schedules = _check(Schedules, document.get("schedules"), "schedules", problems)
-    backbones = _backbones(_mapping(document, "backbones", problems), problems)
+    entries = _mapping(document, "backbones", problems)
+    backbones: dict[str, Backbone | None] = {**dict.fromkeys(entries), **_backbones(entries, problems)}
     models = {}
     for name, entry in _mapping(document, "models", problems).items():
         if model := _model(name, entry, defaults, backbones, problems):
@@ -51,7 +52,8 @@ def load(path: Path) -> Params:
             action=f"Mend {path} and try again.",
         )
     assert schedules is not None
-    return Params(schedules=schedules, backbones=backbones, models=models)
+    checked = {name: backbone for name, backbone in backbones.items() if backbone}
+    return Params(schedules=schedules, backbones=checked, models=models)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -75,7 +77,7 @@ def _model(
     name: str,
     entry: Any,
     defaults: Mapping[str, Any],
-    backbones: Mapping[str, Backbone],
+    backbones: Mapping[str, Backbone | None],
     problems: list[str],
 ) -> Model | None:
     """One model's sections: defaults for all, then of its modality, then its own keys."""
@@ -93,8 +95,9 @@ def _model(
     if backbone not in backbones:
         problems.append(f"{where}.backbone: {backbone!r} is not under backbones{_nearest(str(backbone), backbones)}")
         return None
-    if backbones[backbone].modality != modality:
-        problems.append(f"{where}.backbone: {backbone} is for {backbones[backbone].modality}, the model for {modality}")
+    known = backbones[backbone]
+    if known and known.modality != modality:
+        problems.append(f"{where}.backbone: {backbone} is for {known.modality}, the model for {modality}")
         return None
     merged = _merge(_merge(defaults.get("all") or {}, defaults.get(modality) or {}), entry)
     shared = {key: merged.pop(key, None) for key in ("probe", "fine_tune", "screen")}

@@ -45,6 +45,7 @@ class FewLabels(Section):
     """The control: the same network with few labels, transferred against from scratch."""
 
     per_class: Count
+    classes: Count
     epochs: Count
     scratch_epochs: Count
     scratch_learning_rate: Positive
@@ -60,6 +61,7 @@ class Choice(Section):
     examples_per_class: Count
     budget: Count
     folds: Count
+    layer_examples: Count
     interval: Share
 
 

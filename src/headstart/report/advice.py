@@ -1,10 +1,11 @@
 """What to do next, the most useful first: what refused says so itself, the rest follows from the evidence."""
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from headstart.report import confusion, words
-from headstart.report.evidence import Evidence
+from headstart.report.evidence import Document, Evidence
 from headstart.report.plots import percent
 
 FEW_TEST_EXAMPLES = 10
@@ -20,34 +21,38 @@ class Step:
 
 
 def steps(evidence: Evidence) -> list[Step]:
-    """Refusals first, then what would make the model better, then the commands for where it stands now."""
-    return [*_refusals(evidence), *_operation(evidence), *_improvements(evidence)]
+    """What refused, then the commands for where it stands now, then what would make the model better."""
+    judged = [*(evidence.judgement or {}).get("findings", ()), *(evidence.screen or {}).get("findings", ())]
+    return [*_open(judged), *_operation(evidence), *_open(evidence.findings), *_improvements(evidence)]
 
 
-def _refusals(evidence: Evidence) -> list[Step]:
-    findings = [
-        *((evidence.judgement or {}).get("findings", ())),
-        *((evidence.screen or {}).get("findings", ())),
-        *evidence.findings,
-    ]
+def _open(findings: Sequence[Document]) -> list[Step]:
+    """What did not pass, with its own action: failures are to be mended, doubts to be settled."""
+    verbs = {"fail": "Mend", "unsure": "Settle"}
     return [
-        Step(f"{words.title(one['check'])}: {words.VERDICTS[one['verdict']]}", one.get("action") or one["reason"])
+        Step(f"{verbs[one['verdict']]} “{words.title(one['check'])}”", one.get("action") or one["reason"])
         for one in findings
         if one["verdict"] != "pass"
     ]
 
 
 def _operation(evidence: Evidence) -> list[Step]:
-    name, tone = shlex.quote(evidence.model), words.status(evidence)
-    if tone.badge == "Champion":
-        return [
-            Step("Serve it", "Answers over HTTP from the registry; every answer is journalled.", f"headstart serve {name}"),
-            Step("Watch it", "Compares what comes in with what it was tested on.", f"headstart monitor {name}"),
-            Step("Undo it", "One step back to the version before, should it disappoint.", f"headstart rollback {name}"),
+    name, status = shlex.quote(evidence.model), words.status(evidence)
+    if status.badge == "Champion":
+        serve = "Answers over HTTP from the registry; every answer is journalled."
+        watch = "Compares what comes in with what it was tested on."
+        steps = [
+            Step("Serve it", serve, f"headstart serve {name}"),
+            Step("Watch it", watch, f"headstart monitor {name}"),
         ]
-    if tone.badge == "Challenger":
+        judgement = evidence.judgement or {}
+        if judgement.get("champion") not in (None, judgement.get("version")):
+            undo = f"One step back to version {judgement['champion']}, should it disappoint."
+            steps.append(Step("Undo it", undo, f"headstart rollback {name}"))
+        return steps
+    if status.badge == "Challenger":
         return [Step("Promote it", "It passed and waits for a person.", f"headstart promote {name}")]
-    if tone.tone == "open":
+    if status.tone == "open":
         return [Step("Finish the run", "What is done is not done again.", f"headstart run {name}")]
     return [Step("Run it again after the change", "Only what the change touches is rebuilt.", f"headstart run {name}")]
 
@@ -76,7 +81,7 @@ def _improvements(evidence: Evidence) -> list[Step]:
         result.append(
             Step(
                 f"Label more of {shown}",
-                f"Fewer than {FEW_TEST_EXAMPLES} test examples each: what is said about them is hardly more than a guess.",
+                f"Fewer than {FEW_TEST_EXAMPLES} test examples each: what is said of them is hardly more than a guess.",
             )
         )
     return result

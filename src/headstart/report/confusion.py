@@ -30,20 +30,22 @@ def mix_ups(classes: Sequence[str], counts: Sequence[Sequence[int]], most: int) 
         for column, count in enumerate(counts[row])
         if row != column and count
     ]
-    return sorted(found, key=lambda one: -one.count)[:most]
+    often = [one for one in found if one.count > 1]  # a single answer is no pattern
+    return sorted(often or found, key=lambda one: -one.count)[: most if often else most // 2]
 
 
 def matrix(classes: Sequence[str], counts: Sequence[Sequence[int]], alt: str, *, ranked: Sequence[MixUp]) -> Markup:
     """Rows are the truth, columns the answers; darker is a larger share of the row, and nothing is blank.
 
-    Up to 24 classes each cell shows its count. Beyond, cells are small, rows keep their names, and the mix-ups
+    Up to 24 classes each cell shows its count. Beyond, cells are small, all keep their names, and the mix-ups
     in `ranked` carry their number in that list; every cell tells its count to a resting pointer.
     """
     few = len(classes) <= NUMBERED
     side = _cell_side(len(classes))
-    names = [shortened(name, 22 if few else 30) for name in classes]
-    left = 16 + 6.2 * min(max(map(len, names)), 30) if few else 190
-    top = 16 + (18 if _flat(names, side) else 5.4 * max(map(len, names))) if few else 22
+    names = [shortened(name, 22 if few else 36) for name in classes]
+    longest = max(map(len, names))
+    left = 14 + (6.2 if few else 5.0) * longest
+    top = 34 if _flat(names, side) else 14 + (5.4 if few else 4.8) * longest
     size = side * len(classes)
     with canvas(left + size + 6, top + size + 22) as figure:
         axes = panel(figure, left, top, size, size)
@@ -60,7 +62,7 @@ def matrix(classes: Sequence[str], counts: Sequence[Sequence[int]], alt: str, *,
 def _cell_side(classes: int) -> float:
     if classes <= NUMBERED:
         return min(44.0, max(24.0, 440 / classes))
-    return max(7.0, 620 / classes)
+    return max(8.0, 790 / classes)
 
 
 def _flat(names: Sequence[str], side: float) -> bool:
@@ -79,7 +81,7 @@ def _cells(
                 continue
             share, name = count / total, f"cell-{row}-{column}"
             right = row == column
-            tone = 0.16 + 0.84 * share if not right else 0.10 + 0.28 * share
+            tone = 0.10 + 0.24 * share if right else 0.25 + 0.75 * min(1.0, 2.5 * share)
             gap = 0.03 if numbered else 0.0
             cell = Rectangle((column + gap, row + gap), 1 - 2 * gap, 1 - 2 * gap, gid=name, linewidth=0,
                              facecolor=SOFT if right else ACCENT, alpha=tone)  # fmt: skip
@@ -95,21 +97,21 @@ def _cells(
 
 
 def _names(axes: Axes, names: Sequence[str], *, side: float, few: bool) -> None:
-    size = TEXT if few else min(TEXT, side)
+    size = TEXT if few else min(TEXT, 0.92 * side)
     for place, name in enumerate(names):
         axes.annotate(name, (0, place + 0.5), (-6, 0), textcoords="offset points", ha="right", va="center_baseline",
                       fontsize=size, color=INK, annotation_clip=False)  # fmt: skip
         if not few:
             axes.plot([0, len(names)], [place, place], color=LINE, linewidth=0.5, zorder=0)
-            continue
-        turned = not _flat(names, side)
-        axes.annotate(name, (place + 0.5, 0), (0, 6), textcoords="offset points", ha="left" if turned else "center",
-                      va="bottom", rotation=60 if turned else 0, rotation_mode="anchor", fontsize=size, color=INK,
-                      annotation_clip=False)  # fmt: skip
+            axes.plot([place, place], [0, len(names)], color=LINE, linewidth=0.5, zorder=0)
+        flat = _flat(names, side)
+        axes.annotate(name, (place + 0.5, 0), (0, 6), textcoords="offset points", ha="center" if flat else "left",
+                      va="bottom" if flat else "center", rotation=0 if flat else 60 if few else 90, fontsize=size,
+                      rotation_mode="anchor", color=INK, annotation_clip=False)  # fmt: skip
 
 
 def _rank(axes: Axes, classes: Sequence[str], ranked: Sequence[MixUp]) -> None:
     index = {name: place for place, name in enumerate(classes)}
     for rank, one in enumerate(ranked, start=1):
-        axes.annotate(str(rank), (index[one.predicted] + 1, index[one.true] + 0.5), (2, 0), fontsize=10,
+        axes.annotate(str(rank), (index[one.predicted] + 1, index[one.true] + 0.5), (2, 0), fontsize=TEXT,
                       textcoords="offset points", va="center_baseline", fontweight="bold", color=ACCENT)  # fmt: skip

@@ -3,6 +3,7 @@
 A run that was stopped half way has only some of them; what is absent is None here and said on the page.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +22,12 @@ SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
-class Quarantine:
-    """Rows that were put aside: how many for each reason (most first), and the first few of them."""
+class Aside:
+    """Rows that one check put aside: how many, and the reason that the first of them got."""
 
-    total: int
-    reasons: tuple[tuple[str, int], ...]
-    rows: tuple[Document, ...]
+    check: str
+    count: int
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Evidence:
         params: stage -> the parameters `resolve` gave it.
         timing: stage -> seconds, peak memory and parts; a measurement, the only one that changes between runs.
         rows: split -> number of examples.
+        findings: of the source, the prepared data and the backbone, in this order.
+        quarantine: what each check put aside, most first; None where nothing was prepared.
         payloads: id of a mistaken example -> its text, or its encoded image.
         libraries: `name==version` of what can change a number.
         manifest: SHA-256 of the bundle's manifest.
@@ -57,7 +60,7 @@ class Evidence:
     source: Document | None
     lineage: Document | None
     findings: tuple[Document, ...]
-    quarantine: Quarantine | None
+    quarantine: tuple[Aside, ...] | None
     rows: Mapping[str, int]
     payloads: Mapping[str, str | bytes]
     params: Mapping[str, Document]
@@ -79,6 +82,8 @@ def gather(model: str) -> Evidence:
     )
     params = _params(model)
     evaluation = reader.json(evaluate / "evaluation.json")
+    source = reader.json(artifacts.raw(model) / "source.json")
+    backbone = _backbone(params, reader)
     manifest = bundle / "MANIFEST.json"
     evidence = Evidence(
         model=model,
@@ -91,10 +96,10 @@ def gather(model: str) -> Evidence:
         evaluation=evaluation,
         calibration=reader.json(evaluate / "calibration.json"),
         contract=reader.json(data / "contract" / "contract.json"),
-        backbone=_backbone(params, reader),
-        source=reader.json(artifacts.raw(model) / "source.json"),
+        backbone=backbone,
+        source=source,
         lineage=reader.json(bundle / "lineage.json", expected=False),
-        findings=_findings(reader.json(data / "findings.json")),
+        findings=_findings(source, reader.json(data / "findings.json"), backbone),
         quarantine=_quarantine(data / "quarantine.parquet"),
         rows={split: _rows(path) for split in SPLITS if (path := data / f"{split}.parquet").is_file()},
         payloads=_payloads(data / "test.parquet", (evaluation or {}).get("mistakes", ())),
@@ -137,11 +142,13 @@ class _Reader:
         return document
 
 
-def _findings(document: Any) -> tuple[Document, ...]:
-    """The data checks' findings, written as a list or under `findings`."""
-    if document is None:
-        return ()
-    return tuple(document["findings"] if isinstance(document, dict) else document)
+def _findings(*documents: Any) -> tuple[Document, ...]:
+    """Findings that stand as a list or under `findings`; of two for one check, the later document's."""
+    found: dict[str, Document] = {}
+    for document in documents:
+        listed = document.get("findings", ()) if isinstance(document, dict) else document or ()
+        found |= {finding["check"]: finding for finding in listed}
+    return tuple(found.values())
 
 
 def _params(model: str) -> dict[str, Document]:
@@ -172,15 +179,13 @@ def _rows(path: Path) -> int:
     return int(pq.read_metadata(path).num_rows)
 
 
-def _quarantine(path: Path, shown: int = 12) -> Quarantine | None:
+def _quarantine(path: Path) -> tuple[Aside, ...] | None:
     if not path.is_file():
         return None
-    rows = pq.read_table(path).to_pylist()
-    counts: dict[str, int] = {}
-    for row in rows:
-        counts[row["reason"]] = counts.get(row["reason"], 0) + 1
-    reasons = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return Quarantine(len(rows), tuple(reasons), tuple(rows[:shown]))
+    table = pq.read_table(path, columns=["check", "reason"])
+    rows = list(zip(table["check"].to_pylist(), table["reason"].to_pylist(), strict=True))
+    first = dict(reversed(rows))
+    return tuple(Aside(check, count, first[check]) for check, count in Counter(row[0] for row in rows).most_common())
 
 
 def _payloads(path: Path, mistakes: Sequence[Document]) -> dict[str, str | bytes]:

@@ -17,6 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from headstart.determinism import digest
+
 INK, SOFT, LINE, ACCENT, PAPER, ALARM = ("#010203", "#020304", "#030405", "#040506", "#050607", "#060708")
 VARIABLES = {INK: "ink", SOFT: "soft", LINE: "line", ACCENT: "accent", PAPER: "paper", ALARM: "alarm"}
 TEXT, SMALL = 11.0, 10.0
@@ -25,7 +27,6 @@ SVG = "{http://www.w3.org/2000/svg}"
 LINK = "{http://www.w3.org/1999/xlink}href"
 STYLE = {
     "svg.fonttype": "none",
-    "svg.hashsalt": "headstart",
     "text.parse_math": False,  # a label may hold dollar signs
     "axes.unicode_minus": True,
     "font.family": "DejaVu Sans",
@@ -64,8 +65,8 @@ def svg(figure: Figure, alt: str, *, titles: Mapping[str, str] | None = None) ->
         titles: artist's gid -> text shown while the pointer rests on it.
     """
     buffer = io.StringIO()
-    with warnings.catch_warnings():
-        # the page's own font draws the text; that matplotlib's lacks a glyph does not matter
+    with matplotlib.rc_context({"svg.hashsalt": digest(alt)}), warnings.catch_warnings():
+        # the salt keeps ids apart between drawings; a glyph that only matplotlib lacks does not matter
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     root = ElementTree.fromstring(_valid(buffer.getvalue()))
@@ -76,7 +77,7 @@ def svg(figure: Figure, alt: str, *, titles: Mapping[str, str] | None = None) ->
     root.attrib["style"] = f"width:{width}px"
     for element in root.iter():
         element.tag = element.tag.removeprefix(SVG)
-    return Markup(ElementTree.tostring(root, encoding="unicode"))  # noqa: S704  escaped by ElementTree
+    return Markup(ElementTree.tostring(root, encoding="unicode"))  # escaped by ElementTree
 
 
 def shortened(text: str, length: int = 24) -> str:
@@ -125,7 +126,11 @@ def _coloured(style: str) -> str:
 def _valid(text: str) -> str:
     """Without characters that XML forbids."""
     return "".join(
-        character if character in "\t\n" or " " <= character < "\ud800" or "\ue000" <= character <= "\ufffd"
-        or character > "\uffff" else "�"
+        character
+        if character in "\t\n"
+        or " " <= character < "\ud800"
+        or "\ue000" <= character <= "\ufffd"
+        or character > "\uffff"
+        else "�"
         for character in text
     )

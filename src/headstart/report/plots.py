@@ -12,6 +12,7 @@ from headstart.report.figure import ACCENT, INK, LINE, SMALL, SOFT, TEXT, canvas
 from headstart.statistics.interval import wilson
 
 Document = Mapping[str, Any]
+CURVE = (344.0, 210.0)  # width and height of a learning curve
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,13 @@ class Row:
 
 
 def percent(value: float) -> str:
-    """A share as people say it: one digit after the point, none for the round ones."""
-    return f"{100 * value:.1f}".removesuffix(".0") + "%"
+    """A share with one digit after the point, so that columns of them line up."""
+    return f"{100 * value:.1f}%".replace("-", "−")
+
+
+def rounded(value: float) -> str:
+    """A share on a scale, where round numbers need no digit after the point."""
+    return percent(value).replace(".0%", "%")
 
 
 def intervals(
@@ -52,7 +58,7 @@ def intervals(
     """
     values = [row.low for row in rows] + ([mark[0]] if mark else [])
     start = _scale_start(min(values))
-    height, notes = pitch * len(rows), 96 if any(row.note for row in rows) else 46
+    height, notes = pitch * len(rows), 104 if any(row.note for row in rows) else 56
     top = 16 if mark else 4
     with canvas(width, top + height + 26) as figure:
         axes = panel(figure, labels, top, width - labels - notes, height)
@@ -68,59 +74,63 @@ def intervals(
             axes.plot([row.low, row.high], [place, place], color=colour, linewidth=3, alpha=0.35,
                       solid_capstyle="round", clip_on=False)  # fmt: skip
             axes.plot(row.value, place, "o", color=colour, markersize=7, clip_on=False)
-            _beside(axes, -8, place, shortened(row.label, max(8, labels // 6)), "right", INK, row.strong)
-            _beside(axes, 10, place, percent(row.value), "left", INK, row.strong, right=True)
-            _beside(axes, 52, place, row.note, "left", SOFT, False, right=True)
+            _beside(axes, -labels, place, shortened(row.label, max(8, labels // 6)), "left", INK, row.strong)
+            _beside(axes, 55, place, percent(row.value), "right", INK, row.strong, right=True)
+            _beside(axes, 104, place, row.note, "right", SOFT, False, right=True)
         return svg(figure, alt)
 
 
-def learning_curve(epochs: Sequence[Document], best: int, probe: float | None, alt: str) -> Markup:
-    """Loss on training and validation examples, and validation accuracy, by epoch: two panels, one time axis."""
-    at = [epoch["epoch"] for epoch in epochs]
-    with canvas(560, 220) as figure:
-        loss, accuracy = panel(figure, 36, 24, 190, 160), panel(figure, 318, 24, 190, 160)
-        ends = []
-        for key, name, colour in (("loss", "training", SOFT), ("validation/loss", "validation", ACCENT)):
-            line = [epoch[key] for epoch in epochs]
-            loss.plot(at, line, color=colour, linewidth=1.8, solid_capstyle="round")
-            ends.append((line[-1], name, colour))
-        reached = [epoch["validation/accuracy"] for epoch in epochs]
-        accuracy.plot(at, reached, color=ACCENT, linewidth=1.8, solid_capstyle="round")
+def losses(epochs: Sequence[Document], best: int | None, alt: str) -> Markup:
+    """Loss on training and on validation examples by epoch; numbers that are none (null) leave a gap."""
+    lines = {"training": (_values(epochs, "loss"), SOFT), "validation": (_values(epochs, "validation/loss"), ACCENT)}
+    with canvas(*CURVE) as figure:
+        axes = panel(figure, 34, 8, CURVE[0] - 96, CURVE[1] - 40)
+        for line, colour in lines.values():
+            axes.plot(_values(epochs, "epoch"), line, color=colour, linewidth=1.8, solid_capstyle="round")
+        axes.set_ylim(0, 1.05 * max((one for line, _ in lines.values() for one in line if one == one), default=1.0))
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        _epoch_axis(axes, epochs)
+        _end_labels(axes, epochs[-1]["epoch"], [(line[-1], name, colour) for name, (line, colour) in lines.items()])
+        _mark_best(axes, epochs, "validation/loss", best)
+        return svg(figure, alt)
+
+
+def accuracies(epochs: Sequence[Document], best: int | None, probe: float | None, alt: str) -> Markup:
+    """Validation accuracy by epoch against the probe that training started from."""
+    reached = _values(epochs, "validation/accuracy")
+    with canvas(*CURVE) as figure:
+        axes = panel(figure, 34, 8, CURVE[0] - 96, CURVE[1] - 40)
+        axes.plot(_values(epochs, "epoch"), reached, color=ACCENT, linewidth=1.8, solid_capstyle="round")
+        ends = [(reached[-1], rounded(reached[-1]), ACCENT)]
         if probe is not None:
-            accuracy.axhline(probe, color=SOFT, linewidth=1, linestyle=(0, (1, 2)))
-        loss.set_ylim(bottom=0)
-        _roomy(accuracy, [*reached, *([] if probe is None else [probe])])
-        for axes, title in ((loss, "Loss"), (accuracy, "Validation accuracy")):
-            _epoch_axis(axes, at, title)
-        _end_labels(loss, at[-1], ends)
-        named = [(reached[-1], percent(reached[-1]), ACCENT)]
-        _end_labels(accuracy, at[-1], named if probe is None else [*named, (probe, "the probe", SOFT)])
-        if best in at:
-            _mark_best(loss, accuracy, epochs[at.index(best)], best)
+            axes.axhline(probe, color=SOFT, linewidth=1, linestyle=(0, (1, 2)))
+            ends.append((probe, "the probe", SOFT))
+        _roomy(axes, [*(one for one in reached if one == one), *([] if probe is None else [probe])])
+        _epoch_axis(axes, epochs)
+        _end_labels(axes, epochs[-1]["epoch"], ends)
+        _mark_best(axes, epochs, "validation/accuracy", best)
         return svg(figure, alt)
 
 
-def learning_rates(groups: Sequence[Document], alt: str, *, width: int = 420) -> Markup:
+def learning_rates(groups: Sequence[Document], alt: str, *, width: int = 362) -> Markup:
     """Each layer group's highest learning rate, the head on top, on a logarithmic scale; frozen ones say so."""
     ordered = sorted(groups, key=lambda group: -group["depth"])
-    moving = [group["learning_rate"] for group in ordered if not group["frozen"] and group["learning_rate"] > 0]
-    floor = min(moving, default=1.0) / 3
+    moving = [math.log10(group["learning_rate"]) for group in ordered if not _still(group)] or [0.0]
+    room = 0.06 * (max(moving) - min(moving)) + 0.05
     height = 24 * len(ordered)
     with canvas(width, height + 12) as figure:
-        axes = panel(figure, 132, 4, width - 132 - 70, height)
-        axes.set(xlim=(math.log10(floor), math.log10(max(moving, default=10.0))), ylim=(len(ordered) - 0.5, -0.5))
-        axes.set(xticks=[], yticks=[])
+        axes = panel(figure, 124, 4, width - 124 - 70, height)
+        axes.set(xlim=(min(moving) - room, max(moving)), ylim=(len(ordered) - 0.5, -0.5), xticks=[], yticks=[])
         for place, group in enumerate(ordered):
-            still = group["frozen"] or group["learning_rate"] <= 0
-            _beside(axes, -8, place, shortened(group["name"], 20), "right", SOFT if still else INK, place == 0)
-            if still:
+            colour = SOFT if _still(group) else INK
+            _beside(axes, -124, place, shortened(group["name"], 20), "left", colour, place == 0)
+            if _still(group):
                 _beside(axes, 0, place, "frozen", "left", SOFT, False)
                 continue
-            rate = group["learning_rate"]
-            axes.barh(place, math.log10(rate / floor), left=math.log10(floor), height=0.52, color=ACCENT,
-                      alpha=1.0 if place == 0 else 0.55)  # fmt: skip
-            axes.annotate(scientific(rate), (math.log10(rate), place), (6, 0), textcoords="offset points",
-                          va="center_baseline", fontsize=SMALL, color=INK, annotation_clip=False)  # fmt: skip
+            axes.axhline(place, color=LINE, linewidth=1)
+            at = math.log10(group["learning_rate"])
+            axes.plot(at, place, "o", color=ACCENT if place == 0 else SOFT, markersize=7, clip_on=False)
+            _beside(axes, 69, place, scientific(group["learning_rate"]), "right", INK, place == 0, right=True)
         return svg(figure, alt)
 
 
@@ -128,11 +138,11 @@ def reliability(bins: Sequence[Document], alt: str, *, level: float = 0.95) -> M
     """Accuracy against stated confidence, a dot a bin with Wilson's interval; below, how many answers share it."""
     filled = [one for one in bins if one["n"]]
     most = max(one["n"] for one in filled)
-    with canvas(360, 380) as figure:
-        axes, counts = panel(figure, 44, 12, 290, 290), panel(figure, 44, 312, 290, 36)
+    with canvas(350, 368) as figure:
+        axes, counts = panel(figure, 40, 8, 290, 290), panel(figure, 40, 306, 290, 40)
         axes.plot([0, 1], [0, 1], color=SOFT, linewidth=1, linestyle=(0, (1, 2)))
-        axes.text(0.05, 0.95, "more often right\nthan it says", fontsize=SMALL, color=SOFT, va="top")
-        axes.text(0.95, 0.05, "less often right\nthan it says", fontsize=SMALL, color=SOFT, ha="right")
+        axes.text(0.03, 0.95, "too modest", fontsize=SMALL, color=SOFT, va="top")
+        axes.text(0.97, 0.05, "too sure", fontsize=SMALL, color=SOFT, ha="right")
         for one in filled:
             sure = wilson(round(one["accuracy"] * one["n"]), one["n"], level)
             at = one["confidence"]
@@ -142,13 +152,11 @@ def reliability(bins: Sequence[Document], alt: str, *, level: float = 0.95) -> M
             counts.bar((one["low"] + one["high"]) / 2, one["n"], width=(one["high"] - one["low"]) * 0.86,
                        color=SOFT, alpha=0.5)  # fmt: skip
         ticks = [0.0, 0.25, 0.5, 0.75, 1.0]
-        names = [percent(tick) for tick in ticks]
+        names = [rounded(tick) for tick in ticks]
         axes.set(xlim=(0, 1), ylim=(0, 1), xticks=[], yticks=ticks, yticklabels=names)
         counts.set(xlim=(0, 1), ylim=(0, most), yticks=[], xticks=ticks, xticklabels=names)
         axes.grid(axis="both", color=LINE, linewidth=1)
         axes.set_axisbelow(True)
-        figure.text(44 / 360, 4 / 380, "stated confidence, and how many answers have it", fontsize=SMALL, color=SOFT)
-        figure.text(4 / 360, 368.5 / 380, "right", fontsize=SMALL, color=SOFT)
         return svg(figure, alt)
 
 
@@ -156,9 +164,13 @@ def scientific(value: float) -> str:
     """A small number as people write it: 0.0002 as `2 × 10⁻⁴`, 0.02 as it is."""
     if value == 0 or 0.001 <= abs(value) < 10_000:
         return f"{value:.4g}"
-    exponent = math.floor(math.log10(abs(value)))
-    superscript = str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f"{value / 10**exponent:.2g} × 10{superscript}"
+    digits, exponent = f"{value:.1e}".split("e")
+    superscript = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{digits.removesuffix('.0')} × 10{superscript}".replace("-", "−")
+
+
+def _still(group: Document) -> bool:
+    return bool(group["frozen"]) or group["learning_rate"] <= 0
 
 
 def _scale_start(lowest: float) -> float:
@@ -167,8 +179,10 @@ def _scale_start(lowest: float) -> float:
 
 
 def _share_axis(axes: Axes, start: float) -> None:
-    ticks = [start + (1 - start) * part / 4 for part in range(5)]
-    axes.set_xticks(ticks, [percent(tick) for tick in ticks])
+    span = 1 - start
+    step = 0.25 if span > 0.45 else 0.1 if span > 0.15 else 0.05
+    ticks = [1 - step * part for part in range(round(span / step) + 1)]
+    axes.set_xticks(ticks, [rounded(tick) for tick in ticks])
     axes.grid(axis="x", color=LINE, linewidth=1)
     axes.set_axisbelow(True)
 
@@ -182,35 +196,43 @@ def _beside(
                   fontweight="bold" if strong else "normal", annotation_clip=False)  # fmt: skip
 
 
-def _epoch_axis(axes: Axes, at: Sequence[int], title: str) -> None:
-    axes.set_title(title, loc="left", fontsize=TEXT, color=INK, pad=10)
+def _values(epochs: Sequence[Document], key: str) -> list[float]:
+    return [math.nan if epoch[key] is None else float(epoch[key]) for epoch in epochs]
+
+
+def _epoch_axis(axes: Axes, epochs: Sequence[Document]) -> None:
+    at = [epoch["epoch"] for epoch in epochs]
     axes.set_xlim(at[0], max(at[-1], at[0] + 1))
     shown = sorted({at[0], at[len(at) // 2], at[-1]})
     axes.set_xticks(shown, [f"epoch {at[0]}", *(str(one) for one in shown[1:])])
+    axes.tick_params(axis="x", pad=8)
+    axes.get_xticklabels()[0].set_horizontalalignment("left")
     axes.locator_params(axis="y", nbins=4)
     axes.grid(axis="y", color=LINE, linewidth=1)
     axes.set_axisbelow(True)
 
 
 def _roomy(axes: Axes, values: Sequence[float]) -> None:
-    low, high = min(values), max(values)
+    low, high = min(values, default=0.0), max(values, default=1.0)
     room = max(0.01, 0.15 * (high - low))
     axes.set_ylim(max(0.0, low - room), min(1.0, high + room))
-    axes.yaxis.set_major_formatter(lambda value, _: percent(value))
+    axes.yaxis.set_major_formatter(lambda value, _: rounded(value))
 
 
 def _end_labels(axes: Axes, at: float, ends: Sequence[tuple[float, str, str]]) -> None:
     """Name lines at their right ends, pushed apart where they would touch."""
     low, high = axes.get_ylim()
-    gap, previous = (high - low) * 13 / 160, -math.inf
-    for value, name, colour in sorted(ends):
+    gap, previous = (high - low) * 13 / (CURVE[1] - 40), -math.inf
+    for value, name, colour in sorted(end for end in ends if end[0] == end[0]):
         previous = max(value, previous + gap)
         axes.annotate(name, (at, previous), (6, 0), textcoords="offset points", va="center_baseline",
                       fontsize=SMALL, color=colour, annotation_clip=False)  # fmt: skip
 
 
-def _mark_best(loss: Axes, accuracy: Axes, epoch: Document, best: int) -> None:
-    for axes, key in ((loss, "validation/loss"), (accuracy, "validation/accuracy")):
-        axes.plot(best, epoch[key], "o", color=ACCENT, markersize=7, clip_on=False)
-    loss.annotate("kept", (best, epoch["validation/loss"]), (0, 9), textcoords="offset points", ha="center",
-                  fontsize=SMALL, color=ACCENT, annotation_clip=False)  # fmt: skip
+def _mark_best(axes: Axes, epochs: Sequence[Document], key: str, best: int | None) -> None:
+    for epoch in epochs:
+        if epoch["epoch"] == best and epoch[key] is not None:
+            at = (epoch["epoch"], epoch[key])
+            axes.plot(*at, "o", color=ACCENT, markersize=7, clip_on=False)
+            axes.annotate("kept", at, (0, 9), textcoords="offset points", ha="center", fontsize=SMALL, color=ACCENT,
+                          annotation_clip=False)  # fmt: skip

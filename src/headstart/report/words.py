@@ -11,7 +11,7 @@ Document = Mapping[str, Any]
 
 STRATEGIES = {
     "linear_probe": (
-        "linear probe",
+        "a linear probe",
         "The pretrained network stays as it is; only a new last layer is learned on what it sees.",
     ),
     "fine_tune": (
@@ -22,7 +22,10 @@ STRATEGIES = {
         "adaptation, then fine-tuning",
         "The pretrained network first reads unlabelled examples of this domain, and is fine-tuned after that.",
     ),
-    "lora": ("low-rank adapters", "The pretrained network stays as it is; small matrices beside its layers are learned."),
+    "lora": (
+        "low-rank adapters",
+        "The pretrained network stays as it is; small matrices beside its layers are learned.",
+    ),
     "scratch": ("training from scratch", "Nothing is transferred: the network starts from random weights."),
 }
 
@@ -39,16 +42,33 @@ CHECKS = {
     "nonfinite": "No number broke during training",
     "contract_agreement": "Inputs are prepared as the backbone expects",
     "processor": "The backbone says how to prepare inputs",
-    "leak": "No test row stands in other splits",
+    "weights": "All weights of the file belong to the backbone",
+    "layers": "The backbone’s layers are known",
+    "pretraining": "Pretraining taught the backbone something",
+    "ids": "Every row has an id of its own",
+    "files": "Every file of the source was read",
+    "labels": "Labels are spelled in one way",
+    "payloads": "Every row can be read",
+    "groups": "Groups stay on one side",
+    "leak": "Test rows stand nowhere else",
     "duplicates": "No example stands twice",
-    "label_conflicts": "The same example always has the same label",
-    "rare_classes": "Every class has enough examples",
+    "label_conflicts": "Equal examples have equal labels",
+    "untrained_labels": "Every label can be learned",
+    "rare_labels": "Every class has enough examples",
+}
+
+ASIDE = {
+    "payloads": "cannot be read",
+    "leak": "stand in another split, too",
+    "duplicates": "stand twice in one split",
+    "label_conflicts": "equal, but labelled differently",
+    "untrained_labels": "of a class without training examples",
 }
 
 BASELINES = {
-    "majority": "always the commonest class",
-    "tfidf_logistic": "word counts, no network",
-    "pixels_logistic": "raw pixels, no network",
+    "majority": "commonest class",
+    "tfidf_logistic": "word counts",
+    "pixels_logistic": "raw pixels",
 }
 
 VERDICTS = {"pass": "passed", "fail": "failed", "unsure": "unsure"}
@@ -113,6 +133,28 @@ def lede(evidence: Evidence) -> str:
     return " ".join(sentences)
 
 
+def facts(evidence: Evidence) -> list[tuple[str, str]]:
+    """Up to three figures beside the verdict: the head start, the lead over something simple, the time it took."""
+    result = []
+    few = ((evidence.plan or {}).get("evidence") or {}).get("few_labels")
+    if few:
+        result.append(
+            (
+                f"{_points(few['transfer']['value'] - few['scratch']['value'])} points",
+                f"of head start over the same network from scratch, with {few['per_class']} labels a class",
+            )
+        )
+    if evidence.evaluation and evidence.evaluation["baselines"]:
+        baselines = evidence.evaluation["baselines"]
+        best = max(baselines, key=lambda name: (baselines[name]["accuracy"]["value"], name))
+        lead = evidence.evaluation["metrics"]["accuracy"]["value"] - baselines[best]["accuracy"]["value"]
+        result.append((f"{_points(lead)} points", f"over the best simple baseline, {BASELINES.get(best, best)}"))
+    if evidence.timing:
+        seconds = sum(document["seconds"] for document in evidence.timing.values())
+        result.append((duration(seconds), "of work, all stages together"))
+    return result
+
+
 def choice(plan: Document, history: Document | None) -> str:
     """What was chosen, what came second, and whether training kept to it."""
     name, meaning = STRATEGIES.get(plan["strategy"], (plan["strategy"], ""))
@@ -150,7 +192,7 @@ def layers(measured: Sequence[Document]) -> str:
     first, last = measured[0], measured[-1]
     text = f"A simple classifier on the features of {best['layer']} gets {percent(best['value'])} right"
     if best is last:
-        return f"{text}: what the network learned before carries over all the way up (first layer: {percent(first['value'])})."
+        return f"{text}, the first layer {percent(first['value'])}: what was learned before carries over to the top."
     if last["high"] >= best["low"]:
         return f"{text}; the last layer, {percent(last['value'])}, is not clearly worse. Most of the network transfers."
     return f"{text}, the last layer only {percent(last['value'])}: the top is tied to what it was pretrained for."
@@ -163,7 +205,7 @@ def trust(evaluation: Document, temperature: float | None) -> str:
         f"On average, stated confidence and how often it is right differ by {100 * after['value']:.1f} points; "
         f"before calibration it was {100 * before['value']:.1f}."
     )
-    if temperature is None:
+    if temperature in (None, 1.0):
         return text
     way = "softens" if temperature > 1 else "sharpens"
     return f"{text} A temperature of {temperature:.2f} {way} its answers; the label never changes by it."
@@ -203,7 +245,13 @@ def _alias(evidence: Evidence) -> str | None:
         return None
     if run.get("version") == version and run.get("alias"):
         return str(run["alias"])
-    return str(judgement["alias"]) if judgement.get("alias") else "champion" if judgement.get("champion") == version else None
+    return (
+        str(judgement["alias"])
+        if judgement.get("alias")
+        else "champion"
+        if judgement.get("champion") == version
+        else None
+    )
 
 
 def _unjudged(evidence: Evidence) -> Status:
@@ -214,6 +262,10 @@ def _unjudged(evidence: Evidence) -> Status:
     if evidence.evaluation:
         return Status("open", "Measured", "It is trained and measured, and no gate has judged it yet.")
     return Status("open", "Unfinished", "The run did not get as far as a measurement; below is what there is.")
+
+
+def _points(difference: float) -> str:
+    return f"{100 * difference:+.1f}".replace("-", "−")
 
 
 def _count(number: int, noun: str) -> str:

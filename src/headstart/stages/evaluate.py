@@ -2,6 +2,7 @@
 
 from headstart import artifacts
 from headstart.bundle import Calibration
+from headstart.contract import spec
 from headstart.evaluation import evaluate
 from headstart.params.evaluation import Evaluate
 from headstart.predictor import Predictor
@@ -11,10 +12,11 @@ from headstart.stages import emptied, main
 def run(model: str, params: Evaluate) -> None:
     """Measure what will be served, not what was trained."""
     data = artifacts.stage_output(model, "data")
+    classes = len(spec.read(data / "contract").labels)
     predictor = Predictor.open(
         model=artifacts.stage_output(model, "export") / "model.onnx",
         contract=data / "contract",
-        calibration=Calibration.identity(),
+        calibration=Calibration.identity(classes),
     )
     evaluate.evaluate(predictor, data, params, emptied(artifacts.stage_output(model, "evaluate")))
 

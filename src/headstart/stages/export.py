@@ -6,7 +6,6 @@ from headstart.data import dataset
 from headstart.evaluation.gates import screen
 from headstart.export import graph, parity
 from headstart.params.evaluation import Export
-from headstart.predictor import Preprocessor
 from headstart.stages import emptied, main
 
 
@@ -18,7 +17,7 @@ def run(model: str, params: Export) -> None:
     network = Network.load(train / "model").eval()
     graph.export(network, params.modality, out / "model.onnx", params.opset)
     inputs = dataset.read(data / "validation.parquet").inputs[: params.parity_examples]
-    document = parity.check(network, out / "model.onnx", Preprocessor.load(data / "contract"), inputs)
+    document = parity.check(network, out / "model.onnx", data / "contract", inputs)
     artifacts.write_json(out / "parity.json", document)
 
 

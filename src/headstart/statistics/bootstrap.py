@@ -24,14 +24,15 @@ def interval(
     resamples: int,
     level: float,
     seed: int,
-    method: Literal["percentile", "basic"] = "percentile",
+    method: Literal["percentile", "symmetric"] = "percentile",
 ) -> Interval:
     """A statistic of the examples with its bootstrap interval; arrays are resampled together, row by row.
 
-    `percentile` takes the quantiles of the resampled statistic. `basic` reflects them about the value: right for a
-    statistic that sampling noise pushes one way, such as calibration error, where resampling pushes as far again.
+    `percentile` takes the quantiles of the resampled statistic. `symmetric` goes as far below the value as the upper
+    quantile lies above it: for a statistic that sampling noise pushes up, such as calibration error, which
+    resampling pushes up once more, so that both quantiles may lie above the truth. Its upper end errs upwards.
     Either way the interval is widened to hold the value.
-    Source: Efron and Tibshirani 1993, chapters 13 and 14; Davison and Hinkley 1997, section 5.2.
+    Source: Efron and Tibshirani 1993, chapter 13; Davison and Hinkley 1997, section 5.2, for the reflected end.
 
     >>> interval(mean, np.array([0.0, 1.0, 1.0, 1.0]), resamples=1000, level=0.95, seed=1).value
     0.75
@@ -60,6 +61,6 @@ def interval(
         rows = random.integers(0, n, size=(min(batch, resamples - start), n))
         parts.append(statistic(*(array[rows] for array in arrays)))
     low, high = np.quantile(np.concatenate(parts), [(1 - level) / 2, (1 + level) / 2])
-    if method == "basic":
-        low, high = 2 * value - high, 2 * value - low
+    if method == "symmetric":
+        low = 2 * value - high
     return Interval(value, min(float(low), value), max(float(high), value), n)

@@ -1,6 +1,6 @@
 """Thresholds are bought: a number of false alarms a year becomes the level of one test.
 
-    4 a year, a window each hour -> 4 / 8,766 a window; 6 tests a window -> 7.6e-5 a test
+4 a year, a window each hour -> 4 / 8,766 a window; 6 tests a window -> 7.6e-5 a test
 """
 
 MINUTES_A_YEAR = 365.25 * 24 * 60

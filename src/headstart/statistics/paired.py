@@ -72,11 +72,11 @@ def mcnemar(wins: int, losses: int) -> float:
     Source: McNemar 1947, doi:10.1007/BF02295996, with the binomial instead of its approximation.
     """
     differing, rarer = wins + losses, min(wins, losses)
-    tail = ways = 1  # of the splits with 0 on the rarer side
+    tail = ways = 1  # how many of the 2^differing splits have 0 on the rarer side; then 1, 2, ...
     for k in range(rarer):
         ways = ways * (differing - k) // (k + 1)
         tail += ways
-    return min(1.0, 2 * tail / 2**differing)
+    return min(1.0, float(2 * tail / 2**differing))
 
 
 def non_inferior(difference: Interval, margin: float) -> Literal["pass", "fail", "unsure"]:
@@ -106,7 +106,7 @@ def sample_size(drop: float, differing: float, level: float, power: float) -> in
         raise ValueError(f"a drop of {drop} where {differing} of the examples differ is not possible")
     normal = NormalDist()
     reach = normal.inv_cdf(1 - level) + normal.inv_cdf(power)
-    return math.ceil(reach**2 * max(differing - drop**2, 0.0) / drop**2)
+    return math.ceil(reach**2 * (differing - drop**2) / drop**2)
 
 
 def _tango(wins: int, losses: int, n: int, level: float) -> Interval:

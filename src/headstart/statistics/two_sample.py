@@ -4,7 +4,6 @@ Both tests condition on the pooled sample, so their level holds at any size, wit
 resolve p-values of 1e-5 and below, which a yearly budget of false alarms needs (see `budget`).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 DRAWS = 400_000  # smallest p-value of `contingency`: 1 / (DRAWS + 1) = 2.5e-6
 ENOUGH = 100  # exceedances after which the simulation stops: a relative error of about a tenth
-BATCH = 5_000
+BATCHES = (1_000, 20_000)  # tables drawn at once: as many as were drawn so far, within these bounds
 TOLERANCE = 1e-9
 EXACT_CELLS = 400_000_000  # beyond, about 3 s: `ks` takes the asymptotic p-value
 
@@ -62,12 +61,13 @@ def contingency(reference_counts: ArrayLike, window_counts: ArrayLike, seed: int
     random = np.random.default_rng(seed)
     drawn = exceeding = 0
     while drawn < DRAWS:
-        tables = random.multivariate_hypergeometric(pooled, size, size=BATCH, method="marginals")  # (BATCH, k)
+        batch = min(max(drawn, BATCHES[0]), BATCHES[1], DRAWS - drawn)
+        tables = random.multivariate_hypergeometric(pooled, size, size=batch, method="marginals")  # (batch, k)
         larger = ((tables - expected) ** 2 / expected).sum(axis=1) >= observed * (1 - TOLERANCE)
         if exceeding + int(larger.sum()) >= ENOUGH:
             last = int(np.searchsorted(larger.cumsum(), ENOUGH - exceeding))  # the draw that made it enough
             return Test(observed * scale, ENOUGH / (drawn + last + 1))
-        drawn, exceeding = drawn + BATCH, exceeding + int(larger.sum())
+        drawn, exceeding = drawn + batch, exceeding + int(larger.sum())
     return Test(observed * scale, (exceeding + 1) / (DRAWS + 1))
 
 

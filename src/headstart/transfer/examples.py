@@ -28,11 +28,11 @@ class Examples(TorchDataset[Mapping[str, Any]]):
         self,
         preprocessor: Preprocessor,
         dataset: Dataset,
-        classes: Sequence[str],
+        targets: NDArray[np.int64],
         *,
         augment: Augment | None = None,
     ) -> None:
-        self.targets = dataset.targets(classes)
+        self.targets = targets
         self._items = Prepared(preprocessor, dataset.inputs)
         self._preprocessor = preprocessor
         self._augment = augment
@@ -66,7 +66,8 @@ class Prepared:
     def get(self, rows: Sequence[int]) -> list[NDArray[Any]]:
         """The prepared arrays of `rows`, in their order."""
         absent = [row for row in dict.fromkeys(rows) if row not in self._kept]
-        fresh = dict(zip(absent, self._preprocessor.prepare([self._inputs[row] for row in absent]), strict=True))
+        prepared = self._preprocessor.prepare([self._inputs[row] for row in absent]) if absent else []
+        fresh = dict(zip(absent, prepared, strict=True))
         result = [fresh[row] if row in fresh else self._kept[row] for row in rows]
         for row, array in fresh.items():
             if self._bytes + array.nbytes <= KEPT_BYTES:

@@ -17,6 +17,10 @@ from headstart.statistics.interval import Interval
 
 ABSENT = -20.0  # logit of a class without a single training example: never the answer, and finite
 
+# A feature that hardly moves is scaled by this share of the usual spread, not by its own: MiniLM has one of spread
+# 1e-9, whose weight of 1e7 a first step of fine-tuning would turn into noise.
+FLOOR = 0.1
+
 
 @dataclass(frozen=True)
 class Head:
@@ -44,8 +48,8 @@ def fit(
 ) -> Head:
     """The head for these features, at the strength with the least held-out log-loss.
 
-    Strengths are tried from weak to strong and no further once log-loss rises: it has one minimum in the
-    strength, and the strong ones are the slow ones.
+    Strengths are tried in rising order and no further once log-loss rises: beyond that point the head overfits,
+    and high strengths (little regularisation) are the slow ones.
 
     Args:
         features: `(examples, features)`.
@@ -58,13 +62,25 @@ def fit(
         DataError: if the examples show fewer than two classes.
     """
     strength, right = choose(features, targets, classes, params)
-    path = _Path(features, targets, classes, params.iterations)
-    for weaker in sorted(params.strengths):
-        weight, bias = path.at(weaker)
-        if weaker == strength:
-            break
     accuracy = interval.wilson(int(right.sum()), len(right), level)
-    return Head(weight.astype(np.float32), bias.astype(np.float32), strength, accuracy)
+    return refit(features, targets, classes, params, strength=strength, accuracy_cv=accuracy)
+
+
+def refit(
+    features: NDArray[np.float32],
+    targets: NDArray[np.int64],
+    classes: int,
+    params: Probe,
+    *,
+    strength: float,
+    accuracy_cv: Interval,
+) -> Head:
+    """The head at a strength chosen before, with the accuracy measured then; the same as `fit` gave."""
+    path = _Path(features, targets, classes, params.iterations)
+    for weaker in sorted(value for value in params.strengths if value < strength):
+        path.at(weaker)
+    weight, bias = path.at(strength)
+    return Head(weight.astype(np.float32), bias.astype(np.float32), strength, accuracy_cv)
 
 
 def choose(
@@ -126,8 +142,8 @@ class _Path:
 
         values = features.astype(np.float64)
         self._mean, spread = values.mean(axis=0), values.std(axis=0)
-        flat = spread <= 1e-6 * np.maximum(np.abs(self._mean), 1e-6)  # constant but for rounding
-        self._scale = np.where(flat, 1.0, spread)
+        floor = FLOOR * np.sqrt(np.square(spread).mean())
+        self._scale = np.maximum(spread, floor) if floor > 0 else np.ones_like(spread)
         self._values, self._targets, self._classes = (values - self._mean) / self._scale, targets, classes
         self._shown = np.unique(targets)
         self._model = LogisticRegression(max_iter=iterations, warm_start=True)
@@ -146,7 +162,8 @@ class _Path:
             self._model.fit(self._values, self._targets)
         coefficients, intercepts = self._model.coef_, self._model.intercept_
         if len(self._shown) == 2:  # one row that separates two classes, made one row a class
-            coefficients, intercepts = np.vstack([-coefficients, coefficients]) / 2, np.append(-intercepts, intercepts) / 2
+            coefficients = np.vstack([-coefficients, coefficients]) / 2
+            intercepts = np.append(-intercepts, intercepts) / 2
         weight[self._shown] = coefficients / self._scale
         bias[self._shown] = intercepts - weight[self._shown] @ self._mean
         return weight, bias

@@ -1,7 +1,7 @@
 """The gates after export: evidence documents in, one finding a gate out. They read no file and know no clock.
 
-    before export    screen             validation data: nonfinite, diverged, above_majority
-    after seal       accuracy  macro_f1  calibration_error  baseline  parity  replay  champion
+before export    screen             validation data: nonfinite, diverged, above_majority
+after seal       accuracy  macro_f1  calibration_error  baseline  parity  replay  champion
 """
 
 from collections.abc import Mapping

@@ -64,7 +64,7 @@ def enough(interval: Interval, bar: float) -> int | None:
     if gap == 0:
         return None
     needed = interval.n * (reach / gap) ** 2
-    unit = 10 ** max(0, math.floor(math.log10(max(needed, 1.0))) - 1)
+    unit: int = 10 ** max(0, math.floor(math.log10(max(needed, 1.0))) - 1)
     return math.ceil(needed / unit) * unit
 
 

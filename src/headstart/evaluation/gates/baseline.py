@@ -20,21 +20,22 @@ def judge(evaluation: Mapping[str, Any] | None, margin: float, level: float) -> 
         level: how often, at most, a candidate that is not better passes.
     """
     baselines = evaluation.get("baselines") if evaluation else None
-    scores = {name: bars.measured(baselines, name, "accuracy") for name in baselines or {}}
-    if not scores or any(score is None for score in scores.values()):
+    found = {name: bars.measured(baselines, name, "accuracy") for name in baselines or {}}
+    scores = {name: interval.value for name, interval in found.items() if interval is not None}
+    if not baselines or len(scores) < len(found):
         return bars.missing(CHECK, margin, "The evaluation has no baseline, or one without accuracy")
-    best = max(scores, key=lambda name: (scores[name].value if scores[name] else 0.0, name))
-    pairs = [bars.count((baselines or {})[best].get("paired"), key) for key in ("wins", "losses", "n")]
+    best = max(scores, key=lambda name: (scores[name], name))
+    pairs = [bars.count(baselines[best].get("paired"), key) for key in ("wins", "losses", "n")]
     if any(number is None for number in pairs) or not pairs[2]:
         return bars.missing(CHECK, margin, f"The evaluation does not pair the candidate with the baseline {best}")
     wins, losses, n = (int(number or 0) for number in pairs)
-    found = paired.from_counts(wins, losses, n, 1 - 2 * level)
-    interval = found.interval
+    against = paired.from_counts(wins, losses, n, 1 - 2 * level)
+    interval = against.interval
     told = (
         f"Against the baseline {best} it is right on {wins} of {n} test examples where that is wrong, "
         f"and wrong on {losses} where that is right: accuracy differs by {bars.spelled(interval)}"
     )
-    evidence = {**interval.document(), "baseline": best, "wins": wins, "losses": losses, "p_value": found.p_value}
+    evidence = {**interval.document(), "baseline": best, "wins": wins, "losses": losses, "p_value": against.p_value}
     if interval.low > margin:
         return Finding(CHECK, "pass", interval.value, margin, f"{told}; more than {margin:g} is asked.", "", evidence)
     if interval.high <= margin:

@@ -1,6 +1,7 @@
 """Gate `champion`: a candidate may be worse than the champion by a margin at most, on the same test examples.
 
-Three answers: shown to be no worse, shown to be worse, or not enough examples to tell. Unsure never replaces a champion.
+Three answers: shown to be no worse, shown to be worse, or not enough examples to tell. Unsure never replaces a
+champion.
 """
 
 from collections.abc import Mapping
@@ -53,8 +54,8 @@ def _accuracy(wins: int, losses: int, n: int, champion: str, margin: float, leve
     interval = found.interval
     verdict = paired.non_inferior(interval, margin)
     told = (
-        f"On {n} test examples that both can answer, only the candidate is right on {wins} and only champion {champion} "
-        f"on {losses}: accuracy differs by {bars.spelled(interval)}, {-margin:g} is allowed"
+        f"On {n} test examples that both can answer, only the candidate is right on {wins} and only "
+        f"champion {champion} on {losses}: accuracy differs by {bars.spelled(interval)}, {-margin:g} is allowed"
     )
     evidence = {**interval.document(), "wins": wins, "losses": losses, "p_value": found.p_value}
     if verdict == "pass":
@@ -73,7 +74,9 @@ def _accuracy(wins: int, losses: int, n: int, champion: str, margin: float, leve
 def _macro_f1(comparison: Mapping[str, Any], champion: str, margin: float) -> Finding | None:
     interval = bars.measured(comparison, "macro_f1", "difference")
     if interval is None:
-        return bars.missing(CHECK, -margin, f"The candidate's macro-F1 was not compared with that of champion {champion}")
+        return bars.missing(
+            CHECK, -margin, f"The candidate's macro-F1 was not compared with that of champion {champion}"
+        )
     if interval.high >= -margin:
         return None
     reason = (

@@ -22,7 +22,9 @@ def judge(replay: Mapping[str, Any] | None, difference_allowed: float) -> Findin
     """
     examples, difference, flips = (bars.count(replay, key) for key in ("examples", "max_difference", "label_flips"))
     if not examples or difference is None or flips is None:
-        return bars.missing(CHECK, difference_allowed, "The golden examples were not replayed")
+        return bars.missing(
+            CHECK, difference_allowed, "The golden examples were not replayed, or not every answer is a number"
+        )
     told = (
         f"Of {int(examples)} golden examples {int(flips)} get another label, and probabilities differ by "
         f"{difference:.1e} at most ({difference_allowed:.1e} allowed)"

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from headstart.errors import GateError
 from headstart.findings import Finding
 from headstart.params.transfer import Screen
 
@@ -77,12 +78,27 @@ def _above_majority(kept: Kept, share: float, margin: float) -> Finding:
     if not math.isfinite(kept.accuracy):
         reason = f"{kept.name} has no finite validation accuracy to hold against {bar:.3f}."
         return Finding("above_majority", "fail", None, bar, reason, CALM)
-    told = f"{kept.name} is right on {kept.accuracy:.3f} of validation; always giving the commonest class on {share:.3f}"
+    told = (
+        f"{kept.name} is right on {kept.accuracy:.3f} of validation; always giving the commonest class on {share:.3f}"
+    )
     if kept.accuracy > bar:
         return Finding("above_majority", "pass", kept.accuracy, bar, f"{told}.")
     reason = f"{told}{f', and {margin:g} more is asked' if margin else ''}: nothing useful was learned."
     action = "Look at the labels (headstart data), add examples, or take a backbone nearer to your data."
     return Finding("above_majority", "fail", kept.accuracy, bar, reason, action)
+
+
+def require(document: Mapping[str, Any]) -> None:
+    """Refuse to go on with a candidate whose `screen.json` does not pass.
+
+    Raises:
+        GateError: with the reasons and the findings.
+    """
+    if document["verdict"] != "pass":
+        refused = [finding for finding in document["findings"] if finding["verdict"] != "pass"]
+        reasons = " ".join(f"{finding['check']}: {finding['reason']}" for finding in refused)
+        actions = " ".join(dict.fromkeys(finding["action"] for finding in refused))
+        raise GateError(f"the candidate is not exported. {reasons}", action=actions, findings=document["findings"])
 
 
 def _kept(history: Mapping[str, Any]) -> Kept:
@@ -92,7 +108,8 @@ def _kept(history: Mapping[str, Any]) -> Kept:
         loss = _number(probe, "validation/loss")
         return Kept("The linear probe", loss, loss, _number(probe, "validation/accuracy"))
     epochs = history.get("epochs") or []
-    best = next((entry for entry in epochs if entry.get("epoch") == history.get("best_epoch")), {})
+    best: Mapping[str, Any] = next((entry for entry in epochs if entry.get("epoch") == history.get("best_epoch")), {})
+    best = history.get("fine_tune") or best  # what was handed on, where training measured it once more
     start = _number(probe, "validation/loss")
     if not math.isfinite(start) and epochs:
         start = _number(epochs[0], "validation/loss")

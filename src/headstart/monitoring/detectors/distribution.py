@@ -33,7 +33,8 @@ def compare(
         bar=level,
         reason=(
             f"{noun} has median {medians[1]:.4g}, {medians[0]:.4g} in the reference; the distributions differ by "
-            f"{test.statistic:.3f} at most, by chance with p = {test.p_value:.2g}{'' if failed else ', which is no alarm'}."
+            f"{test.statistic:.3f} at most, by chance with p = {test.p_value:.2g}"
+            f"{'' if failed else ', which is no alarm'}."
         ),
         action=action if failed else "",
         evidence={"distance": test.statistic, "median_reference": medians[0], "median_window": medians[1]},

@@ -11,6 +11,7 @@ from headstart.profile import Profile
 from headstart.statistics import two_sample
 
 SEED = 0
+WHOLE = 0.2  # share of the level that the contingency test gets; the rest is divided among the classes
 NAMED = 3
 
 
@@ -28,23 +29,21 @@ def detect(profile: Profile, window: Window, level: float) -> Finding:
     after = np.array([counts.get(name, 0) for name in classes], dtype=np.int64)
     whole = two_sample.contingency(before, after, SEED).p_value
     single = _fisher(before, after)
-    p_value = float(min(1.0, 2.0 * min(whole, len(classes) * single.min())))
+    p_value = float(min(1.0, whole / WHOLE, len(classes) * single.min() / (1.0 - WHOLE)))
     moved = _moved(classes, before, after, single)
     most = moved[0]
-    verdict = "fail" if p_value <= level else "pass"
+    failed = p_value <= level
     return Finding(
         check="predicted_classes",
-        verdict=verdict,
+        verdict="fail" if failed else "pass",
         statistic=p_value,
         bar=level,
         reason=(
             f"{most['class']!r} is {most['window']:.1%} of {window.rows} answers, {most['reference']:.1%} in the "
             f"reference; classes move so far by chance with p = {p_value:.2g}"
-            f"{'' if verdict == 'fail' else ', which is no alarm'}."
+            f"{'' if failed else ', which is no alarm'}."
         ),
-        action="Look at inputs of that class first: is the mix of the traffic really another?"
-        if verdict == "fail"
-        else "",
+        action="Look at inputs of that class first: is the mix of the traffic really another?" if failed else "",
         evidence={"moved": moved, "p_contingency": whole, "p_single_class": float(single.min())},
     )
 

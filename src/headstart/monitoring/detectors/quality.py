@@ -33,8 +33,8 @@ def detect(profile: Profile, window: Window, level: float, *, needed: int, drop:
         statistic=p_value,
         bar=level,
         reason=(
-            f"accuracy is {window.correct / labelled:.3f} on {labelled} labelled answers, {profile.accuracy:.3f} on the "
-            f"reference; a loss beyond {drop:g} looks like that by chance with p = {p_value:.2g}"
+            f"accuracy is {window.correct / labelled:.3f} on {labelled} labelled answers, {profile.accuracy:.3f} on "
+            f"the reference; a loss beyond {drop:g} looks like that by chance with p = {p_value:.2g}"
             f"{'' if failed else ', which is no alarm'}."
         ),
         action="Roll back if the last release is younger than the trouble; else train on the new labels."

@@ -17,10 +17,10 @@ FORMAT = 1
 
 def watch(
     journal: Path, profile: Profile, params: Monitor, now: datetime, *, version: int | None = None
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], Window]:
     """Compare the last window of the journal with the profile.
 
-    Every test gets the same share of the yearly budget of false alarms, whether or not it could be made, so what a
+    Every test has a fixed share of the yearly budget of false alarms, whether or not it could be made, so what a
     window holds cannot change how strict the others are. The budget counts one look a window: more looks at
     overlapping windows buy more false alarms.
 
@@ -32,8 +32,9 @@ def watch(
         version: only its answers count; None takes all.
 
     Returns:
-        {`format`, `verdict` (`ok`, `alert`, `unsure`), `causes` [{`cause`, `score`}], `remedy`, `window`, `findings`}.
-        `unsure` means that the window is too small to judge; too few labels alone leave the rest judged.
+        A document, and the window it is about. The document: {`format`, `verdict` (`ok`, `alert`, `unsure`), `causes`
+        [{`cause`, `score`}], `remedy`, `window`, `findings`}; `unsure` means that the window is too small to judge,
+        while too few labels alone leave the rest judged.
 
     Raises:
         DataError: if the journal cannot be read.
@@ -43,7 +44,7 @@ def watch(
     failed = any(finding.verdict == "fail" for finding in findings)
     verdict = "alert" if failed else "unsure" if findings[0].check == "window" else "ok"
     ranked = diagnosis.causes(findings, profile, window)
-    return {
+    document = {
         "format": FORMAT,
         "verdict": verdict,
         "causes": ranked,
@@ -51,28 +52,33 @@ def watch(
         "window": window.document(),
         "findings": [finding.document() for finding in findings],
     }
+    return document, window
 
 
 def judge(profile: Profile, window: Window, params: Monitor) -> list[Finding]:
     """All detectors' findings; one finding `window`, unsure, where there are too few answers."""
     if window.rows < params.rows:
         return [_too_small(window, params)]
-    level = level_per_test(profile, params)
+    classes_level, level = levels(params, others=2 + len(profile.properties))
     return [
-        predicted_classes.detect(profile, window, level),
+        predicted_classes.detect(profile, window, classes_level),
         confidence.detect(profile, window, level),
         *(properties.detect(profile, window, level, name=name) for name in sorted(profile.properties)),
         quality.detect(profile, window, level, needed=params.labels, drop=params.accuracy_drop),
     ]
 
 
-def level_per_test(profile: Profile, params: Monitor) -> float:
-    """The level that the budget buys each test: predicted classes, confidence, quality, and one a property."""
-    return budget.level_per_test(
-        false_alarms_a_year=params.false_alarms_a_year,
-        window_minutes=params.window_minutes,
-        tests=3 + len(profile.properties),
+def levels(params: Monitor, *, others: int) -> tuple[float, float]:
+    """What the budget buys: the level of the test of predicted classes, and of each of the `others`.
+
+    Bonferroni with weights. Counts of classes carry the least information an answer, so their test gets half of a
+    window's share; the others divide the other half, which costs them little: a tenfold level is one more standard
+    error at these sizes.
+    """
+    share = budget.level_per_test(
+        false_alarms_a_year=params.false_alarms_a_year, window_minutes=params.window_minutes, tests=1
     )
+    return share / 2, share / (2 * others)
 
 
 def _too_small(window: Window, params: Monitor) -> Finding:

@@ -16,7 +16,7 @@ from headstart.params.section import Modality
 
 RUNTIME = ("mlflow-skinny", "numpy", "onnxruntime", "pandas", "pillow", "pyarrow", "pydantic", "tokenizers")
 EXAMPLES = 2
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 SCRIPT = PACKAGE / "registry_model.py"
 
 

@@ -1,0 +1,167 @@
+"""Turn what was fetched into one clean, checked folder that everything later reads.
+
+config.json model.safetensors             the network, float32, no learned pooler, no head
+tokenizer.json tokenizer_config.json      text
+preprocessor_config.json                  images
+backbone.json                             what it is, the SHA-256 of each file, findings; written last
+"""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from headstart import artifacts
+from headstart.backbones import checkpoint, glyphs, layers, processor
+from headstart.backbones.network import DESCRIPTION_FILE, Network
+from headstart.backbones.silence import quiet
+from headstart.determinism import file_digest
+from headstart.errors import BackboneError
+from headstart.findings import Finding
+from headstart.params.backbones import Backbone
+from headstart.params.prepare import Limits
+
+FORMAT = 1
+TOKENIZER_FILES = ("tokenizer_config.json", "special_tokens_map.json")
+ANY_LIMITS = Limits(tokens=8, characters=1, pixels=1, megabytes=1)
+
+
+def make(fetched: Path, spec: Backbone, out: Path) -> None:
+    """Write the backbone into the empty folder `out`, checked by loading it and running it once.
+
+    Args:
+        fetched: what `fetch` left: the files of a backbone, or the fonts to pretrain from.
+        spec: its modality, and whether and how it is pretrained here.
+        out: an empty folder.
+
+    Raises:
+        BackboneError: if the files are incomplete, not of a known architecture, not of the modality stated, or do
+            not fit each other.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    if spec.pretrain is not None:
+        findings = glyphs.pretrain(sorted(fetched.glob("*.ttf")), spec.pretrain, out)
+    else:
+        findings = _clean(fetched, out, spec)
+    network = Network.from_backbone(out, 2, dropout=0.0)
+    shape = _try(network, out)
+    findings.append(layers.recognised(network.backbone))
+    document = {
+        "format": FORMAT,
+        "kind": network.backbone.config.model_type,
+        "modality": network.modality,
+        "hidden_size": network.hidden_size,
+        "shape": shape,
+        "layers": len(layers.groups(network)) - 1,
+        "parameters": sum(parameter.numel() for parameter in network.backbone.parameters()),
+        "files": {path.name: file_digest(path) for path in sorted(out.iterdir()) if path.is_file()},
+        "findings": [finding.document() for finding in findings],
+    }
+    artifacts.write_json(out / DESCRIPTION_FILE, document)
+
+
+def _clean(fetched: Path, out: Path, spec: Backbone) -> list[Finding]:
+    """Load and write again: weights in one file, float32, under transformers' present names."""
+    model, unused = checkpoint.pretrained(fetched)
+    modality = "text" if model.main_input_name == "input_ids" else "image"
+    if modality != spec.modality:
+        raise BackboneError(
+            f"{fetched} is a {model.config.model_type}, which takes {model.main_input_name}; "
+            f"params.yaml calls its modality {spec.modality!r}.",
+            action=f"Write modality: {modality}, or name another source.",
+        )
+    checkpoint.write(model, out)
+    findings = [_weights(unused)]
+    if modality == "image":
+        findings.append(_image_processor(fetched, out))
+    else:
+        _tokenizer(fetched, out, model.config)
+    return findings
+
+
+def _weights(unused: list[str]) -> Finding:
+    """What the file held beyond the backbone: heads and poolers, left out."""
+    if not unused:
+        return Finding("weights", "pass", 0, None, "every weight in the file belongs to the backbone.")
+    some = ", ".join(unused[:5]) + (" and others" if len(unused) > 5 else "")
+    reason = f"{len(unused)} weights are no part of the backbone and were left out: {some}."
+    return Finding("weights", "pass", len(unused), None, reason)
+
+
+def _tokenizer(fetched: Path, out: Path, config: Any) -> None:
+    """Copy `tokenizer.json` byte for byte, or make it from an older vocabulary, and hold it against the embeddings."""
+    from tokenizers import Tokenizer
+
+    target = out / processor.TOKENIZER_FILE
+    if (fetched / processor.TOKENIZER_FILE).is_file():
+        shutil.copyfile(fetched / processor.TOKENIZER_FILE, target)
+    else:
+        backend = getattr(processor.load_tokenizer(fetched), "backend_tokenizer", None)
+        if backend is None:
+            raise BackboneError(
+                f"{fetched} has no tokenizer.json, and its tokenizer cannot be written as one.",
+                action="Save the checkpoint's fast tokenizer beside it.",
+            )
+        artifacts.write_text(target, backend.to_str(pretty=True))
+    for name in TOKENIZER_FILES:
+        if (fetched / name).is_file():
+            shutil.copyfile(fetched / name, out / name)
+    highest = max(Tokenizer.from_file(str(target)).get_vocab(with_added_tokens=True).values(), default=-1)
+    if highest >= config.vocab_size:
+        raise BackboneError(
+            f"the tokenizer of {fetched} gives ids up to {highest}; "
+            f"the network has embeddings for {config.vocab_size}.",
+            action="They belong to different checkpoints: fetch both from the same place.",
+        )
+
+
+def _image_processor(fetched: Path, out: Path) -> Finding:
+    """Copy the processor file; without one, write the architecture's default and say so."""
+    source = fetched / processor.PROCESSOR_FILE
+    if source.is_file():
+        shutil.copyfile(source, out / processor.PROCESSOR_FILE)
+        return Finding("processor", "pass", None, None, f"the backbone brought its own {processor.PROCESSOR_FILE}.")
+    default = processor.default_processor(fetched)
+    with quiet():
+        default.save_pretrained(out)
+    kind = checkpoint.configuration(fetched).model_type
+    return Finding(
+        "processor",
+        "unsure",
+        None,
+        None,
+        f"the backbone brought no {processor.PROCESSOR_FILE}; the default of {kind} is used: "
+        f"size {processor.set_sizes(default)}, mean {list(default.image_mean)}, std {list(default.image_std)}.",
+        "If it was pretrained on pixels prepared otherwise, put its processor file beside config.json.",
+    )
+
+
+def _try(network: Network, out: Path) -> tuple[int, int, int] | None:
+    """Read its input specification and run one input through it, so that a stranger fails here, not in training.
+
+    Returns:
+        Channels, height and width of an image as its processor makes it; None for texts.
+
+    Raises:
+        BackboneError: if the network does not answer with one vector an example.
+    """
+    import torch
+
+    shape = None
+    try:
+        if network.modality == "text":
+            processor.text_spec(out, ANY_LIMITS, (out / processor.TOKENIZER_FILE).read_text(encoding="utf-8"))
+            ids = torch.zeros(2, 3, dtype=torch.int64)
+            inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        else:
+            shape = processor.image_spec(out, ANY_LIMITS).shape
+            inputs = {"pixel_values": torch.zeros(2, *shape)}
+        with torch.no_grad():
+            features = network.features(**inputs)
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise BackboneError(
+            f"{network.backbone.config.model_type} does not run as an encoder: {type(error).__name__}: {error}",
+            action="Use an architecture that gives last_hidden_state from one text or one image.",
+        ) from error
+    if features.shape != (2, network.hidden_size) or not bool(torch.isfinite(features).all()):
+        raise BackboneError(f"{network.backbone.config.model_type} gave features of shape {tuple(features.shape)}.")
+    return shape

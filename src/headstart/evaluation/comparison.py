@@ -1,0 +1,156 @@
+"""Candidate against champion, on the same test examples of today.
+
+Only examples of classes that both know are paired; classes that only the candidate knows are measured on their own.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from headstart.data import dataset as datasets
+from headstart.errors import BundleError, ContractError
+from headstart.evaluation import metrics
+from headstart.params.evaluation import Bootstrap, Gates
+from headstart.predictor import Predictor
+from headstart.statistics import bootstrap, paired
+from headstart.statistics.interval import wilson
+
+FORMAT = 1
+CHUNK = 512
+
+
+def compare(candidate: Path, champion: Path, data: Path, gates: Gates) -> dict[str, Any]:
+    """Score two bundles on `data/test.parquet`; the champion is scored again, whatever it once reached.
+
+    Args:
+        candidate: a sealed bundle.
+        champion: another.
+        data: what the stage `prepare` wrote for the candidate.
+        gates: level and bootstrap of the intervals.
+
+    Returns:
+        What `contrast` returns.
+
+    Raises:
+        BundleError: if a bundle is incomplete or altered, or the two answer different modalities.
+    """
+    ours, theirs = Predictor.load(candidate), Predictor.load(champion)
+    if ours.contract.modality != theirs.contract.modality:
+        raise BundleError(
+            f"the candidate answers {ours.contract.modality}s and the champion {theirs.contract.modality}s.",
+            action="Give one of the two models another name in params.yaml.",
+        )
+    test = datasets.read(data / "test.parquet")
+    known = (list(ours.labels), list(theirs.labels))
+    answers = (_labels(ours, test.inputs, "candidate"), _labels(theirs, test.inputs, "champion"))
+    return contrast(test.labels, *answers, known=known, gates=gates)
+
+
+def contrast(
+    truth: Sequence[str],
+    ours: Sequence[str | None],
+    theirs: Sequence[str | None],
+    *,
+    known: tuple[Sequence[str], Sequence[str]],
+    gates: Gates,
+) -> dict[str, Any]:
+    """The comparison of two series of answers.
+
+    Args:
+        truth: true labels.
+        ours: labels the candidate answered; None where its contract refuses the input, which counts as wrong.
+        theirs: the champion's.
+        known: all labels of the candidate, and of the champion.
+        gates: `level` (one-sided) and `bootstrap`.
+
+    Returns:
+        `format`; `examples` in all and `paired` {`wins`, `losses`, `n`, `p_value`}; `difference` in accuracy (interval
+        of level `1 - 2 * gates.level`); `accuracy` and `macro_f1` with `candidate` and `champion`, the latter with
+        `difference` too; `classes` {`both`, `new`, `gone`}; `new` {`accuracy`} of new classes or null; `refused`.
+    """
+    both = [label for label in known[0] if label in set(known[1])]
+    new = [label for label in known[0] if label not in set(known[1])]
+    gone = [label for label in known[1] if label not in set(known[0])]
+    true, mine, other = (np.array(series, dtype=object) for series in (truth, ours, theirs))
+    right, right_there = mine == true, other == true
+    shared, fresh = np.isin(true, both), np.isin(true, new)
+    found = paired.difference(right[shared], right_there[shared], 1 - 2 * gates.level)
+    level = gates.bootstrap.level
+    fresh_accuracy = wilson(int(right[fresh].sum()), int(fresh.sum()), level)
+    return {
+        "format": FORMAT,
+        "examples": len(true),
+        "paired": {"wins": found.wins, "losses": found.losses, "n": int(shared.sum()), "p_value": found.p_value},
+        "difference": found.interval.document(),
+        "accuracy": {
+            "candidate": wilson(int(right[shared].sum()), int(shared.sum()), level).document(),
+            "champion": wilson(int(right_there[shared].sum()), int(shared.sum()), level).document(),
+        },
+        "macro_f1": _macro_f1(true[shared], mine[shared], other[shared], both, gates.bootstrap),
+        "classes": {"both": both, "new": new, "gone": gone},
+        "new": {"accuracy": fresh_accuracy.document()} if fresh.any() else None,
+        "refused": {"candidate": _refused(mine), "champion": _refused(other)},
+    }
+
+
+def _macro_f1(
+    truth: NDArray[np.object_],
+    ours: NDArray[np.object_],
+    theirs: NDArray[np.object_],
+    classes: Sequence[str],
+    sampling: Bootstrap,
+) -> dict[str, Any] | None:
+    """Macro-F1 over the shared classes; any answer outside them is a miss. None without an example."""
+    if not len(truth):
+        return None
+    true, mine, other = (_indices(series, classes) for series in (truth, ours, theirs))
+    names: dict[str, Callable[..., NDArray[np.float64]]] = {
+        "candidate": lambda true, mine, other: metrics.macro_f1_each(mine, true, len(classes)),
+        "champion": lambda true, mine, other: metrics.macro_f1_each(other, true, len(classes)),
+        "difference": lambda true, mine, other: (
+            metrics.macro_f1_each(mine, true, len(classes)) - metrics.macro_f1_each(other, true, len(classes))
+        ),
+    }
+    return {
+        name: bootstrap.interval(statistic, true, mine, other, **sampling.model_dump()).document()
+        for name, statistic in names.items()
+    }
+
+
+def _indices(series: NDArray[np.object_], classes: Sequence[str]) -> NDArray[np.int64]:
+    """Places in `classes`; its length for what isn't there."""
+    index = {label: number for number, label in enumerate(classes)}
+    return np.array([index.get(label, len(classes)) for label in series], dtype=np.int64)
+
+
+def _labels(predictor: Predictor, inputs: Sequence[Any], name: str) -> list[str | None]:
+    """The label of each input; None where the contract refuses it."""
+    answers: list[str | None] = []
+    with tqdm(total=len(inputs), desc=f"answer test, {name}", unit="example", file=sys.stderr, leave=False) as bar:
+        for start in range(0, len(inputs), CHUNK):
+            chunk = inputs[start : start + CHUNK]
+            try:
+                answers += [prediction.label for prediction in predictor.predict(chunk)]
+            except ContractError:  # the other contract may accept what this one refuses
+                accepted = [_accepts(predictor, raw) for raw in chunk]
+                given = iter(predictor.predict([raw for raw, good in zip(chunk, accepted, strict=True) if good]))
+                answers += [next(given).label if good else None for good in accepted]
+            bar.update(len(chunk))
+    return answers
+
+
+def _accepts(predictor: Predictor, raw: Any) -> bool:
+    try:
+        predictor.preprocessor.check([raw])
+    except ContractError:
+        return False
+    return True
+
+
+def _refused(answers: NDArray[np.object_]) -> int:
+    return sum(answer is None for answer in answers)

@@ -1,0 +1,198 @@
+"""Measure the exported file on the test split, beside what costs nothing.
+
+validation ──► temperature ──► calibration.json
+test ────────► predictions ──► predictions.parquet
+                    └────────► evaluation.json   metrics with intervals, per class, confusion, baselines, mistakes
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from headstart import artifacts
+from headstart.bundle import CALIBRATION, Calibration
+from headstart.data import dataset as datasets
+from headstart.data.dataset import SPLITS, Dataset
+from headstart.errors import DataError
+from headstart.evaluation import baselines, metrics, scores
+from headstart.evaluation.calibration import fit_temperature
+from headstart.params.evaluation import Bootstrap, Evaluate
+from headstart.predictor import Predictor
+from headstart.statistics import paired
+
+FORMAT = 1
+EVALUATION = "evaluation.json"
+PREDICTIONS = "predictions.parquet"
+CHUNK = 512  # examples between two moves of the progress bar
+MISTAKES = 24
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Probabilities for one split, beside the truth."""
+
+    dataset: Dataset
+    classes: Sequence[str]
+    targets: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        return np.asarray(self.probabilities.argmax(axis=1), dtype=np.int64)
+
+
+def evaluate(predictor: Predictor, data: Path, params: Evaluate, out: Path) -> dict[str, Any]:
+    """Write `calibration.json`, `predictions.parquet` and `evaluation.json` into `out`.
+
+    Args:
+        predictor: of the exported file; its own calibration is not used, as it is made here.
+        data: what the stage `prepare` wrote: `train.parquet`, `validation.parquet`, `test.parquet`.
+        params: bins, bootstrap and baselines.
+        out: the folder to write into.
+
+    Returns:
+        The document `evaluation.json`.
+
+    Raises:
+        DataError: if the test split is empty, or a label is not one of the predictor's.
+    """
+    splits = {name: datasets.read(data / f"{name}.parquet") for name in SPLITS}
+    if not len(splits["test"]):
+        raise DataError(f"{data / 'test.parquet'} holds no example.", action="Raise prepare.split.test, or add data.")
+    classes = predictor.labels
+    targets = {name: split.targets(classes) for name, split in splits.items()}
+    logits = {name: _logits(predictor, splits[name], name) for name in ("validation", "test")}
+    calibration = fit_temperature(logits["validation"], targets["validation"])
+    raw = Calibration.identity(len(classes)).apply(logits["test"])
+    answers = Answers(splits["test"], classes, targets["test"], calibration.apply(logits["test"]))
+    with tqdm(total=1, desc="baselines", file=sys.stderr, leave=False) as bar:
+        rivals = _baselines(predictor, splits, targets, params)
+        bar.update()
+    document = {
+        "format": FORMAT,
+        "n": {name: len(split) for name, split in splits.items()},
+        "classes": list(classes),
+        **measure(answers, raw, params),
+        "baselines": {
+            name: _rival(chosen, answers.predicted, answers.targets, len(classes), params.bootstrap)
+            for name, chosen in rivals.items()
+        },
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    artifacts.write_json(out / CALIBRATION, calibration.document())
+    _write_predictions(out / PREDICTIONS, answers, rivals)
+    artifacts.write_json(out / EVALUATION, document)
+    return document
+
+
+def measure(answers: Answers, uncalibrated: NDArray[np.float64], params: Evaluate) -> dict[str, Any]:
+    """The parts of `evaluation.json` that need no model: metrics, per class, confusion, reliability, mistakes.
+
+    Args:
+        answers: calibrated, on the test split.
+        uncalibrated: `(examples, classes)` probabilities of the same answers at temperature 1.
+        params: bins and bootstrap.
+    """
+    found = scores.score(answers.probabilities, answers.targets, bins=params.bins, sampling=params.bootstrap)
+    before = scores.probabilistic(uncalibrated, answers.targets, bins=params.bins, sampling=params.bootstrap)
+    table = metrics.confusion(answers.predicted, answers.targets, len(answers.classes))
+    return {
+        "metrics": {name: interval.document() for name, interval in found.items()},
+        "uncalibrated": {name: interval.document() for name, interval in before.items()},
+        "per_class": [
+            {"label": label, **row} for label, row in zip(answers.classes, metrics.per_class(table), strict=True)
+        ],
+        "confusion": table.tolist(),
+        "reliability": [dict(row) for row in metrics.reliability(answers.probabilities, answers.targets, params.bins)],
+        "mistakes": _mistakes(answers),
+    }
+
+
+def _logits(predictor: Predictor, dataset: Dataset, name: str) -> NDArray[np.float32]:
+    """`(examples, classes)` in the order of the data set."""
+    parts = [np.zeros((0, len(predictor.labels)), dtype=np.float32)]
+    with tqdm(total=len(dataset), desc=f"answer {name}", unit="example", file=sys.stderr, leave=False) as bar:
+        for start in range(0, len(dataset), CHUNK):
+            parts.append(predictor.logits(dataset.inputs[start : start + CHUNK]))
+            bar.update(len(parts[-1]))
+    return np.concatenate(parts)
+
+
+def _baselines(
+    predictor: Predictor, splits: dict[str, Dataset], targets: dict[str, NDArray[np.int64]], params: Evaluate
+) -> dict[str, NDArray[np.int64]]:
+    """Test answers of each baseline, by its name."""
+    train, test = splits["train"].inputs, splits["test"].inputs
+    answers = {"majority": baselines.majority(targets["train"], len(test))}
+    effort: dict[str, Any] = {"strength": params.baseline_strength, "iterations": params.baseline_iterations}
+    if params.modality == "text":
+        answers["tfidf_logistic"] = baselines.tfidf_logistic(train, targets["train"], test, **effort)
+    else:
+        answers["pixels_logistic"] = baselines.pixels_logistic(
+            _thumbnails(predictor, train), targets["train"], _thumbnails(predictor, test), **effort
+        )
+    return answers
+
+
+def _thumbnails(predictor: Predictor, inputs: Sequence[bytes]) -> NDArray[np.float32]:
+    """What enters the network, averaged down: `(examples, numbers)`; few prepared images are in memory at once."""
+    rows = []
+    for start in range(0, len(inputs), CHUNK):
+        rows += [
+            baselines.thumbnail(pixels) for pixels in predictor.preprocessor.prepare(inputs[start : start + CHUNK])
+        ]
+    return np.stack(rows)
+
+
+def _rival(
+    chosen: NDArray[np.int64], ours: NDArray[np.int64], targets: NDArray[np.int64], classes: int, sampling: Bootstrap
+) -> dict[str, Any]:
+    """A baseline's metrics, and how often just one of the two is right; `difference` is ours minus the baseline's."""
+    found = scores.labelled(chosen, targets, classes, sampling)
+    against = paired.difference(ours == targets, chosen == targets, sampling.level)
+    return {
+        **{name: interval.document() for name, interval in found.items()},
+        "paired": {"wins": against.wins, "losses": against.losses, "n": len(targets), "p_value": against.p_value},
+        "difference": against.interval.document(),
+    }
+
+
+def _mistakes(answers: Answers) -> list[dict[str, Any]]:
+    """Wrong answers, the most confident first."""
+    predicted = answers.predicted
+    confidence = answers.probabilities.max(axis=1)
+    ids = answers.dataset.ids
+    wrong: list[int] = np.flatnonzero(predicted != answers.targets).tolist()
+    wrong.sort(key=lambda row: (-confidence[row], ids[row]))
+    return [
+        {
+            "id": ids[row],
+            "label": answers.classes[answers.targets[row]],
+            "predicted": answers.classes[predicted[row]],
+            "probability": float(confidence[row]),
+        }
+        for row in wrong[:MISTAKES]
+    ]
+
+
+def _write_predictions(path: Path, answers: Answers, rivals: dict[str, NDArray[np.int64]]) -> None:
+    """One row a test example, in the order of the test split; `baseline/<name>` holds what that baseline answered."""
+    names = np.array(answers.classes, dtype=object)
+    columns = {
+        "id": pa.array(list(answers.dataset.ids), pa.string()),
+        "label": pa.array(list(answers.dataset.labels), pa.string()),
+        "predicted": pa.array(names[answers.predicted], pa.string()),
+        "probability": pa.array(answers.probabilities.max(axis=1), pa.float64()),
+        "probabilities": pa.array(answers.probabilities.tolist(), pa.list_(pa.float64())),
+        **{f"baseline/{name}": pa.array(names[chosen], pa.string()) for name, chosen in rivals.items()},
+    }
+    with artifacts.replaced(path) as temporary:
+        pq.write_table(pa.table(columns), temporary, compression="zstd")

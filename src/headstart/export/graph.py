@@ -1,0 +1,197 @@
+"""A network becomes `model.onnx`: batches of any size (and length) in, logits and features out, float32.
+
+The exporter writes stack traces with absolute paths into the file's metadata; they are cleared, so that the same
+network gives the same bytes in any folder. Nothing of training may be left in the graph: `leftovers` counts it.
+"""
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from headstart import artifacts
+from headstart.backbones.network import Network
+from headstart.errors import BackboneError, OutsideError
+from headstart.params.section import Modality
+
+INPUTS: dict[Modality, tuple[str, ...]] = {"text": ("input_ids", "attention_mask"), "image": ("pixel_values",)}
+OUTPUTS = ("logits", "features")
+BATCH_LIMIT = 4096
+RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial")
+TRAINING_MODE_INPUT = 2
+
+
+def export(network: Network, modality: Modality, path: Path, opset: int) -> None:
+    """Write `network` to `path` as one ONNX file, whole or not at all.
+
+    Args:
+        network: in evaluation mode.
+        modality: decides the inputs' names.
+        path: the file.
+        opset: version of ONNX's operators.
+
+    Raises:
+        BackboneError: if any part of the network is in training mode: its dropout would be exported as random
+            answers, its BatchNorm as the batch's own statistics.
+        OutsideError: if torch cannot express the network in ONNX.
+    """
+    if training := [name or "the network" for name, module in network.named_modules() if module.training]:
+        raise BackboneError(
+            f"{len(training)} modules are in training mode, first {training[0]}: an export of them answers at random.",
+            action="Call network.eval() before the export.",
+        )
+    model = _exported(network, modality, opset)
+    _clear_metadata(model)
+    with artifacts.replaced(path) as temporary:
+        temporary.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def leftovers(path: Path) -> dict[str, int]:
+    """How many nodes of a file belong to training: `dropout`, `batchnorm_training`, `random_ops`.
+
+    Dropout counts where its third input says that it is active, BatchNorm where it is not fed by constants or
+    gives statistics out. Nodes inside functions and subgraphs count too.
+    """
+    import onnx
+
+    model = onnx.load(path)
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    counts = {"dropout": 0, "batchnorm_training": 0, "random_ops": 0}
+    for node in _nodes(model):
+        if node.op_type == "Constant":
+            constants[node.output[0]] = node.attribute[0].t
+    for node in _nodes(model):
+        counts["random_ops"] += node.op_type in RANDOM
+        counts["dropout"] += node.op_type == "Dropout" and _drops(node, constants)
+        counts["batchnorm_training"] += node.op_type == "BatchNormalization" and _learns(node, constants)
+    return counts
+
+
+class _Positional(nn.Module):
+    """The network with inputs by position and outputs as a tuple, as the exporter wants them."""
+
+    def __init__(self, network: Network, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.network, self.names = network, names
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        outputs = self.network(**dict(zip(self.names, inputs, strict=True)))
+        return tuple(outputs[name] for name in OUTPUTS)
+
+
+def _exported(network: Network, modality: Modality, opset: int) -> Any:
+    """The model in memory."""
+    names = INPUTS[modality]
+    batch = torch.export.Dim("batch", min=1, max=BATCH_LIMIT)
+    if network.shape is None:
+        config = network.backbone.config
+        ids = torch.arange(14).reshape(2, 7) % config.vocab_size
+        mask = torch.ones_like(ids)
+        mask[1, 4:] = 0
+        examples: tuple[Tensor, ...] = (ids, mask)
+        length = torch.export.Dim("sequence", min=1, max=getattr(config, "max_position_embeddings", None) or 512)
+        shapes: Any = ({0: batch, 1: length},) * 2
+    else:
+        examples = (_images(network.shape),)
+        shapes = ({0: batch},)
+    with _quiet(), torch.no_grad():
+        try:
+            program = torch.onnx.export(
+                _Positional(network, names).eval(),
+                examples,
+                dynamo=True,
+                dynamic_shapes=(shapes,),
+                input_names=list(names),
+                output_names=list(OUTPUTS),
+                opset_version=opset,
+                optimize=True,
+                verbose=False,
+            )
+        except torch.onnx.errors.OnnxExporterError as error:
+            kind = network.backbone.config.model_type
+            raise OutsideError(
+                f"torch cannot express {kind} in ONNX: {' '.join(str(error).split())[:400]}",
+                action="Try another export.opset, or another backbone.",
+            ) from error
+    assert program is not None  # with dynamo=True the exporter always returns its program
+    return program.model_proto
+
+
+def _images(shape: tuple[int, int, int]) -> Tensor:
+    """Two images of noise by formula."""
+    values = np.sin(np.arange(2 * np.prod(shape), dtype=np.float64)).astype(np.float32)
+    return torch.from_numpy(values).reshape(2, *shape)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter's progress prints and its advice about packages that are not needed, kept off the terminal."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _clear_metadata(model: Any) -> None:
+    """Drop stack traces, paths and documentation from graphs, nodes, values and functions."""
+    del model.metadata_props[:]
+    model.doc_string = ""
+    for graph in _graphs(model):
+        _clear(graph)
+        for node in graph.node:
+            _clear(node)
+        for values in ("input", "output", "value_info", "initializer"):
+            for value in getattr(graph, values, ()):
+                if hasattr(value, "metadata_props"):
+                    _clear(value)
+
+
+def _clear(part: Any) -> None:
+    del part.metadata_props[:]
+    part.doc_string = ""
+
+
+def _graphs(model: Any) -> Iterator[Any]:
+    """The graph, its functions, and the graphs inside their nodes."""
+    waiting = [model.graph, *model.functions]
+    while waiting:
+        graph = waiting.pop()
+        yield graph
+        for node in graph.node:
+            for attribute in node.attribute:
+                waiting += [attribute.g] if attribute.HasField("g") else []
+                waiting += list(attribute.graphs)
+
+
+def _nodes(model: Any) -> Iterator[Any]:
+    for graph in _graphs(model):
+        yield from graph.node
+
+
+def _drops(node: Any, constants: dict[str, Any]) -> bool:
+    """Whether a Dropout is active: its training mode is a constant True, or not known before it runs."""
+    from onnx import numpy_helper
+
+    if len(node.input) <= TRAINING_MODE_INPUT or not node.input[TRAINING_MODE_INPUT]:
+        return False
+    mode = constants.get(node.input[TRAINING_MODE_INPUT])
+    return mode is None or bool(numpy_helper.to_array(mode))
+
+
+def _learns(node: Any, constants: dict[str, Any]) -> bool:
+    """Whether a BatchNormalization uses or gives out the statistics of its batch."""
+    mode = any(each.name == "training_mode" and each.i for each in node.attribute)
+    fed = all(name in constants for name in node.input[3:5])
+    return mode or len([name for name in node.output if name]) > 1 or not fed

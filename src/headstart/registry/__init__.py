@@ -1,0 +1,26 @@
+"""The door to MLflow's model registry: versions, and the one alias that decides what is served.
+
+A version holds a bundle, loadable by `mlflow.pyfunc.load_model("models:/NAME@champion")` without this repository.
+`champion` is served. `challenger` passed its gates and waits. `previous` is read from the champion's tag
+`promoted_from`, so promotion and rollback each move one alias, and nobody ever sees half a change.
+
+Every function works on the registry that `headstart.tracking.open` pointed MLflow at.
+"""
+
+from headstart.registry.champion import Aliases, Move, aliases, promote, register, rollback, status
+from headstart.registry.versions import Version, attach, describe, download, find
+
+__all__ = [
+    "Aliases",
+    "Move",
+    "Version",
+    "aliases",
+    "attach",
+    "describe",
+    "download",
+    "find",
+    "promote",
+    "register",
+    "rollback",
+    "status",
+]

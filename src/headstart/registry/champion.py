@@ -1,0 +1,182 @@
+"""Who is champion, who waits, who was it before; promotion and rollback move one alias."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from headstart import settings
+from headstart.contract import spec
+from headstart.errors import GateError, UsageError
+from headstart.findings import Verdict
+from headstart.registry import shipping
+from headstart.registry.client import CHALLENGER, CHAMPION, aliases_of, or_none, retag, speaking
+from headstart.registry.versions import describe, find
+
+
+@dataclass(frozen=True)
+class Aliases:
+    """What stands where: version numbers, None where nothing does."""
+
+    champion: int | None
+    challenger: int | None
+    previous: int | None
+
+
+@dataclass(frozen=True)
+class Move:
+    """The champion before and after; the same where nothing was to be done."""
+
+    before: int | None
+    after: int
+
+
+def register(
+    model: str,
+    bundle: Path,
+    *,
+    run_id: str,
+    verdict: Verdict,
+    reasons: Sequence[str],
+    metrics: Mapping[str, Any],
+    tags: Mapping[str, str],
+) -> int:
+    """Keep a judged bundle as a version; one that passed gets the alias `challenger`. Returns the version.
+
+    The same bundle again (by its manifest) is the same version, with the new judgement: a flow that was killed in
+    between may simply run again.
+
+    Args:
+        model: its name in the registry.
+        bundle: a sealed folder.
+        run_id: the run that made it, from `tracking.log_run`.
+        verdict: of all gates together.
+        reasons: why it failed or is unsure, a sentence each.
+        metrics: {name: {`value`, `low`, `high`, `n`}}, shown by `status`.
+        tags: git commit, whether the tree was clean, data revision.
+
+    Raises:
+        BundleError: if the folder has no manifest or no golden examples.
+        OutsideError: if MLflow refuses or cannot be reached.
+    """
+    contract = spec.read(bundle)
+    judged = {
+        **tags,
+        "verdict": verdict,
+        "reasons": "\n".join(reasons),
+        "metrics": json.dumps(metrics, sort_keys=True),
+        "contract": contract.hash,
+        "contract_input": contract.input_hash,
+        "contract_labels": contract.labels_hash,
+        "bundle": shipping.manifest_hash(bundle),
+    }
+    number = find(model, bundle)
+    with speaking(model) as client:
+        if number is None:
+            if or_none(lambda: client.get_registered_model(model)) is None:
+                client.create_registered_model(model)
+            source, model_id = shipping.upload(bundle, contract.modality, run_id)
+            entry = client.create_model_version(model, source=source, run_id=run_id, tags=judged, model_id=model_id)
+            number = int(entry.version)
+        else:
+            retag(client, model, number, judged)
+        current = aliases(model)
+        if verdict == "pass" and number != current.champion:
+            client.set_registered_model_alias(model, CHALLENGER, str(number))
+        elif number == current.challenger:
+            client.delete_registered_model_alias(model, CHALLENGER)
+    return number
+
+
+def aliases(model: str) -> Aliases:
+    """What stands where; all None for a model that was never registered."""
+    with speaking(model) as client:
+        found = aliases_of(client, model)
+        champion = found.get(CHAMPION)
+        previous = describe(model, champion).promoted_from if champion else None
+    challenger = found.get(CHALLENGER)
+    return Aliases(champion, None if challenger == champion else challenger, previous)
+
+
+def status(model: str) -> dict[str, Any]:
+    """`champion`, `challenger`, `previous`: each None or {`version`, `contract`, `metrics`, `since`}."""
+    current = aliases(model)
+    return {
+        "champion": _summary(model, current.champion),
+        "challenger": _summary(model, current.challenger),
+        "previous": _summary(model, current.previous),
+    }
+
+
+def promote(model: str, version: int | None = None, *, reason: str | None = None) -> Move:
+    """Make a version champion: tag where it comes from, then move the one alias. Twice is the same as once.
+
+    Args:
+        model: its name in the registry.
+        version: by default the challenger.
+        reason: why a version whose gates did not pass is promoted all the same; recorded as tag `overridden`.
+
+    Raises:
+        UsageError: if there is no such version, or none was named and there is no challenger.
+        GateError: if the version's verdict is not `pass` and no reason is given.
+    """
+    current = aliases(model)
+    target = version if version is not None else current.challenger
+    if target is None:
+        raise UsageError(
+            f"{model} has no challenger to promote.",
+            action=f"Name a version (headstart promote {model} VERSION), or make one: headstart run {model}.",
+        )
+    if target == current.champion:
+        return Move(target, target)
+    chosen = describe(model, target)
+    if chosen.verdict != "pass" and not reason:
+        raise GateError(
+            f"{model} version {target} may not become champion; its gates said {chosen.verdict}: {chosen.reasons}",
+            action="Mend what the gates name and run again, or override them with a reason, which is recorded.",
+        )
+    tags = {"promoted_from": str(current.champion or ""), "rolled_back": "", "overridden": reason or ""}
+    _crown(model, target, tags)
+    if target == current.challenger:
+        with speaking(model) as client:
+            client.delete_registered_model_alias(model, CHALLENGER)
+    return Move(current.champion, target)
+
+
+def rollback(model: str) -> Move:
+    """Make the champion's predecessor champion again, in one move of the alias.
+
+    Raises:
+        UsageError: if there is no champion, or it had no predecessor.
+    """
+    current = aliases(model)
+    if current.champion is None or current.previous is None:
+        raise UsageError(
+            f"{model} has no version to go back to: "
+            + (f"version {current.champion} is its first champion." if current.champion else "it has no champion."),
+            action=f"Promote another version by its number: headstart promote {model} VERSION.",
+        )
+    describe(model, current.previous)
+    with speaking(model) as client:
+        retag(client, model, current.champion, {"rolled_back": _now()})
+    _crown(model, current.previous, {})
+    return Move(current.champion, current.previous)
+
+
+def _summary(model: str, version: int | None) -> dict[str, Any] | None:
+    if version is None:
+        return None
+    known = describe(model, version)
+    return {"version": version, "contract": known.contract, "metrics": dict(known.metrics), "since": known.since}
+
+
+def _crown(model: str, version: int, tags: Mapping[str, str]) -> None:
+    """Write the tags first: they mean nothing until the alias moves, and then they are already there."""
+    with speaking(model) as client:
+        retag(client, model, version, {**tags, "since": _now()})
+        client.set_registered_model_alias(model, CHAMPION, str(version))
+
+
+def _now() -> str:
+    return settings.now().isoformat(timespec="seconds")

@@ -1,0 +1,59 @@
+"""Speaking to the registry: an address is required, refusals become sentences, standard output stays clean."""
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from headstart.errors import OutsideError
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+
+
+@contextlib.contextmanager
+def speaking(model: str) -> Iterator[Any]:
+    """An MLflow client to ask about `model`; what MLflow prints goes to standard error.
+
+    Raises:
+        OutsideError: if MLflow refuses or cannot be reached.
+        RuntimeError: if `tracking.open` was not called: MLflow would make a database in the current folder.
+    """
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    if not mlflow.tracking.is_tracking_uri_set():
+        raise RuntimeError("headstart.tracking.open(workspace) comes first: the registry has no address yet")
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield mlflow.MlflowClient()
+    except MlflowException as error:
+        raise OutsideError(
+            f"the registry refused what was asked about {model}: {error.message}",
+            action="See `headstart doctor` for its address and whether it answers.",
+        ) from error
+
+
+def or_none(ask: Callable[[], Any]) -> Any:
+    """What the registry answers, None where it has no such thing."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return ask()
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+
+
+def aliases_of(client: Any, model: str) -> dict[str, int]:
+    """Every alias of a model as it stands in the registry; empty for a model that was never registered."""
+    entry = or_none(lambda: client.get_registered_model(model))
+    return {alias: int(version) for alias, version in entry.aliases.items()} if entry else {}
+
+
+def retag(client: Any, model: str, version: int, tags: Mapping[str, str]) -> None:
+    """Give a version these tags; those that have their value already are left alone, others of it too."""
+    known = client.get_model_version(model, str(version)).tags
+    for key, value in tags.items():
+        if known.get(key, "") != value:
+            client.set_model_version_tag(model, str(version), key, value)

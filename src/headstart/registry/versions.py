@@ -1,0 +1,111 @@
+"""One version: what is known of it, where its bundle is, what else is kept with it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from headstart.errors import UsageError
+from headstart.findings import Verdict
+from headstart.registry import shipping
+from headstart.registry.client import CHAMPION, aliases_of, or_none, speaking
+
+CACHE = Path(".cache/registry")
+
+
+@dataclass(frozen=True)
+class Version:
+    """What is known of one version.
+
+    Attributes:
+        version: its number.
+        verdict: of its gates.
+        reasons: why they did not pass, a line each.
+        contract: short hash.
+        metrics: {name: {`value`, `low`, `high`, `n`}}.
+        since: when it last became champion, else when it was registered; ISO 8601, UTC.
+        rolled_back: when it was last rolled back; empty if it never was.
+        promoted_from: the champion before it; None if there was none or it never was champion.
+        run_id: the run that made it.
+    """
+
+    version: int
+    verdict: Verdict
+    reasons: str
+    contract: str
+    metrics: Mapping[str, Any]
+    since: str
+    rolled_back: str
+    promoted_from: int | None
+    run_id: str
+
+
+def describe(model: str, version: int) -> Version:
+    """What is known of a version.
+
+    Raises:
+        UsageError: if the model has no such version.
+    """
+    with speaking(model) as client:
+        entry = or_none(lambda: client.get_model_version(model, str(version)))
+    if entry is None:
+        raise UsageError(f"{model} has no version {version}.", action="See `headstart status` for what there is.")
+    tags = entry.tags
+    registered = datetime.fromtimestamp(entry.creation_timestamp / 1000, UTC).isoformat(timespec="seconds")
+    return Version(
+        version=version,
+        verdict=tags.get("verdict", "unsure"),
+        reasons=tags.get("reasons", "it was registered without a judgement"),
+        contract=tags.get("contract", ""),
+        metrics=json.loads(tags.get("metrics", "{}")),
+        since=tags.get("since", registered),
+        rolled_back=tags.get("rolled_back", ""),
+        promoted_from=int(tags["promoted_from"]) if tags.get("promoted_from") else None,
+        run_id=entry.run_id or "",
+    )
+
+
+def find(model: str, bundle: Path) -> int | None:
+    """The version that holds exactly this bundle, or None.
+
+    Raises:
+        BundleError: if the bundle has no manifest.
+    """
+    wanted = shipping.manifest_hash(bundle)
+    with speaking(model) as client:
+        found = client.search_model_versions(f"name = '{model}' AND tag.bundle = '{wanted}'")
+    return max((int(entry.version) for entry in found), default=None)
+
+
+def attach(model: str, version: int, path: Path) -> None:
+    """Keep a file with the run that made a version; one of the same name is replaced."""
+    known = describe(model, version)
+    with speaking(model) as client:
+        client.log_artifact(known.run_id, str(path))
+
+
+def download(model: str, which: int | str = CHAMPION, *, cache: Path = CACHE) -> Path:
+    """The bundle of a version or an alias as a local folder, not yet verified (`Predictor.load` does that).
+
+    An embedded registry's own folder is answered; a server's files are fetched once a version, whole or not at all.
+
+    Args:
+        model: its name in the registry.
+        which: a version's number, or `champion` or `challenger`.
+        cache: where fetched files are kept, inside the workspace.
+
+    Raises:
+        UsageError: if there is no such version or alias.
+        OutsideError: if the files cannot be fetched.
+    """
+    with speaking(model) as client:
+        number = which if isinstance(which, int) else aliases_of(client, model).get(which)
+        if number is None:
+            raise UsageError(
+                f"{model} has no {which}.",
+                action=f"Make one with `headstart run {model}`; `headstart status` shows what stands where.",
+            )
+        describe(model, number)
+        return shipping.fetch(str(client.get_model_version_download_uri(model, str(number))), cache / model)

@@ -1,0 +1,190 @@
+"""One self-contained page about one run, for people: no network, no script, the same bytes for the same evidence."""
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from headstart.report import advice, confusion, plots, strips, tables, words
+from headstart.report.evidence import Evidence
+from headstart.report.plots import Row, percent
+
+HERE = Path(__file__).parent
+Document = Mapping[str, Any]
+
+
+def render(evidence: Evidence) -> str:
+    """The page as HTML; everything that comes from data is escaped, what is absent is named."""
+    html = _environment().get_template("page.html").render(_view(evidence))
+    return html.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate cannot be written
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(percent=percent, rounded=plots.rounded, duration=words.duration)
+    environment.filters.update(title_of=words.title, strip_of=strips.of_finding, breakable=_breakable)
+    environment.globals["style"] = Markup((HERE / "page.css").read_text(encoding="utf-8"))  # our own file
+    return environment
+
+
+def _view(evidence: Evidence) -> dict[str, Any]:
+    """What the template shows, section by section; None for a section without evidence."""
+    level = float(((evidence.params.get("evaluate") or {}).get("bootstrap") or {}).get("level", 0.95))
+    return {
+        "evidence": evidence,
+        "level": level,
+        "kind": {"image": "image classifier", "text": "text classifier"}.get(words.modality(evidence), "classifier"),
+        "status": words.status(evidence),
+        "lede": words.lede(evidence),
+        "tiles": strips.tiles(evidence),
+        "facts": words.facts(evidence),
+        "verdicts": words.VERDICTS,
+        "aside": words.ASIDE,
+        "choice": _choice(evidence),
+        "few": _few_labels(evidence),
+        "layers": _layers(evidence),
+        "curve": _curve(evidence.history),
+        "errors": _errors(evidence),
+        "trust": _trust(evidence, level),
+        "classes": tables.class_rows(evidence.evaluation, level) if evidence.evaluation else None,
+        "cards": tables.cards(evidence),
+        "splits": tables.splits(evidence),
+        "provenance": tables.provenance(evidence),
+        "seconds": sum(document["seconds"] for document in evidence.timing.values()),
+        "steps": advice.steps(evidence),
+    }
+
+
+def _choice(evidence: Evidence) -> dict[str, Any] | None:
+    plan, evaluation = evidence.plan, evidence.evaluation
+    if plan is None:
+        return None
+    rows = [_row("predicted by the plan", plan["predicted"])]
+    if evaluation:
+        rows.insert(0, _row("this model, measured", evaluation["metrics"]["accuracy"], strong=True))
+        rows += [
+            _row(words.BASELINES.get(name, name), document["accuracy"])
+            for name, document in sorted(evaluation["baselines"].items(), key=_baseline_accuracy, reverse=True)
+        ]
+    alt = "Accuracy: " + "; ".join(f"{row.label} {percent(row.value)}" for row in rows)
+    return {
+        "words": words.choice(plan, evidence.history),
+        "reason": plan["reason"],
+        "work": plan["evidence"].get("work"),
+        "chart": plots.intervals(rows, alt, width=450, labels=140),
+    }
+
+
+def _baseline_accuracy(item: tuple[str, Document]) -> float:
+    return float(item[1]["accuracy"]["value"])
+
+
+def _few_labels(evidence: Evidence) -> dict[str, Any] | None:
+    few = ((evidence.plan or {}).get("evidence") or {}).get("few_labels")
+    if not few:
+        return None
+    seconds = (evidence.timing.get("plan") or {}).get("parts") or {}
+    notes = {
+        side: words.duration(seconds[f"few_labels/{side}"]) if f"few_labels/{side}" in seconds else ""
+        for side in ("transfer", "scratch")
+    }
+    rows = [
+        _row("transferred", few["transfer"], strong=True, note=notes["transfer"]),
+        _row("from scratch", few["scratch"], note=notes["scratch"]),
+    ]
+    if "probe" in few:
+        rows.insert(1, _row("last layer only", few["probe"]))
+    chance = 1 / few["classes"]
+    alt = words.gain(few, seconds)
+    return {
+        "words": alt,
+        "few": few,
+        "chart": plots.intervals(
+            rows, alt, width=450, labels=96, mark=(chance, f"guessing {plots.rounded(chance)}"), pitch=36
+        ),
+    }
+
+
+def _layers(evidence: Evidence) -> dict[str, Any] | None:
+    measured = ((evidence.plan or {}).get("evidence") or {}).get("layers") or []
+    groups = (evidence.history or {}).get("groups") or []
+    if not measured and not groups:
+        return None
+    view: dict[str, Any] = {"words": None, "probe": None, "rates": None}
+    if measured:
+        best = max(measured, key=lambda one: one["value"])
+        rows = [_row(one["layer"], one, strong=one is best) for one in reversed(measured)]
+        view["words"] = words.layers(measured)
+        view["probe"] = plots.intervals(rows, view["words"], width=362, labels=96, pitch=24)
+    if groups and (evidence.history or {}).get("epochs"):
+        alt = "Highest learning rate by layer, head first: " + ", ".join(
+            f"{group['name']} {'frozen' if group['frozen'] else plots.scientific(group['learning_rate'])}"
+            for group in sorted(groups, key=lambda group: -group["depth"])
+        )
+        view["rates"] = plots.learning_rates(groups, alt)
+    return view
+
+
+def _curve(history: Document | None) -> dict[str, Any] | None:
+    if history is None:
+        return None
+    probe = (history.get("probe") or {}).get("validation/accuracy")
+    epochs: Sequence[Document] = history.get("epochs") or []
+    if not epochs:
+        return {"loss": None, "reason": history["reason"], "probe": probe}
+    best = history["best_epoch"]
+    over = f"over {len(epochs)} epochs" + (f"; epoch {best} was the best" if best else "")
+    return {
+        "loss": plots.losses(epochs, best, f"Training and validation loss {over}"),
+        "accuracy": plots.accuracies(epochs, best, probe, f"Validation accuracy {over}"),
+        "reason": history["reason"],
+    }
+
+
+def _errors(evidence: Evidence) -> dict[str, Any] | None:
+    evaluation = evidence.evaluation
+    if evaluation is None:
+        return None
+    classes, counts = evaluation["classes"], evaluation["confusion"]
+    ranked = tables.most_mixed_up(evaluation)
+    total, right = sum(map(sum, counts)), sum(line[place] for place, line in enumerate(counts))
+    alt = f"Confusion matrix of {len(classes)} classes: {right} of {total} right." + "".join(
+        f" {one.true} taken for {one.predicted}: {one.count}." for one in ranked
+    )
+    return {
+        "matrix": confusion.matrix(classes, counts, alt, ranked=ranked),
+        "ranked": ranked,
+        "many": len(classes) > confusion.NUMBERED,
+        "total": total,
+        "wrong": total - right,
+    }
+
+
+def _trust(evidence: Evidence, level: float) -> dict[str, Any] | None:
+    evaluation = evidence.evaluation
+    if evaluation is None:
+        return None
+    text = words.trust(evaluation, (evidence.calibration or {}).get("temperature"))
+    bins = [one for one in evaluation["reliability"] if one["n"]]
+    chart = plots.reliability(evaluation["reliability"], f"Reliability diagram. {text}", level=level) if bins else None
+    return {"words": text, "chart": chart}
+
+
+def _breakable(text: str) -> Markup:
+    """Escaped, with places where a long label may be broken."""
+    return Markup(re.sub(r"(?<=[_/.:-])(?=\w)", "<wbr>", str(escape(text))))  # escaped first
+
+
+def _row(label: str, interval: Document, *, strong: bool = False, note: str = "") -> Row:
+    return Row(label, interval["value"], interval["low"], interval["high"], note=note, strong=strong)

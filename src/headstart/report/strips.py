@@ -1,0 +1,124 @@
+"""Intervals small enough for a table cell or a tile: positions in per cent, drawn by the page's own CSS."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from headstart.report.evidence import Evidence
+from headstart.report.plots import percent, rounded, scientific
+from headstart.report.words import BASELINES
+
+Document = Mapping[str, Any]
+SHARES = {"accuracy", "macro_f1", "calibration_error", "baseline", "champion", "above_majority"}
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Positions from 0 to 100 along the strip; `mark` is a bar or a baseline, None where there is none."""
+
+    left: float
+    width: float
+    dot: float
+    mark: float | None
+    caption: str
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One metric: its value and interval as text, what it means, and its strip."""
+
+    name: str
+    value: str
+    interval: str
+    meaning: str
+    strip: Strip
+
+
+def strip(interval: Document, start: float, end: float, *, mark: float | None = None, caption: str = "") -> Strip:
+    """`interval` on a scale from `start` to `end`; what lies outside is cut off at the edge."""
+
+    def at(value: float) -> float:
+        return round(100 * min(1.0, max(0.0, (value - start) / (end - start))), 2)
+
+    left = at(interval["low"])
+    return Strip(left, round(at(interval["high"]) - left, 2), at(interval["value"]),
+                 None if mark is None else at(mark), caption)  # fmt: skip
+
+
+def tiles(evidence: Evidence) -> list[Tile]:
+    """The four published metrics, in the order people ask for them; none without an evaluation."""
+    if evidence.evaluation is None:
+        return []
+    metrics, before = evidence.evaluation["metrics"], evidence.evaluation["uncalibrated"]
+    guessing = math.log(max(2, len(evidence.evaluation["classes"])))
+    allowed = _bar(evidence, "calibration_error")
+    widest = 1.25 * max(metrics["ece"]["high"], before["ece"]["value"], allowed or 0.0, 0.01)
+    right = round(100 * metrics["accuracy"]["value"])
+    return [
+        _share("Accuracy", metrics["accuracy"], f"{right} of 100 answers are right.", _best(evidence, "accuracy")),
+        _share(
+            "Macro F1",
+            metrics["macro_f1"],
+            "Precision and recall in one, every class counting the same, however rare.",
+            _best(evidence, "macro_f1"),
+        ),
+        Tile(
+            "Log loss",
+            f"{metrics['nll']['value']:.2f}",
+            f"{metrics['nll']['low']:.2f} – {metrics['nll']['high']:.2f}",
+            "How surprised it is by the truth; lower is better.",
+            strip(metrics["nll"], 0.0, 1.1 * guessing, mark=guessing, caption=f"guessing {guessing:.2f}"),
+        ),
+        Tile(
+            "Calibration error",
+            percent(metrics["ece"]["value"]),
+            f"{percent(metrics['ece']['low'])} – {percent(metrics['ece']['high'])}",
+            "How far its confidence is from how often it is right; lower is better.",
+            strip(
+                metrics["ece"],
+                0.0,
+                widest,
+                mark=allowed,
+                caption="" if allowed is None else f"allowed {rounded(allowed)}",
+            ),
+        ),
+    ]
+
+
+def of_finding(finding: Document) -> Strip | None:
+    """The interval a finding was judged by against its bar; None where it has no interval."""
+    interval, bar = finding.get("evidence") or {}, finding.get("bar")
+    if bar is None or not {"value", "low", "high"} <= set(interval):
+        return None
+    low, high = min(interval["low"], bar), max(interval["high"], bar)
+    room = 0.12 * (high - low or 1.0)
+    amount = rounded(bar) if finding["check"] in SHARES else scientific(bar)
+    return strip(interval, low - room, high + room, mark=bar, caption=f"bar {amount}")
+
+
+def _share(name: str, interval: Document, meaning: str, best: tuple[str, float] | None) -> Tile:
+    values = [interval["low"], *([best[1]] if best else [])]
+    start = 0.5 if min(values) > 0.55 else 0.0
+    caption = f"{best[0]} {percent(best[1])}" if best else ""
+    return Tile(
+        name,
+        percent(interval["value"]),
+        f"{percent(interval['low'])} – {percent(interval['high'])}",
+        meaning,
+        strip(interval, start, 1.0, mark=best[1] if best else None, caption=caption),
+    )
+
+
+def _best(evidence: Evidence, metric: str) -> tuple[str, float] | None:
+    baselines = (evidence.evaluation or {}).get("baselines") or {}
+    scores = [(document[metric]["value"], name) for name, document in baselines.items() if metric in document]
+    if not scores:
+        return None
+    value, name = max(scores)
+    return BASELINES.get(name, name), value
+
+
+def _bar(evidence: Evidence, check: str) -> float | None:
+    findings: Sequence[Document] = (evidence.judgement or {}).get("findings", ())
+    return next((one["bar"] for one in findings if one["check"] == check), None)

@@ -1,0 +1,1 @@
+"""Champions over HTTP: raw inputs in, answers out, every answer journalled off the request's path."""

@@ -1,0 +1,91 @@
+"""What `/docs` and `/openapi.json` say of bodies, which the endpoints read themselves to bound their memory."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from headstart.serving import protocol
+
+REFERENCE = "#/components/schemas/{model}"
+
+
+class Reason(BaseModel):
+    """Why, and what to do next."""
+
+    message: str
+    action: str
+
+
+class Refusal(BaseModel):
+    """The body of every answer that is not 200."""
+
+    error: Reason
+
+
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    400: {"model": Refusal, "description": "The body cannot be read."},
+    404: {"model": Refusal, "description": "There is no such model, or version, here."},
+    408: {"model": Refusal, "description": "The body took too long."},
+    413: {"model": Refusal, "description": "The body is too large, or holds too many inputs."},
+    415: {"model": Refusal, "description": "The body's media type is another one."},
+    422: {"model": Refusal, "description": "The body, or an input in it, is not what was expected."},
+    503: {"model": Refusal, "description": "Too much to do, or warming up; Retry-After says when to come back."},
+}
+
+
+def _body(schema: dict[str, Any], *, multipart: bool = False) -> dict[str, Any]:
+    content: dict[str, Any] = {"application/json": {"schema": schema}}
+    if multipart:
+        files = {"type": "array", "items": {"type": "string", "format": "binary"}}
+        form = {"type": "object", "properties": {"files": files}}
+        content["multipart/form-data"] = {"schema": form}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def _reference(kind: type[BaseModel]) -> dict[str, Any]:
+    return {"$ref": REFERENCE.format(model=kind.__name__)}
+
+
+def _endpoint(body: dict[str, Any], answer: type[BaseModel]) -> dict[str, Any]:
+    return {"openapi_extra": body, "responses": {200: {"model": answer}, **REFUSALS}}
+
+
+FEEDBACK_SCHEMA = {
+    "anyOf": [
+        _reference(protocol.FeedbackItem),
+        {"type": "array", "items": _reference(protocol.FeedbackItem)},
+    ]
+}
+PREDICT = _endpoint(_body(_reference(protocol.PredictRequest), multipart=True), protocol.PredictResponse)
+FEEDBACK = _endpoint(_body(FEEDBACK_SCHEMA), protocol.FeedbackResponse)
+INFER = _endpoint(_body(_reference(protocol.InferRequest)), protocol.InferResponse)
+REQUESTS = (protocol.PredictRequest, protocol.FeedbackItem, protocol.InferRequest)
+
+
+def install(app: FastAPI) -> None:
+    """Put the schemas of request bodies, which FastAPI does not see, into the description."""
+
+    def described() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+            _, definitions = models_json_schema([(kind, "validation") for kind in REQUESTS], ref_template=REFERENCE)
+            document["components"]["schemas"].update(definitions["$defs"])
+            for path, methods in document["paths"].items():
+                for operation in methods.values():
+                    _name_path_parameters(path, operation)
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = described  # type: ignore[method-assign]
+
+
+def _name_path_parameters(path: str, operation: dict[str, Any]) -> None:
+    """Declare `{name}` and `{version}` where a path has them."""
+    names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
+    if names:
+        operation["parameters"] = [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
+        ]

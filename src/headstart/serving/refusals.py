@@ -1,0 +1,88 @@
+"""What the server says when it does not answer: a status, a sentence, what to do; always in one JSON shape.
+
+{"error": {"message": "...", "action": "..."}}
+"""
+
+from collections.abc import Mapping
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from headstart.errors import ContractError, UsageError
+
+SHOWN = 80
+
+
+class RefusedError(UsageError):
+    """A request that is not answered.
+
+    Attributes:
+        status: of the HTTP answer.
+        headers: of the HTTP answer.
+    """
+
+    def __init__(
+        self, status: int, message: str, *, action: str = "", headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message, action=action)
+        self.status = status
+        self.headers = dict(headers or {})
+
+
+def malformed(message: str, *, action: str = "See /docs for what a request looks like.") -> RefusedError:
+    """A body that cannot be read at all."""
+    return RefusedError(400, message, action=action)
+
+
+def unfit(message: str, *, action: str = "See /docs for what a request looks like.") -> RefusedError:
+    """A body that can be read and does not hold what was expected."""
+    return RefusedError(422, message, action=action)
+
+
+def too_large(message: str, *, action: str) -> RefusedError:
+    """More than the server takes; the connection is closed, since the rest of the body is not wanted."""
+    return RefusedError(413, message, action=action, headers={"Connection": "close"})
+
+
+def busy(message: str, *, retry_after_s: int = 1) -> RefusedError:
+    """Too much to do; the client's turn comes later."""
+    action = f"Try again in {retry_after_s} s."
+    return RefusedError(503, message, action=action, headers={"Retry-After": str(retry_after_s)})
+
+
+def shown(value: object) -> str:
+    """What arrived, printable and short, for a sentence."""
+    text = ascii(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}... ({len(text)} characters)"
+
+
+def document(message: str, action: str) -> dict[str, dict[str, str]]:
+    """The body of every refusal."""
+    return {"error": {"message": message, "action": action}}
+
+
+def install(app: FastAPI) -> None:
+    """Make every refusal of `app`, the framework's own and bugs included, take the one shape."""
+
+    async def refused(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RefusedError)
+        return JSONResponse(document(error.message, error.action), error.status, headers=error.headers)
+
+    async def against_contract(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, ContractError)
+        return JSONResponse(document(error.message, error.action), 422)
+
+    async def framework(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        what = f"{request.method} {shown(request.url.path)}: {error.detail}."
+        return JSONResponse(document(what, "See /docs for what there is."), error.status_code, headers=error.headers)
+
+    async def bug(request: Request, error: Exception) -> JSONResponse:
+        message = "The server made a mistake; it is not your request's fault, and stands in the server's log."
+        return JSONResponse(document(message, "Report it to whoever runs this server."), 500)
+
+    app.add_exception_handler(RefusedError, refused)
+    app.add_exception_handler(ContractError, against_contract)
+    app.add_exception_handler(HTTPException, framework)
+    app.add_exception_handler(Exception, bug)

@@ -1,0 +1,125 @@
+"""One server process, from loading champions to flushing the journals."""
+
+import contextlib
+import logging
+import signal
+import socket
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+
+import uvicorn
+
+from headstart import determinism
+from headstart.errors import OutsideError
+from headstart.journal.writer import Journal
+from headstart.params.operation import Serve
+from headstart.serving.app import create_app
+from headstart.serving.fleet import Berth, Fleet, Follower
+from headstart.serving.models import LoadedModel
+from headstart.serving.wire import BoundedProtocol
+
+FOLLOW_S = 3.0
+logger = logging.getLogger("headstart.serving")
+
+
+def serve(
+    names: Sequence[str],
+    *,
+    host: str,
+    port: int,
+    load: Callable[[str], LoadedModel],
+    champion: Callable[[str], int],
+    params: Mapping[str, Serve],
+    journals: Mapping[str, Journal],
+    listening: Callable[[str], None],
+    follow_s: float = FOLLOW_S,
+) -> None:
+    """Load the champions, warm them up, and answer until a signal (TERM, INT) ends it.
+
+    On the signal: no new connection is taken, what was asked is answered, the journals are flushed and sealed.
+
+    Args:
+        names: of the models.
+        host: address to listen on.
+        port: to listen on; 0 lets the system choose.
+        load: the champion's version, loaded.
+        champion: the champion's version number; asked every `follow_s`, a new one replaces the old without a gap.
+        params: limits by model.
+        journals: by model.
+        listening: called with the URL once the first request can be answered.
+        follow_s: seconds between two looks at the registry.
+
+    Raises:
+        OutsideError: if the port cannot be listened on.
+        HeadstartError: what `load` raises.
+    """
+    with _bound(host, port) as listener:
+        models = {name: load(name) for name in names}
+        berths = {name: Berth(params[name], journals[name]) for name in names}
+        fleet = Fleet(models, berths, workers=determinism.threads())
+        follower = Follower(fleet, champion=champion, load=load, every_s=follow_s)
+        app = create_app(fleet, clock=lambda: datetime.now(UTC))
+        patience_s = max(params[name].timeout_s for name in names)
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            http=BoundedProtocol,
+            ws="none",
+            server_header=False,
+            timeout_graceful_shutdown=max(1, round(patience_s)),
+        )
+        with contextlib.ExitStack() as stack:
+            stack.callback(fleet.close)
+            fleet.start()
+            stack.callback(follower.close)
+            follower.start()
+            if threading.current_thread() is threading.main_thread():
+                for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them again when it has ended
+                    stack.callback(signal.signal, number, signal.signal(number, _already_ended))
+            listening(_listen(listener, host, config.backlog))
+            uvicorn.Server(config).run(sockets=[listener])
+            logger.info("no more requests; writing the journals")
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """A socket bound to the address, not listening yet: nobody connects before the models are warm.
+
+    Raises:
+        OutsideError: if the address cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise _taken(host, port, error) from None
+    return listener
+
+
+def _listen(listener: socket.socket, host: str, backlog: int) -> str:
+    """Start listening; the URL.
+
+    Raises:
+        OutsideError: if somebody else began to listen there since.
+    """
+    port = listener.getsockname()[1]
+    try:
+        listener.listen(backlog)
+    except OSError as error:
+        raise _taken(host, port, error) from None
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _taken(host: str, port: int, error: Exception) -> OutsideError:
+    return OutsideError(
+        f"{host}:{port} cannot be listened on: {getattr(error, 'strerror', None) or error}.",
+        action="Choose another port with --port, or end what listens there.",
+    )
+
+
+def _already_ended(number: int, frame: object) -> None:
+    """Uvicorn has seen the signal and ended; the journals are closed next."""

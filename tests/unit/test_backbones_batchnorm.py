@@ -1,0 +1,65 @@
+import copy
+
+import pytest
+import torch
+
+from headstart.backbones import batchnorm, layers
+from headstart.backbones.network import Network
+from tests.unit import backbone_folders as tiny
+
+
+@pytest.fixture
+def network():
+    return Network(tiny.model(tiny.resnet()), 2, dropout=0.0)
+
+
+def train_once(network):
+    """One step of plain gradient descent on shifted images, after `.train()`, as every training loop does it."""
+    network.train()
+    optimizer = torch.optim.SGD([each for each in network.parameters() if each.requires_grad], lr=0.1)
+    images = torch.sin(torch.arange(4 * 256).float()).reshape(4, 1, 16, 16) + 3.0
+    torch.nn.functional.cross_entropy(network(pixel_values=images)["logits"], torch.tensor([0, 1, 0, 1])).backward()
+    optimizer.step()
+
+
+def changed(before, network):
+    return {name for name, values in network.state_dict().items() if not torch.equal(before[name], values)}
+
+
+def test_statistics_and_parameters_of_frozen_groups_do_not_move(network):
+    before = copy.deepcopy(network.state_dict())
+    batchnorm.freeze(layers.groups(network)[:2])
+    train_once(network)
+    moved = changed(before, network)
+    assert not {name for name in moved if name.startswith(("backbone.embedder.", "backbone.encoder.stages.0."))}
+    assert "backbone.encoder.stages.1.layers.1.layer.0.normalization.running_mean" in moved
+    assert "head.weight" in moved
+
+
+def test_without_freezing_statistics_move_although_no_parameter_learns(network):
+    # the accident that `freeze` prevents
+    before = copy.deepcopy(network.state_dict())
+    for _, parameter in layers.groups(network)[0].parameters:
+        parameter.requires_grad_(False)
+    train_once(network)
+    assert "backbone.embedder.embedder.normalization.running_mean" in changed(before, network)
+
+
+def test_a_copy_of_a_frozen_network_is_frozen_by_itself(network):
+    batchnorm.freeze(layers.groups(network)[:1])
+    copied = copy.deepcopy(network)
+    before = copy.deepcopy(copied.state_dict())
+    train_once(copied)
+    assert not {name for name in changed(before, copied) if name.startswith("backbone.embedder.")}
+    assert not copied.backbone.embedder.embedder.normalization.training
+
+
+def test_freezing_names_what_stopped_learning(network):
+    first = layers.groups(network)[0]
+    assert batchnorm.freeze([first]) == [name for name, _ in first.parameters]
+    assert not any(parameter.requires_grad for _, parameter in first.parameters)
+
+
+def test_norms_are_found_once_however_often_their_parents_are_named(network):
+    # ResNet: one norm in the stem, two in each of three blocks, one in the shortcut between the stages
+    assert len(batchnorm.norms([network, network.backbone])) == 1 + 2 * 3 + 1

@@ -1,0 +1,49 @@
+"""Ours against theirs."""
+
+import numpy as np
+import pytest
+
+from headstart.contract.agreement import compare
+from headstart.errors import DataError
+
+IDS = [np.array([2, 4, 3]), np.array([2, 3])]
+
+
+def test_equal_ids_agree():
+    finding = compare(IDS, [ids.copy() for ids in IDS], 0.0)
+    assert (finding.check, finding.verdict, finding.statistic) == ("contract_agreement", "pass", 0.0)
+
+
+def test_one_other_id_is_found_and_named():
+    finding = compare(IDS, [IDS[0], np.array([2, 7])], 0.0)
+    assert (finding.verdict, finding.statistic, finding.evidence["worst"]) == ("fail", 4.0, 1)
+    assert "input 1" in finding.action
+    # one of five values differs, by 4
+    assert finding.evidence["share_different"] == pytest.approx(0.2)
+    assert finding.evidence["mean_difference"] == pytest.approx(0.8)
+
+
+def test_another_length_fails_whatever_the_tolerance():
+    finding = compare(IDS, [IDS[0], np.array([2, 4, 3])], 1e9)
+    assert (finding.verdict, finding.statistic) == ("fail", None)
+    assert "input 1 becomes (2,) here and (3,)" in finding.reason
+
+
+def test_pictures_agree_within_the_tolerance():
+    ours = np.zeros((3, 4, 4), dtype=np.float32)
+    theirs = ours.copy()
+    theirs[1, 2, 3] = 0.0078
+    assert compare([ours], [theirs], 1 / 127.5).verdict == "pass"
+    assert compare([ours], [theirs], 1 / 255).verdict == "fail"
+
+
+def test_values_that_are_no_numbers_do_not_agree():
+    ours = np.array([1.0, np.nan])
+    finding = compare([ours], [np.array([1.0, 1.0])], 0.1)
+    assert finding.verdict == "fail"
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [([], []), (IDS, IDS[:1])])
+def test_nothing_to_compare_is_refused(ours, theirs):
+    with pytest.raises(DataError, match="cannot be compared"):
+        compare(ours, theirs, 0.0)

@@ -1,0 +1,43 @@
+"""The first look for `headstart add`: columns under other names, counts, and questions instead of guesses."""
+
+import pytest
+
+from headstart.data import look
+from headstart.errors import DataError
+
+
+def csv(folder, text):
+    path = folder / "a.csv"
+    path.write_text(text)
+    return str(path)
+
+
+def test_columns_with_usual_names_are_proposed_and_said(tmp_path):
+    found = look.propose(csv(tmp_path, "Sentence,category,n\nhello,a,1\nbye,b,2\n"), "text", {})
+    assert {role: name for role, name in found.columns.items() if name} == {"input": "Sentence", "label": "category"}
+    assert "column 'Sentence' is the text" in found.reasons
+    assert found.classes == {"a": 1, "b": 1}
+
+
+def test_plain_names_need_no_entry(tmp_path):
+    found = look.propose(csv(tmp_path, "text,label,split\nhello,a,train\nbye,,test\n"), "text", {})
+    assert set(found.columns.values()) == {None}
+    assert (found.rows, found.unlabelled) == ({"train": 1}, 1)
+
+
+def test_two_columns_that_could_be_meant_are_a_question(tmp_path):
+    path = csv(tmp_path, "question,review,label\nhello,x,a\n")
+    with pytest.raises(DataError, match="'question', 'review' could each be meant") as caught:
+        look.propose(path, "text", {})
+    assert "--text question" in caught.value.action
+    assert look.propose(path, "text", {"input": "review", "label": None}).columns["input"] == "review"
+
+
+def test_a_named_column_that_is_absent_is_refused_with_the_nearest(tmp_path):
+    with pytest.raises(DataError, match="no column 'qestion'; nearest is 'question'"):
+        look.propose(csv(tmp_path, "question,label\nhello,a\n"), "text", {"input": "qestion"})
+
+
+def test_columns_of_a_source_that_has_none_are_refused():
+    with pytest.raises(DataError, match="builtin:digits has no columns, yet 'digit' is named"):
+        look.propose("builtin:digits", "image", {"label": "digit"})

@@ -1,0 +1,273 @@
+"""Prepare: what is put aside and why, what stops a run, and the law that no row is lost."""
+
+import io
+import json
+from collections import Counter
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from headstart.contract.spec import ImageSpec, TextSpec
+from headstart.data import checks, ingest, prepare
+from headstart.data.dataset import read
+from headstart.determinism import folder_digest
+from headstart.errors import DataError, GateError
+from headstart.params.data import Columns, Data
+from headstart.params.prepare import Checks, Limits, Prepare, Split
+
+PLAIN = Columns(input=None, label=None, id=None, group=None, time=None, split=None)
+TEXT = TextSpec(
+    max_tokens=16, max_characters=50, pad_id=0, pad_token="[PAD]", truncation_side="right", tokenizer_sha256="0" * 64
+)
+IMAGE = ImageSpec(
+    mode="L", resize="stretch", height=2, width=2, shortest_edge=None, resample="bilinear", crop=None,
+    rescale=1.0, mean=(0.0,), std=(1.0,), max_pixels=100, max_bytes=10_000,
+)  # fmt: skip
+
+
+def params(modality="text", *, leaked_share=0.5, labels=None, validation=0.15, test=0.2, examples_per_class=1):
+    return Prepare(
+        modality=modality,
+        backbone="b",
+        split=Split(validation=validation, test=test, seed=1),
+        checks=Checks(leaked_share=leaked_share, examples_per_class=examples_per_class),
+        limits=Limits(tokens=16, characters=50, pixels=100, megabytes=1),
+        labels=labels or {},
+    )
+
+
+def prepared(folder: Path, rows, **keys):
+    """Prepare rows of (split, text, label, group)."""
+    names = ("split", "text", "label", "group")
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = (json.dumps(dict(zip(names, row, strict=False))) for row in rows)
+    (folder / "a.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    ingest.ingest("m", "text", Data(source=str(folder / "a.jsonl"), columns=PLAIN), folder / "raw/m")
+    return prepare.prepare(folder / "raw/m", params(**keys), decodes=checks.by_contract(TEXT))
+
+
+def finding(result, check):
+    [found] = [finding for finding in result.findings if finding.check == check]
+    return found
+
+
+SOUND = [
+    ("train", "one", "x"), ("train", "two", "y"), ("validation", "three", "x"), ("validation", "four", "y"),
+    ("test", "five", "x"), ("test", "six", "y"),
+]  # fmt: skip
+
+
+def test_sound_rows_are_all_kept_in_their_order(tmp_path):
+    result = prepared(tmp_path, SOUND)
+    assert (result.train.inputs, result.validation.inputs, result.test.inputs) == (
+        ["one", "two"], ["three", "four"], ["five", "six"],
+    )  # fmt: skip
+    assert result.quarantine == []
+    assert {finding.verdict for finding in result.findings} == {"pass"}
+    assert result.classes == ["x", "y"]
+
+
+def test_a_leaked_row_is_put_aside_from_train_and_validation_and_never_from_test(tmp_path):
+    rows = [
+        *SOUND,
+        ("train", "five", "x"),
+        ("train", "five", "y"),
+        ("validation", " six ", "y"),
+        ("train", "four", "x"),
+    ]
+    result = prepared(tmp_path, rows, leaked_share=1.0)
+    assert result.test.inputs == ["five", "six"]
+    assert [(aside.row.number, aside.reason) for aside in result.quarantine] == [
+        (7, "equal to test row 5"),
+        (8, "equal to test row 5"),
+        (9, "equal to test row 6"),
+        (10, "equal to validation row 4"),
+    ]
+    leak = finding(result, "leak")
+    assert (leak.verdict, leak.statistic, leak.bar) == ("pass", 2.0, 2.0)
+    assert (leak.evidence["in_train"], leak.evidence["in_validation"]) == (1, 1)
+
+
+@pytest.mark.parametrize(("share", "verdict"), [(0.5, "pass"), (0.49, "fail")])
+def test_leaked_test_rows_above_the_share_stop_the_run(tmp_path, share, verdict):
+    result = prepared(tmp_path, [*SOUND, ("train", "five", "x"), ("train", "five", "x")], leaked_share=share)
+    leak = finding(result, "leak")
+    assert (leak.verdict, leak.statistic) == (verdict, 1.0)  # one of two test rows, however often it stands in train
+    if verdict == "fail":
+        with pytest.raises(GateError, match=r"leak: 1 of 2 test rows stand in other splits too, more than .* 0\.49"):
+            prepare.judge(result.findings)
+    else:
+        prepare.judge(result.findings)
+
+
+def test_a_test_set_that_is_all_leaked_is_a_refusal_of_the_gate_and_can_be_written(tmp_path):
+    result = prepared(tmp_path, [("train", "a", "x"), ("train", "b", "y"), ("test", "a", "x"), ("test", "b", "y")])
+    prepare.write(result, tmp_path / "out")
+    assert finding(result, "leak").statistic == 2.0
+    assert len(read(tmp_path / "out/train.parquet")) == 0
+    with pytest.raises(GateError) as caught:
+        prepare.judge(result.findings)
+    assert caught.value.exit_status == 1
+
+
+def test_white_space_makes_no_new_text_and_case_does(tmp_path):
+    result = prepared(tmp_path, [*SOUND, ("train", "Five", "x"), ("train", "one\t", "x")])
+    assert [(aside.check, aside.reason) for aside in result.quarantine] == [("duplicates", "repeats train row 1")]
+
+
+def test_equal_rows_with_different_labels_leave_train_and_validation_and_stay_in_test(tmp_path):
+    rows = [*SOUND, ("train", "same", "x"), ("train", "same", "y"), ("test", "both", "x"), ("test", "both", "y")]
+    result = prepared(tmp_path, rows)
+    assert [(aside.row.number, aside.check) for aside in result.quarantine] == [
+        (7, "label_conflicts"),
+        (8, "label_conflicts"),
+    ]
+    assert result.test.inputs == ["five", "six", "both", "both"]
+    assert finding(result, "label_conflicts").statistic == 4.0
+
+
+def test_repeats_are_put_aside_but_for_a_test_split_that_the_source_brings(tmp_path):
+    rows = [*SOUND, ("train", "one", "x"), ("train", "one", "x"), ("test", "five", "x")]
+    result = prepared(tmp_path, rows)
+    assert [aside.row.number for aside in result.quarantine] == [7, 8]
+    assert result.test.inputs == ["five", "six", "five"]
+    assert finding(result, "duplicates").statistic == 3.0
+
+
+def test_repeats_in_splits_made_here_are_put_aside_wherever_they_fall(tmp_path):
+    rows = [(None, f"text {n % 60}", "xy"[n % 2]) for n in range(180)]
+    result = prepared(tmp_path, rows)
+    assert len(result.quarantine) == 120
+    assert result.carved == ["validation", "test"]
+
+
+def test_texts_that_the_contract_refuses_are_put_aside_from_any_split(tmp_path):
+    rows = [*SOUND, ("test", "  ", "x"), ("train", "w" * 51, "x"), ("validation", "a\0b", "x"), ("train", None, "x")]
+    result = prepared(tmp_path, rows)
+    assert [aside.row.number for aside in result.quarantine] == [7, 8, 9, 10]
+    assert result.quarantine[0].reason == "the row has no text"
+    assert result.quarantine[1].reason.startswith("has 51 characters; at most 50")
+    found = finding(result, "payloads")
+    assert (found.verdict, found.statistic) == ("unsure", 4.0)
+    assert "test row 7: the row has no text" in found.reason
+
+
+def test_images_that_do_not_decode_are_put_aside(tmp_path):
+    def png(level):
+        file = io.BytesIO()
+        Image.new("L", (4, 4), level).save(file, format="PNG")
+        return file.getvalue()
+
+    images = [png(n) for n in range(6)] + [b"not an image", png(9)[:40], b""]
+    labels = ["x", "y"] * 3 + ["x", "x", "x"]
+    splits = ["train", "train", "validation", "validation", "test", "test", "train", "train", "test"]
+    table = pa.table({"image": images, "label": labels, "split": splits})
+    pq.write_table(table, tmp_path / "a.parquet")
+    ingest.ingest("m", "image", Data(source=str(tmp_path / "a.parquet"), columns=PLAIN), tmp_path / "raw/m")
+    result = prepare.prepare(tmp_path / "raw/m", params("image"), decodes=checks.by_contract(IMAGE))
+    assert [aside.row.number for aside in result.quarantine] == [7, 8, 9]
+    assert {aside.check for aside in result.quarantine} == {"payloads"}
+
+
+def test_labels_are_trimmed_and_mapped_and_slips_are_said(tmp_path):
+    rows = [*SOUND, ("train", "seven", "x "), ("train", "eight", "X"), ("train", "nine", "z")]
+    result = prepared(tmp_path, rows, labels={"z": "y", "yy": "y"})
+    assert result.train.labels == ["x", "y", "x", "X", "y"]
+    labels = finding(result, "labels")
+    assert labels.verdict == "unsure"
+    assert "'x ' on 1 rows had spaces around it" in labels.reason
+    assert "'X' (1 rows) and 'x' (4 rows) differ in case" in labels.reason
+    assert "'yy' is mapped but on no row; nearest is 'y'" in labels.reason
+
+
+def test_rare_labels_are_named_with_their_counts(tmp_path):
+    rows = [*SOUND, ("train", "seven", "y"), ("train", "eight", "z"), ("train", "nine", "z")]
+    found = finding(prepared(tmp_path, rows, examples_per_class=2), "rare_labels")
+    assert found.statistic == 2.0
+    assert "x (1 in train, 1 in test), z (2 in train, 0 in test)" in found.reason
+
+
+def test_labels_that_train_lacks_are_put_aside_and_said(tmp_path):
+    result = prepared(tmp_path, [*SOUND, ("test", "seven", "new")])
+    assert [(aside.check, aside.row.number) for aside in result.quarantine] == [("untrained_labels", 7)]
+    assert "train lacks: new" in finding(result, "untrained_labels").reason
+
+
+def test_groups_stay_together_in_splits_made_here(tmp_path):
+    rows = [(None, f"text {n}", "xy"[n % 2], f"group {n // 5}") for n in range(200)]
+    result = prepared(tmp_path, rows)
+    groups = [set(dataset.groups) for dataset in result.splits.values()]
+    assert not (groups[0] & groups[1] or groups[0] & groups[2] or groups[1] & groups[2])
+    assert finding(result, "groups").verdict == "pass"
+
+
+def test_groups_that_the_users_splits_tear_apart_are_said_and_left(tmp_path):
+    rows = [(*row, "g") for row in SOUND]
+    result = prepared(tmp_path, rows)
+    assert finding(result, "groups").statistic == 1.0
+    assert len(result.train) == 2
+
+
+def test_one_class_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"all 2 training rows of .* have the label 'x'; two classes are the least"):
+        prepared(tmp_path, [(split, text, "x") for split, text, _ in SOUND])
+
+
+def test_a_split_that_comes_out_empty_is_refused_with_the_counts(tmp_path):
+    with pytest.raises(DataError, match=r"leaves no row for validation and test: 2 rows came, 2 could be used"):
+        prepared(tmp_path, [(None, "one", "x"), (None, "two", "y")], validation=0.0, test=0.0)
+
+
+def test_raw_data_of_the_other_modality_is_refused(tmp_path):
+    with pytest.raises(DataError, match="holds text, the model is for image"):
+        prepared(tmp_path, SOUND, modality="image")
+
+
+def test_what_is_written_is_what_was_prepared_and_the_same_bytes_each_time(tmp_path):
+    result = prepared(tmp_path, [*SOUND, ("train", "one", "x")])
+    for name in ("out", "again"):
+        prepare.write(result, tmp_path / name)
+    assert folder_digest(tmp_path / "out") == folder_digest(tmp_path / "again")
+    assert read(tmp_path / "out/validation.parquet") == result.validation
+    [row] = pq.read_table(tmp_path / "out/quarantine.parquet").to_pylist()
+    assert (row["text"], row["split"], row["row"], row["check"]) == ("one", "train", 7, "duplicates")
+    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    assert summary["rows"] == {"train": 2, "validation": 2, "test": 2}
+    assert summary["quarantined_by"] == {"duplicates": 1}
+    assert summary["per_class"]["x"] == {"train": 1, "validation": 1, "test": 1}
+
+
+ROWS = st.lists(
+    st.tuples(
+        st.sampled_from(["train", "validation", "test", None]),
+        st.sampled_from(["", "a", "a ", "b", "c", "d", "e", "w" * 60]),
+        st.sampled_from(["x", "y", "y ", "z"]),
+        st.sampled_from([None, "g", "h"]),
+    ),
+    max_size=25,
+)
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(ROWS)
+def test_no_row_is_lost_whatever_arrives(tmp_path, rows):
+    rows = [
+        ("train", "sound one", "x"),
+        ("train", "sound two", "y"),
+        ("validation", "v", "x"),
+        ("test", "t", "y"),
+        *rows,
+    ]
+    result = prepared(tmp_path, rows, leaked_share=1.0)
+    kept = [name for dataset in result.splits.values() for name in dataset.ids]
+    aside = [str(item.row.id) for item in result.quarantine]
+    assert len(kept) + len(aside) == len(rows) == len({*kept, *aside})
+    assert all(item.reason for item in result.quarantine)
+    texts = {name: {text.strip() for text in dataset.inputs} for name, dataset in result.splits.items()}
+    assert not (texts["train"] & texts["test"] or texts["train"] & texts["validation"])
+    assert Counter(aside.check for aside in result.quarantine) == prepare.summary(result)["quarantined_by"]

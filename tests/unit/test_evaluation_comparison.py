@@ -1,0 +1,96 @@
+"""Candidate against champion: paired on what both know, new classes apart, refusals counted."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from headstart.data import dataset as datasets
+from headstart.data.dataset import Dataset
+from headstart.errors import BundleError, ContractError
+from headstart.evaluation import comparison
+from headstart.evaluation.comparison import contrast
+from headstart.params.evaluation import Bootstrap, Gates
+
+GATES = Gates(
+    accuracy=0.6, macro_f1=0.5, calibration_error=0.15, baseline_margin=0.0, logit_difference=1e-3, label_flips=0,
+    replay_difference=1e-4, champion_margin=0.02, level=0.05,
+    bootstrap=Bootstrap(resamples=200, level=0.95, seed=13),
+)  # fmt: skip
+
+
+class Echo:
+    """Answers the first word of a text, unless `limit` characters are exceeded: then its contract refuses."""
+
+    def __init__(self, labels, *, limit=1000, modality="text"):
+        self.labels, self.limit = labels, limit
+        self.contract = SimpleNamespace(modality=modality)
+        self.preprocessor = SimpleNamespace(check=self.predict)
+
+    def predict(self, raw):
+        for index, text in enumerate(raw):
+            if len(text) > self.limit:
+                raise ContractError("too long", index=index)
+        return [SimpleNamespace(label=text.split()[0]) for text in raw]
+
+
+def test_only_examples_of_classes_that_both_know_are_paired():
+    truth = ["a", "a", "b", "b", "new"]
+    ours = ["a", "a", "b", "new", "new"]
+    theirs = ["a", "b", "b", "b", "a"]
+    document = contrast(truth, ours, theirs, known=(("a", "b", "new"), ("a", "b", "old")), gates=GATES)
+    assert document["classes"] == {"both": ["a", "b"], "new": ["new"], "gone": ["old"]}
+    assert document["paired"] == {"wins": 1, "losses": 1, "n": 4, "p_value": 1.0}
+    assert document["accuracy"]["candidate"]["value"] == 0.75
+    assert document["new"]["accuracy"]["value"] == 1.0
+    assert document["new"]["accuracy"]["n"] == 1
+    # candidate: a 1.0, b found once of two and never named wrongly, 2 / 3
+    assert document["macro_f1"]["candidate"]["value"] == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_macro_f1_sees_a_class_that_is_given_up_where_accuracy_hardly_does():
+    truth = ["a"] * 97 + ["b"] * 3
+    document = contrast(truth, ["a"] * 100, truth, known=(("a", "b"), ("a", "b")), gates=GATES)
+    assert document["difference"]["value"] == pytest.approx(-0.03)
+    assert document["macro_f1"]["difference"]["value"] == pytest.approx(194 / 197 / 2 - 1)
+
+
+def test_the_interval_of_the_difference_has_the_one_sided_level_of_the_gates():
+    from headstart.statistics import paired
+
+    truth = ["a"] * 60 + ["b"] * 40
+    ours = ["a"] * 55 + ["b"] * 45
+    document = contrast(truth, ours, truth, known=(("a", "b"), ("a", "b")), gates=GATES)
+    assert document["difference"] == paired.from_counts(0, 5, 100, 0.9).interval.document()
+
+
+def test_models_without_a_common_class_have_nothing_paired():
+    document = contrast(["a"], ["a"], ["z"], known=(("a",), ("z",)), gates=GATES)
+    assert document["paired"]["n"] == 0
+    assert document["macro_f1"] is None
+
+
+@pytest.fixture
+def data(tmp_path):
+    inputs = ["a short", "a rather longer text", "b short", "b"]
+    rows = len(inputs)
+    test = Dataset("text", list("1234"), ["a", "a", "b", "a"], inputs, [None] * rows, [None] * rows)
+    datasets.write(tmp_path / "test.parquet", test)
+    return tmp_path
+
+
+def load(monkeypatch, **models):
+    monkeypatch.setattr(comparison.Predictor, "load", lambda folder: models[folder.name])
+
+
+def test_an_input_that_one_contract_refuses_is_a_wrong_answer_of_that_model(monkeypatch, data):
+    load(monkeypatch, candidate=Echo(("a", "b")), champion=Echo(("a", "b"), limit=10))
+    document = comparison.compare(Path("candidate"), Path("champion"), data, GATES)
+    assert document["refused"] == {"candidate": 0, "champion": 1}
+    assert document["paired"] == {"wins": 1, "losses": 0, "n": 4, "p_value": 1.0}
+
+
+def test_bundles_of_different_modalities_are_not_compared(monkeypatch, data):
+    load(monkeypatch, candidate=Echo(("a",)), champion=Echo(("a",), modality="image"))
+    with pytest.raises(BundleError, match="the candidate answers texts and the champion images"):
+        comparison.compare(Path("candidate"), Path("champion"), data, GATES)

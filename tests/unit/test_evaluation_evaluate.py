@@ -1,0 +1,135 @@
+"""Evaluation of a file: every document whole and consistent, from a predictor of ten lines."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from headstart import artifacts
+from headstart.data import dataset as datasets
+from headstart.data.dataset import Dataset
+from headstart.errors import DataError
+from headstart.evaluation.evaluate import evaluate
+from headstart.params.evaluation import Bootstrap, Evaluate
+
+CLASSES = ("cat", "dog", "emu")
+WORDS = {"cat": "meow", "dog": "woof", "emu": "boom"}
+
+
+class Reader:
+    """Logit 3 for the class whose sound is heard, 0 for the others; `unclear` sounds like a cat."""
+
+    labels = CLASSES
+
+    def logits(self, raw, *, batch_size=32):
+        return np.array([[3.0 * (WORDS[name] in text) for name in CLASSES] for text in raw], dtype=np.float32)
+
+
+class Looker:
+    """Reads the brightness of the one byte an image has: 0, 1 or 2."""
+
+    labels = CLASSES
+    preprocessor = SimpleNamespace(prepare=lambda raw: [np.full((1, 2, 2), data[0], dtype=np.float32) for data in raw])
+
+    def logits(self, raw, *, batch_size=32):
+        return 3.0 * np.eye(3, dtype=np.float32)[[data[0] for data in raw]]
+
+
+def params(modality):
+    sampling = Bootstrap(resamples=200, level=0.95, seed=1)
+    return Evaluate(modality=modality, bins=10, bootstrap=sampling, baseline_iterations=50, baseline_strength=1.0)
+
+
+def split(modality, name, inputs, labels):
+    rows = len(labels)
+    ids = [f"{name}-{row}" for row in range(rows)]
+    return Dataset(modality, ids, labels, inputs, [None] * rows, [None] * rows)
+
+
+@pytest.fixture
+def texts(tmp_path):
+    """20 test texts, of which the last two are dogs that meow; train and validation are clean."""
+    labels = ["cat", "dog", "emu"] * 20
+    for name in ("train", "validation"):
+        inputs = [f"{WORDS[label]} number {row}" for row, label in enumerate(labels)]
+        datasets.write(tmp_path / f"{name}.parquet", split("text", name, inputs, labels))
+    labels = [*labels[:18], "dog", "dog"]
+    inputs = [f"{WORDS[label]} again" for label in labels[:18]] + ["meow", "meow meow"]
+    datasets.write(tmp_path / "test.parquet", split("text", "test", inputs, labels))
+    return tmp_path
+
+
+def test_the_document_holds_what_was_counted(texts, tmp_path):
+    document = evaluate(Reader(), texts, params("text"), tmp_path / "out")
+    assert document == artifacts.read_json(tmp_path / "out" / "evaluation.json")
+    assert document["n"] == {"train": 60, "validation": 60, "test": 20}
+    assert document["classes"] == list(CLASSES)
+    assert document["metrics"]["accuracy"]["value"] == pytest.approx(18 / 20)
+    assert set(document["metrics"]) == {"accuracy", "macro_f1", "nll", "ece"}
+    assert set(document["uncalibrated"]) == {"nll", "ece"}
+    assert document["confusion"] == [[6, 0, 0], [2, 6, 0], [0, 0, 6]]
+    dog = document["per_class"][1]
+    assert dog == {"label": "dog", "precision": 1.0, "recall": 0.75, "f1": pytest.approx(6 / 7), "support": 8}
+    assert sum(row["n"] for row in document["reliability"]) == 20
+
+
+def test_mistakes_name_rows_and_what_was_said_instead(texts, tmp_path):
+    document = evaluate(Reader(), texts, params("text"), tmp_path / "out")
+    found = [(row["id"], row["label"], row["predicted"]) for row in document["mistakes"]]
+    assert found == [("test-18", "dog", "cat"), ("test-19", "dog", "cat")]
+
+
+def test_the_calibration_is_fitted_on_validation_and_metrics_come_after_it(texts, tmp_path):
+    document = evaluate(Reader(), texts, params("text"), tmp_path / "out")
+    calibration = artifacts.read_json(tmp_path / "out" / "calibration.json")
+    assert calibration["temperature"] < 1.0  # every validation answer is right, at p = 0.91
+    top = np.exp(3 / calibration["temperature"])
+    assert document["mistakes"][0]["probability"] == pytest.approx(top / (top + 2))
+
+
+def test_baselines_are_paired_with_the_model_example_by_example(texts, tmp_path):
+    baselines = evaluate(Reader(), texts, params("text"), tmp_path / "out")["baselines"]
+    # the commonest train class is the first of three equals, cat: 6 of 20; the model wins 12 dogs and emus
+    assert baselines["majority"]["accuracy"]["value"] == pytest.approx(6 / 20)
+    assert baselines["majority"]["paired"]["wins"] == 12
+    assert baselines["majority"]["paired"]["losses"] == 0
+    assert baselines["majority"]["difference"]["value"] == pytest.approx(12 / 20)
+    assert baselines["tfidf_logistic"]["accuracy"]["value"] == pytest.approx(18 / 20)
+
+
+def test_predictions_stand_in_the_order_of_the_test_split(texts, tmp_path):
+    evaluate(Reader(), texts, params("text"), tmp_path / "out")
+    table = pq.read_table(tmp_path / "out" / "predictions.parquet")
+    assert table["id"].to_pylist() == [f"test-{row}" for row in range(20)]
+    assert table["predicted"].to_pylist()[17:] == ["emu", "cat", "cat"]
+    assert table["baseline/majority"].to_pylist() == ["cat"] * 20
+    assert np.array(table["probabilities"].to_pylist()).sum(axis=1) == pytest.approx(np.ones(20))
+
+
+def test_two_runs_write_the_same_bytes(texts, tmp_path):
+    for out in ("one", "two"):
+        evaluate(Reader(), texts, params("text"), tmp_path / out)
+    for name in ("evaluation.json", "calibration.json", "predictions.parquet"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_images_have_pixels_for_a_baseline(tmp_path):
+    labels = ["cat", "dog", "emu"] * 10
+    inputs = [bytes([CLASSES.index(label)]) for label in labels]
+    for name in ("train", "validation", "test"):
+        datasets.write(tmp_path / f"{name}.parquet", split("image", name, inputs, labels))
+    document = evaluate(Looker(), tmp_path, params("image"), tmp_path / "out")
+    assert set(document["baselines"]) == {"majority", "pixels_logistic"}
+    assert document["baselines"]["pixels_logistic"]["accuracy"]["value"] == 1.0
+    assert json.loads((tmp_path / "out" / "evaluation.json").read_text())["mistakes"] == []
+
+
+def test_an_empty_test_split_and_unknown_labels_are_refused(texts, tmp_path):
+    datasets.write(texts / "test.parquet", split("text", "test", ["moo"], ["cow"]))
+    with pytest.raises(DataError, match="'cow' is not one of 3 classes"):
+        evaluate(Reader(), texts, params("text"), tmp_path / "out")
+    datasets.write(texts / "test.parquet", split("text", "test", [], []))
+    with pytest.raises(DataError, match="holds no example"):
+        evaluate(Reader(), texts, params("text"), tmp_path / "out")

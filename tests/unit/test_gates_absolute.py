@@ -1,0 +1,84 @@
+"""Absolute gates: three answers, closed by default, and sentences that a stranger understands."""
+
+import math
+
+import pytest
+
+from headstart.evaluation.gates import accuracy, bars, calibration_error, macro_f1
+from headstart.statistics.interval import Interval
+
+GATES = [
+    pytest.param(accuracy.judge, "accuracy", "accuracy", id="accuracy"),
+    pytest.param(macro_f1.judge, "macro_f1", "macro_f1", id="macro_f1"),
+]
+
+
+def evaluation(metric, value, low, high, n=200):
+    return {"metrics": {metric: {"value": value, "low": low, "high": high, "n": n}}}
+
+
+@pytest.mark.parametrize(("judge", "check", "metric"), GATES)
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        pytest.param(0.65, 0.75, "pass", id="wholly above"),
+        pytest.param(0.60, 0.75, "pass", id="from the bar up"),
+        pytest.param(0.55, 0.75, "unsure", id="across"),
+        pytest.param(0.45, 0.60, "unsure", id="up to the bar"),
+        pytest.param(0.45, 0.55, "fail", id="wholly below"),
+    ],
+)
+def test_more_is_better(judge, check, metric, low, high, verdict):
+    finding = judge(evaluation(metric, (low + high) / 2, low, high), 0.6)
+    assert (finding.check, finding.verdict, finding.bar) == (check, verdict, 0.6)
+    assert finding.statistic == (low + high) / 2
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"), [(0.01, 0.14, "pass"), (0.01, 0.16, "unsure"), (0.16, 0.2, "fail")]
+)
+def test_less_calibration_error_is_better(low, high, verdict):
+    assert calibration_error.judge(evaluation("ece", (low + high) / 2, low, high), 0.15).verdict == verdict
+
+
+def everywhere(**changes):
+    """An evaluation whose every metric has the same, damaged interval."""
+    interval = {"value": 0.9, "low": 0.9, "high": 1.0, "n": 9, **changes}
+    return {"metrics": dict.fromkeys(("accuracy", "macro_f1", "ece"), interval)}
+
+
+@pytest.mark.parametrize("judge", [accuracy.judge, macro_f1.judge, calibration_error.judge])
+@pytest.mark.parametrize(
+    "document",
+    [
+        pytest.param(None, id="no document"),
+        pytest.param({}, id="no metrics"),
+        pytest.param({"metrics": {"accuracy": None, "macro_f1": None, "ece": None}}, id="no interval"),
+        pytest.param(everywhere(low=None), id="half an interval"),
+        pytest.param(everywhere(n=0), id="no example"),
+        pytest.param(everywhere(value=math.nan), id="not a number"),
+    ],
+)
+def test_missing_evidence_fails_and_says_so(judge, document):
+    finding = judge(document, 0.6)
+    assert finding.verdict == "fail"
+    assert "without evidence nothing is deployed" in finding.reason
+    assert finding.action
+
+
+def test_a_pass_needs_no_action():
+    finding = accuracy.judge(evaluation("accuracy", 0.91, 0.88, 0.93), 0.6)
+    assert finding.reason == "Accuracy is 0.910 (0.880 to 0.930) on 200 test examples; the bar is 0.6."
+    assert finding.action == ""
+
+
+def test_an_unsure_gate_says_how_many_examples_would_tell():
+    # half-width 0.1 down to 0.62 - 0.6 = 0.02 takes 25 times as many: 200 * 25 = 5,000
+    finding = accuracy.judge(evaluation("accuracy", 0.62, 0.52, 0.72), 0.6)
+    assert "the bar of 0.6 lies inside the interval" in finding.reason
+    assert finding.action.startswith("About 5000 test examples would tell. Add examples")
+
+
+def test_a_value_on_the_bar_itself_promises_no_number_of_examples():
+    assert bars.enough(Interval(0.6, 0.5, 0.7, 100), 0.6) is None
+    assert accuracy.judge(evaluation("accuracy", 0.6, 0.5, 0.7), 0.6).action.startswith("Add examples")

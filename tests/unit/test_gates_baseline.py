@@ -1,0 +1,57 @@
+"""Gate `baseline`: paired, against the best baseline there is."""
+
+import pytest
+
+from headstart.evaluation.gates import baseline
+
+
+def rival(accuracy, wins, losses, n=200):
+    return {
+        "accuracy": {"value": accuracy, "low": accuracy - 0.05, "high": accuracy + 0.05, "n": n},
+        "paired": {"wins": wins, "losses": losses, "n": n},
+    }
+
+
+@pytest.mark.parametrize(
+    ("wins", "losses", "verdict"),
+    [
+        pytest.param(40, 5, "pass", id="plainly better"),
+        pytest.param(12, 8, "unsure", id="perhaps better"),
+        pytest.param(0, 0, "unsure", id="the same answers"),
+        pytest.param(5, 40, "fail", id="plainly worse"),
+    ],
+)
+def test_better_than_what_costs_nothing(wins, losses, verdict):
+    finding = baseline.judge({"baselines": {"majority": rival(0.5, wins, losses)}}, 0.0, 0.05)
+    assert finding.verdict == verdict
+    assert finding.statistic == pytest.approx((wins - losses) / 200)
+
+
+def test_the_best_baseline_counts_not_the_easiest():
+    document = {"baselines": {"majority": rival(0.1, 150, 2), "tfidf_logistic": rival(0.85, 9, 9)}}
+    finding = baseline.judge(document, 0.0, 0.05)
+    assert finding.verdict == "unsure"
+    assert finding.evidence["baseline"] == "tfidf_logistic"
+    assert "right on 9 of 200 test examples where that is wrong, and wrong on 9" in finding.reason
+
+
+def test_a_margin_asks_for_more_than_being_better():
+    document = {"baselines": {"majority": rival(0.5, 40, 5)}}  # 17.5 points better
+    assert baseline.judge(document, 0.1, 0.05).verdict == "pass"
+    assert baseline.judge(document, 0.17, 0.05).verdict == "unsure"
+    assert baseline.judge(document, 0.4, 0.05).verdict == "fail"
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        pytest.param(None, id="no evaluation"),
+        pytest.param({"baselines": {}}, id="no baseline"),
+        pytest.param({"baselines": {"majority": {"accuracy": None}}}, id="not measured"),
+        pytest.param({"baselines": {"majority": {"accuracy": rival(0.5, 1, 1)["accuracy"]}}}, id="not paired"),
+    ],
+)
+def test_missing_evidence_fails(document):
+    finding = baseline.judge(document, 0.0, 0.05)
+    assert finding.verdict == "fail"
+    assert "without evidence nothing is deployed" in finding.reason

@@ -1,0 +1,104 @@
+"""Gate `champion`: no worse by more than a margin, or not enough to tell; unsure never replaces a champion."""
+
+import numpy as np
+import pytest
+
+from headstart.evaluation.gates import champion
+from headstart.statistics import paired
+
+BARS = {"margin": 0.02, "level": 0.05, "new_class_bar": 0.6}
+
+
+def compared(wins, losses, n=1000, *, f1=0.0, new=None):
+    return {
+        "paired": {"wins": wins, "losses": losses, "n": n},
+        "macro_f1": {"difference": {"value": f1, "low": f1 - 0.03, "high": f1 + 0.03, "n": n}},
+        "classes": {"both": ["a", "b"], "new": ["c"] if new else [], "gone": []},
+        "new": {"accuracy": new} if isinstance(new, dict) else None,
+    }
+
+
+def test_the_first_champion_has_nobody_to_beat():
+    finding = champion.judge(None, champion=None, **BARS)
+    assert finding.verdict == "pass"
+    assert "There is no champion yet: this would be the first" in finding.reason
+
+
+@pytest.mark.parametrize(
+    ("wins", "losses", "n", "verdict"),
+    [
+        pytest.param(40, 10, 1000, "pass", id="better"),
+        pytest.param(10, 10, 1000, "pass", id="as good"),
+        pytest.param(0, 0, 50, "unsure", id="the same answers, but too few examples"),
+        pytest.param(10, 25, 1000, "unsure", id="perhaps worse by the margin"),
+        pytest.param(10, 60, 1000, "fail", id="worse"),
+    ],
+)
+def test_three_answers(wins, losses, n, verdict):
+    finding = champion.judge(compared(wins, losses, n), champion="3", **BARS)
+    assert finding.verdict == verdict
+    assert finding.bar == -0.02
+    assert f"only the candidate is right on {wins} and only champion 3 on {losses}" in finding.reason
+
+
+def test_unsure_says_how_many_examples_would_show_it():
+    # value -0.015 lies 0.005 above the bar, 3.5% differ: (1.645 + 0.842)^2 (0.035 - 0.005^2) / 0.005^2 = 8,649
+    finding = champion.judge(compared(10, 25), champion="3", **BARS)
+    assert "about 8650 would show" in finding.action
+
+
+def test_a_class_given_up_is_seen_though_accuracy_hides_it():
+    finding = champion.judge(compared(5, 5, f1=-0.2), champion="3", **BARS)
+    assert finding.verdict == "fail"
+    assert "it is worse on rarer classes" in finding.reason
+
+
+def test_macro_f1_that_can_not_tell_does_not_hold_a_candidate_up():
+    assert champion.judge(compared(5, 5, f1=-0.03), champion="3", **BARS).verdict == "pass"
+
+
+@pytest.mark.parametrize(("low", "high", "verdict"), [(0.7, 0.9, "pass"), (0.5, 0.9, "unsure"), (0.2, 0.5, "fail")])
+def test_classes_the_champion_does_not_know_are_held_to_the_absolute_bar(low, high, verdict):
+    new = {"value": (low + high) / 2, "low": low, "high": high, "n": 40}
+    assert champion.judge(compared(5, 5, new=new), champion="3", **BARS).verdict == verdict
+
+
+def test_new_classes_without_a_test_example_are_not_let_through():
+    finding = champion.judge(compared(5, 5, new=True), champion="3", **BARS)
+    assert finding.verdict == "fail"
+    assert "No test example is of the new classes c" in finding.reason
+
+
+@pytest.mark.parametrize("document", [None, {}, {"paired": {"wins": 1}}, {**compared(5, 5), "macro_f1": None}])
+def test_a_comparison_that_was_not_made_fails(document):
+    finding = champion.judge(document, champion="3", **BARS)
+    assert finding.verdict == "fail"
+    assert "not compared with" in finding.reason
+
+
+def test_no_class_in_common_fails():
+    finding = champion.judge(compared(0, 0, 0), champion="3", **BARS)
+    assert finding.verdict == "fail"
+    assert "No test example is of a class that both" in finding.reason
+
+
+@pytest.mark.slow
+def test_a_candidate_worse_by_the_margin_replaces_the_champion_at_most_as_often_as_the_level():
+    random = np.random.default_rng(8)
+    draws = random.multinomial(2000, [0.015, 0.035, 0.95], size=1500)  # worse by the margin of 0.02
+    passed = [
+        champion.judge(compared(int(wins), int(losses), 2000), champion="3", **BARS).verdict == "pass"
+        for wins, losses, _ in draws
+    ]
+    assert np.mean(passed) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 1500)
+
+
+@pytest.mark.slow
+def test_an_equally_good_candidate_mostly_replaces_it_given_the_examples_that_power_asks_for():
+    n = paired.sample_size(0.02, 0.05, 0.05, 0.8)
+    draws = np.random.default_rng(9).multinomial(n, [0.025, 0.025, 0.95], size=1500)
+    passed = [
+        champion.judge(compared(int(wins), int(losses), n), champion="3", **BARS).verdict == "pass"
+        for wins, losses, _ in draws
+    ]
+    assert np.mean(passed) > 0.75

@@ -1,0 +1,61 @@
+"""All gates together: closed without evidence, one finding each, plain JSON."""
+
+import json
+
+from headstart.evaluation import gates
+from headstart.findings import overall
+from headstart.params.evaluation import Bootstrap, Gates
+
+CHECKS = ["accuracy", "macro_f1", "calibration_error", "baseline", "parity", "replay", "champion"]
+PARAMS = Gates(
+    accuracy=0.6, macro_f1=0.5, calibration_error=0.15, baseline_margin=0.0, logit_difference=1e-3, label_flips=0,
+    replay_difference=1e-4, champion_margin=0.02, level=0.05,
+    bootstrap=Bootstrap(resamples=200, level=0.95, seed=13),
+)  # fmt: skip
+
+
+def interval(value, width=0.02, n=500):
+    return {"value": value, "low": value - width, "high": value + width, "n": n}
+
+
+def evidence(**changes):
+    documents = {
+        "evaluation": {
+            "metrics": {"accuracy": interval(0.9), "macro_f1": interval(0.88), "ece": interval(0.03)},
+            "baselines": {
+                "majority": {"accuracy": interval(0.2), "paired": {"wins": 360, "losses": 10, "n": 500}},
+                "tfidf_logistic": {"accuracy": interval(0.8), "paired": {"wins": 60, "losses": 10, "n": 500}},
+            },
+        },
+        "parity": {
+            "examples": 128, "max_difference": 1e-5, "label_flips": 0,
+            "graph": {"dropout": 0, "batchnorm_training": 0, "random_ops": 0},
+        },
+        "replay": {"examples": 16, "max_difference": 0.0, "label_flips": 0},
+        "comparison": None,
+        "champion": None,
+    }  # fmt: skip
+    return gates.Evidence(**{**documents, **changes})
+
+
+def test_a_good_first_candidate_passes_every_gate():
+    findings = gates.judge(evidence(), PARAMS)
+    assert [finding.check for finding in findings] == CHECKS
+    assert overall(findings) == "pass"
+
+
+def test_without_any_evidence_every_gate_is_closed():
+    findings = gates.judge(gates.Evidence(None, None, None, None, champion="2"), PARAMS)
+    assert [finding.verdict for finding in findings] == ["fail"] * 7
+    assert all(finding.reason and finding.action for finding in findings)
+
+
+def test_a_champion_without_a_comparison_closes_the_gate():
+    findings = gates.judge(evidence(champion="2"), PARAMS)
+    assert [finding.check for finding in findings if finding.verdict == "fail"] == ["champion"]
+
+
+def test_findings_are_plain_json_without_nan():
+    for documents in (evidence(), gates.Evidence(None, None, None, None, champion=None)):
+        for finding in gates.judge(documents, PARAMS):
+            json.dumps(finding.document(), allow_nan=False)

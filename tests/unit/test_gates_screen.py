@@ -1,0 +1,79 @@
+"""The screen before export: what is hopeless is stopped, what was handed on is judged."""
+
+import math
+
+import pytest
+
+from headstart.evaluation.gates import screen
+from headstart.params.transfer import Screen
+
+PARAMS = Screen(loss_growth=1.5, above_majority=0.0)
+
+
+def history(*, used="fine_tune", losses=(0.5, 0.4), accuracies=(0.8, 0.9), steps=((1.0, 2.0), (0.5, 1.0)), **changes):
+    return {
+        "strategy_used": used,
+        "probe": {"validation/loss": 0.6, "validation/accuracy": 0.75},
+        "steps": [{"step": n, "loss": loss, "gradient_norm": norm} for n, (loss, norm) in enumerate(steps)],
+        "epochs": [
+            {"epoch": n, "validation/loss": loss, "validation/accuracy": accuracy}
+            for n, (loss, accuracy) in enumerate(zip(losses, accuracies, strict=True))
+        ],
+        "best_epoch": len(losses) - 1,
+        **changes,
+    }
+
+
+def verdicts(document, share=0.3, params=PARAMS):
+    return {finding.check: finding.verdict for finding in screen.judge(document, params, share)}
+
+
+def test_a_healthy_fine_tune_passes_everything():
+    assert verdicts(history()) == {"nonfinite": "pass", "diverged": "pass", "above_majority": "pass"}
+
+
+def test_a_probe_that_is_handed_on_is_judged_by_its_own_numbers():
+    # fine-tuning blew up, but its network is not the one that leaves
+    document = history(used="linear_probe", losses=(9.0,), accuracies=(0.1,), steps=((math.nan, 1.0),))
+    assert set(verdicts(document).values()) == {"pass"}
+    assert "The linear probe is right on 0.750" in screen.judge(document, PARAMS, 0.3)[2].reason
+
+
+def test_loss_that_grew_is_called_diverged_with_both_numbers():
+    finding = screen.judge(history(losses=(1.2,), accuracies=(0.8,)), PARAMS, 0.3)[1]
+    assert finding.verdict == "fail"
+    assert finding.statistic == pytest.approx(2.0)
+    assert "went from 0.600 to 1.200, 2.00 times its start; 1.5 is allowed" in finding.reason
+    assert "learning_rate" in finding.action
+
+
+def test_what_was_measured_on_the_network_handed_on_outranks_the_epoch():
+    document = history(fine_tune={"validation/loss": 3.0, "validation/accuracy": 0.2})
+    assert verdicts(document) == {"nonfinite": "pass", "diverged": "fail", "above_majority": "fail"}
+
+
+def test_always_giving_the_commonest_class_is_not_enough():
+    finding = screen.judge(history(accuracies=(0.5, 0.5)), PARAMS, 0.5)[2]
+    assert finding.verdict == "fail"
+    assert "nothing useful was learned" in finding.reason
+
+
+def test_a_margin_above_the_commonest_class_is_asked_where_params_say_so():
+    asked = Screen(loss_growth=1.5, above_majority=0.5)
+    assert verdicts(history(), share=0.5, params=asked)["above_majority"] == "fail"
+    assert verdicts(history(), share=0.3, params=asked)["above_majority"] == "pass"
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf, None])
+def test_a_step_that_is_not_a_number_fails_and_is_named(broken):
+    finding = screen.judge(history(steps=((1.0, 2.0), (0.5, broken), (broken, 1.0))), PARAMS, 0.3)[0]
+    assert finding.verdict == "fail"
+    assert "2 of 3 training steps" in finding.reason
+    assert "the first at step 1" in finding.reason
+
+
+@pytest.mark.parametrize(
+    "document", [{}, {"strategy_used": "fine_tune"}, {"strategy_used": "linear_probe", "probe": {}}]
+)
+def test_a_history_that_says_nothing_fails(document):
+    assert set(verdicts(document).values()) == {"fail"}

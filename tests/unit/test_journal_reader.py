@@ -1,0 +1,220 @@
+"""Reading the journal while it is written, sealed, torn, compacted and deleted from."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headstart.errors import DataError
+from headstart.journal import deletion, log, reader, recovery
+from headstart.journal import schema as rows
+from headstart.journal.writer import Journal
+from headstart.params.operation import Journal as JournalParams
+
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+FOR_EVER = {"start": NOON - 9999 * DAY, "end": NOON + 9999 * DAY}
+PARAMS = JournalParams(
+    flush_s=1.0, seal_minutes=5.0, seal_megabytes=64, raw="sampled", raw_share=1.0, raw_days=30, features=False
+)
+
+
+def answer(request_id: str, time: datetime = NOON, index: int = 0) -> rows.Answer:
+    return rows.Answer(
+        request_id, index, time, "digits", 3, "champion", "a.b", "7", 0.75, (0.25, 0.75), {"width": 8.0}, 1.5, raw=b"x"
+    )
+
+
+def write(folder: Path, *ids: str, time: datetime = NOON) -> None:
+    """One sealed segment."""
+    journal = Journal(folder, PARAMS, clock=lambda: time)
+    journal.record([answer(name, time) for name in ids])
+    journal.close()
+
+
+def ids(folder: Path) -> list[str]:
+    return reader.read(folder, **FOR_EVER)["request_id"].to_pylist()
+
+
+def test_a_journal_without_a_folder_has_no_answers_and_all_columns(tmp_path: Path) -> None:
+    table = reader.read(tmp_path / "absent", **FOR_EVER)
+    assert table.num_rows == 0
+    assert table.column_names == [name for name, _ in rows.FIXED]
+    assert reader.labels(tmp_path / "absent").column_names == ["request_id", "index", "label", "time"]
+
+
+def test_the_start_is_inside_the_window_and_the_end_is_not(tmp_path: Path) -> None:
+    for minute in range(3):
+        write(tmp_path, str(minute), time=NOON + timedelta(minutes=minute))
+    table = reader.read(tmp_path, start=NOON, end=NOON + timedelta(minutes=2), columns=["request_id", "label"])
+    assert table.to_pydict() == {"request_id": ["0", "1"], "label": ["7", "7"]}
+
+
+def test_a_time_without_a_zone_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="has no time zone, the journal is in UTC"):
+        reader.read(tmp_path, start=datetime(2026, 3, 2), end=NOON)  # noqa: DTZ001
+
+
+def test_the_last_label_of_an_answer_counts_and_joins_by_request_and_index(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, PARAMS, clock=lambda: NOON)
+    journal.record([answer("a", index=0), answer("a", index=1), answer("b")])
+    journal.feedback([rows.Label("a", 1, "8", NOON), rows.Label("c", 0, "1", NOON)])
+    journal.flush()
+    journal.feedback([rows.Label("a", 1, "9", NOON)])
+    journal.close()
+    truth = reader.labels(tmp_path)
+    assert truth.select(["request_id", "index", "label"]).to_pylist() == [
+        {"request_id": "a", "index": 1, "label": "9"},
+        {"request_id": "c", "index": 0, "label": "1"},
+    ]
+    joined = reader.with_truth(reader.read(tmp_path, **FOR_EVER), truth)
+    assert joined["truth"].to_pylist() == [None, "9", None]
+
+
+def test_a_segment_beside_its_log_is_read_once(tmp_path: Path) -> None:
+    """A writer killed between the segment's rename and the log's removal leaves both."""
+    journal = Journal(tmp_path, PARAMS, clock=lambda: NOON)
+    journal.record([answer("a")])
+    journal.flush()
+    (path,) = tmp_path.glob("answers/*.arrow")
+    log.write_segment(log.sealed(path), log.read(path).table)
+    assert ids(tmp_path) == ["a"]
+    journal.close()
+    assert ids(tmp_path) == ["a"]
+
+
+@settings(deadline=None, max_examples=60)
+@given(cut=st.floats(0.0, 1.0), junk=st.binary(max_size=40))
+def test_wherever_a_log_is_torn_its_complete_batches_are_read(
+    tmp_path_factory: pytest.TempPathFactory, cut: float, junk: bytes
+) -> None:
+    folder = tmp_path_factory.mktemp("torn")
+    batches = [rows.answers_batch([answer(str(number))]) for number in range(3)]
+    parts = [batches[0].schema.serialize().to_pybytes(), *(batch.serialize().to_pybytes() for batch in batches)]
+    whole = b"".join(parts)
+    length = round(cut * len(whole))
+    path = folder / "torn.arrow"
+    path.write_bytes(whole[:length] + junk)
+    ends = [0, *(sum(map(len, parts[:count])) for count in range(1, 5))]
+    last = max(end for end in ends if end <= length)
+    contents = log.read(path)
+    assert contents.table.num_rows == max(0, ends.index(last) - 1)
+    assert contents.torn_bytes >= length - last
+
+
+def test_recovery_says_what_it_found(tmp_path: Path) -> None:
+    batch = rows.answers_batch([answer("a"), answer("b", NOON + timedelta(seconds=9))])
+    folder = tmp_path / "answers"
+    folder.mkdir()
+    data = batch.schema.serialize().to_pybytes() + batch.serialize().to_pybytes()
+    (folder / "dead.arrow").write_bytes(data + b"\xff\xff\xff\xff\x10")
+    (found,) = recovery.recover(tmp_path)
+    assert found.sentence(1.0) == (
+        f"A server ended without closing its journal {folder / 'dead.arrow'}: 2 rows were recovered, the last of "
+        "2026-03-02T12:00:09+00:00 (5 bytes of an unfinished batch were dropped); "
+        "what it answered in the 1 s before its end may be missing."
+    )
+    assert ids(tmp_path) == ["a", "b"]
+    assert recovery.recover(tmp_path) == []
+
+
+def test_a_log_that_ends_in_its_header_is_recovered_as_empty(tmp_path: Path) -> None:
+    (tmp_path / "answers").mkdir()
+    (tmp_path / "answers" / "dead.arrow").write_bytes(b"\xff\xff")
+    (found,) = recovery.recover(tmp_path)
+    assert (found.rows, found.until, found.torn_bytes) == (0, None, 2)
+    assert list((tmp_path / "answers").iterdir()) == []
+
+
+def test_a_segment_of_a_newer_format_is_refused_by_name(tmp_path: Path) -> None:
+    write(tmp_path, "a")
+    (path,) = tmp_path.glob("answers/*.parquet")
+    newer = pq.read_table(path).replace_schema_metadata({"format": "2"})
+    pq.write_table(newer, path)
+    with pytest.raises(DataError, match=r"parquet is a journal segment of format 2, formats 1 can be read"):
+        ids(tmp_path)
+
+
+def test_a_format_1_segment_kept_from_the_first_version_is_still_read(tmp_path: Path) -> None:
+    """Columns are spelt out here, not taken from the schema: what is on users' disks does not change with it."""
+    (tmp_path / "answers").mkdir()
+    table = pa.table(
+        {
+            "format": pa.array([1], pa.int8()),
+            "request_id": ["old"],
+            "index": pa.array([0], pa.int32()),
+            "time": pa.array([NOON], pa.timestamp("us", tz="UTC")),
+            "label": ["7"],
+        }
+    ).replace_schema_metadata({"format": "1"})
+    pq.write_table(table, tmp_path / "answers" / "20260302T120000000000-1-0.parquet")
+    assert ids(tmp_path) == ["old"]
+
+
+def test_a_deleted_request_is_not_read_any_more_and_gone_once_compacted(tmp_path: Path) -> None:
+    write(tmp_path, "keep", "forget")
+    deletion.request(tmp_path, ["forget"])
+    assert ids(tmp_path) == ["keep"]
+    done = deletion.compact(tmp_path, now=NOON, raw_days=30)
+    assert (done.busy, done.deleted) == (False, 1)
+    assert list((tmp_path / "deletions").iterdir()) == []
+    (path,) = tmp_path.glob("answers/*.parquet")
+    assert pq.read_table(path)["request_id"].to_pylist() == ["keep"]
+    assert ids(tmp_path) == ["keep"]
+
+
+def test_a_deletion_waits_for_logs_that_are_still_open(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, PARAMS, clock=lambda: NOON)
+    journal.record([answer("forget")])
+    journal.flush()
+    deletion.request(tmp_path, ["forget"])
+    deletion.compact(tmp_path, now=NOON, raw_days=30)
+    journal.close()
+    assert ids(tmp_path) == []
+    assert deletion.compact(tmp_path, now=NOON, raw_days=30).deleted == 1
+    assert ids(tmp_path) == []
+
+
+def test_raw_inputs_expire_and_their_answers_stay(tmp_path: Path) -> None:
+    write(tmp_path, "old", time=NOON - 31 * DAY)
+    write(tmp_path, "young", time=NOON - 29 * DAY)
+    assert deletion.compact(tmp_path, now=NOON, raw_days=30).expired == 1
+    kept = reader.read(tmp_path, **FOR_EVER).select(["request_id", "raw"]).to_pylist()
+    assert kept == [{"request_id": "old", "raw": None}, {"request_id": "young", "raw": b"x"}]
+
+
+def test_a_past_day_becomes_one_segment_and_late_segments_join_it(tmp_path: Path) -> None:
+    for number in range(3):
+        write(tmp_path, str(number), time=NOON - DAY + timedelta(hours=number))
+    write(tmp_path, "today")
+    assert deletion.compact(tmp_path, now=NOON, raw_days=30).segments == 3
+    write(tmp_path, "late", time=NOON - DAY + timedelta(hours=5))
+    assert ids(tmp_path) == ["0", "1", "2", "late", "today"]
+    assert deletion.compact(tmp_path, now=NOON, raw_days=30).segments == 1
+    assert ids(tmp_path) == ["0", "1", "2", "late", "today"]
+    names = sorted(path.name for path in tmp_path.glob("answers/*.parquet"))
+    assert [name[:12] for name in names] == ["20260302T120", "day-20260301"]
+
+
+def test_compaction_killed_before_it_removed_the_parts_counts_no_row_twice(tmp_path: Path) -> None:
+    write(tmp_path, "a", time=NOON - DAY)
+    (part,) = tmp_path.glob("answers/*.parquet")
+    saved = part.read_bytes()
+    deletion.compact(tmp_path, now=NOON, raw_days=30)
+    part.write_bytes(saved)
+    assert ids(tmp_path) == ["a"]
+    write(tmp_path, "b", time=NOON - DAY)
+    deletion.compact(tmp_path, now=NOON, raw_days=30)
+    assert ids(tmp_path) == ["a", "b"]
+    assert not part.exists()
+
+
+def test_two_compactions_do_not_run_at_once(tmp_path: Path) -> None:
+    write(tmp_path, "a")
+    with deletion._alone(tmp_path) as alone:
+        assert alone
+        assert deletion.compact(tmp_path, now=NOON, raw_days=30).busy

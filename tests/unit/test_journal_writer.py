@@ -1,0 +1,275 @@
+"""The journal's writing: what reaches the disk, when, and what happens where the disk refuses or the process dies."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from headstart.journal import log, reader
+from headstart.journal.schema import Answer, Label
+from headstart.journal.writer import Journal
+from headstart.params.operation import Journal as JournalParams
+from tests.fakes import Clock
+
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+FOR_EVER = {"start": NOON - timedelta(days=9999), "end": NOON + timedelta(days=9999)}
+
+
+def params(**changed: object) -> JournalParams:
+    values = {
+        "flush_s": 0.02, "seal_minutes": 5.0, "seal_megabytes": 1, "raw": "off", "raw_share": 0.5, "raw_days": 30,
+        "features": False,
+    }  # fmt: skip
+    return JournalParams.model_validate(values | changed)
+
+
+def answer(request_id: str = "r", index: int = 0, **changed: object) -> Answer:
+    values = {
+        "request_id": request_id, "index": index, "time": NOON, "model": "digits", "version": 3, "role": "champion",
+        "contract": "a.b", "label": "7", "probability": 0.75, "probabilities": [0.25, 0.75],
+        "properties": {"width": 8.0}, "latency_ms": 1.5, "features": [1.0, 2.0], "raw": b"raw",
+    }  # fmt: skip
+    return Answer(**(values | changed))  # type: ignore[arg-type]
+
+
+def ids(folder: Path) -> list[str]:
+    return reader.read(folder, **FOR_EVER)["request_id"].to_pylist()
+
+
+def test_a_recorded_answer_is_read_back_with_every_column(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, params(features=True), clock=Clock())
+    journal.record([answer()])
+    journal.close()
+    (row,) = reader.read(tmp_path, **FOR_EVER).to_pylist()
+    assert row == {
+        "format": 1, "request_id": "r", "index": 0, "time": NOON, "model": "digits", "version": 3, "role": "champion",
+        "contract": "a.b", "label": "7", "probability": 0.75, "probabilities": [0.25, 0.75], "features": [1.0, 2.0],
+        "raw": None, "raw_sha256": None, "latency_ms": 1.5, "property/width": 8.0,
+    }  # fmt: skip
+
+
+def test_answers_can_be_read_before_they_are_sealed(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, params(), clock=Clock())
+    journal.record([answer("first")])
+    journal.flush()
+    journal.record([answer("second")])
+    journal.flush()
+    assert ids(tmp_path) == ["first", "second"]
+    assert not list(tmp_path.glob("answers/*.parquet"))
+    journal.close()
+
+
+@pytest.mark.parametrize(("minutes", "sealed"), [(4.9, 0), (5.0, 1)])
+def test_a_log_is_sealed_at_its_age_and_not_before(tmp_path: Path, minutes: float, sealed: int) -> None:
+    clock = Clock()
+    journal = Journal(tmp_path, params(), clock=clock)
+    journal.record([answer()])
+    journal.flush()
+    clock.advance(minutes=minutes)
+    journal.flush()
+    assert len(list(tmp_path.glob("answers/*.parquet"))) == sealed
+    journal.close()
+
+
+def test_a_log_is_sealed_at_its_size(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, params(raw="sampled", raw_share=1.0), clock=Clock())
+    for number in range(3):
+        journal.record([answer(str(number), raw=b"x" * 400_000)])
+        journal.flush()
+    assert len(list(tmp_path.glob("answers/*.parquet"))) == 1
+    assert ids(tmp_path) == ["0", "1", "2"]
+    journal.close()
+
+
+def test_answers_with_other_properties_go_to_a_log_of_their_own(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, params(), clock=Clock())
+    for name in ("width", "height"):
+        journal.record([answer(name, properties={name: 1.0})])
+        journal.flush()
+    journal.close()
+    table = reader.read(tmp_path, **FOR_EVER).select(["request_id", "property/width", "property/height"])
+    assert table.to_pylist() == [
+        {"request_id": "height", "property/width": None, "property/height": 1.0},
+        {"request_id": "width", "property/width": 1.0, "property/height": None},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("raw", "kept", "hashed"),
+    [
+        pytest.param("off", None, None, id="nothing is kept"),
+        # printf abc | sha256sum
+        pytest.param(
+            "hashed", None, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", id="hash only"
+        ),
+    ],
+)
+def test_raw_inputs_are_kept_only_as_allowed(tmp_path: Path, raw: str, kept: bytes | None, hashed: str | None) -> None:
+    journal = Journal(tmp_path, params(raw=raw), clock=Clock())
+    journal.record([answer(raw=b"abc")])
+    journal.close()
+    (row,) = reader.read(tmp_path, **FOR_EVER).to_pylist()
+    assert (row["raw"], row["raw_sha256"], row["features"]) == (kept, hashed, None)
+
+
+def test_about_the_stated_share_of_raw_inputs_is_sampled_the_same_each_time(tmp_path: Path) -> None:
+    kept = []
+    for attempt in ("a", "b"):
+        journal = Journal(tmp_path / attempt, params(raw="sampled", raw_share=0.25), clock=Clock())
+        journal.record([answer(str(number)) for number in range(400)])
+        journal.close()
+        rows = reader.read(tmp_path / attempt, **FOR_EVER).to_pylist()
+        kept.append({row["request_id"] for row in rows if row["raw"] is not None})
+    assert kept[0] == kept[1]
+    assert 65 < len(kept[0]) < 135  # binomial(400, 0.25): 100, four standard deviations of 8.7 either way
+
+
+def test_the_thread_writes_without_being_asked(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, params(), clock=Clock())
+    journal.start()
+    journal.record([answer()])
+    _until(lambda: journal.health.written == 1)
+    assert ids(tmp_path) == ["r"]
+    journal.close()
+
+
+def test_closing_flushes_and_seals(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, params(flush_s=60.0), clock=Clock())
+    journal.start()
+    journal.record([answer()])
+    journal.feedback([Label("r", 0, "8", NOON)])
+    journal.close()
+    assert not list(tmp_path.glob("*/*.arrow"))
+    assert len(list(tmp_path.glob("*/*.parquet"))) == 2
+    assert journal.health.written == 2
+
+
+def test_a_disk_that_refuses_stops_nothing_and_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "answers").write_text("a file where the folder should be")
+    journal = Journal(tmp_path, params(), clock=Clock())
+    journal.record([answer("early")])
+    journal.flush()
+    assert "the disk refuses" in (journal.health.trouble or "")
+    assert (journal.health.waiting, journal.health.lost) == (1, 0)
+    assert "rows wait in memory" in caplog.text
+    (tmp_path / "answers").unlink()
+    journal.flush()
+    assert journal.health.trouble is None
+    assert ids(tmp_path) == ["early"]
+    assert "the journal is written again; 0 rows were lost" in caplog.text
+    journal.close()
+
+
+def test_while_the_disk_refuses_memory_is_bounded_and_what_is_lost_is_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "answers").write_text("")
+    journal = Journal(tmp_path, params(raw="sampled", raw_share=1.0), clock=Clock())
+    for number in range(5):
+        journal.record([answer(str(number), raw=b"x" * 300_000)])  # one megabyte may wait: three of them
+    journal.flush()
+    assert (journal.health.waiting, journal.health.lost) == (3, 2)
+    journal.close()
+    assert (journal.health.waiting, journal.health.lost) == (0, 5)
+    assert "no room for more rows" in caplog.text
+    assert "5 rows were lost in all" in caplog.text
+
+
+def test_half_a_write_is_cut_off_and_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(tmp_path, params(), clock=Clock())
+    journal.record([answer("first")])
+    journal.flush()
+    write = os.write
+
+    def full_disk(descriptor: int, data: bytes) -> int:
+        write(descriptor, data[:10])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full_disk)
+    journal.record([answer("second")])
+    journal.flush()
+    monkeypatch.undo()
+    assert journal.health.trouble == "the disk refuses: [Errno 28] No space left on device"
+    assert ids(tmp_path) == ["first"]
+    journal.flush()
+    assert ids(tmp_path) == ["first", "second"]
+    assert log.read(next(tmp_path.glob("answers/*.arrow"))).torn_bytes == 0
+    journal.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_died_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(tmp_path, params(), clock=Clock())
+    monkeypatch.setattr(journal, "flush", lambda: 1 / 0)
+    journal.start()
+    _until(lambda: journal.health.trouble is not None)
+    assert "has died" in str(journal.health.trouble)
+    journal.close()
+
+
+WRITER = """
+import sys, time
+from datetime import UTC, datetime
+from pathlib import Path
+sys.path.insert(0, sys.argv[3])
+from tests.unit.test_journal_writer import answer, params
+from headstart.journal.writer import Journal
+journal = Journal(Path(sys.argv[1]), params(flush_s=float(sys.argv[2])), clock=lambda: datetime.now(UTC))
+journal.start()
+for number in range(10**9):
+    journal.record([answer(f"{number:09d}")])
+    print(number, time.time(), flush=True)
+    time.sleep(0.005)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_writer_loses_at_most_its_last_flush_interval_and_the_next_start_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    flush_s = 0.2
+    command = [sys.executable, "-c", WRITER, str(tmp_path), str(flush_s), str(Path(__file__).parents[2])]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        said = [child.stdout.readline().split() for _ in range(200)]
+        child.send_signal(signal.SIGKILL)
+        said += [line.split() for line in child.stdout.read().splitlines()]
+    recorded = {int(number): float(when) for number, when in (line for line in said if len(line) == 2)}
+    journal = Journal(tmp_path, params(flush_s=flush_s), clock=Clock())
+    journal.start()
+    journal.close()
+    found = ids(tmp_path)
+    assert found == [f"{number:09d}" for number in range(len(found))]
+    lost = [when for number, when in recorded.items() if number >= len(found)]
+    slack = 0.5  # a flush itself takes a moment on a busy machine
+    assert not lost or max(recorded.values()) - min(lost) < flush_s + slack
+    assert len(found) > 50
+    assert f"{len(found)} rows were recovered" in caplog.text
+    assert "answered in the 0.2 s before its end may be missing" in caplog.text
+    assert not list(tmp_path.glob("answers/*.arrow"))
+
+
+def test_the_log_of_a_living_writer_is_not_taken_over(tmp_path: Path) -> None:
+    living = Journal(tmp_path, params(), clock=Clock())
+    living.record([answer("living")])
+    living.flush()
+    second = Journal(tmp_path, params(), clock=Clock())
+    second.start()
+    second.close()
+    assert second.recovered == []
+    assert ids(tmp_path) == ["living"]
+    living.close()
+    assert ids(tmp_path) == ["living"]
+
+
+def _until(true: Callable[[], bool], seconds: float = 5.0) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.005)

@@ -1,0 +1,213 @@
+"""Versions and the one alias that decides what is served."""
+
+import itertools
+
+import pytest
+
+from headstart import registry, tracking
+from headstart.errors import BundleError, GateError, OutsideError, UsageError
+from tests.unit.tiny_bundle import text_bundle
+
+METRICS = {"accuracy": {"value": 0.9, "low": 0.8, "high": 0.95, "n": 100}}
+
+
+MODELS = (f"pets{number}" for number in itertools.count())
+
+
+@pytest.fixture
+def model(tracked):
+    """A name that no other test uses."""
+    return next(MODELS)
+
+
+@pytest.fixture
+def versions(model, tmp_path, monkeypatch):
+    """Register bundle after bundle without the costly upload: `versions("pass")` is a new version's number."""
+    from headstart.registry import shipping
+
+    monkeypatch.setattr(shipping, "upload", lambda bundle, modality, run_id: (f"file://{bundle.parent}", None))
+    run_id = tracking.log_run(model, params={}, metrics={}, series={}, artifacts=[], tags={})
+    made = iter(range(1, 100))
+
+    def make(verdict="pass", *, bundle=None, reasons=()):
+        bundle = bundle or text_bundle(tmp_path / f"b{next(made)}", temperature=float(next(made)))
+        return registry.register(
+            model, bundle, run_id=run_id, verdict=verdict, reasons=reasons, metrics=METRICS, tags={"git_commit": "abc"}
+        )
+
+    return make
+
+
+def test_a_model_that_was_never_registered_has_nothing(model):
+    assert registry.aliases(model) == registry.Aliases(None, None, None)
+    assert registry.status(model) == {"champion": None, "challenger": None, "previous": None}
+
+
+def test_a_candidate_that_passed_waits_as_challenger(model, versions):
+    number = versions("pass")
+    assert registry.aliases(model) == registry.Aliases(champion=None, challenger=number, previous=None)
+
+
+@pytest.mark.parametrize("verdict", ["fail", "unsure"])
+def test_a_candidate_that_did_not_pass_is_a_version_without_alias(model, versions, verdict):
+    number = versions(verdict, reasons=["accuracy 0.4 < 0.6"])
+    assert registry.aliases(model) == registry.Aliases(None, None, None)
+    known = registry.describe(model, number)
+    assert (known.verdict, known.reasons) == (verdict, "accuracy 0.4 < 0.6")
+
+
+def test_the_same_bundle_again_is_the_same_version_with_the_new_judgement(model, versions, tmp_path):
+    bundle = text_bundle(tmp_path / "same")
+    first = versions("unsure", bundle=bundle)
+    assert versions("pass", bundle=bundle) == first
+    assert registry.describe(model, first).verdict == "pass"
+    assert registry.aliases(model).challenger == first
+
+
+def test_a_challenger_that_is_judged_again_and_fails_waits_no_longer(model, versions, tmp_path):
+    bundle = text_bundle(tmp_path / "same")
+    versions("pass", bundle=bundle)
+    versions("fail", bundle=bundle)
+    assert registry.aliases(model).challenger is None
+
+
+def test_a_bundle_is_found_by_its_content_wherever_it_lies(model, versions, tmp_path):
+    number = versions("pass", bundle=text_bundle(tmp_path / "here"))
+    assert registry.find(model, text_bundle(tmp_path / "there")) == number
+    assert registry.find(model, text_bundle(tmp_path / "other", temperature=9.0)) is None
+
+
+def test_a_bundle_without_manifest_is_refused(versions, tmp_path):
+    bundle = text_bundle(tmp_path / "open")
+    (bundle / "MANIFEST.json").unlink()
+    with pytest.raises(BundleError, match=r"open has no MANIFEST\.json"):
+        versions("pass", bundle=bundle)
+
+
+def test_promotion_moves_the_champion_and_empties_the_challenger(model, versions):
+    first = versions()
+    assert registry.promote(model) == registry.Move(before=None, after=first)
+    second = versions()
+    assert registry.promote(model) == registry.Move(before=first, after=second)
+    assert registry.aliases(model) == registry.Aliases(champion=second, challenger=None, previous=first)
+
+
+def test_promoting_twice_is_the_same_as_once(model, versions):
+    first, second = versions(), versions()
+    registry.promote(model, first)
+    registry.promote(model, second)
+    before = registry.status(model)
+    assert registry.promote(model, second) == registry.Move(second, second)
+    assert registry.status(model) == before
+
+
+def test_a_version_that_failed_is_refused_with_its_reasons(model, versions):
+    number = versions("fail", reasons=["accuracy 0.4 < 0.6"])
+    with pytest.raises(GateError, match=r"version 1 may not become champion; its gates said fail: accuracy 0\.4"):
+        registry.promote(model, number)
+    assert registry.aliases(model).champion is None
+
+
+def test_unsure_never_replaces_a_champion(model, versions):
+    first = versions()
+    registry.promote(model, first)
+    with pytest.raises(GateError, match="its gates said unsure"):
+        registry.promote(model, versions("unsure"))
+    assert registry.aliases(model).champion == first
+
+
+def test_an_override_is_recorded_with_its_reason(model, versions):
+    import mlflow
+
+    number = versions("fail")
+    registry.promote(model, number, reason="the old one is on fire")
+    tags = mlflow.MlflowClient().get_model_version(model, str(number)).tags
+    assert tags["overridden"] == "the old one is on fire"
+    assert registry.aliases(model).champion == number
+
+
+def test_promotion_without_challenger_asks_for_a_version(model, versions):
+    registry.promote(model, versions())
+    with pytest.raises(UsageError, match=rf"{model} has no challenger to promote.*headstart promote {model} VERSION"):
+        registry.promote(model)
+
+
+def test_an_unknown_version_is_named(model, versions):
+    versions()
+    with pytest.raises(UsageError, match="has no version 7"):
+        registry.promote(model, 7)
+
+
+def test_rollback_goes_back_one_champion_at_a_time(model, versions):
+    first, second, third = versions(), versions(), versions()
+    for number in (first, second, third):
+        registry.promote(model, number)
+    assert registry.rollback(model) == registry.Move(third, second)
+    assert registry.aliases(model) == registry.Aliases(champion=second, challenger=None, previous=first)
+    assert registry.rollback(model) == registry.Move(second, first)
+    with pytest.raises(UsageError, match="version 1 is its first champion"):
+        registry.rollback(model)
+
+
+def test_a_version_that_was_rolled_back_says_so_until_it_is_promoted_again(model, versions):
+    first, second = versions(), versions()
+    registry.promote(model, first)
+    registry.promote(model, second)
+    registry.rollback(model)
+    assert registry.describe(model, second).rolled_back
+    registry.promote(model, second)
+    assert not registry.describe(model, second).rolled_back
+
+
+def test_rollback_without_champion_says_that_there_is_none(model):
+    with pytest.raises(UsageError, match="it has no champion"):
+        registry.rollback(model)
+
+
+def test_a_promotion_that_was_killed_before_the_alias_moved_left_nothing_behind(model, versions, monkeypatch):
+    import mlflow
+
+    first, second = versions(), versions()
+    registry.promote(model, first)
+    with monkeypatch.context() as broken:
+
+        def die(*arguments):
+            raise KeyboardInterrupt
+
+        broken.setattr(mlflow.MlflowClient, "set_registered_model_alias", die)
+        with pytest.raises(KeyboardInterrupt):
+            registry.promote(model, second)
+    assert registry.aliases(model) == registry.Aliases(champion=first, challenger=second, previous=None)
+    registry.promote(model, second)
+    assert registry.aliases(model) == registry.Aliases(champion=second, challenger=None, previous=first)
+
+
+def test_status_tells_version_contract_metrics_and_since_when(model, versions, monkeypatch):
+    monkeypatch.setenv("HEADSTART_NOW", "2026-03-01T12:00:00+00:00")
+    number = versions()
+    registry.promote(model, number)
+    champion = registry.status(model)["champion"]
+    assert champion["version"] == number
+    assert champion["metrics"] == METRICS
+    assert champion["since"] == "2026-03-01T12:00:00+00:00"
+    assert len(champion["contract"]) == 25  # 12 hex digits, a dot, 12 hex digits
+
+
+def test_download_of_a_model_without_champion_says_what_to_do(model, versions):
+    versions()
+    with pytest.raises(UsageError, match=rf"{model} has no champion.*headstart run {model}"):
+        registry.download(model)
+
+
+def test_files_that_are_gone_are_told_apart_from_versions_that_are_not_there(model, versions):
+    registry.promote(model, versions())
+    with pytest.raises(OutsideError, match=r"and they are not.*Was the workspace moved"):
+        registry.download(model)
+
+
+def test_a_registry_that_was_not_opened_is_a_bug_not_a_new_database(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("mlflow.tracking.is_tracking_uri_set", lambda: False)
+    with pytest.raises(RuntimeError, match=r"tracking\.open"):
+        registry.aliases(model)
+    assert not list(tmp_path.iterdir())

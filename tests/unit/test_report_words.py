@@ -1,0 +1,137 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from headstart.report import advice, words
+from headstart.report.evidence import Aside, Evidence, gather
+from tests.unit import report_evidence
+
+
+@pytest.fixture(scope="module")
+def passed(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
+    return evidence(tmp_path_factory.mktemp("passed"))
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
+    return evidence(tmp_path_factory.mktemp("refused"), verdict="fail", version="4", alias=None)
+
+
+def evidence(folder: Path, **kind) -> Evidence:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        report_evidence.write("m", "text", ["billing", "delivery", "returns"], **kind)
+        return gather("m")
+
+
+@pytest.mark.parametrize(
+    ("judgement", "run", "badge", "part"),
+    [
+        pytest.param({"version": "3"}, {"version": "3", "alias": "champion"}, "Champion", "version 3 is the one",
+                     id="promoted"),
+        pytest.param({"version": "3", "champion": "3"}, None, "Champion", "version 3 is the one",
+                     id="is the champion it names"),
+        pytest.param({"version": "3", "champion": "2"}, {"version": "3", "alias": "challenger"}, "Challenger",
+                     "waits for someone to promote it; version 2 stays champion", id="waits for approval"),
+        pytest.param({"version": "3", "champion": "2"}, {"version": "2", "alias": "champion"}, "Passed",
+                     "registered as version 3; version 2 stays champion", id="a run of another version says nothing"),
+        pytest.param({"version": None, "champion": None}, None, "Passed", "not registered yet; nothing is live yet",
+                     id="not registered"),
+    ],
+)  # fmt: skip
+def test_a_model_that_passed_stands_where_the_registry_says(passed, judgement, run, badge, part):
+    judged = {**passed.judgement, "champion": None, **judgement}
+    status = words.status(replace(passed, judgement=judged, run=run))
+    assert status.badge == badge
+    assert part in status.sentence
+
+
+def test_a_refusal_names_the_gate_and_what_stays_live(refused):
+    status = words.status(refused)
+    assert (status.tone, status.badge) == ("fail", "Refused")
+    assert status.sentence == "One gate said no: “It is no worse than what is live”. So version 2 stays champion."
+
+
+def test_unsure_never_goes_live(refused):
+    findings = [{**one, "verdict": "unsure" if one["verdict"] == "fail" else "pass"}
+                for one in refused.judgement["findings"]]  # fmt: skip
+    judged = {**refused.judgement, "verdict": "unsure", "findings": findings, "champion": None}
+    status = words.status(replace(refused, judgement=judged))
+    assert status.badge == "Not sure enough"
+    assert status.sentence.endswith("Unsure never goes live, so nothing is live yet.")
+
+
+def test_a_failed_screen_stops_a_candidate_before_export(passed):
+    screen = {"verdict": "fail", "findings": [{"check": "diverged", "verdict": "fail"}]}
+    status = words.status(replace(passed, judgement=None, evaluation=None, screen=screen))
+    assert status.badge == "Stopped early"
+    assert "“Training stayed on course”" in status.sentence
+
+
+def test_a_head_start_is_told_in_points_and_in_time():
+    few = {"per_class": 10, "transfer": {"value": 0.861, "low": 0.837, "high": 0.885},
+           "scratch": {"value": 0.432, "low": 0.395, "high": 0.469}}  # fmt: skip
+    seconds = {"few_labels/transfer": 13.8, "few_labels/scratch": 91.2}
+    assert words.gain(few, seconds) == (
+        "With 10 labels a class, the transferred network gets 86.1% right; the same network from random weights 43.2%. "
+        "The head start is worth 43 points, and the intervals are apart. It took 14 s against 1 min 31 s."
+    )
+
+
+@pytest.mark.parametrize(
+    ("transfer", "scratch", "said"),
+    [
+        pytest.param((0.5, 0.4, 0.6), (0.45, 0.35, 0.55), "no difference is certain", id="overlap"),
+        pytest.param((0.3, 0.2, 0.4), (0.6, 0.5, 0.7), "costs 30 points", id="transfer hurts"),
+    ],
+)
+def test_a_head_start_that_is_none_is_not_praised(transfer, scratch, said):
+    few = {"per_class": 5, **{name: dict(zip(("value", "low", "high"), values, strict=True))
+                              for name, values in (("transfer", transfer), ("scratch", scratch))}}  # fmt: skip
+    assert said in words.gain(few, {})
+
+
+def test_a_top_layer_clearly_worse_than_one_below_is_called_tied_to_its_pretraining():
+    layers = [{"layer": "low", "value": 0.6, "low": 0.55, "high": 0.65},
+              {"layer": "middle", "value": 0.9, "low": 0.87, "high": 0.93},
+              {"layer": "top", "value": 0.8, "low": 0.76, "high": 0.84}]  # fmt: skip
+    assert words.layers(layers).endswith("the last layer only 80.0%: the top is tied to what it was pretrained for.")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(0.42, "0.4 s"), (9.96, "10.0 s"), (31.2, "31 s"), (135.0, "2 min 15 s"), (59.7, "60 s")]
+)
+def test_durations_are_told_as_people_do(seconds, told):
+    assert words.duration(seconds) == told
+
+
+def test_a_champion_is_to_be_served_watched_and_can_be_undone(passed):
+    commands = [step.command for step in advice.steps(passed) if step.command]
+    assert commands == ["headstart serve m", "headstart monitor m", "headstart rollback m"]
+
+
+def test_a_first_champion_cannot_be_undone(passed):
+    first = replace(passed, judgement={**passed.judgement, "champion": None})
+    assert not any("rollback" in step.command for step in advice.steps(first))
+
+
+def test_what_a_gate_asks_for_comes_first(refused):
+    first = advice.steps(refused)[0]
+    assert first.headline == "Mend “It is no worse than what is live”"
+    assert first.reason == "Compare the two by class (headstart data digits), and add examples where it lost."
+
+
+def test_a_class_with_few_test_examples_is_to_be_labelled(passed):
+    per_class = [{**one, "support": 3 if one["label"] == "returns" else 40} for one in passed.evaluation["per_class"]]
+    thin = replace(passed, evaluation={**passed.evaluation, "per_class": per_class})
+    assert any(step.headline == "Label more of returns" for step in advice.steps(thin))
+
+
+def test_gathering_reads_what_the_stages_wrote(passed):
+    assert passed.rows == {"train": 1077, "validation": 180, "test": passed.evaluation["metrics"]["accuracy"]["n"]}
+    assert passed.quarantine == (Aside("leak", 2, "equal to row 12 of test"),
+                                 Aside("payloads", 1, "cannot be decoded: truncated"))  # fmt: skip
+    assert set(passed.payloads) == {mistake["id"] for mistake in passed.evaluation["mistakes"]}
+    assert passed.libraries == ("numpy==2.4.1", "torch==2.13.0")
+    assert passed.absent == ()

@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+
+from headstart.params.transfer import FewLabels
+from headstart.transfer import control, planner
+from tests.unit import tiny_transfer
+
+FEW = FewLabels(per_class=4, classes=3, epochs=1, scratch_epochs=1, scratch_learning_rate=0.001, repeats=1, seed=3)
+TARGETS = np.repeat(np.arange(6), [1, 3, 5, 8, 13, 21])
+
+
+def test_each_chosen_class_gives_as_many_labels_as_asked_or_all_it_has():
+    rows = control.draw(TARGETS, np.array([0, 1, 3, 5]), 4, seed=1)
+    assert len(set(rows.tolist())) == len(rows)
+    assert np.bincount(TARGETS[rows], minlength=6).tolist() == [1, 3, 0, 4, 0, 4]
+
+
+def test_another_seed_draws_other_labels_and_the_same_seed_the_same():
+    drawn = [control.draw(TARGETS, np.array([5]), 4, seed=seed).tolist() for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_of_many_classes_as_many_as_allowed_take_part():
+    chosen = control.classes(TARGETS, FEW)
+    assert len(set(chosen.tolist())) == 3
+    assert list(chosen) == sorted(chosen)
+    assert np.array_equal(chosen, control.classes(TARGETS, FEW))
+
+
+def test_of_few_classes_all_that_have_examples_take_part():
+    assert control.classes(np.array([4, 1, 1]), FEW).tolist() == [1, 4]
+
+
+def test_repeats_on_the_same_examples_do_not_narrow_the_interval():
+    # 3 of 4 and 1 of 4: on average half of four examples, as sure as two of four are. Wilson, z^2 = 2.7055:
+    # half the width is sqrt(2.7055 * (0.25 / 4 + 2.7055 / 64)) / (1 + 2.7055 / 4) = 0.3176
+    repeats = [np.array([True, True, True, False]), np.array([True, False, False, False])]
+    both = control._averaged(repeats, 0.9)
+    assert (both.value, both.n) == (0.5, 4)
+    assert both.high - both.low == pytest.approx(2 * 0.3176, abs=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("modality", ["text", "image"])
+def test_a_plan_is_the_same_document_twice_and_complete(tmp_path, modality):
+    make = tiny_transfer.text_model if modality == "text" else tiny_transfer.image_model
+    folder = make(tmp_path / "model")
+    params = tiny_transfer.sections(modality, epochs=1)[0]
+    places = {"backbone": folder / "backbone", "data": folder / "data"}
+    first, seconds = planner.plan(params, **places, cache=tmp_path / "cache")
+    second, _ = planner.plan(params, **places, cache=tmp_path / "another cache")
+    assert first == second
+    assert set(first) == {"format", "strategy", "runner_up", "reason", "predicted", "evidence"}
+    assert set(first["evidence"]) == {"examples", "probe", "layers", "few_labels", "work"}
+    assert first["evidence"]["examples"]["classes"] == 3
+    assert first["evidence"]["few_labels"]["repeats"] == 2
+    assert {"probe", "layers", "few_labels/transfer", "few_labels/scratch", "fine_tune_predicted"} == set(seconds)
+
+
+@pytest.mark.slow
+def test_work_is_counted_in_tokens_of_cut_texts_and_pixels_of_resized_pictures(tmp_path):
+    text, image = tiny_transfer.text_model(tmp_path / "text"), tiny_transfer.image_model(tmp_path / "image")
+    from headstart.data import dataset
+    from headstart.predictor import Preprocessor
+    from headstart.transfer import evidence
+
+    counted = {}
+    for modality, folder in (("text", text), ("image", image)):
+        preprocessor = Preprocessor.load(folder / "data/contract")
+        learn = dataset.read(folder / "data/train.parquet")
+        counted[modality] = evidence.count_work(preprocessor, learn, tiny_transfer.sections(modality, epochs=5)[0])
+        if modality == "text":
+            tokens = sum(len(ids) for ids in preprocessor.prepare(learn.inputs))
+    assert (counted["text"].unit, counted["text"].linear_probe) == ("tokens", tokens)
+    assert (counted["image"].unit, counted["image"].linear_probe) == ("pixels", 54 * 12 * 12)
+    assert counted["image"].fine_tune == 5 * 54 * 12 * 12

@@ -1,0 +1,131 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from headstart.errors import DataError
+from headstart.params.transfer import Probe
+from headstart.statistics.interval import Interval
+from headstart.transfer import probe
+
+ONE = Probe(strengths=[1.0], folds=5, iterations=1000, seed=5)
+MANY = Probe(strengths=[100.0, 0.01, 0.1, 1.0], folds=5, iterations=1000, seed=5)
+
+
+def clouds(*, classes: int, each: int = 30, apart: float = 2.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Gaussian clouds around points far from the origin, the columns of different scale."""
+    generator = np.random.default_rng(seed)
+    targets = np.repeat(np.arange(classes), each)
+    centres = generator.normal(scale=apart, size=(classes, 6))
+    values = (centres[targets] + generator.normal(size=(len(targets), 6))) * [1, 2, 4, 2, 1, 1] + 50.0
+    return values.astype(np.float32), targets
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_the_folded_head_answers_raw_features_as_scaling_and_regression_do(classes):
+    features, targets = clouds(classes=classes)
+    head = probe.fit(features, targets, classes, ONE, level=0.9)
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=1000))
+    expected = pipeline.fit(features.astype(np.float64), targets).predict_log_proba(features.astype(np.float64))
+    logits = head.logits(features)
+    ours = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    assert head.weight.shape == (classes, 6)
+    assert np.allclose(np.exp(ours), np.exp(expected), atol=5e-3)
+
+
+def test_held_out_accuracy_is_no_better_than_chance_on_random_labels():
+    features, _ = clouds(classes=2, each=200)
+    targets = np.random.default_rng(1).integers(0, 2, 400)
+    accuracy = probe.fit(features, targets, 2, MANY, level=0.99).accuracy_cv
+    assert accuracy.low < 0.5 < accuracy.high
+    assert accuracy.n == 400
+
+
+def test_noise_calls_for_the_lowest_strength_and_it_is_tried_first():
+    features = np.random.default_rng(2).normal(size=(120, 60)).astype(np.float32)
+    targets = np.random.default_rng(3).integers(0, 3, 120)
+    assert probe.fit(features, targets, 3, MANY, level=0.9).strength == 0.01
+
+
+def test_a_head_refitted_at_the_strength_chosen_is_the_same_to_the_bit():
+    features, targets = clouds(classes=3)
+    first = probe.fit(features, targets, 3, MANY, level=0.9)
+    again = probe.refit(features, targets, 3, MANY, strength=first.strength, accuracy_cv=first.accuracy_cv)
+    assert np.array_equal(first.weight, again.weight)
+    assert np.array_equal(first.bias, again.bias)
+
+
+def test_a_strength_that_is_no_longer_on_the_list_can_still_be_refitted():
+    features, targets = clouds(classes=3)
+    head = probe.refit(features, targets, 3, ONE, strength=0.5, accuracy_cv=Interval(0.5, 0.4, 0.6, 9))
+    assert head.strength == 0.5
+
+
+def test_a_column_that_never_changes_weighs_nothing_and_breaks_nothing():
+    features, targets = clouds(classes=3)
+    features[:, 2] = 0.1
+    head = probe.fit(features, targets, 3, ONE, level=0.9)
+    assert np.isfinite(head.weight).all()
+    assert head.accuracy_cv.value > 0.9
+    assert np.abs(head.weight[:, 2]).max() < 1e-6
+
+
+def test_a_column_that_hardly_moves_gets_no_huge_weight_that_fine_tuning_would_trip_over():
+    # MiniLM has a feature of spread 1e-9: scaled by its own spread its weight was 1e7, and fine-tuning fell to chance
+    features, targets = clouds(classes=3)
+    features[:, 2] = 1e-9 * (targets == 1)
+    head = probe.fit(features, targets, 3, ONE, level=0.9)
+    assert np.abs(head.weight[:, 2]).max() < np.abs(head.weight).max()
+
+
+def test_a_class_without_examples_is_never_the_answer():
+    features, targets = clouds(classes=3)
+    head = probe.fit(features, targets + 1, 5, ONE, level=0.9)
+    assert head.weight.shape == (5, 6)
+    assert set(head.logits(features).argmax(axis=1)) <= {1, 2, 3}
+
+
+def test_a_class_with_one_example_counts_as_missed_and_nothing_stops():
+    features, targets = clouds(classes=3)
+    targets[0] = 3
+    head = probe.fit(features, targets, 4, MANY, level=0.9)
+    right = probe.choose(features, targets, 4, MANY)[1]
+    assert not right[0]
+    assert head.accuracy_cv.value == pytest.approx(right.mean())
+
+
+def test_one_example_a_class_still_gives_a_head():
+    features = np.eye(3, dtype=np.float32)
+    head = probe.fit(features, np.arange(3), 3, ONE, level=0.9)
+    assert list(head.logits(features).argmax(axis=1)) == [0, 1, 2]
+
+
+def test_a_single_class_is_refused_with_what_to_do():
+    with pytest.raises(DataError, match=r"10 training examples show 1 class, at least 2 were expected.*quarantine"):
+        probe.fit(np.zeros((10, 2), np.float32), np.zeros(10, np.int64), 2, ONE, level=0.9)
+
+
+@given(st.lists(st.integers(0, 4), min_size=2, max_size=80), st.integers(2, 6), st.integers(0, 9))
+@settings(deadline=None, max_examples=50)
+def test_folds_share_out_examples_and_every_class_evenly(labels, count, seed):
+    targets = np.array(labels)
+    fold = probe.folds(targets, count, seed=seed)
+    used = min(count, len(targets))
+    sizes = np.bincount(fold, minlength=used)
+    assert sizes.max() - sizes.min() <= 1
+    for label in set(labels):
+        shares = np.bincount(fold[targets == label], minlength=used)
+        assert shares.max() - shares.min() <= 1
+
+
+def test_log_loss_is_the_value_worked_out_by_hand():
+    # softmax of (0, 0) gives 1/2: ln 2; of (0, ln 3) gives (1/4, 3/4): the second is right, ln 4/3
+    logits = np.array([[0.0, 0.0], [0.0, np.log(3.0)]])
+    assert probe.log_loss(logits, np.array([0, 1])) == pytest.approx((np.log(2) + np.log(4 / 3)) / 2)
+
+
+def test_log_loss_of_huge_logits_does_not_overflow():
+    assert probe.log_loss(np.array([[1000.0, 0.0]]), np.array([1])) == pytest.approx(1000.0)

@@ -1,0 +1,187 @@
+"""`training.train` through its door: what it writes, that it repeats, and that being killed changes nothing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from headstart.backbones.network import Network
+from headstart.determinism import file_digest
+from headstart.transfer import training
+from tests.tiny.workspace import ROOT
+from tests.unit import tiny_transfer
+
+pytestmark = pytest.mark.slow
+
+RUN = """
+import json, sys
+from pathlib import Path
+from tests.unit import tiny_transfer
+from headstart.transfer import training
+
+modality, changes, folder, out, partial, kill_after = json.loads(sys.argv[1])
+if kill_after:
+    import os, signal
+    from headstart.transfer import finetune
+
+    written = finetune.artifacts.write_text
+    def die(path, text):
+        global kill_after
+        kill_after -= 1
+        if kill_after == 0:
+            os.kill(os.getpid(), signal.SIGKILL)  # the checkpoint lies there, unmarked
+        written(path, text)
+    finetune.artifacts.write_text = die
+folder = Path(folder)
+training.train(
+    tiny_transfer.sections(modality, **changes)[1],
+    plan=tiny_transfer.plan_document("fine_tune"),
+    backbone=folder / "backbone", data=folder / "data", out=Path(out), partial=Path(partial), cache=folder / "cache",
+)
+"""
+
+
+def process(modality: str, folder: Path, out: Path, *, kill_after: int = 0, **changes: object) -> int:
+    """Train in a process of its own, killed (-9) when its n-th checkpoint is about to be marked whole."""
+    out.mkdir(exist_ok=True)
+    values = [modality, changes, str(folder), str(out), str(out.with_name(f"{out.name}-partial")), kill_after]
+    environment = {**os.environ, "HEADSTART_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", RUN, json.dumps(values)]
+    return subprocess.run(command, cwd=ROOT, env=environment, check=False, stderr=subprocess.DEVNULL).returncode
+
+
+def hashes(out: Path) -> dict[str, str]:
+    files = sorted(path for path in out.rglob("*") if path.is_file())
+    return {path.relative_to(out).as_posix(): file_digest(path) for path in files}
+
+
+def train(folder: Path, out: Path, modality: str, *, strategy: str = "fine_tune", **changes: object) -> dict:
+    """Train here and answer with the history."""
+    out.mkdir()
+    training.train(
+        tiny_transfer.sections(modality, **changes)[1],
+        plan=tiny_transfer.plan_document(strategy),
+        backbone=folder / "backbone",
+        data=folder / "data",
+        out=out,
+        partial=out.with_name(f"{out.name}-partial"),
+        cache=folder / "cache",
+    )
+    return json.loads((out / "history.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    return tiny_transfer.text_model(tmp_path_factory.mktemp("text"))
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory):
+    return tiny_transfer.image_model(tmp_path_factory.mktemp("image"))
+
+
+@pytest.mark.parametrize(
+    ("modality", "changes"),
+    [
+        pytest.param("text", {"epochs": 4, "learning_rate": 1e-3}, id="text, length-grouped, dropout"),
+        pytest.param("text", {"epochs": 3, "learning_rate": 1e-3, "precision": "bfloat16"}, id="text in bfloat16"),
+        pytest.param(
+            "image",
+            {"epochs": 4, "frozen_layers": 1, "dropout": 0.2, "batch_size": 16},
+            id="images, augmented, BatchNorm",
+        ),
+    ],
+)
+def test_a_run_killed_twice_ends_in_the_bytes_of_one_never_stopped(tmp_path, request, modality, changes):
+    folder = request.getfixturevalue(modality)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert process(modality, folder, whole, **changes) == 0
+    assert process(modality, folder, broken, kill_after=2, **changes) == -signal.SIGKILL
+    assert not (broken / "history.json").exists()
+    assert process(modality, folder, broken, kill_after=2, **changes) == -signal.SIGKILL
+    assert process(modality, folder, broken, **changes) == 0
+    assert len(json.loads((whole / "history.json").read_text())["epochs"]) == changes["epochs"]
+    assert hashes(whole) == hashes(broken)
+    assert {"history.json", "screen.json", "model/network.json", "model/head.safetensors"} <= set(hashes(whole))
+
+
+def test_a_run_killed_at_any_moment_ends_in_the_same_bytes(tmp_path, text):
+    changes = {"epochs": 6, "learning_rate": 1e-3}
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert process("text", text, whole, **changes) == 0
+    broken.mkdir()
+    values = ["text", changes, str(text), str(broken), str(tmp_path / "broken-partial"), 0]
+    environment = {**os.environ, "HEADSTART_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    running = subprocess.Popen(
+        [sys.executable, "-c", RUN, json.dumps(values)], cwd=ROOT, env=environment, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("broken-partial/checkpoint-*/COMPLETE")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    running.kill()
+    assert running.wait() in (-signal.SIGKILL, 0)
+    assert process("text", text, broken, **changes) == 0
+    assert hashes(whole) == hashes(broken)
+
+
+def test_what_was_trained_is_read_back_and_the_documents_hold_together(tmp_path, text):
+    history = train(text, tmp_path / "out", "text", epochs=3, learning_rate=1e-3)
+    steps = math_steps = 3 * -(-72 // 16)
+    assert len(history["steps"]) == steps == math_steps
+    assert [entry["epoch"] for entry in history["epochs"]] == [1, 2, 3]
+    assert [group["name"] for group in history["groups"]] == [
+        "embeddings",
+        "encoder.layer.0",
+        "encoder.layer.1",
+        "head",
+    ]
+    losses = [entry["validation/loss"] for entry in history["epochs"]]
+    assert history["best_epoch"] == losses.index(min(losses)) + 1
+    screen = json.loads((tmp_path / "out/screen.json").read_text())
+    assert {finding["check"] for finding in screen["findings"]} == {"nonfinite", "diverged", "above_majority"}
+    assert Network.load(tmp_path / "out/model").classes == 3
+
+
+def test_the_weights_of_the_best_epoch_are_kept_and_not_the_last(tmp_path, text):
+    # a rate this high worsens validation after its best epoch; what is kept must answer as the best epoch did
+    history = train(text, tmp_path / "out", "text", epochs=6, learning_rate=8e-3, layer_decay=1.0, patience=6)
+    kept, epochs = history["fine_tune"], history["epochs"]
+    assert kept["validation/loss"] == pytest.approx(epochs[history["best_epoch"] - 1]["validation/loss"], rel=1e-3)
+    assert kept["validation/loss"] < max(entry["validation/loss"] for entry in epochs)
+
+
+def test_a_fine_tune_that_is_no_better_hands_the_probe_on_and_says_so(tmp_path, text):
+    probed = train(text, tmp_path / "probe", "text", strategy="linear_probe")
+    tuned = train(text, tmp_path / "tuned", "text", epochs=1, learning_rate=1e-12, head_learning_rate=1e-12)
+    assert (tuned["strategy_planned"], tuned["strategy_used"]) == ("fine_tune", "linear_probe")
+    assert "did not improve on the linear probe" in tuned["reason"]
+    assert tuned["probe"] == probed["probe"]
+    models = [
+        {k: v for k, v in hashes(tmp_path / name).items() if k.startswith("model/")} for name in ("probe", "tuned")
+    ]
+    assert models[0] == models[1]
+
+
+def test_losses_that_are_not_numbers_end_training_and_hand_the_probe_on(tmp_path, text):
+    history = train(text, tmp_path / "out", "text", epochs=3, learning_rate=1e30, head_learning_rate=1e30)
+    assert history["strategy_used"] == "linear_probe"
+    assert "not finite" in history["reason"]
+    assert json.loads((tmp_path / "out/screen.json").read_text())["verdict"] == "pass"
+
+
+def test_the_probe_alone_trains_nothing_and_its_history_is_empty(tmp_path, image):
+    history = train(image, tmp_path / "out", "image", strategy="linear_probe")
+    assert (history["strategy_used"], history["steps"], history["best_epoch"]) == ("linear_probe", [], None)
+    assert history["groups"] and all(group["frozen"] for group in history["groups"][:-1])
+
+
+def test_nothing_is_printed_and_the_bar_goes_to_standard_error(tmp_path, text, capfd):
+    train(text, tmp_path / "out", "text", epochs=1)
+    printed = capfd.readouterr()
+    assert printed.out == ""
+    assert "fine-tuning" in printed.err

@@ -1,0 +1,91 @@
+"""Bundles of a few hundred bytes whose answers can be worked out by hand.
+
+Text: `good` and `bad` pull to their own class; with one of them the logits are (4, 0) or (0, 4).
+Image: grey squares; bright ones are `light`, dark ones `dark`.
+"""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pyarrow as pa
+import pyarrow.parquet as pq
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from headstart import bundle
+from headstart.contract import spec
+from headstart.determinism import digest
+
+WORDS = {"[PAD]": 0, "[UNK]": 1, "good": 2, "bad": 3}
+
+
+def text_bundle(folder: Path, *, temperature: float = 1.0, vote: float = 4.0) -> Path:
+    """A sealed text bundle with labels `negative`, `positive`; another `temperature` is another bundle."""
+    tokenizer = Tokenizer(models.WordLevel(WORDS, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer_json = tokenizer.to_str()
+    form = spec.TextSpec(8, 200, 0, "[PAD]", "right", digest(tokenizer_json))
+    parts = folder.with_name(f"{folder.name}-parts")
+    spec.write(parts, spec.Contract("text", form, ("negative", "positive")), tokenizer_json=tokenizer_json)
+    votes = np.array([[0, 0], [0, 0], [0, vote], [vote, 0]], dtype=np.float32)
+    nodes = [
+        helper.make_node("Gather", ["votes", "input_ids"], ["each"]),
+        helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["mask", "last"], ["column"]),
+        helper.make_node("Mul", ["each", "column"], ["counted"]),
+        helper.make_node("ReduceSum", ["counted", "middle"], ["features"], keepdims=0),
+        helper.make_node("Identity", ["features"], ["logits"]),
+    ]
+    constants = {"votes": votes, "last": np.array([2]), "middle": np.array([1])}
+    shape = ["batch", "sequence"]
+    inputs = [helper.make_tensor_value_info(n, TensorProto.INT64, shape) for n in ("input_ids", "attention_mask")]
+    golden = {"id": ["g1", "g2", "g3"], "text": ["good", "bad", "a good day"]}
+    return _seal(folder, parts, _model(nodes, constants, inputs), golden, temperature)
+
+
+def image_bundle(folder: Path) -> Path:
+    """A sealed image bundle with labels `dark`, `light`: grey pictures, stretched to 4 by 4."""
+    form = spec.ImageSpec("L", "stretch", 4, 4, None, "bilinear", None, 1 / 255, (0.5,), (1.0,), 10_000, 100_000)
+    parts = folder.with_name(f"{folder.name}-parts")
+    spec.write(parts, spec.Contract("image", form, ("dark", "light")), tokenizer_json=None)
+    nodes = [
+        helper.make_node("ReduceMean", ["pixel_values", "sides"], ["features"], keepdims=0),
+        helper.make_node("MatMul", ["features", "weight"], ["logits"]),
+    ]
+    constants = {"sides": np.array([2, 3]), "weight": np.array([[-4.0, 4.0]], dtype=np.float32)}
+    inputs = [helper.make_tensor_value_info("pixel_values", TensorProto.FLOAT, ["batch", 1, 4, 4])]
+    golden = {"id": ["g1", "g2"], "image": [grey(0), grey(255)]}
+    return _seal(folder, parts, _model(nodes, constants, inputs), golden, 1.0)
+
+
+def grey(level: int) -> bytes:
+    """A PNG of 8 by 8, one level throughout."""
+    file = io.BytesIO()
+    Image.new("L", (8, 8), level).save(file, "PNG")
+    return file.getvalue()
+
+
+def _model(nodes: list, constants: dict, inputs: list) -> bytes:
+    outputs = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", width])
+        for name, width in (("logits", 2), ("features", 2 if len(inputs) == 2 else 1))
+    ]
+    values = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "tiny", inputs, outputs, initializer=values)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _seal(folder: Path, parts: Path, model: bytes, golden: dict, temperature: float) -> Path:
+    pq.write_table(pa.table(golden), parts / "golden.parquet")
+    calibration = bundle.Calibration(temperature, (0.0, 0.0), 0.0)
+    files: dict[str, Path | bytes] = {path.name: path for path in parts.iterdir()}
+    files["model.onnx"] = model
+    files["calibration.json"] = json.dumps(calibration.document()).encode()
+    bundle.seal(folder, files)
+    return folder

@@ -1,0 +1,82 @@
+"""Prepared data, contract and backbone of two toy models, made without any stage: what `plan` and `train` read."""
+
+import csv
+from pathlib import Path
+
+from headstart import artifacts
+from headstart.contract import spec
+from headstart.data import dataset
+from headstart.data.dataset import Dataset
+from headstart.determinism import digest
+from headstart.params.loader import load
+from headstart.params.transfer import Plan, Train
+from tests.tiny import workspace
+
+PROBE = {"value": 0.8, "low": 0.7, "high": 0.9, "n": 100, "strength": 1.0}
+
+
+def sections(modality: str, **fine_tune: object) -> tuple[Plan, Train]:
+    """Our own defaults for `plan` and `train`, in float32, with `fine_tune` keys replaced."""
+    model = load(workspace.ROOT / "params.yaml").models["apidocs" if modality == "text" else "digits"]
+    changed = model.train.fine_tune.model_copy(update={"precision": "float32", **fine_tune})
+    few = {"per_class": 4, "epochs": 1, "scratch_epochs": 1, "repeats": 2}
+    plan = model.plan.model_copy(
+        update={"fine_tune": changed, "few_labels": model.plan.few_labels.model_copy(update=few)}
+    )
+    return plan, model.train.model_copy(update={"fine_tune": changed})
+
+
+def plan_document(strategy: str) -> dict[str, object]:
+    """As much of `plan.json` as training reads."""
+    return {"strategy": strategy, "evidence": {"probe": PROBE}}
+
+
+def text_model(folder: Path, *, rows: int = 120) -> Path:
+    """Three topics and a BERT of two layers: `folder/data`, `folder/backbone`."""
+    workspace.write_topics(folder / "topics.csv", rows=rows, seed=1)
+    workspace.write_backbone(folder / "backbone")
+    with (folder / "topics.csv").open(newline="") as file:
+        found = list(csv.DictReader(file))
+    tokenizer_json = (folder / "backbone/tokenizer.json").read_text(encoding="utf-8")
+    form = spec.TextSpec(32, 1000, 0, "[PAD]", "right", digest(tokenizer_json))
+    contract = spec.Contract("text", form, tuple(sorted(workspace.TOPICS)))
+    spec.write(folder / "data/contract", contract, tokenizer_json=tokenizer_json)
+    return _split(folder, "text", [row["text"] for row in found], [row["label"] for row in found])
+
+
+def image_model(folder: Path, *, rows: int = 90) -> Path:
+    """Three kinds of bars and a ResNet of two stages with BatchNorm: `folder/data`, `folder/backbone`."""
+    workspace.write_bars(folder / "bars", rows=rows, seed=2)
+    _write_resnet(folder / "backbone")
+    form = spec.ImageSpec("L", "stretch", 12, 12, None, "bilinear", None, 1 / 255, (0.5,), (0.5,), 10_000, 100_000)
+    paths = sorted((folder / "bars").rglob("*.png"), key=lambda path: path.name)
+    contract = spec.Contract("image", form, ("leaning", "lying", "standing"))
+    spec.write(folder / "data/contract", contract, tokenizer_json=None)
+    return _split(folder, "image", [path.read_bytes() for path in paths], [path.parent.name for path in paths])
+
+
+def _split(folder: Path, modality: str, inputs: list[object], labels: list[str]) -> Path:
+    """Every fifth row (by threes, so that classes stay even) to validation, the next to test, the others to train."""
+    names = {0: "validation", 1: "test"}
+    for name in dataset.SPLITS:
+        rows = [row for row in range(len(inputs)) if names.get(row // 3 % 5, "train") == name]
+        chosen = [[column[row] for row in rows] for column in (labels, inputs)]
+        none = [None] * len(rows)
+        kind = "text" if modality == "text" else "image"
+        dataset.write(folder / f"data/{name}.parquet", Dataset(kind, list(map(str, rows)), *chosen, none, none))
+    return folder
+
+
+def _write_resnet(folder: Path) -> None:
+    import torch
+    from transformers import ResNetConfig, ResNetModel
+
+    config = ResNetConfig(num_channels=1, embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic")
+    network = ResNetModel(config)
+    with torch.no_grad():
+        for number, (name, weight) in enumerate(sorted(network.named_parameters())):
+            if weight.ndim > 1:
+                at = torch.arange(weight.numel(), dtype=torch.float64)
+                weight.copy_((0.4 * torch.sin(at * (1.7 + 0.1 * number) ** 2)).reshape(weight.shape))
+    network.save_pretrained(folder)
+    assert artifacts.read_json(folder / "config.json")["model_type"] == "resnet"
