@@ -17,6 +17,7 @@ from headstart.params.evaluation import Gates
 from headstart.params.loader import load
 from headstart.predictor import Predictor
 from headstart.report import evidence, page
+from headstart.stages import graph
 from pipelines import world
 
 
@@ -144,7 +145,7 @@ def provenance(model: str) -> dict[str, str]:
     return {
         "git_commit": _git("rev-parse", "HEAD") or "none",
         "git_clean": "unknown" if changed is None else str(not changed).lower(),
-        "data_revision": artifacts.read_json(artifacts.raw(model) / "source.json")["digest"],
+        "data_revision": graph.revision(artifacts.raw(model)),
     }
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart import artifacts
+from headstart.contract import documents
 from headstart.contract.spec import CONTRACT_FILE, PREPROCESS_FILE, TOKENIZER_FILE
 from headstart.determinism import file_digest
 from headstart.errors import BundleError, listed
@@ -91,7 +92,7 @@ class Calibration:
         Raises:
             BundleError: if it is of another format, or lacks a value.
         """
-        check_format(document, FORMAT, CALIBRATION)
+        documents.check_format(document, FORMAT, CALIBRATION)
         try:
             bias = tuple(float(value) for value in document["bias"])
             return cls(float(document["temperature"]), bias, float(document["abstain_below"]))
@@ -118,11 +119,11 @@ class Bundle:
         Raises:
             BundleError: if there is no manifest (the bundle was never finished), or it can't be read.
         """
-        document = read_document(folder / MANIFEST)
-        check_format(document, FORMAT, str(folder / MANIFEST))
+        document = documents.read(folder / MANIFEST)
+        documents.check_format(document, FORMAT, str(folder / MANIFEST))
         files = document.get("files")
         if not isinstance(files, dict) or not all(_is_name(name) and isinstance(files[name], str) for name in files):
-            raise BundleError(f"{folder / MANIFEST} does not list files with their hashes.", action=REBUILD)
+            raise BundleError(f"{folder / MANIFEST} does not list files with their hashes.", action=documents.REBUILD)
         return cls(folder, files)
 
     def verify(self) -> None:
@@ -139,7 +140,9 @@ class Bundle:
             elif (arrived := file_digest(path)) != expected:
                 problems.append(f"{name} has SHA-256 {arrived}, the manifest says {expected}")
         if problems:
-            raise BundleError(f"{self.folder} is not the bundle that was sealed:\n{listed(problems)}\n", action=REBUILD)
+            raise BundleError(
+                f"{self.folder} is not the bundle that was sealed:\n{listed(problems)}\n", action=documents.REBUILD
+            )
 
     def path(self, name: str) -> Path:
         """Where the file `name` lies.
@@ -148,11 +151,10 @@ class Bundle:
             BundleError: if the manifest does not list it: what is not hashed is not read.
         """
         if name not in self.files:
-            raise BundleError(f"{self.folder} has no {name}; it has {', '.join(sorted(self.files))}.", action=REBUILD)
+            raise BundleError(
+                f"{self.folder} has no {name}; it has {', '.join(sorted(self.files))}.", action=documents.REBUILD
+            )
         return self.folder / name
-
-
-REBUILD = "Download it again, or build the model again: headstart run."
 
 
 def seal(folder: Path, files: Mapping[str, Path | bytes]) -> str:
@@ -198,38 +200,8 @@ def manifest_hash(folder: Path) -> str:
         BundleError: if there is no manifest.
     """
     if not (folder / MANIFEST).is_file():
-        raise BundleError(f"{folder} has no {MANIFEST}: the bundle was never finished.", action=REBUILD)
+        raise BundleError(f"{folder} has no {MANIFEST}: the bundle was never finished.", action=documents.REBUILD)
     return file_digest(folder / MANIFEST)
-
-
-def read_document(path: Path) -> Mapping[str, Any]:
-    """A JSON object from a bundle's file.
-
-    Raises:
-        BundleError: if the file is absent, not JSON, or not an object.
-    """
-    try:
-        document = artifacts.read_json(path)
-    except FileNotFoundError:
-        raise BundleError(f"{path} does not exist.", action=REBUILD) from None
-    except ValueError as error:
-        raise BundleError(f"{path} is not JSON: {error}.", action=REBUILD) from error
-    if not isinstance(document, dict):
-        raise BundleError(f"{path} holds a {type(document).__name__}; expected an object.", action=REBUILD)
-    return document
-
-
-def check_format(document: Mapping[str, Any], known: int, name: str) -> None:
-    """Refuse a document of a format that this version does not read.
-
-    Raises:
-        BundleError: naming both formats.
-    """
-    if document.get("format") != known:
-        raise BundleError(
-            f"{name} has format {document.get('format')!r}; this headstart reads {known}.",
-            action="Install the version of headstart that wrote it, or build the model again.",
-        )
 
 
 def _is_name(name: str) -> bool:

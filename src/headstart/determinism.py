@@ -1,13 +1,11 @@
-"""The same inputs give the same bytes: seeds for libraries that keep global state, stable hashes for the rest.
+"""The same inputs give the same bytes: stable hashes, stable fractions, a stated number of threads.
 
-Code of ours passes a `numpy.random.Generator` around; only torch and transformers need `seed_everything`.
+Randomness is a `numpy.random.Generator` that is passed in; only torch keeps a global state, seeded in `transfer.device`.
 """
 
 import hashlib
 import json
 import os
-import random
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -43,19 +41,6 @@ def folder_digest(folder: Path) -> str:
 def fraction(key: str, *, seed: int) -> float:
     """A number in [0, 1) that depends on `key` and `seed` alone: uniform over keys, the same for ever."""
     return int(digest(f"{seed}:{key}")[:13], 16) / 16**13
-
-
-def seed_everything(seed: int) -> None:
-    """Seed the global generators of `random`, numpy and, if it is already imported, torch."""
-    import numpy as np
-
-    random.seed(seed)
-    np.random.seed(seed)
-    if "torch" in sys.modules:
-        import torch
-
-        torch.manual_seed(seed)
-        torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def threads() -> int:

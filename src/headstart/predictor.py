@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as refusals
 
 from headstart import determinism
-from headstart.bundle import CALIBRATION, MODEL, REBUILD, Bundle, Calibration, read_document
-from headstart.contract import spec, text
+from headstart.bundle import CALIBRATION, MODEL, Bundle, Calibration
+from headstart.contract import documents, spec, text
 from headstart.contract.inputs import Examined, Inputs, Item, Pictures, Texts
 from headstart.contract.spec import PREPROCESS_FILE, TOKENIZER_FILE, Contract, TextSpec
 from headstart.errors import BundleError, ContractError
@@ -146,7 +146,7 @@ class Predictor:
         """
         sealed = Bundle.open(bundle)
         sealed.verify()
-        calibration = Calibration.from_document(read_document(sealed.path(CALIBRATION)))
+        calibration = Calibration.from_document(documents.read(sealed.path(CALIBRATION)))
         return cls.open(model=sealed.path(MODEL), contract=bundle, calibration=calibration, threads=threads)
 
     @classmethod
@@ -248,7 +248,7 @@ def _session(path: Path, *, threads: int) -> ort.InferenceSession:
     try:
         return ort.InferenceSession(str(_existing(path)), sess_options=options, providers=providers)
     except UNREADABLE as error:
-        raise BundleError(f"{path} cannot be loaded: {error}", action=REBUILD) from error
+        raise BundleError(f"{path} cannot be loaded: {error}", action=documents.REBUILD) from error
 
 
 def _widths(session: ort.InferenceSession, contract: Contract, calibration: Calibration) -> tuple[int, int]:
@@ -257,23 +257,23 @@ def _widths(session: ort.InferenceSession, contract: Contract, calibration: Cali
     if (arrived := {each.name for each in session.get_inputs()}) != expected:
         raise BundleError(
             f"{MODEL} takes {sorted(arrived)}; the contract is for {contract.modality}: {sorted(expected)}.",
-            action=REBUILD,
+            action=documents.REBUILD,
         )
     shapes = {each.name: each.shape for each in session.get_outputs()}
     if missing := {LOGITS, FEATURES} - set(shapes):
-        raise BundleError(f"{MODEL} gives {sorted(shapes)}; it lacks {sorted(missing)}.", action=REBUILD)
+        raise BundleError(f"{MODEL} gives {sorted(shapes)}; it lacks {sorted(missing)}.", action=documents.REBUILD)
     classes, width = shapes[LOGITS][-1], shapes[FEATURES][-1]
     if not isinstance(classes, int) or not isinstance(width, int):
         raise BundleError(f"{MODEL} gives logits {shapes[LOGITS]} and features {shapes[FEATURES]} of no fixed width.")
     for name, count in (("contract", len(contract.labels)), ("calibration", len(calibration.bias))):
         if count != classes:
-            raise BundleError(f"{MODEL} has {classes} classes, the {name} {count}.", action=REBUILD)
+            raise BundleError(f"{MODEL} has {classes} classes, the {name} {count}.", action=documents.REBUILD)
     return classes, width
 
 
 def _existing(path: Path) -> Path:
     if not path.is_file():
-        raise BundleError(f"{path} does not exist.", action=REBUILD)
+        raise BundleError(f"{path} does not exist.", action=documents.REBUILD)
     return path
 
 

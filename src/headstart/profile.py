@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from headstart import artifacts
-from headstart.bundle import check_format, read_document
+from headstart.contract import documents
 from headstart.errors import BundleError, DataError
 
 FORMAT = 1
@@ -61,24 +61,6 @@ class Profile:
     confidence: NDArray[np.float64]
     properties: Mapping[str, NDArray[np.float64]]
 
-    def write(self, folder: Path) -> None:
-        """Write both files into `folder`, each whole or not at all; the same profile gives the same bytes."""
-        names = sorted(self.properties)
-        columns = {"label": pa.array(self.labels, pa.string()), "predicted": pa.array(self.predicted, pa.string())}
-        columns["confidence"] = pa.array(self.confidence, pa.float64())
-        columns |= {PROPERTY + name: pa.array(self.properties[name], pa.float64()) for name in names}
-        with artifacts.replaced(folder / TABLE) as temporary:
-            pq.write_table(pa.table(columns), temporary, compression="zstd")
-        document = {
-            "format": FORMAT,
-            "classes": list(self.classes),
-            "n": self.n,
-            "predicted_counts": dict(self.predicted_counts),
-            "label_counts": dict(self.label_counts),
-            "accuracy": self.accuracy,
-        }
-        artifacts.write_json(folder / DOCUMENT, document)
-
 
 def build(
     predictions: Sequence[Answer],
@@ -86,8 +68,8 @@ def build(
     properties: Sequence[Mapping[str, float]],
     classes: Sequence[str],
     *,
-    seed: int = 0,
-    rows: int | None = None,
+    seed: int,
+    rows: int,
 ) -> Profile:
     """The profile of a model's answers to reference data.
 
@@ -96,8 +78,8 @@ def build(
         labels: the true class of each example.
         properties: the input properties of each example, all with the same names.
         classes: every class the model knows, in its order.
-        seed: of the sample, where one is drawn.
-        rows: the sample's size; None, or more than there are, keeps every example.
+        seed: of the sample.
+        rows: the sample's size; every example where there are no more.
 
     Raises:
         DataError: if there is no example, the lengths differ, a class is unknown, or names of properties differ.
@@ -129,8 +111,22 @@ def build(
 
 
 def write(folder: Path, profile: Profile) -> None:
-    """The same as `profile.write(folder)`."""
-    profile.write(folder)
+    """Write both files into `folder`, each whole or not at all; the same profile gives the same bytes."""
+    columns = {"label": pa.array(profile.labels, pa.string()), "predicted": pa.array(profile.predicted, pa.string())}
+    columns["confidence"] = pa.array(profile.confidence, pa.float64())
+    for name in sorted(profile.properties):
+        columns[PROPERTY + name] = pa.array(profile.properties[name], pa.float64())
+    with artifacts.replaced(folder / TABLE) as temporary:
+        pq.write_table(pa.table(columns), temporary, compression="zstd")
+    document = {
+        "format": FORMAT,
+        "classes": list(profile.classes),
+        "n": profile.n,
+        "predicted_counts": dict(profile.predicted_counts),
+        "label_counts": dict(profile.label_counts),
+        "accuracy": profile.accuracy,
+    }
+    artifacts.write_json(folder / DOCUMENT, document)
 
 
 def read(folder: Path) -> Profile:
@@ -139,8 +135,8 @@ def read(folder: Path) -> Profile:
     Raises:
         BundleError: if a file is absent, unreadable, or of another format.
     """
-    document = read_document(folder / DOCUMENT)
-    check_format(document, FORMAT, str(folder / DOCUMENT))
+    document = documents.read(folder / DOCUMENT)
+    documents.check_format(document, FORMAT, str(folder / DOCUMENT))
     try:
         table = pq.read_table(folder / TABLE)
         names = [name for name in table.column_names if name.startswith(PROPERTY)]
@@ -156,9 +152,7 @@ def read(folder: Path) -> Profile:
             properties={name.removeprefix(PROPERTY): _floats(table, name) for name in names},
         )
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise BundleError(
-            f"the profile in {folder} cannot be read: {error}.", action="Build the model again."
-        ) from error
+        raise BundleError(f"the profile in {folder} cannot be read: {error}.", action=documents.REBUILD) from error
 
 
 def _counts(values: Sequence[str], classes: Sequence[str]) -> dict[str, int]:

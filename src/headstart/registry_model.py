@@ -16,7 +16,7 @@ from headstart.errors import ContractError
 from headstart.predictor import Predictor
 
 
-class BundleModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+class BundleModel(mlflow.pyfunc.PythonModel):
     """A bundle behind MLflow's interface."""
 
     def load_context(self, context: Any) -> None:

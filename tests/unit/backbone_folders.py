@@ -42,6 +42,10 @@ def vit() -> Any:
     return ViTConfig(image_size=16, patch_size=8, num_channels=3, **SMALL)
 
 
+def vit_224() -> Any:
+    return ViTConfig(image_size=224, patch_size=112, num_channels=3, **SMALL)
+
+
 def model(config: Any) -> Any:
     """An architecture whose every parameter is a sine of its place: no seed, the same on every version of torch."""
     with quiet():
@@ -86,13 +90,9 @@ def write_image(folder: Path, processor: dict[str, Any] | None = None) -> Path:
 
 def picture(height: int, width: int, mode: str = "L") -> bytes:
     """A PNG with a sine pattern."""
-    channels = len(Image.new(mode, (1, 1)).getbands())
-    levels = 127.5 * (1 + np.sin(np.arange(height * width * channels) * 0.7))
-    image = Image.fromarray(
-        np.rint(levels).astype(np.uint8).reshape(height, width, channels).squeeze(axis=-1)
-        if channels == 1
-        else np.rint(levels).astype(np.uint8).reshape(height, width, channels)
-    )
+    channels = {"L": 1, "RGB": 3}[mode]
+    levels = np.rint(127.5 * (1 + np.sin(np.arange(height * width * channels) * 0.7))).astype(np.uint8)
+    shape = (height, width) if channels == 1 else (height, width, channels)
     buffer = io.BytesIO()
-    image.save(buffer, "PNG")
+    Image.fromarray(levels.reshape(shape)).save(buffer, "PNG")
     return buffer.getvalue()

@@ -48,15 +48,6 @@ def write(
         "plan/plan.json": plan(strategy, len(classes), per_class),
         "train/history.json": history(strategy),
         "train/screen.json": screen(),
-        "export/parity.json": {
-            "format": 1,
-            "examples": 128,
-            "batch_sizes": [1, 8],
-            "max_difference": 8.6e-7,
-            "mean_difference": 1e-7,
-            "label_flips": 0,
-            "graph": {},
-        },
         "evaluate/evaluation.json": evaluation,
         "evaluate/calibration.json": {
             "format": 1,
@@ -71,6 +62,16 @@ def write(
             "hash": {"input": "01" * 32, "labels": "23" * 32},
         },
         "data/findings.json": [finding.document() for finding in data_findings()],
+        "bundle/lineage.json": {
+            "format": 1,
+            "stages": {
+                f"export@{model}": {
+                    "command": "export",
+                    "deps": {},
+                    "outs": {f"artifacts/models/{model}/export": "45" * 16},
+                }
+            },
+        },
         "bundle/MANIFEST.json": {"format": 1, "files": {"model.onnx": "ab" * 32}},
     }.items():
         artifacts.write_json(Path("artifacts/models") / model / part, document)
@@ -141,7 +142,7 @@ def interval(value: float, half: float, n: int) -> dict[str, Any]:
 
 
 def plan(strategy: str, classes: int, per_class: int) -> dict[str, Any]:
-    names = ["embeddings", *(f"layer {depth}" for depth in range(1, 7))]
+    names = ["embeddings", *(f"encoder.layer.{depth}" for depth in range(1, 7))]
     return {
         "format": 1,
         "strategy": strategy,
@@ -168,7 +169,7 @@ def history(strategy: str) -> dict[str, Any]:
          "validation/accuracy": 0.966 - 0.055 * 0.8**at - 0.0002 * max(0, at - 12)}
         for at in range(1, 19)
     ]  # fmt: skip
-    names = ["embedder", *(f"stage {at // 2}, block {at % 2}" for at in range(6)), "head"]
+    names = ["embedder", *(f"encoder.stages.{at // 2}.layers.{at % 2}" for at in range(6)), "head"]
     return {
         "format": 1,
         "strategy_planned": strategy,

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from headstart.contract.agreement import compare
+from headstart.contract.agreement import compare, tolerance
 from headstart.errors import DataError
+from tests.unit.contract_examples import image_spec, text_spec, tokenizer_json
 
 IDS = [np.array([2, 4, 3]), np.array([2, 3])]
 
@@ -47,3 +48,10 @@ def test_values_that_are_no_numbers_do_not_agree():
 def test_nothing_to_compare_is_refused(ours, theirs):
     with pytest.raises(DataError, match="cannot be compared"):
         compare(ours, theirs, 0.0)
+
+
+def test_token_ids_have_no_tolerance_and_pictures_one_level():
+    assert tolerance(text_spec(tokenizer_json())) == 0.0
+    # (level / 255 - 0.5) / 0.5: one level is 2 / 255; the smallest deviation stretches it most
+    halves = image_spec(rescale=1 / 255, mean=(0.5,) * 3, std=(0.5, 0.5, 1.0))
+    assert tolerance(halves) == pytest.approx(2 / 255, rel=0.02)

@@ -156,7 +156,7 @@ def test_labels_with_dollars_foreign_letters_and_broken_characters_are_drawn(wor
 
 def test_a_run_that_stopped_after_the_plan_is_shown_as_far_as_it_went(workspace):
     report_evidence.write("m", "text", ["a", "b"])
-    for stage in ("train", "export", "evaluate", "bundle"):
+    for stage in ("train", "evaluate", "bundle"):
         for path in artifacts.stage_output("m", stage).iterdir():
             path.unlink()
     (artifacts.release("m") / "judgement.json").unlink()

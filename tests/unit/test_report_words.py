@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from headstart import artifacts
 from headstart.report import advice, words
 from headstart.report.evidence import Aside, Evidence, gather
 from tests.unit import report_evidence
@@ -69,6 +70,14 @@ def test_a_failed_screen_stops_a_candidate_before_export(passed):
     assert "“Training stayed on course”" in status.sentence
 
 
+def test_a_judgement_of_an_earlier_bundle_says_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    report_evidence.write("m", "text", ["billing", "delivery"])
+    path = artifacts.release("m") / "judgement.json"
+    artifacts.write_json(path, {**artifacts.read_json(path), "bundle": "00" * 32})
+    assert words.status(gather("m")).badge == "Measured"
+
+
 def test_a_head_start_is_told_in_points_and_in_time():
     few = {"per_class": 10, "transfer": {"value": 0.861, "low": 0.837, "high": 0.885},
            "scratch": {"value": 0.432, "low": 0.395, "high": 0.469}}  # fmt: skip
@@ -104,6 +113,32 @@ def test_a_top_layer_clearly_worse_than_one_below_is_called_tied_to_its_pretrain
 )
 def test_durations_are_told_as_people_do(seconds, told):
     assert words.duration(seconds) == told
+
+
+@pytest.mark.parametrize(
+    ("measured", "said"),
+    [
+        pytest.param((0.72, 0.68, 0.76), "does worse than foreseen: 72.0%, where the plan foresaw 77.0% to 81.0%",
+                     id="below"),
+        pytest.param((0.9, 0.85, 0.95), "does better than foreseen: 90.0%", id="above"),
+        pytest.param((0.78, 0.74, 0.82), "", id="within"),
+    ],
+)  # fmt: skip
+def test_a_plan_that_foresaw_something_else_is_told_so(measured, said):
+    plan = {"predicted": {"low": 0.77, "high": 0.81}}
+    accuracy = dict(zip(("value", "low", "high"), measured, strict=True))
+    told = words.foresight(plan, {"metrics": {"accuracy": accuracy}})
+    assert said in told
+    assert bool(said) is bool(told)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("encoder.stages.0.layers.1", "stage 0, layer 1"), ("encoder.layer.11", "layer 11"), ("embeddings", "embeddings"),
+     ("blocks.3", "block 3"), ("head", "head")],
+)  # fmt: skip
+def test_layers_are_named_for_people(name, told):
+    assert words.layer(name) == told
 
 
 def test_a_champion_is_to_be_served_watched_and_can_be_undone(passed):

@@ -74,7 +74,7 @@ def _write_resnet(folder: Path) -> None:
     config = ResNetConfig(num_channels=1, embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic")
     network = ResNetModel(config)
     with torch.no_grad():
-        for number, (name, weight) in enumerate(sorted(network.named_parameters())):
+        for number, (_, weight) in enumerate(sorted(network.named_parameters())):
             if weight.ndim > 1:
                 at = torch.arange(weight.numel(), dtype=torch.float64)
                 weight.copy_((0.4 * torch.sin(at * (1.7 + 0.1 * number) ** 2)).reshape(weight.shape))

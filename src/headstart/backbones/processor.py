@@ -23,6 +23,7 @@ from headstart.errors import BackboneError, listed
 from headstart.params.prepare import Limits
 
 TOKENIZER_FILE = "tokenizer.json"
+VOCABULARIES = (TOKENIZER_FILE, "vocab.txt", "vocab.json")
 PROCESSOR_FILE = "preprocessor_config.json"
 MEGABYTE = 1_000_000
 RESAMPLES: dict[int, Resample] = {
@@ -130,6 +131,11 @@ def load_tokenizer(folder: Path) -> Any:
     """
     from transformers import AutoTokenizer
 
+    if not any((folder / name).is_file() for name in VOCABULARIES):  # transformers would make up an empty one
+        raise BackboneError(
+            f"{folder} has no tokenizer: none of {', '.join(VOCABULARIES)}.",
+            action=f"Put the checkpoint's {TOKENIZER_FILE} beside config.json.",
+        )
     try:
         with quiet():
             return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)

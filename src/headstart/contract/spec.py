@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from headstart import artifacts
+from headstart.contract import documents
 from headstart.determinism import digest
 from headstart.errors import BackboneError, BundleError
 from headstart.params.section import Modality
@@ -173,11 +174,7 @@ class Contract:
             BundleError: if the format is another one, a value is missing, unknown or impossible, or the values do
                 not give the hashes that stand beside them.
         """
-        if document.get("format") != FORMAT:
-            raise BundleError(
-                f"{CONTRACT_FILE} has format {document.get('format')!r}; this headstart reads {FORMAT}.",
-                action="Install the version of headstart that wrote it, or build the model again.",
-            )
+        documents.check_format(document, FORMAT, CONTRACT_FILE)
         try:
             modality = cast(Modality, document["modality"])
             values = _plain(TextSpec if modality == "text" else ImageSpec, document["input"])
@@ -185,11 +182,11 @@ class Contract:
             contract = cls(modality, spec, tuple(document["labels"]))
             expected = {"input": contract.input_hash, "labels": contract.labels_hash}
         except (KeyError, TypeError, AttributeError, BackboneError) as error:
-            raise BundleError(f"{CONTRACT_FILE} cannot be read: {error}.", action="Build the model again.") from error
+            raise BundleError(f"{CONTRACT_FILE} cannot be read: {error}.", action=documents.REBUILD) from error
         if document.get("hash") != expected:
             raise BundleError(
                 f"{CONTRACT_FILE} was altered: its values give {expected}, beside them stands {document.get('hash')}.",
-                action="Restore it, or build the model again.",
+                action=documents.REBUILD,
             )
         return contract
 
@@ -226,16 +223,7 @@ def read(folder: Path) -> Contract:
     Raises:
         BundleError: if it is absent, unreadable, altered, or of another format.
     """
-    path = folder / CONTRACT_FILE
-    try:
-        document = artifacts.read_json(path)
-    except FileNotFoundError:
-        raise BundleError(f"{path} does not exist.", action="Run the stage that writes it: headstart run.") from None
-    except ValueError as error:
-        raise BundleError(f"{path} is not JSON: {error}.", action="Build the model again.") from error
-    if not isinstance(document, dict):
-        raise BundleError(f"{path} holds a {type(document).__name__}, not an object.", action="Build the model again.")
-    return Contract.from_document(document)
+    return Contract.from_document(documents.read(folder / CONTRACT_FILE))
 
 
 def _plain(kind: type[TextSpec] | type[ImageSpec], document: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from headstart.contract import documents
 from headstart.contract.spec import TOKENIZER_FILE, TextSpec
 from headstart.determinism import digest
 from headstart.errors import BackboneError, BundleError, ContractError
@@ -72,7 +73,7 @@ class Encoder:
         if (arrived := digest(tokenizer_json)) != spec.tokenizer_sha256:
             raise BundleError(
                 f"{TOKENIZER_FILE} has SHA-256 {arrived}; the contract was made for {spec.tokenizer_sha256}.",
-                action="Restore it, or build the model again.",
+                action=documents.REBUILD,
             )
         self.spec = spec
         self.unknown_id = _unknown_id(tokenizer_json)

@@ -150,11 +150,12 @@ def judge(findings: Sequence[Finding]) -> None:
     """Stop a run whose data must not be trained on.
 
     Raises:
-        GateError: with the reason of each finding that fails.
+        GateError: with the reason of each finding that fails, and the documents of all.
     """
     if failed := [finding for finding in findings if finding.verdict == "fail"]:
         reasons = " ".join(f"{finding.check}: {finding.reason}" for finding in failed)
-        raise GateError(f"the data may not be trained on. {reasons}", action=failed[0].action)
+        documents = [finding.document() for finding in findings]
+        raise GateError(f"the data may not be trained on. {reasons}", action=failed[0].action, findings=documents)
 
 
 def _require_enough(examples: Examples, raw: Path) -> None:

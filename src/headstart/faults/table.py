@@ -91,7 +91,7 @@ CAUSES = {
         Cause(
             "unknown_shift",
             "unknown",
-            ("collect_labels", "fine_tune"),
+            ("collect_labels",),
             "something changed that the evidence does not let us name",
         ),
     )

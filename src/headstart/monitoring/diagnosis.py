@@ -57,7 +57,8 @@ def within_classes(profile: Profile, window: Window) -> float:
     for before, after in numbers:
         values = np.concatenate([before, after[at]])
         measured = np.isfinite(values)
-        p_values.append(_stratified(values[measured], guesses[measured], is_window[measured]))
+        if measured[is_window].any() and measured[~is_window].any():
+            p_values.append(_stratified(values[measured], guesses[measured], is_window[measured]))
     return min(1.0, len(p_values) * min(p_values))
 
 

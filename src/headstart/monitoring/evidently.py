@@ -51,6 +51,7 @@ def report(model: str, profile: Profile, window: Window, document: dict[str, Any
     numbers = ["confidence", *sorted(profile.properties)]
     drift = DataDriftPreset(
         columns=["predicted", *numbers],
+        drift_share=1 / (1 + len(numbers)),  # one is enough, as for us
         num_method="ks",
         num_threshold=bars.get("confidence", 0.0),
         cat_method="chisquare",
@@ -75,10 +76,12 @@ def _page(
     path: Path, presets: list[Any], columns: Any, frames: tuple[Any, Any], model: str, document: dict[str, Any]
 ) -> Path:
     """One page and, beside it, the same numbers as JSON."""
+    import numpy as np
     from evidently import Dataset, Report
 
     current, reference = (Dataset.from_pandas(frame, data_definition=columns) for frame in frames)
-    snapshot = Report(presets).run(current, reference)
+    with np.errstate(invalid="ignore", divide="ignore"):  # it correlates columns that never change, too
+        snapshot = Report(presets).run(current, reference)
     numbers = json.loads(snapshot.json(), parse_constant=lambda _: None)  # NaN is not JSON
     artifacts.write_json(path.with_suffix(".json"), {"format": FORMAT, "headstart": document, "evidently": numbers})
     with artifacts.replaced(path) as temporary:

@@ -41,10 +41,10 @@ def matrix(classes: Sequence[str], counts: Sequence[Sequence[int]], alt: str, *,
     in `ranked` carry their number in that list; every cell tells its count to a resting pointer.
     """
     few = len(classes) <= NUMBERED
-    side = _cell_side(len(classes))
     names = [shortened(name, 22 if few else 36) for name in classes]
     longest = max(map(len, names))
-    left = 14 + (6.2 if few else 5.0) * longest
+    left = 14 + (5.8 if few else 5.0) * longest
+    side = _cell_side(len(classes), left)
     top = 34 if _flat(names, side) else 14 + (5.4 if few else 4.8) * longest
     size = side * len(classes)
     with canvas(left + size + 6, top + size + 22) as figure:
@@ -59,9 +59,10 @@ def matrix(classes: Sequence[str], counts: Sequence[Sequence[int]], alt: str, *,
         return svg(figure, alt, titles=titles)
 
 
-def _cell_side(classes: int) -> float:
+def _cell_side(classes: int, left: float) -> float:
+    """Few classes leave room for the list of mix-ups beside the matrix; many take the whole width."""
     if classes <= NUMBERED:
-        return min(44.0, max(24.0, 440 / classes))
+        return min(44.0, max(24.0, (494 - left) / classes))
     return max(8.0, 790 / classes)
 
 

@@ -52,7 +52,6 @@ class Evidence:
     plan: Document | None
     history: Document | None
     screen: Document | None
-    parity: Document | None
     evaluation: Document | None
     calibration: Document | None
     contract: Document | None
@@ -77,22 +76,21 @@ def gather(model: str) -> Evidence:
         DataError: if not one stage of this model has run, or a document is of a newer format.
     """
     reader = _Reader()
-    data, plan, train, export, evaluate, bundle = (
-        artifacts.stage_output(model, stage) for stage in ("data", "plan", "train", "export", "evaluate", "bundle")
+    data, plan, train, evaluate, bundle = (
+        artifacts.stage_output(model, stage) for stage in ("data", "plan", "train", "evaluate", "bundle")
     )
     params = _params(model)
     evaluation = reader.json(evaluate / "evaluation.json")
     source = reader.json(artifacts.raw(model) / "source.json")
     backbone = _backbone(params, reader)
-    manifest = bundle / "MANIFEST.json"
+    manifest = file_digest(path) if (path := bundle / "MANIFEST.json").is_file() else None
     evidence = Evidence(
         model=model,
-        judgement=reader.json(artifacts.release(model) / "judgement.json"),
+        judgement=_judgement(reader.json(artifacts.release(model) / "judgement.json"), manifest),
         run=reader.json(artifacts.release(model) / "run.json", expected=False),
         plan=reader.json(plan / "plan.json"),
         history=reader.json(train / "history.json"),
         screen=reader.json(train / "screen.json"),
-        parity=reader.json(export / "parity.json"),
         evaluation=evaluation,
         calibration=reader.json(evaluate / "calibration.json"),
         contract=reader.json(data / "contract" / "contract.json"),
@@ -106,7 +104,7 @@ def gather(model: str) -> Evidence:
         params=params,
         timing={stage: document for stage in STAGES if (document := reader.timing(model, stage))},
         libraries=_libraries(),
-        manifest=file_digest(manifest) if manifest.is_file() else None,
+        manifest=manifest,
         absent=tuple(reader.absent),
     )
     if not (evidence.rows or evidence.plan or evidence.history or evaluation):
@@ -140,6 +138,11 @@ class _Reader:
     def timing(self, model: str, stage: str) -> Document | None:
         document: Document | None = self.json(artifacts.timing(model, stage), expected=False)
         return document
+
+
+def _judgement(document: Document | None, manifest: str | None) -> Document | None:
+    """The judgement, if it is about the bundle that lies here and not about an earlier one."""
+    return None if document is None or document.get("bundle", manifest) != manifest else document
 
 
 def _findings(*documents: Any) -> tuple[Document, ...]:

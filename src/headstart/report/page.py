@@ -61,6 +61,7 @@ def _view(evidence: Evidence) -> dict[str, Any]:
         "cards": tables.cards(evidence),
         "splits": tables.splits(evidence),
         "provenance": tables.provenance(evidence),
+        "lineage": tables.lineage(evidence),
         "seconds": sum(document["seconds"] for document in evidence.timing.values()),
         "steps": advice.steps(evidence),
     }
@@ -81,6 +82,7 @@ def _choice(evidence: Evidence) -> dict[str, Any] | None:
     return {
         "words": words.choice(plan, evidence.history),
         "reason": plan["reason"],
+        "foresight": words.foresight(plan, evaluation),
         "work": plan["evidence"].get("work"),
         "chart": plots.intervals(rows, alt, width=450, labels=140),
     }
@@ -124,9 +126,10 @@ def _layers(evidence: Evidence) -> dict[str, Any] | None:
     view: dict[str, Any] = {"words": None, "probe": None, "rates": None}
     if measured:
         best = max(measured, key=lambda one: one["value"])
-        rows = [_row(one["layer"], one, strong=one is best) for one in reversed(measured)]
+        rows = [_row(words.layer(one["layer"]), one, strong=one is best) for one in reversed(measured)]
         view["words"] = words.layers(measured)
         view["probe"] = plots.intervals(rows, view["words"], width=362, labels=96, pitch=24)
+    groups = [{**group, "name": words.layer(group["name"])} for group in groups]
     if groups and (evidence.history or {}).get("epochs"):
         alt = "Highest learning rate by layer, head first: " + ", ".join(
             f"{group['name']} {'frozen' if group['frozen'] else plots.scientific(group['learning_rate'])}"

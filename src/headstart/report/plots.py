@@ -37,6 +37,11 @@ def rounded(value: float) -> str:
     return percent(value).replace(".0%", "%")
 
 
+def scale_start(lowest: float) -> float:
+    """Where a scale of shares begins: at 0, unless everything is crowded at its upper end."""
+    return 0.0 if lowest < 0.55 else math.floor((lowest - 0.05) * 10) / 10
+
+
 def intervals(
     rows: Sequence[Row],
     alt: str,
@@ -57,8 +62,8 @@ def intervals(
         pitch: pixels from row to row.
     """
     values = [row.low for row in rows] + ([mark[0]] if mark else [])
-    start = _scale_start(min(values))
-    height, notes = pitch * len(rows), 104 if any(row.note for row in rows) else 56
+    start = scale_start(min(values))
+    height, notes = pitch * len(rows), 128 if any(row.note for row in rows) else 56
     top = 16 if mark else 4
     with canvas(width, top + height + 26) as figure:
         axes = panel(figure, labels, top, width - labels - notes, height)
@@ -76,7 +81,7 @@ def intervals(
             axes.plot(row.value, place, "o", color=colour, markersize=7, clip_on=False)
             _beside(axes, -labels, place, shortened(row.label, max(8, labels // 6)), "left", INK, row.strong)
             _beside(axes, 55, place, percent(row.value), "right", INK, row.strong, right=True)
-            _beside(axes, 104, place, row.note, "right", SOFT, False, right=True)
+            _beside(axes, 128, place, row.note, "right", SOFT, False, right=True)
         return svg(figure, alt)
 
 
@@ -171,11 +176,6 @@ def scientific(value: float) -> str:
 
 def _still(group: Document) -> bool:
     return bool(group["frozen"]) or group["learning_rate"] <= 0
-
-
-def _scale_start(lowest: float) -> float:
-    """Zero, unless everything is crowded at the upper end."""
-    return 0.0 if lowest < 0.55 else math.floor((lowest - 0.05) * 10) / 10
 
 
 def _share_axis(axes: Axes, start: float) -> None:

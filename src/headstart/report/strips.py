@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headstart.report.evidence import Evidence
-from headstart.report.plots import percent, rounded, scientific
+from headstart.report.plots import percent, rounded, scale_start, scientific
 from headstart.report.words import BASELINES
 
 Document = Mapping[str, Any]
@@ -54,9 +54,8 @@ def tiles(evidence: Evidence) -> list[Tile]:
     guessing = math.log(max(2, len(evidence.evaluation["classes"])))
     allowed = _bar(evidence, "calibration_error")
     widest = 1.25 * max(metrics["ece"]["high"], before["ece"]["value"], allowed or 0.0, 0.01)
-    right = round(100 * metrics["accuracy"]["value"])
     return [
-        _share("Accuracy", metrics["accuracy"], f"{right} of 100 answers are right.", _best(evidence, "accuracy")),
+        _share("Accuracy", metrics["accuracy"], _right(metrics["accuracy"]), _best(evidence, "accuracy")),
         _share(
             "Macro F1",
             metrics["macro_f1"],
@@ -65,8 +64,8 @@ def tiles(evidence: Evidence) -> list[Tile]:
         ),
         Tile(
             "Log loss",
-            f"{metrics['nll']['value']:.2f}",
-            f"{metrics['nll']['low']:.2f} – {metrics['nll']['high']:.2f}",
+            _loss(metrics["nll"]["value"]),
+            f"{_loss(metrics['nll']['low'])} – {_loss(metrics['nll']['high'])}",
             "How surprised it is by the truth; lower is better.",
             strip(metrics["nll"], 0.0, 1.1 * guessing, mark=guessing, caption=f"guessing {guessing:.2f}"),
         ),
@@ -99,7 +98,7 @@ def of_finding(finding: Document) -> Strip | None:
 
 def _share(name: str, interval: Document, meaning: str, best: tuple[str, float] | None) -> Tile:
     values = [interval["low"], *([best[1]] if best else [])]
-    start = 0.5 if min(values) > 0.55 else 0.0
+    start = scale_start(min(values))
     caption = f"{best[0]} {percent(best[1])}" if best else ""
     return Tile(
         name,
@@ -108,6 +107,19 @@ def _share(name: str, interval: Document, meaning: str, best: tuple[str, float] 
         meaning,
         strip(interval, start, 1.0, mark=best[1] if best else None, caption=caption),
     )
+
+
+def _right(accuracy: Document) -> str:
+    """Accuracy as a count that rounding does not turn into a lie."""
+    if accuracy["value"] == 1.0:
+        return f"All {accuracy['n']:,} test answers are right."
+    if accuracy["value"] > 0.99:
+        return f"{min(999, round(1000 * accuracy['value']))} of 1,000 answers are right."
+    return f"{round(100 * accuracy['value'])} of 100 answers are right."
+
+
+def _loss(value: float) -> str:
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
 
 
 def _best(evidence: Evidence, metric: str) -> tuple[str, float] | None:

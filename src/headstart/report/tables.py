@@ -132,6 +132,12 @@ def provenance(evidence: Evidence) -> list[tuple[str, str]]:
     return rows
 
 
+def lineage(evidence: Evidence) -> list[tuple[str, str]]:
+    """What each stage wrote and its MD5, by path; empty for a model that was not sealed."""
+    stages = (evidence.lineage or {}).get("stages", {})
+    return sorted((path, digest) for stage in stages.values() for path, digest in stage["outs"].items())
+
+
 def most_mixed_up(evaluation: Document) -> list[confusion.MixUp]:
     """The ten commonest mix-ups, for the list beside the matrix."""
     return confusion.mix_ups(evaluation["classes"], evaluation["confusion"], 10)

@@ -85,8 +85,8 @@ class Status:
 
 def status(evidence: Evidence) -> Status:
     """The verdict and what it means for production."""
-    judgement = evidence.judgement
-    if judgement is None:
+    judgement, screen = evidence.judgement, evidence.screen
+    if judgement is None or (screen and screen["verdict"] == "fail"):  # what fails its screen is never judged
         return _unjudged(evidence)
     verdict, version, champion = judgement["verdict"], judgement.get("version"), judgement.get("champion")
     findings = judgement["findings"]
@@ -141,7 +141,8 @@ def facts(evidence: Evidence) -> list[tuple[str, str]]:
         result.append(
             (
                 f"{_points(few['transfer']['value'] - few['scratch']['value'])} points",
-                f"of head start over the same network from scratch, with {few['per_class']} labels a class",
+                f"of head start over the same network from scratch, with {few['per_class']} labels a class"
+                + ("" if _apart(few) else " (not certain)"),
             )
         )
     if evidence.evaluation and evidence.evaluation["baselines"]:
@@ -164,6 +165,19 @@ def choice(plan: Document, history: Document | None) -> str:
         used = STRATEGIES.get(history["strategy_used"], (history["strategy_used"],))[0]
         text += f" In the end, {used} was handed on."
     return text
+
+
+def foresight(plan: Document, evaluation: Document | None) -> str:
+    """Whether what was measured lies apart from what the plan foresaw; empty where it does not, or was not measured."""
+    if evaluation is None:
+        return ""
+    measured, foreseen = evaluation["metrics"]["accuracy"], plan["predicted"]
+    between = f"the plan foresaw {percent(foreseen['low'])} to {percent(foreseen['high'])}"
+    if measured["high"] < foreseen["low"]:
+        return f"On the test set it does worse than foreseen: {percent(measured['value'])}, where {between}."
+    if measured["low"] > foreseen["high"]:
+        return f"On the test set it does better than foreseen: {percent(measured['value'])}, where {between}."
+    return ""
 
 
 def gain(few: Document, seconds: Mapping[str, float]) -> str:
@@ -190,12 +204,23 @@ def layers(measured: Sequence[Document]) -> str:
     """Which layer's features serve the task best when nothing but a last layer is learned."""
     best = max(measured, key=lambda one: one["value"])
     first, last = measured[0], measured[-1]
-    text = f"A simple classifier on the features of {best['layer']} gets {percent(best['value'])} right"
+    text = f"A simple classifier on the features of {layer(best['layer'])} gets {percent(best['value'])} right"
     if best is last:
         return f"{text}, the first layer {percent(first['value'])}: what was learned before carries over to the top."
     if last["high"] >= best["low"]:
         return f"{text}; the last layer, {percent(last['value'])}, is not clearly worse. Most of the network transfers."
     return f"{text}, the last layer only {percent(last['value'])}: the top is tied to what it was pretrained for."
+
+
+def layer(name: str) -> str:
+    """A layer's name for people: `encoder.stages.0.layers.1` is `stage 0, layer 1`."""
+    parts: list[str] = []
+    for token in name.split("."):
+        if token.isdigit() and parts:
+            parts[-1] = f"{parts[-1].removesuffix('s')} {token}"
+        else:
+            parts.append(token)
+    return ", ".join(parts[1:] if len(parts) > 1 and parts[0] == "encoder" else parts)
 
 
 def trust(evaluation: Document, temperature: float | None) -> str:
@@ -262,6 +287,10 @@ def _unjudged(evidence: Evidence) -> Status:
     if evidence.evaluation:
         return Status("open", "Measured", "It is trained and measured, and no gate has judged it yet.")
     return Status("open", "Unfinished", "The run did not get as far as a measurement; below is what there is.")
+
+
+def _apart(few: Document) -> bool:
+    return bool(few["transfer"]["low"] > few["scratch"]["high"] or few["transfer"]["high"] < few["scratch"]["low"])
 
 
 def _points(difference: float) -> str:

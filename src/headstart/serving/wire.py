@@ -14,7 +14,7 @@ HEAD_BYTES = 65_536
 REASONS = {400: b"Bad Request", 431: b"Request Header Fields Too Large"}
 
 
-class BoundedProtocol(HttpToolsProtocol):  # type: ignore[misc]
+class BoundedProtocol(HttpToolsProtocol):
     """One connection. What arrives and becomes neither a request nor its body is headers or trailers: bounded."""
 
     untaken = 0

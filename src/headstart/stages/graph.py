@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from headstart import artifacts
 from headstart.errors import HeadstartError, OutsideError
 from headstart.params.workspace import Params
@@ -90,6 +92,12 @@ def record(folder: Path) -> str:
     with _repo() as repo:
         [stage] = repo.add(str(folder))
         return str(stage.outs[0].hash_info.value)
+
+
+def revision(folder: Path) -> str:
+    """The MD5 by which DVC knows a recorded folder."""
+    [out] = yaml.safe_load(folder.with_name(f"{folder.name}.dvc").read_text(encoding="utf-8"))["outs"]
+    return str(out["md5"])
 
 
 def push() -> int:

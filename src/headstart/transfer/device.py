@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from transformers import set_seed
 
 from headstart import determinism
 
@@ -18,7 +19,8 @@ CPU_FLAGS = Path("/proc/cpuinfo")
 
 def settle(seed: int) -> torch.device:
     """Seed every generator, take the threads allowed, and answer with the device to compute on."""
-    determinism.seed_everything(seed)
+    set_seed(seed)
+    torch.use_deterministic_algorithms(True, warn_only=True)
     torch.set_num_threads(determinism.threads())
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 

@@ -8,6 +8,7 @@ from headstart.profile import Profile
 
 DOUBT = 1e-7  # share of the p-value spent on not knowing the reference's true accuracy
 GRID = 64
+NEGLIGIBLE = 1e-12
 
 
 def detect(profile: Profile, window: Window, level: float, *, needed: int, drop: float) -> Finding:
@@ -63,8 +64,9 @@ def drop_p_value(right: int, n: int, right_now: int, n_now: int, *, drop: float)
     low = beta.ppf(DOUBT / 2, right, n - right + 1) if right else 0.0
     high = beta.ppf(1 - DOUBT / 2, right + 1, n - right) if right < n else 1.0
     accuracies = np.linspace(max(low, drop), max(high, drop), GRID)[:, None]  # (grid, 1)
-    outcomes = np.arange(n + 1)  # (n + 1,)
+    first, last = binom.ppf(NEGLIGIBLE, n, accuracies.min()), binom.isf(NEGLIGIBLE, n, accuracies.max())
+    outcomes = np.arange(int(first), int(last) + 1)  # of the reference
     observed = right_now / n_now - right / n
-    at_most = np.floor(n_now * (observed + outcomes / n) + 1e-9)  # window outcomes as bad, for each of the reference
+    at_most = np.floor(n_now * (observed + outcomes / n) + 1e-9)  # the window's outcomes that are as bad
     p_values = (binom.pmf(outcomes, n, accuracies) * binom.cdf(at_most, n_now, accuracies - drop)).sum(axis=1)
     return float(min(1.0, p_values.max() + DOUBT))

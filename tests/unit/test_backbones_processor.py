@@ -1,0 +1,171 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from headstart.backbones import processor, store
+from headstart.contract.spec import ImageSpec, TextSpec
+from headstart.determinism import digest
+from headstart.errors import BackboneError
+from headstart.params.backbones import Backbone
+from headstart.params.prepare import Limits
+from tests.unit import backbone_folders as tiny
+
+LIMITS = Limits(tokens=128, characters=1000, pixels=5000, megabytes=2)
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("text")
+    store.make(
+        tiny.write_text(folder / "from"),
+        Backbone(modality="text", source="x", sha256={}, pretrain=None),
+        folder / "to",
+    )
+    return folder / "to"
+
+
+def image_folder(folder, **changes):
+    """A stored image backbone with a processor file changed by hand."""
+    tiny.write_image(folder, {**tiny.SMOOTH, **changes})
+    (folder / "backbone.json").write_text('{"modality": "image", "shape": null}')
+    return folder
+
+
+def test_a_text_specification_takes_the_smallest_of_all_length_limits(text):
+    spec, tokenizer_json = processor.input_spec(text, LIMITS)
+    # limits 128, tokenizer 24, position embeddings 32
+    assert spec == TextSpec(24, 1000, 0, "[PAD]", "right", digest(tokenizer_json))
+    assert processor.input_spec(text, LIMITS.model_copy(update={"tokens": 7}))[0].max_tokens == 7
+    assert tokenizer_json == (text / "tokenizer.json").read_text()
+
+
+def test_position_embeddings_that_start_after_the_padding_leave_fewer_tokens(text, tmp_path):
+    from transformers import RobertaConfig
+
+    tiny.write_text(tmp_path)
+    tiny.write(tmp_path, RobertaConfig(vocab_size=12, max_position_embeddings=16, pad_token_id=0, **tiny.SMALL))
+    spec = processor.text_spec(tmp_path, LIMITS, "{}")
+    assert spec.max_tokens == 15  # position 0 is the padding's
+
+
+def test_the_text_reference_is_transformers_own_tokenizer(text):
+    [short, long] = processor.reference(text, LIMITS)(["Rain snow", "bread " * 40])
+    assert short.tolist() == [2, 5, 6, 3]  # [CLS] rain snow [SEP]; not padded to the 12 that the file asks for
+    assert long.tolist() == [2] + [7] * 22 + [3]
+    assert short.dtype == np.int64
+
+
+def test_an_image_specification_says_what_the_processor_file_says(tmp_path):
+    spec, tokenizer_json = processor.input_spec(image_folder(tmp_path), LIMITS)
+    assert spec == ImageSpec(
+        mode="L",
+        resize="stretch",
+        height=16,
+        width=16,
+        shortest_edge=None,
+        resample="bilinear",
+        crop=None,
+        rescale=1 / 255,
+        mean=(0.5,),
+        std=(0.5,),
+        max_pixels=5000,
+        max_bytes=2_000_000,
+    )
+    assert tokenizer_json is None
+
+
+def test_the_image_reference_is_transformers_own_processor(tmp_path):
+    data = tiny.picture(16, 16)
+    [pixels] = processor.reference(image_folder(tmp_path), LIMITS)([data])
+    levels = np.asarray(Image.open(io.BytesIO(data)))
+    np.testing.assert_allclose(pixels[0], levels / 127.5 - 1.0, atol=1e-6)  # same size: no resampling, only scaling
+    assert pixels.dtype == np.float32
+
+
+def test_the_image_reference_turns_pictures_as_their_exif_says(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # held upright, the picture lies a quarter turn to the left
+    with Image.open(io.BytesIO(tiny.picture(16, 16))) as upright:
+        buffer = io.BytesIO()
+        upright.save(buffer, "PNG", exif=exif)
+        levels = np.asarray(upright)
+    [pixels] = processor.reference(image_folder(tmp_path), LIMITS)([buffer.getvalue()])
+    np.testing.assert_allclose(pixels[0], np.rot90(levels, -1) / 127.5 - 1.0, atol=1e-6)
+
+
+def test_convnext_enlarges_then_crops_below_384_and_stretches_from_there(tmp_path):
+    changes = {"image_processor_type": "ConvNextImageProcessor", "crop_pct": 0.8, "resample": 3}
+    small = processor.image_spec(image_folder(tmp_path / "s", size={"shortest_edge": 16}, **changes), LIMITS)
+    assert (small.resize, small.shortest_edge, small.crop, small.resample) == ("shortest_edge", 20, (16, 16), "bicubic")
+    large = processor.image_spec(image_folder(tmp_path / "l", size={"shortest_edge": 384}, **changes), LIMITS)
+    assert (large.resize, large.height, large.width, large.crop) == ("stretch", 384, 384, None)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"image_processor_type": "MobileNetV1ImageProcessor", "size": {"shortest_edge": 20}, "do_center_crop": True}
+        | {"crop_size": {"height": 16, "width": 16}},
+        {"image_processor_type": "ConvNextImageProcessor", "size": {"shortest_edge": 16}, "crop_pct": 0.8},
+        {"do_normalize": False, "do_rescale": False},
+        {"resample": 3, "image_mean": [0.2], "image_std": [0.7]},
+    ],
+    ids=["crop", "convnext", "raw levels", "bicubic"],
+)
+def test_a_contract_made_of_the_specification_computes_what_the_reference_does(tmp_path, changes):
+    from headstart.contract.spec import Contract, write
+    from headstart.predictor import Preprocessor
+
+    folder = image_folder(tmp_path / "backbone", **changes)
+    spec, _ = processor.input_spec(folder, LIMITS)
+    write(tmp_path / "contract", Contract("image", spec, ("a", "b")), tokenizer_json=None)
+    raw = [tiny.picture(height, width) for height, width in ((16, 16), (50, 31), (9, 40), (64, 64))]
+    ours = Preprocessor.load(tmp_path / "contract").prepare(raw)
+    level = spec.rescale / min(spec.std)
+    for mine, theirs in zip(ours, processor.reference(folder, LIMITS)(raw), strict=True):
+        assert mine.shape == theirs.shape
+        assert np.abs(mine - theirs).max() <= 1.01 * level  # Pillow rounds levels: one apart at most
+        assert np.abs(mine - theirs).mean() <= 0.1 * level
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"resample": 1}, "resample is"),
+        ({"size": {"shortest_edge": 16}}, "images of different sizes come out"),
+        ({"image_mean": [0.5] * 3, "image_std": [0.5] * 3}, "3 and 3 values for 1 channels"),
+        ({"image_processor_type": "EfficientNetImageProcessor"}, "EfficientNetImageProcessorPil has steps of its own"),
+    ],
+)
+def test_what_a_contract_cannot_say_is_refused_by_name(tmp_path, changes, sentence):
+    with pytest.raises(BackboneError, match=sentence):
+        processor.image_spec(image_folder(tmp_path, **changes), LIMITS)
+
+
+def test_all_that_a_contract_cannot_say_is_told_at_once(tmp_path):
+    with pytest.raises(BackboneError) as refused:
+        processor.image_spec(image_folder(tmp_path, resample=1, size={"shortest_edge": 16}), LIMITS)
+    assert "resample is" in str(refused.value)
+    assert "different sizes" in str(refused.value)
+
+
+def test_a_tokenizer_without_padding_is_refused(tmp_path):
+    from tokenizers import Tokenizer
+    from transformers import GPT2Config
+
+    tiny.write_text(tmp_path)
+    config = GPT2Config(vocab_size=12, n_positions=16, n_embd=8, n_layer=1, n_head=2, bos_token_id=2, eos_token_id=3)
+    tiny.write(tmp_path, config)
+    tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
+    with pytest.raises(BackboneError, match="has no padding token"):
+        processor.text_spec(tmp_path, LIMITS, "{}")
+
+
+def test_an_absent_tokenizer_is_refused_with_what_to_do(tmp_path):
+    with pytest.raises(BackboneError, match=r"no tokenizer.*Put the checkpoint's tokenizer\.json"):
+        processor.load_tokenizer(tiny.write(tmp_path, tiny.bert()))
