@@ -13,6 +13,7 @@ from headstart.errors import UsageError
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
     "DO_NOT_TRACK": "true",
     "DVC_NO_ANALYTICS": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -95,6 +96,11 @@ def hush() -> None:
 
 
 def use_embedded_prefect(workspace: Workspace) -> None:
-    """Keep Prefect's profile and database inside the workspace, unless the user set a place."""
+    """Keep Prefect's profile and database inside the workspace, unless the user set a place.
+
+    A temporary server's logs are seen by nobody: what fails reaches the terminal as the exception itself.
+    """
     os.environ.setdefault("PREFECT_HOME", str(workspace.prefect_home))
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    if not os.environ.get("PREFECT_API_URL"):
+        os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+        os.environ.setdefault("PREFECT_LOGGING_TO_API_ENABLED", "false")

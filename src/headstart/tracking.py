@@ -3,6 +3,8 @@
 The registry (`headstart.registry`) stands on what `open` set up.
 """
 
+import contextlib
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -90,7 +92,8 @@ def log_run(
                 client.log_artifacts(run_id, str(path), artifact_path=path.name)
             else:
                 client.log_artifact(run_id, str(path))
-        client.set_terminated(run_id)
+        with contextlib.redirect_stdout(sys.stderr):  # a server's address is printed here
+            client.set_terminated(run_id)
     except MlflowException as error:
         if run_id is not None:
             client.set_terminated(run_id, status="FAILED")

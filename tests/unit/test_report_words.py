@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from headstart import artifacts
-from headstart.report import advice, words
+from headstart.report import advice, vocabulary, words
 from headstart.report.evidence import Aside, Evidence, gather
 from tests.unit import report_evidence
 
@@ -112,7 +112,7 @@ def test_a_top_layer_clearly_worse_than_one_below_is_called_tied_to_its_pretrain
     ("seconds", "told"), [(0.42, "0.4 s"), (9.96, "10.0 s"), (31.2, "31 s"), (135.0, "2 min 15 s"), (59.7, "60 s")]
 )
 def test_durations_are_told_as_people_do(seconds, told):
-    assert words.duration(seconds) == told
+    assert vocabulary.duration(seconds) == told
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_a_plan_that_foresaw_something_else_is_told_so(measured, said):
      ("blocks.3", "block 3"), ("head", "head")],
 )  # fmt: skip
 def test_layers_are_named_for_people(name, told):
-    assert words.layer(name) == told
+    assert vocabulary.layer(name) == told
 
 
 def test_a_champion_is_to_be_served_watched_and_can_be_undone(passed):

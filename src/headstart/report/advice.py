@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from headstart.report import confusion, words
+from headstart.report import confusion, vocabulary, words
 from headstart.report.evidence import Document, Evidence
 from headstart.report.plots import percent
 
@@ -30,7 +30,7 @@ def _open(findings: Sequence[Document]) -> list[Step]:
     """What did not pass, with its own action: failures are to be mended, doubts to be settled."""
     verbs = {"fail": "Mend", "unsure": "Settle"}
     return [
-        Step(f"{verbs[one['verdict']]} “{words.title(one['check'])}”", one.get("action") or one["reason"])
+        Step(f"{verbs[one['verdict']]} “{vocabulary.title(one['check'])}”", one.get("action") or one["reason"])
         for one in findings
         if one["verdict"] != "pass"
     ]

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from headstart.report import advice, confusion, plots, strips, tables, words
+from headstart.report import advice, confusion, plots, strips, tables, vocabulary, words
 from headstart.report.evidence import Evidence
 from headstart.report.plots import Row, percent
 
@@ -32,8 +32,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=percent, rounded=plots.rounded, duration=words.duration)
-    environment.filters.update(title_of=words.title, strip_of=strips.of_finding, breakable=_breakable)
+    environment.filters.update(percent=percent, rounded=plots.rounded, duration=vocabulary.duration)
+    environment.filters.update(title_of=vocabulary.title, strip_of=strips.of_finding, breakable=_breakable)
     environment.globals["style"] = Markup((HERE / "page.css").read_text(encoding="utf-8"))  # our own file
     return environment
 
@@ -49,8 +49,8 @@ def _view(evidence: Evidence) -> dict[str, Any]:
         "lede": words.lede(evidence),
         "tiles": strips.tiles(evidence),
         "facts": words.facts(evidence),
-        "verdicts": words.VERDICTS,
-        "aside": words.ASIDE,
+        "verdicts": vocabulary.VERDICTS,
+        "aside": vocabulary.ASIDE,
         "choice": _choice(evidence),
         "few": _few_labels(evidence),
         "layers": _layers(evidence),
@@ -75,7 +75,7 @@ def _choice(evidence: Evidence) -> dict[str, Any] | None:
     if evaluation:
         rows.insert(0, _row("this model, measured", evaluation["metrics"]["accuracy"], strong=True))
         rows += [
-            _row(words.BASELINES.get(name, name), document["accuracy"])
+            _row(vocabulary.BASELINES.get(name, name), document["accuracy"])
             for name, document in sorted(evaluation["baselines"].items(), key=_baseline_accuracy, reverse=True)
         ]
     alt = "Accuracy: " + "; ".join(f"{row.label} {percent(row.value)}" for row in rows)
@@ -98,7 +98,7 @@ def _few_labels(evidence: Evidence) -> dict[str, Any] | None:
         return None
     seconds = (evidence.timing.get("plan") or {}).get("parts") or {}
     notes = {
-        side: words.duration(seconds[f"few_labels/{side}"]) if f"few_labels/{side}" in seconds else ""
+        side: vocabulary.duration(seconds[f"few_labels/{side}"]) if f"few_labels/{side}" in seconds else ""
         for side in ("transfer", "scratch")
     }
     rows = [
@@ -126,10 +126,10 @@ def _layers(evidence: Evidence) -> dict[str, Any] | None:
     view: dict[str, Any] = {"words": None, "probe": None, "rates": None}
     if measured:
         best = max(measured, key=lambda one: one["value"])
-        rows = [_row(words.layer(one["layer"]), one, strong=one is best) for one in reversed(measured)]
+        rows = [_row(vocabulary.layer(one["layer"]), one, strong=one is best) for one in reversed(measured)]
         view["words"] = words.layers(measured)
         view["probe"] = plots.intervals(rows, view["words"], width=362, labels=96, pitch=24)
-    groups = [{**group, "name": words.layer(group["name"])} for group in groups]
+    groups = [{**group, "name": vocabulary.layer(group["name"])} for group in groups]
     if groups and (evidence.history or {}).get("epochs"):
         alt = "Highest learning rate by layer, head first: " + ", ".join(
             f"{group['name']} {'frozen' if group['frozen'] else plots.scientific(group['learning_rate'])}"

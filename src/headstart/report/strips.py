@@ -7,7 +7,7 @@ from typing import Any
 
 from headstart.report.evidence import Evidence
 from headstart.report.plots import percent, rounded, scale_start, scientific
-from headstart.report.words import BASELINES
+from headstart.report.vocabulary import BASELINES
 
 Document = Mapping[str, Any]
 SHARES = {"accuracy", "macro_f1", "calibration_error", "baseline", "champion", "above_majority"}

@@ -6,72 +6,9 @@ from typing import Any
 
 from headstart.report.evidence import Evidence
 from headstart.report.plots import percent
+from headstart.report.vocabulary import BASELINES, STRATEGIES, duration, layer, title
 
 Document = Mapping[str, Any]
-
-STRATEGIES = {
-    "linear_probe": (
-        "a linear probe",
-        "The pretrained network stays as it is; only a new last layer is learned on what it sees.",
-    ),
-    "fine_tune": (
-        "fine-tuning",
-        "A new last layer is learned first; then every layer goes on learning, the lower the more slowly.",
-    ),
-    "adapt_then_fine_tune": (
-        "adaptation, then fine-tuning",
-        "The pretrained network first reads unlabelled examples of this domain, and is fine-tuned after that.",
-    ),
-    "lora": (
-        "low-rank adapters",
-        "The pretrained network stays as it is; small matrices beside its layers are learned.",
-    ),
-    "scratch": ("training from scratch", "Nothing is transferred: the network starts from random weights."),
-}
-
-CHECKS = {
-    "accuracy": "It is right often enough",
-    "macro_f1": "It serves every class, rare ones too",
-    "calibration_error": "Its confidence can be believed",
-    "baseline": "It beats something simple",
-    "parity": "The exported file answers as the trained network did",
-    "replay": "The sealed bundle repeats its known answers",
-    "champion": "It is no worse than what is live",
-    "diverged": "Training stayed on course",
-    "above_majority": "It learned more than the commonest class",
-    "nonfinite": "No number broke during training",
-    "contract_agreement": "Inputs are prepared as the backbone expects",
-    "processor": "The backbone says how to prepare inputs",
-    "weights": "All weights of the file belong to the backbone",
-    "layers": "The backbone’s layers are known",
-    "pretraining": "Pretraining taught the backbone something",
-    "ids": "Every row has an id of its own",
-    "files": "Every file of the source was read",
-    "labels": "Labels are spelled in one way",
-    "payloads": "Every row can be read",
-    "groups": "Groups stay on one side",
-    "leak": "Test rows stand nowhere else",
-    "duplicates": "No example stands twice",
-    "label_conflicts": "Equal examples have equal labels",
-    "untrained_labels": "Every label can be learned",
-    "rare_labels": "Every class has enough examples",
-}
-
-ASIDE = {
-    "payloads": "cannot be read",
-    "leak": "stand in another split, too",
-    "duplicates": "stand twice in one split",
-    "label_conflicts": "equal, but labelled differently",
-    "untrained_labels": "of a class without training examples",
-}
-
-BASELINES = {
-    "majority": "commonest class",
-    "tfidf_logistic": "word counts",
-    "pixels_logistic": "raw pixels",
-}
-
-VERDICTS = {"pass": "passed", "fail": "failed", "unsure": "unsure"}
 
 
 @dataclass(frozen=True)
@@ -212,17 +149,6 @@ def layers(measured: Sequence[Document]) -> str:
     return f"{text}, the last layer only {percent(last['value'])}: the top is tied to what it was pretrained for."
 
 
-def layer(name: str) -> str:
-    """A layer's name for people: `encoder.stages.0.layers.1` is `stage 0, layer 1`."""
-    parts: list[str] = []
-    for token in name.split("."):
-        if token.isdigit() and parts:
-            parts[-1] = f"{parts[-1].removesuffix('s')} {token}"
-        else:
-            parts.append(token)
-    return ", ".join(parts[1:] if len(parts) > 1 and parts[0] == "encoder" else parts)
-
-
 def trust(evaluation: Document, temperature: float | None) -> str:
     """Calibration before and after, in points."""
     after, before = evaluation["metrics"]["ece"], evaluation["uncalibrated"]["ece"]
@@ -234,21 +160,6 @@ def trust(evaluation: Document, temperature: float | None) -> str:
         return text
     way = "softens" if temperature > 1 else "sharpens"
     return f"{text} A temperature of {temperature:.2f} {way} its answers; the label never changes by it."
-
-
-def title(check: str) -> str:
-    """A check's name as a claim that may be false; unknown ones keep their name."""
-    return CHECKS.get(check) or check.replace("_", " ").replace("/", ": ")
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s"
 
 
 def modality(evidence: Evidence) -> str:
