@@ -95,4 +95,6 @@ def show(name: str, document: dict[str, Any]) -> None:
         description=f"{name}: {document['verdict']}, {document['window']['rows']} answers",
     )
     if "page" in document:
-        create_link_artifact(key=f"monitor-page-{key}", link=Path(document["page"]).as_uri(), link_text=f"{name}'s window")
+        create_link_artifact(
+            key=f"monitor-page-{key}", link=Path(document["page"]).as_uri(), link_text=f"{name}'s window"
+        )

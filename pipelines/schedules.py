@@ -1,6 +1,6 @@
 """Serve the flows on their cron schedules, against the Prefect server that `PREFECT_API_URL` names.
 
-    PREFECT_API_URL=http://127.0.0.1:4200/api python -m pipelines.schedules
+PREFECT_API_URL=http://127.0.0.1:4200/api python -m pipelines.schedules
 """
 
 import os

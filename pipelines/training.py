@@ -82,7 +82,7 @@ def build(params: Params, names: Collection[str], until: str | None) -> dict[str
         try:
             world.run_stage.with_options(task_run_name=step.name, tags=[step.owner])(step.name)
         except HeadstartError as error:
-            refused |= {name: error for name in owners}
+            refused |= dict.fromkeys(owners, error)
     return refused
 
 

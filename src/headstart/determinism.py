@@ -1,6 +1,6 @@
 """The same inputs give the same bytes: stable hashes, stable fractions, a stated number of threads.
 
-Randomness is a `numpy.random.Generator` that is passed in; only torch keeps a global state, seeded in `transfer.device`.
+Randomness is a `numpy.random.Generator` that is passed in; torch alone keeps a global state (`transfer.device`).
 """
 
 import hashlib

@@ -1,8 +1,7 @@
-"""Imports go down only; what serves starts without torch; the command starts at once."""
+"""Imports go down only; what serves starts without torch; help needs nothing heavy."""
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -25,13 +24,3 @@ def test_help_needs_nothing_heavy():
     script = f"import sys, headstart.cli; print([name for name in {HEAVY!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-def test_help_answers_in_half_a_second():
-    command = [str(Path(sys.executable).parent / "headstart"), "--help"]
-    seconds = []
-    for _ in range(3):
-        started = time.perf_counter()
-        subprocess.run(command, capture_output=True, check=True)
-        seconds.append(time.perf_counter() - started)
-    assert min(seconds) < 0.5

@@ -52,7 +52,11 @@ def test_the_report_is_there_and_needs_no_network(finished):
 def test_a_run_killed_in_training_goes_on_to_the_same_bytes_in_another_folder(finished, tmp_path, headstart):
     killed = build(tmp_path / "some" / "other place")
     process = subprocess.Popen(
-        [str(HEADSTART), "run"], cwd=killed, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        [str(HEADSTART), "run"],
+        cwd=killed,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     deadline = time.monotonic() + 300
     while not list(killed.glob(".partial/*/*")) and process.poll() is None and time.monotonic() < deadline:

@@ -134,7 +134,9 @@ def test_a_clean_hour_raises_no_alarm_and_a_tripled_class_does(finished, headsta
     clean = [int(row) for row in generator.integers(0, len(test), 240)]
     travel = [row for row, label in enumerate(test.labels) if label == "travel"]
     journalled(finished, "topics", clean, NOON - timedelta(minutes=55))
-    journalled(finished, "topics", clean[:80] + [travel[row % len(travel)] for row in range(160)], NOON + timedelta(hours=2))
+    journalled(
+        finished, "topics", clean[:80] + [travel[row % len(travel)] for row in range(160)], NOON + timedelta(hours=2)
+    )
 
     quiet = headstart(finished, "monitor", "topics", "--now", NOON.isoformat(), "--json")
     assert quiet.status == 0, quiet.err

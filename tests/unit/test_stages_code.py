@@ -1,7 +1,5 @@
 """What changes a stage's code hash, and what does not."""
 
-import textwrap
-
 import pytest
 
 from headstart.stages import code

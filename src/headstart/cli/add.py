@@ -55,9 +55,7 @@ def add(
     return 0
 
 
-def _backbone(
-    given: str, modality: str, document: dict[str, Any], root: Path
-) -> tuple[str, dict[str, Any] | None]:
+def _backbone(given: str, modality: str, document: dict[str, Any], root: Path) -> tuple[str, dict[str, Any] | None]:
     """The backbone's name, and its new entry where it has none yet."""
     known = document.get("backbones") or {}
     if given in known:
@@ -93,9 +91,7 @@ def _portable(source: str, root: Path) -> str:
     return resolved.relative_to(root).as_posix() if resolved.is_relative_to(root) else str(resolved)
 
 
-def _write(
-    path: Path, name: str, entry: dict[str, Any], backbone: str, backbone_entry: dict[str, Any] | None
-) -> None:
+def _write(path: Path, name: str, entry: dict[str, Any], backbone: str, backbone_entry: dict[str, Any] | None) -> None:
     """Write the entry, comments kept; the file is checked before it takes the old one's place.
 
     Raises:

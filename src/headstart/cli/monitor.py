@@ -12,7 +12,9 @@ from headstart.errors import GateError
 
 def monitor(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Models; all when left out.")] = None,
-    now: Annotated[str | None, typer.Option(help="The window's end, ISO 8601 with an offset; now when left out.")] = None,
+    now: Annotated[
+        str | None, typer.Option(help="The window's end, ISO 8601 with an offset; now when left out.")
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Compare the last window of answers with the reference; exit 1 on an alert.

@@ -21,7 +21,7 @@ SHARED = {"plan": ("probe", "fine_tune"), "train": ("probe", "fine_tune", "scree
 STAGES_WITH_MODALITY = ("prepare", "plan", "train", "export", "evaluate", "seal")
 STAGES_WITH_BACKBONE = ("prepare", "plan", "train", "export")
 T = TypeVar("T", bound=BaseModel)
-ABSENT = {"source": None, "pretrain": None, "sha256": {}}
+ABSENT: dict[str, Any] = {"source": None, "pretrain": None, "sha256": {}}
 
 
 def load(path: Path) -> Params:
@@ -92,7 +92,7 @@ def _model(
     if modality not in ("text", "image"):
         problems.append(f"{where}.modality: {modality!r} arrived, text or image was expected")
         return None
-    if backbone not in backbones:
+    if not isinstance(backbone, str) or backbone not in backbones:
         problems.append(f"{where}.backbone: {backbone!r} is not under backbones{_nearest(str(backbone), backbones)}")
         return None
     known = backbones[backbone]
@@ -151,8 +151,10 @@ def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(low)
     for key, value in high.items():
         inherited = result.get(key)
-        both = isinstance(inherited, Mapping) and isinstance(value, Mapping)
-        result[key] = _merge(inherited, value) if both else value
+        if isinstance(inherited, Mapping) and isinstance(value, Mapping):
+            result[key] = _merge(inherited, value)
+        else:
+            result[key] = value
     return result
 
 

@@ -13,8 +13,8 @@ from importlib.metadata import version as installed
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi_offline import FastAPIOffline
 from fastapi.responses import JSONResponse, Response
+from fastapi_offline import FastAPIOffline
 
 from headstart.errors import ContractError
 from headstart.journal.schema import Answer, Label

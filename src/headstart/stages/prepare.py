@@ -24,7 +24,9 @@ def run(model: str, params: Prepare) -> None:
     spec.write(out / "contract", contract, tokenizer_json=tokenizer_json)
     samples = list(prepared.train.inputs[:COMPARED])
     ours = Preprocessor.load(out / "contract").prepare(samples)
-    agreed = agreement.compare(ours, processor.reference(backbone, params.limits)(samples), agreement.tolerance(raw_spec))
+    agreed = agreement.compare(
+        ours, processor.reference(backbone, params.limits)(samples), agreement.tolerance(raw_spec)
+    )
     prepare.write(replace(prepared, findings=[*prepared.findings, agreed]), out)
     prepare.judge([agreed])
 

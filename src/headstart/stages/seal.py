@@ -22,9 +22,7 @@ def run(model: str, params: Seal) -> None:
     chosen = golden.choose(test, params.golden)
     golden.write(out, chosen, predictor.predict(chosen.inputs))
     answers, properties = predictor.predict(test.inputs), predictor.preprocessor.properties(test.inputs)
-    seen = profile.build(
-        answers, test.labels, properties, predictor.labels, seed=params.seed, rows=params.profile
-    )
+    seen = profile.build(answers, test.labels, properties, predictor.labels, seed=params.seed, rows=params.profile)
     profile.write(out, seen)
     artifacts.write_json(out / "lineage.json", lineage(f"evaluate@{model}"))
     artifacts.write_text(out / "params.yaml", resolved_params(model))
