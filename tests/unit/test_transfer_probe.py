@@ -129,3 +129,40 @@ def test_log_loss_is_the_value_worked_out_by_hand():
 
 def test_log_loss_of_huge_logits_does_not_overflow():
     assert probe.log_loss(np.array([[1000.0, 0.0]]), np.array([1])) == pytest.approx(1000.0)
+
+
+def test_one_group_stays_in_one_fold_and_folds_stay_alike_in_classes():
+    targets = np.repeat(np.arange(3), 40)
+    groups = [f"{row // 5}" for row in range(120)]
+    fold = probe.folds(targets, 4, seed=1, groups=groups)
+    for group in set(groups):
+        assert len({fold[row] for row in range(120) if groups[row] == group}) == 1
+    # 8 groups of 5 a class, dealt to 4 folds: 2 groups, 10 examples, of each class in each fold
+    for held in range(4):
+        assert np.bincount(targets[fold == held]).tolist() == [10, 10, 10]
+
+
+def test_near_copies_in_one_group_do_not_flatter_the_held_out_accuracy():
+    # twenty groups of five near copies, labels at random: nothing can be learned, copies can be remembered
+    generator = np.random.default_rng(2)
+    centres, labels = generator.normal(size=(60, 40)), generator.integers(0, 2, 60)
+    features = (np.repeat(centres, 5, axis=0) + 0.01 * generator.normal(size=(300, 40))).astype(np.float32)
+    targets, groups = np.repeat(labels, 5), [str(row // 5) for row in range(300)]
+    params = Probe(strengths=[1.0], folds=5, iterations=200, seed=3)
+    apart = probe.choose(features, targets, 2, params)[1].mean()
+    together = probe.choose(features, targets, 2, params, groups=groups)[1].mean()
+    assert apart > 0.85
+    # chance, within five standard errors of 60 independent draws
+    assert together < 0.5 + 5 * 0.5 / 60**0.5
+
+
+def test_a_temperature_cannot_make_the_calibrated_loss_worse_and_mends_overconfidence():
+    generator = np.random.default_rng(4)
+    logits = generator.normal(size=(500, 3))
+    chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    targets = np.array([generator.choice(3, p=row) for row in chances])
+    plain = probe.log_loss(logits, targets)
+    # logits ten times too large: a temperature of ten gives the very loss of the right ones, or a little less
+    assert probe.calibrated_loss(10 * logits, targets) == pytest.approx(plain, abs=0.01)
+    assert probe.log_loss(10 * logits, targets) > 2 * plain
+    assert np.isnan(probe.calibrated_loss(np.full((2, 2), np.nan), np.array([0, 1])))

@@ -60,6 +60,8 @@ class Choice(Section):
     good_enough: Share
     examples_per_class: Count
     budget: Count
+    mended: Share
+    mended_at_most: Share
     folds: Count
     layer_examples: Count
     interval: Share

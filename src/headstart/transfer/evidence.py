@@ -81,7 +81,7 @@ def gather(params: Plan, *, backbone: Path, data: Path, cache: Path) -> tuple[Ev
         values = features.extract(network, preprocessor, rows, cache=cache, key=key, progress=saying)
         splits[name] = Split(rows, rows.targets(labels), values)
     learn = splits["train"]
-    head = probe.fit(learn.features, learn.targets, len(labels), params.probe, level=params.choice.interval)
+    head = probe.fit(learn.features, learn.targets, len(labels), params.probe, level=params.choice.interval, groups=learn.examples.groups)
     seconds = {"probe": time.perf_counter() - started}
 
     started = time.perf_counter()
@@ -92,7 +92,7 @@ def gather(params: Plan, *, backbone: Path, data: Path, cache: Path) -> tuple[Ev
     )
     plain = params.probe.model_copy(update={"strengths": [head.strength], "folds": params.choice.folds})
     layers = [
-        (name, _held_out(values, few.targets, len(labels), plain, params.choice.interval)) for name, values in by_layer
+        (name, _held_out(values, few, len(labels), plain, params.choice.interval)) for name, values in by_layer
     ]
     seconds["layers"] = time.perf_counter() - started
 
@@ -147,8 +147,6 @@ def _some(targets: NDArray[np.int64], count: int, *, seed: int) -> NDArray[np.in
     return np.flatnonzero(share == 0)
 
 
-def _held_out(
-    values: NDArray[np.float32], targets: NDArray[np.int64], classes: int, params: Probe, level: float
-) -> Interval:
-    right = probe.choose(values, targets, classes, params)[1]
+def _held_out(values: NDArray[np.float32], few: Split, classes: int, params: Probe, level: float) -> Interval:
+    right = probe.choose(values, few.targets, classes, params, groups=few.examples.groups)[1]
     return wilson(int(right.sum()), len(right), level)

@@ -28,7 +28,7 @@ from headstart.backbones.silence import quiet
 from headstart.params.transfer import FineTune
 from headstart.transfer import device, rates
 from headstart.transfer.examples import Examples
-from headstart.transfer.probe import log_loss
+from headstart.transfer.probe import calibrated_loss
 from headstart.transfer.progress import bar
 from headstart.transfer.rates import Rate
 
@@ -214,7 +214,7 @@ def _as_it_is(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _metrics(prediction: EvalPrediction) -> dict[str, float]:
     logits, targets = prediction.predictions.astype("float64"), prediction.label_ids
-    return {"accuracy": float((logits.argmax(axis=1) == targets).mean()), "nll": log_loss(logits, targets)}
+    return {"accuracy": float((logits.argmax(axis=1) == targets).mean()), "nll": calibrated_loss(logits, targets)}
 
 
 def _finished(log: Log, params: FineTune) -> bool:

@@ -37,7 +37,7 @@ def plan(params: Plan, *, backbone: Path, data: Path, cache: Path) -> tuple[dict
         "strategy": decision.strategy,
         "runner_up": decision.runner_up,
         "reason": decision.reason,
-        "predicted": predict(decision.strategy, evidence),
+        "predicted": predict(decision.strategy, evidence, params.choice),
         "evidence": evidence.document(),
     }
     return document, seconds
@@ -74,15 +74,17 @@ def choose(evidence: Evidence, choice: Choice) -> Decision:
     return Decision(strategy, "fine_tune" if strategy == "linear_probe" else "linear_probe", reason)
 
 
-def predict(strategy: Strategy, evidence: Evidence) -> dict[str, Any]:
+def predict(strategy: Strategy, evidence: Evidence, choice: Choice) -> dict[str, Any]:
     """The accuracy to expect: `{metric, value, low, high}`.
 
-    The probe's is what it reached on held-out folds. Fine-tuning is expected to mend the share of the probe's errors
-    that it mended with few labels, and at worst to hand the probe on.
+    The probe's is what it reached on held-out folds. Fine-tuning at worst hands the probe on; it is expected to mend
+    the share `choice.mended` of the probe's errors, `choice.mended_at_most` at most, or what it mended with few labels
+    where that is more.
     """
     reached, few = evidence.probe, evidence.few_labels
-    share = 0.0
-    if strategy == "fine_tune" and few.probe.value < 1.0:
-        share = max(0.0, (few.transfer.value - few.probe.value) / (1.0 - few.probe.value))
-    value, high = (1.0 - (1.0 - end) * (1.0 - share) for end in (reached.value, reached.high))
+    usual, most = 0.0, 0.0
+    if strategy == "fine_tune":
+        seen = (few.transfer.value - few.probe.value) / max(1.0 - few.probe.value, 1e-9)
+        usual, most = max(choice.mended, seen), max(choice.mended_at_most, seen)
+    value, high = 1.0 - (1.0 - reached.value) * (1.0 - usual), 1.0 - (1.0 - reached.high) * (1.0 - most)
     return {"metric": "accuracy", "value": value, "low": reached.low, "high": high}

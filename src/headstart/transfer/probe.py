@@ -5,6 +5,7 @@ predictions give its accuracy an interval.
 """
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from headstart.params.transfer import Probe
 from headstart.statistics import interval
 from headstart.statistics.interval import Interval
 
+Groups = Sequence[str | None] | None
 ABSENT = -20.0  # logit of a class without a single training example: never the answer, and finite
 
 # A feature that hardly moves is scaled by this share of the usual spread, not by its own: MiniLM has one of spread
@@ -44,7 +46,13 @@ class Head:
 
 
 def fit(
-    features: NDArray[np.float32], targets: NDArray[np.int64], classes: int, params: Probe, *, level: float
+    features: NDArray[np.float32],
+    targets: NDArray[np.int64],
+    classes: int,
+    params: Probe,
+    *,
+    level: float,
+    groups: Groups = None,
 ) -> Head:
     """The head for these features, at the strength with the least held-out log-loss.
 
@@ -57,11 +65,12 @@ def fit(
         classes: how many classes the head answers with, present in `targets` or not.
         params: strengths, folds, iterations, seed.
         level: two-sided confidence of `accuracy_cv`.
+        groups: of the examples; one group stays in one fold, as it stays in one split. None where there is none.
 
     Raises:
         DataError: if the examples show fewer than two classes.
     """
-    strength, right = choose(features, targets, classes, params)
+    strength, right = choose(features, targets, classes, params, groups=groups)
     accuracy = interval.wilson(int(right.sum()), len(right), level)
     return refit(features, targets, classes, params, strength=strength, accuracy_cv=accuracy)
 
@@ -84,7 +93,12 @@ def refit(
 
 
 def choose(
-    features: NDArray[np.float32], targets: NDArray[np.int64], classes: int, params: Probe
+    features: NDArray[np.float32],
+    targets: NDArray[np.int64],
+    classes: int,
+    params: Probe,
+    *,
+    groups: Groups = None,
 ) -> tuple[float, NDArray[np.bool_]]:
     """The best strength, and for each example whether the head that had not seen it was right.
 
@@ -96,7 +110,7 @@ def choose(
             f"{len(targets)} training examples show {len(shown)} class, at least 2 were expected.",
             action="Add examples of a second class, or look in quarantine.parquet for why they were put aside.",
         )
-    fold = folds(targets, params.folds, seed=params.seed)
+    fold = folds(targets, params.folds, seed=params.seed, groups=groups)
     held_out = range(int(fold.max()) + 1)
     paths = [_Path(features[fold != held], targets[fold != held], classes, params.iterations) for held in held_out]
     least, best, right = np.inf, min(params.strengths), np.zeros(len(targets), dtype=bool)
@@ -111,12 +125,16 @@ def choose(
     return best, right
 
 
-def folds(targets: NDArray[np.int64], count: int, *, seed: int) -> NDArray[np.int64]:
+def folds(targets: NDArray[np.int64], count: int, *, seed: int, groups: Groups = None) -> NDArray[np.int64]:
     """The fold of each example, as equal in size and as like in classes as can be.
 
     Each class is dealt out in a random order, going on where the class before ended. A class with fewer
-    examples than folds is simply missing from some; at most one fold an example.
+    examples than folds is simply missing from some; at most one fold an example. With groups, whole groups are
+    dealt (the largest first, each to the fold that has least of its classes): near copies in one group would
+    otherwise be learned from in one fold and judged in another.
     """
+    if groups is not None and any(group is not None for group in groups):
+        return _grouped_folds(targets, count, groups)
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(targets))
     order = order[np.argsort(targets[order], kind="stable")]
@@ -130,6 +148,37 @@ def log_loss(logits: NDArray[np.float64], targets: NDArray[np.int64]) -> float:
     top = logits.max(axis=1)
     normaliser = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
     return float((normaliser - logits[np.arange(len(targets)), targets]).mean())
+
+
+def calibrated_loss(logits: NDArray[np.float64], targets: NDArray[np.int64]) -> float:
+    """The least log-loss, in nats, that one temperature can give: what is served is calibrated on these examples too.
+
+    A network that is more often right, and too sure of it, is so not mistaken for a worse one. Not a number where a
+    logit is not finite. Source: Guo et al. 2017, arXiv:1706.04599.
+    """
+    from scipy.optimize import minimize_scalar
+
+    if not np.isfinite(logits).all():
+        return float("nan")
+    found = minimize_scalar(lambda log: log_loss(logits / np.exp(log), targets), bounds=(-4.0, 4.0), method="bounded")
+    return min(float(found.fun), log_loss(logits, targets))
+
+
+def _grouped_folds(targets: NDArray[np.int64], count: int, groups: Sequence[str | None]) -> NDArray[np.int64]:
+    """Whole groups to folds; an example without a group is a group of its own."""
+    names = [f"group {group}" if group is not None else f"row {row}" for row, group in enumerate(groups)]
+    _, member = np.unique(names, return_inverse=True)
+    classes = int(targets.max()) + 1
+    content = np.zeros((int(member.max()) + 1, classes))
+    np.add.at(content, (member, targets), 1.0)
+    content /= np.maximum(1.0, np.bincount(targets, minlength=classes))
+    number = min(count, len(content))
+    held, home = np.zeros((number, classes)), np.empty(len(content), dtype=np.int64)
+    for group in np.argsort(-content.sum(axis=1), kind="stable"):
+        spread = ((held + content[group]) ** 2 - held**2).sum(axis=1)
+        home[group] = int(spread.argmin())
+        held[home[group]] += content[group]
+    return home[member]
 
 
 class _Path:

@@ -32,7 +32,7 @@ class Score:
     """How a network does on validation data.
 
     Attributes:
-        loss: mean negative log-likelihood in nats; None where it is not finite.
+        loss: mean negative log-likelihood in nats after temperature scaling; None where it is not finite.
         accuracy: share of right answers.
         right: `(examples,)`, which were.
     """
@@ -43,7 +43,7 @@ class Score:
 
     @classmethod
     def of(cls, logits: NDArray[np.float64], targets: NDArray[np.int64]) -> "Score":
-        loss, right = probe.log_loss(logits, targets), logits.argmax(axis=1) == targets
+        loss, right = probe.calibrated_loss(logits, targets), logits.argmax(axis=1) == targets
         return cls(loss if np.isfinite(loss) else None, float(right.mean()), right)
 
 
