@@ -4,6 +4,7 @@ Nothing here can change a number in an output; what can stands in `params.yaml`.
 """
 
 import os
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ QUIET = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "TOKENIZERS_PARALLELISM": "true",
     "GIT_PYTHON_REFRESH": "quiet",
+    "OPENBLAS_NUM_THREADS": "1",  # logistic regression on 500 x 384 features: 0.1 s on one thread, 2.6 s on two
     "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads of a shared machine cost a factor of three; read when torch loads
 }
 
@@ -91,9 +93,14 @@ def now() -> datetime:
 
 
 def hush() -> None:
-    """Switch off every telemetry and promotion of the libraries; child processes inherit it."""
+    """Switch off every telemetry and promotion of the libraries; child processes inherit it.
+
+    Where nobody watches a terminal, progress bars become a line every ten seconds.
+    """
     for name, value in QUIET.items():
         os.environ[name] = value
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_MININTERVAL", "10")
 
 
 def use_embedded_prefect(workspace: Workspace) -> None:

@@ -1,12 +1,30 @@
 import numpy as np
 import pytest
 
+from headstart.data.dataset import Dataset
 from headstart.params.transfer import FewLabels
 from headstart.transfer import control, planner
 from tests.unit import tiny_transfer
 
-FEW = FewLabels(per_class=4, classes=3, epochs=1, scratch_epochs=1, scratch_learning_rate=0.001, repeats=1, seed=3)
+FEW = FewLabels(
+    per_class=4,
+    classes=3,
+    epochs=1,
+    scratch_epochs=1,
+    scratch_learning_rate=0.001,
+    augmented=False,
+    judged=30,
+    repeats=1,
+    seed=3,
+)
 TARGETS = np.repeat(np.arange(6), [1, 3, 5, 8, 13, 21])
+
+
+def split(name: str, targets: np.ndarray) -> control.Split:
+    """Examples whose one feature is their class."""
+    ids, none = [f"{name}-{row}" for row in range(len(targets))], [None] * len(targets)
+    examples = Dataset("text", ids, [str(label) for label in targets], ids, none, none)
+    return control.Split(examples, targets, targets[:, None].astype(np.float32))
 
 
 def test_each_chosen_class_gives_as_many_labels_as_asked_or_all_it_has():
@@ -29,6 +47,30 @@ def test_of_many_classes_as_many_as_allowed_take_part():
 
 def test_of_few_classes_all_that_have_examples_take_part():
     assert control.classes(np.array([4, 1, 1]), FEW).tolist() == [1, 4]
+
+
+def test_those_who_judge_were_never_drawn_and_validation_comes_first():
+    learn, validation = split("train", TARGETS), split("validation", TARGETS[::3])
+    drawn = control.draw(TARGETS, np.array([2, 5]), 4, seed=1)
+    judged = control.unseen(learn, validation, drawn, np.array([2, 5]), FEW)
+    own, rest = (int(np.isin(values, [2, 5]).sum()) for values in (TARGETS[::3], TARGETS))
+    assert len(judged.targets) == len(judged.features) == len(judged.examples) == min(30, own + rest - 8)
+    assert set(judged.targets.tolist()) == {2, 5}
+    assert sum(name.startswith("validation") for name in judged.examples.ids) == own
+    assert not {f"train-{row}" for row in drawn} & set(judged.examples.ids)
+    assert [float(row) for row in judged.features[:, 0]] == [float(label) for label in judged.examples.labels]
+
+
+def test_no_more_judge_than_asked_for():
+    judged = control.unseen(
+        split("train", TARGETS),
+        split("validation", TARGETS),
+        np.array([0]),
+        np.arange(6),
+        FEW.model_copy(update={"judged": 7}),
+    )
+    assert len(judged.examples) == 7
+    assert all(name.startswith("validation") for name in judged.examples.ids)
 
 
 def test_repeats_on_the_same_examples_do_not_narrow_the_interval():

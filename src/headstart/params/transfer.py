@@ -49,6 +49,8 @@ class FewLabels(Section):
     epochs: Count
     scratch_epochs: Count
     scratch_learning_rate: Positive
+    augmented: bool
+    judged: Count
     repeats: Count
     seed: Seed
 

@@ -1,12 +1,16 @@
 """The control: with few labels, is the pretrained network worth more than the same network from random weights?
 
-Both learn the same examples by the same code and are judged on the same validation examples. Both train a fixed
-number of epochs: stopping early on the examples that judge would flatter whoever stops more often.
+Both learn the same examples by the same code and are judged on the same others: validation, and train examples that no
+draw took. Both train a fixed number of epochs: stopping early on what judges would flatter whoever stops more often.
+
+Whether images are augmented matters, since augmentation teaches some of what pretraining teaches: with 10 labels a
+class `digits` reached 0.964 against 0.913 from scratch without it, and 0.969 against 0.953 with it (20 and 40 epochs,
+3 draws, judged by 1,340 examples).
 """
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +25,7 @@ from headstart.predictor import Preprocessor
 from headstart.statistics.interval import Interval, wilson
 from headstart.transfer import augment, features, finetune, probe
 from headstart.transfer.examples import Examples
+from headstart.transfer.probe import Head
 
 
 @dataclass(frozen=True)
@@ -37,9 +42,17 @@ class Split:
     targets: NDArray[np.int64]
     features: NDArray[np.float32]
 
-    def select(self, rows: NDArray[np.int64], targets: NDArray[np.int64]) -> "Split":
-        """The examples at `rows`, their targets renamed to `targets`."""
-        return Split(self.examples.select(rows.tolist()), targets, self.features[rows])
+    def select(self, rows: NDArray[np.int64]) -> "Split":
+        """The examples at `rows`, in that order."""
+        return Split(self.examples.select(rows.tolist()), self.targets[rows], self.features[rows])
+
+    def joined(self, other: "Split") -> "Split":
+        """These examples, then the other's."""
+        return Split(
+            _joined(self.examples, other.examples),
+            np.concatenate([self.targets, other.targets]),
+            np.concatenate([self.features, other.features]),
+        )
 
 
 @dataclass(frozen=True)
@@ -78,61 +91,50 @@ class Control:
         }
 
 
-def measure(
-    preprocessor: Preprocessor,
-    backbone: Path,
-    learn: Split,
-    judge: Split,
-    *,
-    few: FewLabels,
-    probe_params: Probe,
-    fine_tune: FineTune,
-    level: float,
-    place: torch.device,
-) -> Control:
-    """Train both ways, `few.repeats` times, on `few.per_class` labels of at most `few.classes` classes.
+@dataclass(frozen=True)
+class Setting:
+    """What both trainings share.
 
-    Args:
+    Attributes:
         preprocessor: the contract's.
         backbone: folder; its architecture serves both, its weights only one.
-        learn: the train split.
-        judge: the validation split.
         few: how many labels and epochs.
-        probe_params: how the head that transfer starts from is fitted.
-        fine_tune: everything else about training; both use it, from scratch all layers at one rate.
+        probe: how the head that transfer starts from is fitted.
+        fine_tune: everything else about training; from scratch all layers learn at one rate.
         level: two-sided confidence.
         place: where to compute.
     """
+
+    preprocessor: Preprocessor
+    backbone: Path
+    few: FewLabels
+    probe: Probe
+    fine_tune: FineTune
+    level: float
+    place: torch.device
+
+
+def measure(setting: Setting, learn: Split, validation: Split) -> Control:
+    """Train both ways, `few.repeats` times, on `few.per_class` labels of at most `few.classes` classes."""
+    few = setting.few
     chosen = classes(learn.targets, few)
-    judged = _restrict(judge, chosen)
+    draws = [draw(learn.targets, chosen, few.per_class, seed=few.seed + repeat) for repeat in range(few.repeats)]
+    judged = _numbered(unseen(learn, validation, np.concatenate(draws), chosen, few), chosen)
     right: dict[str, list[NDArray[np.bool_]]] = {"probe": [], "transfer": [], "scratch": []}
-    seconds, passes = {"transfer": 0.0, "scratch": 0.0}, 0
-    for repeat in range(few.repeats):
-        rows = draw(learn.targets, chosen, few.per_class, seed=few.seed + repeat)
-        shown = learn.select(rows, np.searchsorted(chosen, learn.targets[rows]))
-        passes += few.epochs * len(rows)
-
+    seconds = {"transfer": 0.0, "scratch": 0.0}
+    for repeat, rows in enumerate(draws):
+        shown = _numbered(learn.select(rows), chosen)
         started = time.perf_counter()
-        network = Network.from_backbone(backbone, len(chosen), dropout=fine_tune.dropout).to(place)
-        head = probe.fit(shown.features, shown.targets, len(chosen), probe_params, level=level)
-        network.set_head(head.weight, head.bias)
-        right["probe"].append(head.logits(judged.features).argmax(axis=1) == judged.targets)
-        params = fine_tune.model_copy(update={"epochs": few.epochs, "seed": few.seed + repeat})
-        _train(network, preprocessor, shown, params, f"few labels, transfer {repeat + 1}/{few.repeats}")
+        network, head = _transferred(setting, shown, len(chosen), repeat)
         seconds["transfer"] += time.perf_counter() - started
-        right["transfer"].append(_right(network, preprocessor, judged))
-
+        right["probe"].append(head.logits(judged.features).argmax(axis=1) == judged.targets)
+        right["transfer"].append(_right(network, setting.preprocessor, judged))
         started = time.perf_counter()
-        network = Network.from_scratch(backbone, len(chosen), dropout=fine_tune.dropout, seed=few.seed + repeat).to(
-            place
-        )
-        rate = few.scratch_learning_rate
-        alike = {"learning_rate": rate, "head_learning_rate": rate, "layer_decay": 1.0, "frozen_layers": 0}
-        params = params.model_copy(update={"epochs": few.scratch_epochs, **alike})
-        _train(network, preprocessor, shown, params, f"few labels, from scratch {repeat + 1}/{few.repeats}")
+        network = _from_scratch(setting, shown, len(chosen), repeat)
         seconds["scratch"] += time.perf_counter() - started
-        right["scratch"].append(_right(network, preprocessor, judged))
-    intervals = {name: _averaged(repeats, level) for name, repeats in right.items()}
+        right["scratch"].append(_right(network, setting.preprocessor, judged))
+    intervals = {name: _averaged(repeats, setting.level) for name, repeats in right.items()}
+    passes = few.epochs * sum(map(len, draws))
     return Control(few.per_class, len(chosen), few.repeats, passes=passes, seconds=seconds, **intervals)
 
 
@@ -150,15 +152,56 @@ def draw(targets: NDArray[np.int64], chosen: NDArray[np.int64], per_class: int, 
     return np.concatenate([generator.permutation(np.flatnonzero(targets == label))[:per_class] for label in chosen])
 
 
-def _restrict(split: Split, chosen: NDArray[np.int64]) -> Split:
-    rows = np.flatnonzero(np.isin(split.targets, chosen))
-    return split.select(rows, np.searchsorted(chosen, split.targets[rows]))
+def unseen(
+    learn: Split, validation: Split, drawn: NDArray[np.int64], chosen: NDArray[np.int64], few: FewLabels
+) -> Split:
+    """At most `few.judged` examples of the chosen classes that no draw took: validation first, then from train."""
+    generator = np.random.default_rng(few.seed)
+    own = generator.permutation(np.flatnonzero(np.isin(validation.targets, chosen)))[: few.judged]
+    free = np.setdiff1d(np.flatnonzero(np.isin(learn.targets, chosen)), drawn)
+    more = generator.permutation(free)[: few.judged - len(own)]
+    return validation.select(np.sort(own)).joined(learn.select(np.sort(more)))
 
 
-def _train(network: Network, preprocessor: Preprocessor, shown: Split, params: FineTune, saying: str) -> None:
-    change = augment.augmentation(params.augmentation) if network.modality == "image" else None
-    examples = Examples(preprocessor, shown.examples, shown.targets, augment=change)
+def _numbered(split: Split, chosen: NDArray[np.int64]) -> Split:
+    """The same examples, their targets as places among the chosen classes."""
+    return replace(split, targets=np.searchsorted(chosen, split.targets))
+
+
+def _transferred(setting: Setting, shown: Split, count: int, repeat: int) -> tuple[Network, Head]:
+    """A network fine-tuned from the probe, and that probe."""
+    few, fine_tune = setting.few, setting.fine_tune
+    network = Network.from_backbone(setting.backbone, count, dropout=fine_tune.dropout).to(setting.place)
+    head = probe.fit(shown.features, shown.targets, count, setting.probe, level=setting.level)
+    network.set_head(head.weight, head.bias)
+    params = fine_tune.model_copy(update={"epochs": few.epochs, "seed": few.seed + repeat})
+    _train(setting, network, shown, params, f"few labels, transfer {repeat + 1}/{few.repeats}")
+    return network, head
+
+
+def _from_scratch(setting: Setting, shown: Split, count: int, repeat: int) -> Network:
+    """The same network, trained from random weights."""
+    few, dropout, seed = setting.few, setting.fine_tune.dropout, setting.few.seed + repeat
+    network = Network.from_scratch(setting.backbone, count, dropout=dropout, seed=seed).to(setting.place)
+    rate = few.scratch_learning_rate
+    alike = {"learning_rate": rate, "head_learning_rate": rate, "layer_decay": 1.0, "frozen_layers": 0}
+    params = setting.fine_tune.model_copy(update={"epochs": few.scratch_epochs, "seed": seed, **alike})
+    _train(setting, network, shown, params, f"few labels, from scratch {repeat + 1}/{few.repeats}")
+    return network
+
+
+def _train(setting: Setting, network: Network, shown: Split, params: FineTune, saying: str) -> None:
+    changed = setting.few.augmented and network.modality == "image"
+    change = augment.augmentation(params.augmentation) if changed else None
+    examples = Examples(setting.preprocessor, shown.examples, shown.targets, augment=change)
     finetune.run(network, examples, params, watch=None, progress=saying)
+
+
+def _joined(first: Dataset, second: Dataset) -> Dataset:
+    """Examples of one modality, one list after the other."""
+    names = ("ids", "labels", "inputs", "groups", "times")
+    columns = [[*getattr(first, name), *getattr(second, name)] for name in names]
+    return Dataset(first.modality, *columns)
 
 
 def _right(network: Network, preprocessor: Preprocessor, judged: Split) -> NDArray[np.bool_]:

@@ -16,7 +16,7 @@ from headstart.params.transfer import Plan, Probe
 from headstart.predictor import Preprocessor
 from headstart.statistics.interval import Interval, wilson
 from headstart.transfer import control, device, features, probe
-from headstart.transfer.control import Control, Split
+from headstart.transfer.control import Control, Setting, Split
 from headstart.transfer.examples import Prepared
 
 
@@ -81,32 +81,36 @@ def gather(params: Plan, *, backbone: Path, data: Path, cache: Path) -> tuple[Ev
         values = features.extract(network, preprocessor, rows, cache=cache, key=key, progress=saying)
         splits[name] = Split(rows, rows.targets(labels), values)
     learn = splits["train"]
-    head = probe.fit(learn.features, learn.targets, len(labels), params.probe, level=params.choice.interval, groups=learn.examples.groups)
+    head = probe.fit(
+        learn.features,
+        learn.targets,
+        len(labels),
+        params.probe,
+        level=params.choice.interval,
+        groups=learn.examples.groups,
+    )
     seconds = {"probe": time.perf_counter() - started}
 
     started = time.perf_counter()
     some = _some(learn.targets, params.choice.layer_examples, seed=params.probe.seed)
-    few = learn.select(some, learn.targets[some])
+    few = learn.select(some)
     by_layer = features.extract_layers(
         network, preprocessor, few.examples, cache=cache, key=key, progress="features by layer"
     )
     plain = params.probe.model_copy(update={"strengths": [head.strength], "folds": params.choice.folds})
-    layers = [
-        (name, _held_out(values, few, len(labels), plain, params.choice.interval)) for name, values in by_layer
-    ]
+    layers = [(name, _held_out(values, few, len(labels), plain, params.choice.interval)) for name, values in by_layer]
     seconds["layers"] = time.perf_counter() - started
 
-    few_labels = control.measure(
+    setting = Setting(
         preprocessor,
         backbone,
-        learn,
-        splits["validation"],
-        few=params.few_labels,
-        probe_params=params.probe,
-        fine_tune=params.fine_tune,
+        params.few_labels,
+        params.probe,
+        params.fine_tune,
         level=params.choice.interval,
         place=place,
     )
+    few_labels = control.measure(setting, learn, splits["validation"])
     seconds |= {f"few_labels/{name}": value for name, value in few_labels.seconds.items()}
     examples = _examples(splits, pq.read_metadata(data / "test.parquet").num_rows)
     a_pass = few_labels.seconds["transfer"] / max(1, few_labels.passes)
