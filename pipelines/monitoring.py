@@ -10,6 +10,7 @@ from prefect.artifacts import create_link_artifact, create_table_artifact
 
 from headstart import artifacts, profile, registry, settings, tracking
 from headstart.errors import GateError, UsageError
+from headstart.journal import deletion
 from headstart.monitoring import evidently, retrain, watch
 from headstart.params.loader import load
 from headstart.params.workspace import Model
@@ -33,6 +34,7 @@ def monitoring(models: list[str] | None = None, now: str | None = None) -> dict[
     for name in models or list(params.models):
         documents[name] = look.with_options(task_run_name=f"look {name}")(name, params.models[name], end)
         show(name, documents[name])
+        tidy.with_options(task_run_name=f"tidy {name}")(name, params.models[name], end)
     for name in documents:
         if decide.with_options(task_run_name=f"decide {name}")(name, params.models[name], end):
             training([name])
@@ -60,7 +62,10 @@ def moment(now: str | None) -> datetime:
 
 @task(name="look")
 def look(name: str, model: Model, end: datetime) -> dict[str, Any]:
-    """Compare one window with the champion's profile; write the verdict and the page people read."""
+    """Compare one window with the champion's profile; write the verdict and the page people read.
+
+    Pages are 4 MB each: those of alerts are kept, of the others the newest.
+    """
     workspace = world.workspace()
     bundle = registry.download(name)
     champion = registry.aliases(name).champion
@@ -68,12 +73,18 @@ def look(name: str, model: Model, end: datetime) -> dict[str, Any]:
     document, window = watch.watch(workspace.journal(name), reference, model.monitor, end, version=champion)
     folder = workspace.monitor(name)
     if document["window"]["rows"]:
-        page = folder / f"{end:%Y%m%dT%H%M%SZ}.html"
+        page = folder / (f"{end:%Y%m%dT%H%M%SZ}.html" if document["verdict"] == "alert" else "latest.html")
         evidently.report(name, reference, window, document, page)
         document["page"] = str(page)
     artifacts.write_json(folder / "latest.json", document)
     retrain.remember(folder / "history.json", document)
     return document
+
+
+@task(name="tidy")
+def tidy(name: str, model: Model, end: datetime) -> None:
+    """Join past days of the journal, delete what was asked to be, and let raw inputs expire."""
+    deletion.compact(world.workspace().journal(name), now=end, raw_days=model.journal.raw_days)
 
 
 @task(name="decide")

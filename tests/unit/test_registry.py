@@ -211,3 +211,20 @@ def test_a_registry_that_was_not_opened_is_a_bug_not_a_new_database(model, tmp_p
     with pytest.raises(RuntimeError, match=r"tracking\.open"):
         registry.aliases(model)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_quick_look_says_what_mlflow_says(tracked, tmp_path):
+    from mlflow import MlflowClient
+
+    from headstart.registry import quick
+
+    uri = tracked.tracking_uri
+    client = MlflowClient()
+    client.create_registered_model("quick")
+    made = int(client.create_model_version("quick", source=str(tmp_path)).version)
+    assert quick.holds(uri, "quick", made) is True
+    assert quick.holds(uri, "quick", made + 1) is False
+    assert quick.holds(uri, "other", made) is False
+    client.delete_model_version("quick", str(made))
+    assert quick.holds(uri, "quick", made) is False
+    assert quick.holds("http://127.0.0.1:9", "quick", made) is None

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -59,6 +61,15 @@ def test_those_who_judge_were_never_drawn_and_validation_comes_first():
     assert sum(name.startswith("validation") for name in judged.examples.ids) == own
     assert not {f"train-{row}" for row in drawn} & set(judged.examples.ids)
     assert [float(row) for row in judged.features[:, 0]] == [float(label) for label in judged.examples.labels]
+
+
+def test_near_copies_of_what_was_drawn_do_not_judge():
+    learn = split("train", np.zeros(6, dtype=np.int64))
+    grouped = dataclasses.replace(learn.examples, groups=["a", "a", "b", "b", None, None])
+    learn = dataclasses.replace(learn, examples=grouped)
+    nobody = split("validation", np.array([], dtype=np.int64))
+    judged = control.unseen(learn, nobody, np.array([0, 4]), np.array([0]), FEW)
+    assert list(judged.examples.ids) == ["train-2", "train-3", "train-5"]
 
 
 def test_no_more_judge_than_asked_for():

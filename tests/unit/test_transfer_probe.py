@@ -166,3 +166,9 @@ def test_a_temperature_cannot_make_the_calibrated_loss_worse_and_mends_overconfi
     assert probe.calibrated_loss(10 * logits, targets) == pytest.approx(plain, abs=0.01)
     assert probe.log_loss(10 * logits, targets) > 2 * plain
     assert np.isnan(probe.calibrated_loss(np.full((2, 2), np.nan), np.array([0, 1])))
+
+
+def test_a_validation_split_without_a_mistake_promises_no_more_than_its_size_shows():
+    # 3 of 3 right, by a wide margin: Laplace's rule gives the next one 4/5
+    logits = np.array([[50.0, 0.0], [0.0, 50.0], [60.0, 0.0]])
+    assert probe.calibrated_loss(logits, np.array([0, 1, 0])) == pytest.approx(np.log(5 / 4))

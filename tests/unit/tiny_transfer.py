@@ -41,7 +41,10 @@ def text_model(folder: Path, *, rows: int = 120) -> Path:
     form = spec.TextSpec(32, 1000, 0, "[PAD]", "right", digest(tokenizer_json))
     contract = spec.Contract("text", form, tuple(sorted(workspace.TOPICS)))
     spec.write(folder / "data/contract", contract, tokenizer_json=tokenizer_json)
-    return _split(folder, "text", [row["text"] for row in found], [row["label"] for row in found])
+    topics = sorted(workspace.TOPICS)
+    # a seventh of the labels is one topic further, so that no loss can reach zero
+    labels = [topics[(topics.index(row["label"]) + (at % 7 == 3)) % 3] for at, row in enumerate(found)]
+    return _split(folder, "text", [row["text"] for row in found], labels)
 
 
 def image_model(folder: Path, *, rows: int = 90) -> Path:

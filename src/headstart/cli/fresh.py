@@ -46,10 +46,14 @@ def _concluded(name: str) -> bool:
 
 def _registered(workspace: Workspace, name: str) -> bool:
     """Whether the registry still has the version that the last run made."""
+    from headstart.registry import quick
+
+    version = artifacts.read_json(artifacts.release(name) / "run.json")["version"]
+    if (known := quick.holds(workspace.tracking_uri, name, version)) is not None:
+        return known
     from headstart import registry, tracking
 
     tracking.open(workspace)
-    version = artifacts.read_json(artifacts.release(name) / "run.json")["version"]
     try:
         registry.describe(name, version)
     except UsageError:

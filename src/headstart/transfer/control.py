@@ -155,10 +155,16 @@ def draw(targets: NDArray[np.int64], chosen: NDArray[np.int64], per_class: int, 
 def unseen(
     learn: Split, validation: Split, drawn: NDArray[np.int64], chosen: NDArray[np.int64], few: FewLabels
 ) -> Split:
-    """At most `few.judged` examples of the chosen classes that no draw took: validation first, then from train."""
+    """At most `few.judged` examples of the chosen classes that no draw took: validation first, then from train.
+
+    Train examples of a group that a draw took from are left out too: near copies would judge kindly.
+    """
     generator = np.random.default_rng(few.seed)
+    groups = learn.examples.groups
+    taken = {groups[row] for row in drawn} - {None}
     own = generator.permutation(np.flatnonzero(np.isin(validation.targets, chosen)))[: few.judged]
     free = np.setdiff1d(np.flatnonzero(np.isin(learn.targets, chosen)), drawn)
+    free = np.array([row for row in free if groups[row] not in taken], dtype=np.int64)
     more = generator.permutation(free)[: few.judged - len(own)]
     return validation.select(np.sort(own)).joined(learn.select(np.sort(more)))
 
@@ -172,7 +178,8 @@ def _transferred(setting: Setting, shown: Split, count: int, repeat: int) -> tup
     """A network fine-tuned from the probe, and that probe."""
     few, fine_tune = setting.few, setting.fine_tune
     network = Network.from_backbone(setting.backbone, count, dropout=fine_tune.dropout).to(setting.place)
-    head = probe.fit(shown.features, shown.targets, count, setting.probe, level=setting.level)
+    groups = shown.examples.groups
+    head = probe.fit(shown.features, shown.targets, count, setting.probe, level=setting.level, groups=groups)
     network.set_head(head.weight, head.bias)
     params = fine_tune.model_copy(update={"epochs": few.epochs, "seed": few.seed + repeat})
     _train(setting, network, shown, params, f"few labels, transfer {repeat + 1}/{few.repeats}")

@@ -155,13 +155,17 @@ def calibrated_loss(logits: NDArray[np.float64], targets: NDArray[np.int64]) -> 
 
     A network that is more often right, and too sure of it, is so not mistaken for a worse one. Not a number where a
     logit is not finite. Source: Guo et al. 2017, arXiv:1706.04599.
+
+    Never below log((n + 2) / (n + 1)): where all n answers are right a temperature near 0 would promise certainty, and
+    n right answers show no more than Laplace's rule of succession.
     """
     from scipy.optimize import minimize_scalar
 
     if not np.isfinite(logits).all():
         return float("nan")
     found = minimize_scalar(lambda log: log_loss(logits / np.exp(log), targets), bounds=(-4.0, 4.0), method="bounded")
-    return min(float(found.fun), log_loss(logits, targets))
+    shown = float(np.log((len(targets) + 2) / (len(targets) + 1)))
+    return max(shown, min(float(found.fun), log_loss(logits, targets)))
 
 
 def _grouped_folds(targets: NDArray[np.int64], count: int, groups: Sequence[str | None]) -> NDArray[np.int64]:
