@@ -36,8 +36,8 @@ def main() -> int:
             from pipelines.monitoring import monitoring as flow
 
             options = {"models": arguments.model, "now": arguments.now}
-        wait_until_ready()
         try:
+            wait_until_ready()
             flow(**options)
         except HeadstartError as error:
             print(f"{type(error).__name__}: {error}", file=sys.stderr)

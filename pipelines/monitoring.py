@@ -9,7 +9,7 @@ from prefect import flow, task
 from prefect.artifacts import create_link_artifact, create_table_artifact
 
 from headstart import artifacts, profile, registry, settings, tracking
-from headstart.errors import GateError, UsageError
+from headstart.errors import GateError, HeadstartError, OutsideError, UsageError
 from headstart.journal import deletion
 from headstart.monitoring import evidently, retrain, watch
 from headstart.params.loader import load
@@ -30,14 +30,26 @@ def monitoring(models: list[str] | None = None, now: str | None = None) -> dict[
     params = load(workspace.params)
     end = moment(now)
     tracking.open(workspace)
-    documents = {}
+    documents, refused = {}, dict[str, HeadstartError]()
     for name in models or list(params.models):
-        documents[name] = look.with_options(task_run_name=f"look {name}")(name, params.models[name], end)
-        show(name, documents[name])
-        tidy.with_options(task_run_name=f"tidy {name}")(name, params.models[name], end)
+        try:
+            documents[name] = look.with_options(task_run_name=f"look {name}")(name, params.models[name], end)
+            show(name, documents[name])
+            tidy.with_options(task_run_name=f"tidy {name}")(name, params.models[name], end)
+        except HeadstartError as error:
+            refused[name] = error
     for name in documents:
         if decide.with_options(task_run_name=f"decide {name}")(name, params.models[name], end):
-            training([name])
+            try:
+                training([name])
+            except OutsideError as error:  # it may pass: the next window tries again
+                refused[name] = error
+                continue
+            except HeadstartError as error:
+                refused[name] = error
+            retrain.started(workspace.monitor(name) / "history.json", end)
+    if refused:
+        raise max(refused.values(), key=lambda error: error.exit_status)
     if alarmed := [name for name, document in documents.items() if document["verdict"] == "alert"]:
         raise GateError(f"alert: {', '.join(alarmed)}.", action="See the findings above, and the page they name.")
     return {name: document["verdict"] for name, document in documents.items()}
@@ -57,7 +69,7 @@ def moment(now: str | None) -> datetime:
         raise UsageError(
             f"{now!r} is not a moment: {error}.", action="Write it like 2026-03-01T12:00:00+00:00."
         ) from None
-    return end.astimezone(UTC)
+    return end.astimezone(UTC).replace(second=0, microsecond=0)  # windows of a jittery schedule still touch
 
 
 @task(name="look")
@@ -67,8 +79,8 @@ def look(name: str, model: Model, end: datetime) -> dict[str, Any]:
     Pages are 4 MB each: those of alerts are kept, of the others the newest.
     """
     workspace = world.workspace()
-    bundle = registry.download(name)
     champion = registry.aliases(name).champion
+    bundle = registry.download(name, champion or "champion")
     reference = profile.read(bundle)
     document, window = watch.watch(workspace.journal(name), reference, model.monitor, end, version=champion)
     folder = workspace.monitor(name)
@@ -91,10 +103,7 @@ def tidy(name: str, model: Model, end: datetime) -> None:
 def decide(name: str, model: Model, end: datetime) -> bool:
     """Whether the alert has lasted long enough, and the last retraining lies far enough back."""
     history = world.workspace().monitor(name) / "history.json"
-    due = retrain.due(history, model.retrain, end)
-    if due:
-        retrain.started(history, end)
-    return due
+    return retrain.due(history, model.retrain, end)
 
 
 def show(name: str, document: dict[str, Any]) -> None:

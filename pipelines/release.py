@@ -59,7 +59,11 @@ def release(model: str, seconds: float = 0.0) -> str:
 def judge(model: str, params: Gates, champion: int | None) -> list[Finding]:
     """Replay the golden answers in the sealed bundle, compare with the champion, and ask every gate."""
     sealed, data = artifacts.stage_output(model, "bundle"), artifacts.stage_output(model, "data")
-    rival = champion if registry.find(model, sealed) != champion else None
+    rival = champion
+    if (
+        champion is not None and registry.find(model, sealed) == champion
+    ):  # killed after it was promoted, or asked again
+        rival = registry.describe(model, champion).promoted_from
     return gates.judge(
         gates.Evidence(
             evaluation=artifacts.read_json(sealed / "evaluation.json"),

@@ -9,11 +9,11 @@ from collections.abc import Collection
 
 from prefect import flow
 
-from headstart import artifacts, bundle
+from headstart import artifacts, registry, tracking
 from headstart.errors import GateError, HeadstartError, ParamsError
 from headstart.params.loader import load
-from headstart.params.workspace import Params
-from headstart.stages import describe, graph
+from headstart.params.workspace import Model, Params
+from headstart.stages import graph, outcome
 from headstart.stages.lock import exclusive
 from pipelines import world
 from pipelines.release import release
@@ -41,13 +41,13 @@ def training(models: list[str] | None = None, until: str | None = None) -> dict[
         for name in names:
             if name not in refused and until is None:
                 try:
-                    verdicts[name] = released(name) or release(name, round(time.perf_counter() - started[name], 1))
+                    seconds = round(time.perf_counter() - started[name], 1)
+                    verdicts[name] = released(name, params.models[name]) or release(name, seconds)
                 except HeadstartError as error:
                     refused[name] = error
+            if until is None:
+                conclude(name, params.models[name], refused.get(name))
         world.push()
-    if until is None:
-        for name in names:
-            conclude(name, refused.get(name))
     if refused:
         raise max(refused.values(), key=lambda error: error.exit_status)
     if rejected := [name for name, verdict in verdicts.items() if verdict != "pass"]:
@@ -86,31 +86,21 @@ def build(params: Params, names: Collection[str], until: str | None) -> dict[str
     return refused
 
 
-def released(name: str) -> str | None:
-    """The verdict on today's bundle, if its release was ever finished: it is not judged or promoted twice."""
-    outcome = artifacts.release(name) / "outcome.json"
-    if not outcome.is_file() or artifacts.read_json(outcome)["bundle"] != _bundle(name):
+def released(name: str, params: Model) -> str | None:
+    """The verdict on today's bundle, if its release was finished and the registry has it: nothing is judged twice."""
+    document = outcome.concluded(name, params)
+    if document is None:
         return None
-    return str(artifacts.read_json(artifacts.release(name) / "run.json")["verdict"])
+    tracking.open(world.workspace())
+    known = registry.find(name, artifacts.stage_output(name, "bundle"))
+    return str(document["verdict"]) if known == document["version"] else None
 
 
-def conclude(name: str, error: HeadstartError | None) -> None:
+def conclude(name: str, params: Model, error: HeadstartError | None) -> None:
     """Leave word of how a model's run ended; a refusal by a gate is a result like any other."""
-    folder = artifacts.release(name)
     if isinstance(error, GateError):
-        artifacts.write_json(folder / "run.json", refused_document(error))
-    artifacts.write_json(
-        folder / "outcome.json",
-        {
-            "exit_status": error.exit_status if error else 0,
-            "error": describe(error) if error else None,
-            "bundle": None if error else _bundle(name),
-        },
-    )
-
-
-def _bundle(name: str) -> str:
-    return bundle.manifest_hash(artifacts.stage_output(name, "bundle"))
+        artifacts.write_json(artifacts.release(name) / "run.json", refused_document(error))
+    outcome.conclude(name, params, error)
 
 
 def refused_document(error: GateError) -> dict[str, object]:

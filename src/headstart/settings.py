@@ -45,7 +45,9 @@ class Workspace:
     @property
     def tracking_uri(self) -> str:
         """`MLFLOW_TRACKING_URI`, else SQLite inside the workspace (absolute)."""
-        return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.state / 'mlflow.db'}"
+        given = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.state / 'mlflow.db'}"
+        file = given.removeprefix("sqlite:///")
+        return f"sqlite:///{self.root / file}" if file != given else given
 
     @property
     def tracking_artifacts(self) -> Path:

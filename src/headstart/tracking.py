@@ -118,7 +118,7 @@ def _use(uri: str, *, artifacts: Path | None) -> None:
         mlflow.set_experiment(EXPERIMENT)
     except MlflowException as error:
         raise OutsideError(
-            f"MLflow at {_without_password(uri)} cannot be used: {error.message}",
+            f"MLflow at {shown(uri)} cannot be used: {error.message}",
             action="Check MLFLOW_TRACKING_URI; unset it to use the embedded database of this workspace.",
         ) from error
 
@@ -130,12 +130,13 @@ def _knock(uri: str) -> None:
             return
     except (URLError, OSError) as error:
         raise OutsideError(
-            f"the MLflow server at {_without_password(uri)} does not answer: {error}.",
+            f"the MLflow server at {shown(uri)} does not answer: {error}.",
             action="Start it, correct MLFLOW_TRACKING_URI, or unset it to use this workspace's embedded database.",
         ) from error
 
 
-def _without_password(uri: str) -> str:
+def shown(uri: str) -> str:
+    """An address as it may be printed: without its password."""
     parts = urlsplit(uri)
     if parts.password is None:
         return uri

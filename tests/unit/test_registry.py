@@ -221,10 +221,11 @@ def test_a_quick_look_says_what_mlflow_says(tracked, tmp_path):
     uri = tracked.tracking_uri
     client = MlflowClient()
     client.create_registered_model("quick")
-    made = int(client.create_model_version("quick", source=str(tmp_path)).version)
-    assert quick.holds(uri, "quick", made) is True
-    assert quick.holds(uri, "quick", made + 1) is False
-    assert quick.holds(uri, "other", made) is False
+    made = int(client.create_model_version("quick", source=str(tmp_path), tags={"bundle": "abc"}).version)
+    assert quick.find(uri, "quick", "abc") == made
+    assert quick.find(uri, "quick", "abd") is None
+    assert quick.find(uri, "other", "abc") is None
     client.delete_model_version("quick", str(made))
-    assert quick.holds(uri, "quick", made) is False
-    assert quick.holds("http://127.0.0.1:9", "quick", made) is None
+    assert quick.find(uri, "quick", "abc") is None
+    with pytest.raises(quick.UnknownError):
+        quick.find("http://127.0.0.1:9", "quick", "abc")

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import traceback
 
 import click
 
@@ -28,6 +29,10 @@ def main() -> None:
         status = 2
     except (KeyboardInterrupt, click.Abort):
         _refuse("interrupted.", "Run the same command again; it goes on where it was.")
+        status = 3
+    except Exception as error:  # noqa: BLE001 - a bug, or a library's complaint that nobody foresaw: never mistaken for a gate's no
+        traceback.print_exc()
+        _refuse(f"{type(error).__name__}: {error}", "This is a bug in headstart; the traceback above says where.")
         status = 3
     sys.exit(status if isinstance(status, int) else 0)
 

@@ -110,7 +110,7 @@ def _write(path: Path, name: str, entry: dict[str, Any], backbone: str, backbone
     yaml.dump(document, text)
     with artifacts.replaced(path) as temporary:
         temporary.write_text(text.getvalue(), encoding="utf-8")
-        load(temporary)
+        load(temporary, named=path)
 
 
 def _lines(name: str, entry: dict[str, Any], reasons: list[str], known: bool) -> Any:

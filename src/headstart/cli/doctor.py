@@ -25,10 +25,12 @@ def doctor(as_json: Json = False) -> int:
         _prefect(),
         *(_model(name) for name in params.models),
     ]
+    from headstart import tracking
+
     document = {
         "ok": all(check["ok"] for check in checks),
         "checks": checks,
-        "tracking_uri": workspace.tracking_uri,
+        "tracking_uri": tracking.shown(workspace.tracking_uri),
         "paths": {
             "workspace": str(workspace.root),
             "state": str(workspace.state),

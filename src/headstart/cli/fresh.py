@@ -3,24 +3,30 @@
 from collections.abc import Sequence
 
 from headstart import artifacts, bundle
-from headstart.errors import UsageError
+from headstart.errors import HeadstartError
 from headstart.params.workspace import Params
 from headstart.settings import Workspace
 
 
 def stale_models(workspace: Workspace, params: Params, models: Sequence[str]) -> list[str]:
-    """The models whose last run is not what a run now would give."""
+    """The models whose last run is not what a run now would give; all of them while another run is at work."""
+    from headstart.stages.lock import free
+
+    with free(workspace.state) as alone:
+        return _stale(workspace, params, models) if alone else list(models)
+
+
+def _stale(workspace: Workspace, params: Params, models: Sequence[str]) -> list[str]:
     from headstart.stages.resolve import resolve
 
     resolve(params)
-    candidates = [name for name in models if _sources_unchanged(params, name) and _concluded(name)]
+    candidates = [name for name in models if _sources_unchanged(params, name) and _released(workspace, params, name)]
     if not candidates:
         return list(models)
     from headstart.stages import graph
 
     owners = {step.owner for step in graph.plan(params, candidates) if step.stale}
     fresh = {name for name in candidates if not owners & {name, params.models[name].backbone}}
-    fresh = {name for name in fresh if _registered(workspace, name)}
     return [name for name in models if name not in fresh]
 
 
@@ -30,32 +36,28 @@ def _sources_unchanged(params: Params, name: str) -> bool:
     from headstart.data import ingest
 
     model = params.models[name]
-    backbone = artifacts.fetched_backbone(model.backbone)
-    return fetch.is_current(params.backbones[model.backbone], backbone) and ingest.is_current(
-        model.modality, model.data, artifacts.raw(name)
-    )
-
-
-def _concluded(name: str) -> bool:
-    """Whether the last run reached its end, with the bundle that lies here now."""
-    outcome, folder = artifacts.release(name) / "outcome.json", artifacts.stage_output(name, "bundle")
-    if not outcome.is_file() or not (folder / "MANIFEST.json").is_file():
-        return False
-    return bool(artifacts.read_json(outcome)["bundle"] == bundle.manifest_hash(folder))
-
-
-def _registered(workspace: Workspace, name: str) -> bool:
-    """Whether the registry still has the version that the last run made."""
-    from headstart.registry import quick
-
-    version = artifacts.read_json(artifacts.release(name) / "run.json")["version"]
-    if (known := quick.holds(workspace.tracking_uri, name, version)) is not None:
-        return known
-    from headstart import registry, tracking
-
-    tracking.open(workspace)
     try:
-        registry.describe(name, version)
-    except UsageError:
+        return fetch.is_current(
+            params.backbones[model.backbone], artifacts.fetched_backbone(model.backbone)
+        ) and ingest.is_current(model.modality, model.data, artifacts.raw(name))
+    except HeadstartError:  # a source that is gone: the flow says so, and the other models go on
         return False
-    return True
+
+
+def _released(workspace: Workspace, params: Params, name: str) -> bool:
+    """Whether the last run reached its end, and the registry has the version it made of the bundle that lies here."""
+    from headstart.registry import quick
+    from headstart.stages import outcome
+
+    document = outcome.concluded(name, params.models[name])
+    if document is None:
+        return False
+    folder = artifacts.stage_output(name, "bundle")
+    try:
+        known = quick.find(workspace.tracking_uri, name, bundle.manifest_hash(folder))
+    except quick.UnknownError:
+        from headstart import registry, tracking
+
+        tracking.open(workspace)
+        known = registry.find(name, folder)
+    return known is not None and known == int(document["version"])

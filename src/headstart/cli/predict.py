@@ -1,5 +1,6 @@
 """`predict`: a champion's answers for files, strings or lines, without a server."""
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,9 +21,11 @@ def predict(
 
     `-` reads standard input: a line is a text, or the path of an image.
     """
+    here = Path.cwd()
     workspace, params = enter()
     chosen(params, [name])
-    raw = _raw(inputs, params.models[name].modality)
+    with contextlib.chdir(here):  # files are named from where the person stands
+        raw = _raw(inputs, params.models[name].modality)
     from headstart import registry, tracking
     from headstart.predictor import Predictor
 

@@ -51,14 +51,16 @@ def _plan_document(name: str) -> dict[str, Any]:
     result = artifacts.read_json(path)
     timing = artifacts.timing(name, "plan")
     seconds = artifacts.read_json(timing)["parts"] if timing.is_file() else {}
-    cost = {part: value for part, value in seconds.items() if part.endswith("predicted")}
+    cost = seconds.get("probe", 0.0) + (
+        seconds.get("fine_tune_predicted", 0.0) if result["strategy"] == "fine_tune" else 0
+    )
     return {
         "strategy": result["strategy"],
         "runner_up": result["runner_up"],
         "reason": result["reason"],
         "predicted": result["predicted"],
         "evidence": result["evidence"],
-        "cost_s": cost,
+        "cost_s": round(cost, 1),
     }
 
 
@@ -69,4 +71,5 @@ def _plan_lines(document: dict[str, Any]) -> Any:
         yield f"  why        {result['reason']}"
         yield f"  predicted  {predicted['metric']} {predicted['low']:.3f} to {predicted['high']:.3f}"
         probe = result["evidence"]["probe"]
+        yield f"  costs      about {result['cost_s']:.0f} s on this machine"
         yield f"  probe      {metric('accuracy', probe)}"

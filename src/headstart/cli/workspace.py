@@ -23,8 +23,9 @@ def enter() -> tuple[Workspace, Params]:
         UsageError: if there is no workspace, or `params.yaml` cannot be used.
     """
     workspace = settings.find_workspace()
+    params = load(workspace.params)
     os.chdir(workspace.root)
-    return workspace, load(workspace.params)
+    return workspace, params
 
 
 def chosen(params: Params, names: Sequence[str]) -> list[str]:

@@ -24,8 +24,8 @@ T = TypeVar("T", bound=BaseModel)
 ABSENT: dict[str, Any] = {"source": None, "pretrain": None, "sha256": {}}
 
 
-def load(path: Path) -> Params:
-    """The checked parameters of a workspace.
+def load(path: Path, *, named: Path | None = None) -> Params:
+    """The checked parameters of a workspace; `named` is what messages call the file, where it is not `path`.
 
     Raises:
         ParamsError: with every problem, each by its dotted key, if the file cannot be used.
@@ -48,8 +48,9 @@ def load(path: Path) -> Params:
             models[name] = model
     if problems:
         raise ParamsError(
-            f"{path.name} has {len(problems)} problem{'s' if len(problems) > 1 else ''}:\n{listed(problems)}\n",
-            action=f"Mend {path} and try again.",
+            f"{(named or path).name} has {len(problems)} problem{'s' if len(problems) > 1 else ''}:\n"
+            f"{listed(problems)}\n",
+            action=f"Mend {named or path} and try again.",
         )
     assert schedules is not None
     checked = {name: backbone for name, backbone in backbones.items() if backbone}

@@ -1,22 +1,35 @@
-"""Whether an embedded registry still holds a version, in a millisecond: importing MLflow alone takes two seconds."""
+"""Which version an embedded registry holds of a bundle, in a millisecond: importing MLflow alone takes two seconds."""
 
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 PREFIX = "sqlite:///"
-QUESTION = "SELECT 1 FROM model_versions WHERE name = ? AND version = ? AND current_stage <> 'Deleted_Internal'"
+QUESTION = """
+SELECT version FROM model_versions JOIN model_version_tags USING (name, version)
+WHERE name = ? AND key = 'bundle' AND value = ? AND current_stage <> 'Deleted_Internal'
+ORDER BY version DESC
+"""
 
 
-def holds(tracking_uri: str, model: str, version: int) -> bool | None:
-    """Whether it does; None where only MLflow can tell: a server, or tables that are not as they were."""
+class UnknownError(Exception):
+    """Only MLflow can tell: the registry is a server, or its tables are not as they were."""
+
+
+def find(tracking_uri: str, model: str, bundle: str) -> int | None:
+    """The version that holds the bundle with this manifest hash, or None.
+
+    Raises:
+        UnknownError: if MLflow has to be asked.
+    """
     if not tracking_uri.startswith(PREFIX):
-        return None
+        raise UnknownError
     path = Path(tracking_uri.removeprefix(PREFIX))
     if not path.is_file():
-        return False
+        return None
     try:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-            return connection.execute(QUESTION, (model, version)).fetchone() is not None
-    except sqlite3.Error:
-        return None
+            found = connection.execute(QUESTION, (model, bundle)).fetchone()
+    except sqlite3.Error as error:
+        raise UnknownError from error
+    return int(found[0]) if found else None

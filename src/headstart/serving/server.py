@@ -6,11 +6,10 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 
 import uvicorn
 
-from headstart import determinism
+from headstart import determinism, settings
 from headstart.errors import OutsideError
 from headstart.journal.writer import Journal
 from headstart.params.operation import Serve
@@ -59,7 +58,7 @@ def serve(
         berths = {name: Berth(params[name], journals[name]) for name in names}
         fleet = Fleet(models, berths, workers=determinism.threads())
         follower = Follower(fleet, champion=champion, load=load, every_s=follow_s)
-        app = create_app(fleet, clock=lambda: datetime.now(UTC))
+        app = create_app(fleet, clock=settings.now)
         patience_s = max(params[name].timeout_s for name in names)
         config = uvicorn.Config(
             app,

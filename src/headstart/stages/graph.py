@@ -74,15 +74,13 @@ def run(name: str) -> None:
     Raises:
         HeadstartError: the very refusal of the stage, if it refused; OutsideError if it was killed or failed.
     """
-    from dvc.exceptions import DvcException
-
     stage, _, owner = name.partition("@")
     try:
         with _repo() as repo:
             repo.reproduce(name, single_item=True)
-    except DvcException as error:
+    except OutsideError as error:
         raise _refusal(owner, stage) or OutsideError(
-            f"stage {name} did not finish: {error.__cause__ or error}.",
+            f"stage {name} did not finish. {error.message}",
             action="Read what it printed above; run it again to go on from its last checkpoint.",
         ) from error
 
@@ -102,13 +100,8 @@ def revision(folder: Path) -> str:
 
 def push() -> int:
     """Copy what the remote lacks; how many files went."""
-    from dvc.exceptions import DvcException
-
-    try:
-        with _repo() as repo:
-            return int(repo.push())
-    except DvcException as error:
-        raise OutsideError(f"the DVC remote took no files: {error}.", action="See `dvc remote list`.") from error
+    with _repo() as repo:
+        return int(repo.push())
 
 
 def _belongs(name: str, models: Collection[str], backbones: Collection[str]) -> bool:
@@ -128,6 +121,7 @@ def _refusal(owner: str, stage: str) -> HeadstartError | None:
 @contextmanager
 def _repo() -> Iterator[Any]:
     """DVC's repository in the working directory, quiet, with our own interpreter first on PATH."""
+    from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
     logging.getLogger("dvc").setLevel(logging.ERROR)
@@ -135,8 +129,14 @@ def _repo() -> Iterator[Any]:
     if os.environ.get("PATH", "").split(os.pathsep)[0] != here:
         os.environ["PATH"] = os.pathsep.join([here, os.environ.get("PATH", "")])
     _fit_to_git(Path.cwd())
-    with Repo() as repo:
-        yield repo
+    try:
+        with Repo() as repo:
+            yield repo
+    except DvcException as error:
+        raise OutsideError(
+            f"DVC could not do what was asked: {error.__cause__ or error}.",
+            action="`dvc status` and `dvc doctor` say more; the next run goes on where this one was.",
+        ) from error
 
 
 def _fit_to_git(root: Path) -> None:

@@ -42,6 +42,22 @@ def exclusive(state: Path, purpose: str) -> Iterator[None]:
         lock.release()
 
 
+@contextmanager
+def free(state: Path) -> Iterator[bool]:
+    """Whether no run is at work; if so, none can start until the block ends."""
+    state.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(state / "run.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
 def _holder(path: Path) -> str:
     try:
         document = json.loads(path.read_text())
