@@ -46,7 +46,8 @@ def training(models: list[str] | None = None, until: str | None = None) -> dict[
                 except HeadstartError as error:
                     refused[name] = error
             if until is None:
-                conclude(name, params.models[name], refused.get(name))
+                seconds = round(time.perf_counter() - started[name], 1)
+                conclude(name, params.models[name], refused.get(name), seconds)
         world.push()
     if refused:
         raise max(refused.values(), key=lambda error: error.exit_status)
@@ -96,14 +97,14 @@ def released(name: str, params: Model) -> str | None:
     return str(document["verdict"]) if known == document["version"] else None
 
 
-def conclude(name: str, params: Model, error: HeadstartError | None) -> None:
+def conclude(name: str, params: Model, error: HeadstartError | None, seconds: float) -> None:
     """Leave word of how a model's run ended; a refusal by a gate is a result like any other."""
     if isinstance(error, GateError):
-        artifacts.write_json(artifacts.release(name) / "run.json", refused_document(error))
+        artifacts.write_json(artifacts.release(name) / "run.json", refused_document(error, seconds))
     outcome.conclude(name, params, error)
 
 
-def refused_document(error: GateError) -> dict[str, object]:
+def refused_document(error: GateError, seconds: float) -> dict[str, object]:
     """A run's document where a gate before export said no: there are findings and no metrics."""
     return {
         "strategy": None,
@@ -112,5 +113,5 @@ def refused_document(error: GateError) -> dict[str, object]:
         "verdict": "fail",
         "version": None,
         "alias": None,
-        "seconds": 0.0,
+        "seconds": seconds,
     }

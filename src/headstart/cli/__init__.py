@@ -4,7 +4,8 @@ import json
 import sys
 import traceback
 
-import click
+import typer
+from typer.exceptions import TyperException
 
 from headstart import settings
 from headstart.cli.app import app
@@ -23,11 +24,12 @@ def main() -> None:
     except HeadstartError as error:
         _refuse(error.message, error.action)
         status = error.exit_status
-    except click.ClickException as error:
-        command = f"{error.ctx.command_path} --help" if isinstance(error, click.UsageError) and error.ctx else ""
-        _refuse(error.format_message(), f"See `{command or 'headstart --help'}`.")
+    except TyperException as error:  # a word of the command line that no command has
+        context = getattr(error, "ctx", None)
+        sentence = error.format_message() if hasattr(error, "format_message") else str(error)
+        _refuse(sentence, f"See `{context.command_path if context else 'headstart'} --help`.")
         status = 2
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         _refuse("interrupted.", "Run the same command again; it goes on where it was.")
         status = 3
     except Exception as error:  # noqa: BLE001 - a bug, or a library's complaint that nobody foresaw: never mistaken for a gate's no

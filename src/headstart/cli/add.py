@@ -38,6 +38,12 @@ def add(
     from headstart.data import look
 
     proposal = look.propose(data if source == data else str(workspace.root / source), kind, given)
+    labelled, classes = sum(proposal.rows.values()) - proposal.unlabelled, len(proposal.classes)
+    if classes > labelled / 2:
+        raise UsageError(
+            f"{labelled} rows have {classes} different labels: hardly two rows share one.",
+            action="Name the column of the class with --label, that of the input with --text or --image.",
+        )
     columns = {key: value for key, value in proposal.columns.items() if value is not None}
     backbone_name, backbone_entry = _backbone(backbone, kind, document, workspace.root)
     entry: dict[str, Any] = {"modality": kind, "backbone": backbone_name, "data": {"source": source}}
@@ -55,7 +61,9 @@ def add(
     return 0
 
 
-def _backbone(given: str, modality: str, document: dict[str, Any], root: Path) -> tuple[str, dict[str, Any] | None]:
+def _backbone(
+    given: str, modality: Literal["text", "image"], document: dict[str, Any], root: Path
+) -> tuple[str, dict[str, Any] | None]:
     """The backbone's name, and its new entry where it has none yet."""
     known = document.get("backbones") or {}
     if given in known:
@@ -66,11 +74,15 @@ def _backbone(given: str, modality: str, document: dict[str, Any], root: Path) -
             f"--backbone {given!r} is neither under backbones ({', '.join(known)}) nor a source.",
             action="Name one of them, a folder in the Hugging Face layout, package:NAME or hub:ORG/MODEL@REVISION.",
         )
+    from headstart.backbones import fetch
+    from headstart.params.backbones import Backbone
+
     source = given if given.startswith(("hub:", "package:")) else _portable(given, root)
     for name, entry in known.items():
         if entry.get("source") == source:
             return str(name), None
     stem = source.split("@")[0].rstrip("/").split(":")[-1].split("/")[-1]
+    fetch.fingerprint(Backbone(modality=modality, source=source, sha256={}, pretrain=None))  # refuses what is not there
     name = "".join(letter if letter.isalnum() else "-" for letter in stem.lower()).strip("-")[:63] or "backbone"
     if name in known:
         raise UsageError(

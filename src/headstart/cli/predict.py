@@ -61,6 +61,8 @@ def _text(value: str) -> str:
         is_file = len(value) < 4096 and Path(value).is_file()
     except (OSError, ValueError):
         is_file = False
+    if not is_file and Path(value).suffix in (".txt", ".md", ".json", ".csv") and not any(map(str.isspace, value)):
+        raise UsageError(f"{value!r} looks like a file and is none.", action="Check the path, or write a sentence.")
     if not is_file:
         return value
     try:

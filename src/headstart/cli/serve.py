@@ -23,6 +23,8 @@ def serve(
     """
     workspace, params = enter()
     models = chosen(params, names or [])
+    if not 0 <= port <= 65535:
+        raise UsageError(f"--port {port} arrived, a number from 0 to 65535 was expected.")
     from headstart import registry, tracking
     from headstart.journal.writer import Journal
     from headstart.serving import server
@@ -35,6 +37,12 @@ def serve(
         if version is None:
             raise UsageError(f"{name} has no champion to serve.", action=f"Make one: headstart run {name}.")
         return version
+
+    if not names:  # a model that was only just added must not keep the others from answering
+        waiting = [name for name in models if registry.aliases(name).champion is None]
+        models = [name for name in models if name not in waiting] or models
+        for name in waiting:
+            say(f"not serving {name}: it has no champion yet")
 
     def load(name: str) -> LoadedModel:
         version = champion(name)
