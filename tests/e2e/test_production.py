@@ -1,6 +1,7 @@
 """A champion in production: asked over a socket, journalled, watched, rolled back, and read by others."""
 
 import base64
+import csv
 import json
 import signal
 import subprocess
@@ -11,12 +12,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
-import numpy as np
 import pytest
 
 from headstart.artifacts import read_json
-from headstart.data import dataset
 from tests.conftest import HEADSTART
+from tests.tiny.workspace import TOPICS, write_topics
 
 pytestmark = pytest.mark.slow
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -88,20 +88,25 @@ def test_bad_input_is_the_callers_fault_and_the_server_lives_on(server, body):
     assert httpx.get(f"{server}/health").status_code == 200
 
 
-def journalled(workspace: Path, model: str, rows: list[int], start: datetime) -> None:
-    """Answers of the champion to test inputs, an hour of them, as a server would have journalled them."""
-    from headstart import registry, settings, tracking
+def questions(folder: Path, rows: int, seed: int) -> dict[str, list[str]]:
+    """Fresh texts by topic, drawn as the data set was: repeating a few test rows would be a shift of its own."""
+    write_topics(folder / f"{seed}.csv", rows=rows, seed=seed)
+    with (folder / f"{seed}.csv").open() as file:
+        written = list(csv.DictReader(file))
+    return {topic: [row["text"] for row in written if row["label"] == topic] for topic in TOPICS}
+
+
+def journalled(workspace: Path, model: str, inputs: list[str], start: datetime) -> None:
+    """An hour of the champion's answers, as a server would have journalled them."""
+    from headstart import settings
     from headstart.journal.schema import Answer
     from headstart.journal.writer import Journal
     from headstart.params.loader import load
     from headstart.predictor import Predictor
 
     space = settings.Workspace(workspace)
-    tracking.open(space)
-    predictor = Predictor.load(registry.download(model, cache=workspace / ".cache/registry"))
-    test = dataset.read(workspace / f"artifacts/models/{model}/data/test.parquet")
-    inputs = [test.inputs[row] for row in rows]
-    moments = [start + timedelta(seconds=at * 3000 / len(rows)) for at in range(len(rows))]
+    predictor = Predictor.load(workspace / f"artifacts/models/{model}/bundle")
+    moments = [start + timedelta(seconds=at * 3000 / len(inputs)) for at in range(len(inputs))]
     journal = Journal(space.journal(model), load(space.params).models[model].journal, clock=lambda: moments[-1])
     properties = predictor.preprocessor.properties(inputs)
     journal.record(
@@ -128,15 +133,12 @@ def journalled(workspace: Path, model: str, rows: list[int], start: datetime) ->
     journal.close()
 
 
-def test_a_clean_hour_raises_no_alarm_and_a_tripled_class_does(finished, headstart):
-    test = dataset.read(finished / "artifacts/models/topics/data/test.parquet")
-    generator = np.random.default_rng(4)
-    clean = [int(row) for row in generator.integers(0, len(test), 240)]
-    travel = [row for row, label in enumerate(test.labels) if label == "travel"]
-    journalled(finished, "topics", clean, NOON - timedelta(minutes=55))
-    journalled(
-        finished, "topics", clean[:80] + [travel[row % len(travel)] for row in range(160)], NOON + timedelta(hours=2)
-    )
+def test_a_clean_hour_raises_no_alarm_and_a_tripled_class_does(finished, headstart, tmp_path):
+    clean = questions(tmp_path, 240, seed=4)
+    journalled(finished, "topics", [text for texts in clean.values() for text in texts], NOON - timedelta(minutes=55))
+    many = questions(tmp_path, 600, seed=5)
+    shifted = many["weather"][:22] + many["kitchen"][:22] + many["travel"]
+    journalled(finished, "topics", shifted, NOON + timedelta(hours=2, minutes=5))
 
     quiet = headstart(finished, "monitor", "topics", "--now", NOON.isoformat(), "--json")
     assert quiet.status == 0, quiet.err

@@ -38,7 +38,7 @@ with get_client(sync_client=True) as client:
 print(json.dumps({
     "flows": sorted({run.state.name for run in flows}),
     "tasks": sorted((run.name, run.state.name) for run in tasks),
-    "artifacts": sorted({artifact.key for artifact in artifacts}),
+    "artifacts": sorted({artifact.key for artifact in artifacts if artifact.key}),
 }))
 """
 
