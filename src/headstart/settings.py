@@ -23,7 +23,7 @@ QUIET = {
     "TOKENIZERS_PARALLELISM": "true",
     "GIT_PYTHON_REFRESH": "quiet",
     "OPENBLAS_NUM_THREADS": "1",  # logistic regression on 500 x 384 features: 0.1 s on one thread, 2.6 s on two
-    "GOMP_SPINCOUNT": "10000",  # threads that wait spin for a moment: asleep at once costs 25%, spinning long 4x on a busy machine
+    "GOMP_SPINCOUNT": "10000",  # waiting threads spin a moment: asleep at once costs 25%, spinning on 4x when busy
 }
 
 
