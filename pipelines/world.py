@@ -3,6 +3,7 @@
 Retries stand only on tasks whose failure may pass by itself; a refusal (`HeadstartError`) is never tried again.
 """
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,12 @@ from prefect.tasks import Task
 
 from headstart import artifacts, settings
 from headstart.backbones import fetch as backbone_source
+from headstart.data import feedback, revisions, sources
 from headstart.data import ingest as data_source
-from headstart.errors import OutsideError
+from headstart.errors import DataError, OutsideError
+from headstart.journal import reader as journal
 from headstart.params.loader import load
+from headstart.params.section import Modality
 from headstart.params.workspace import Params
 from headstart.stages import graph
 from headstart.stages.resolve import resolve as write_resolved
@@ -49,8 +53,37 @@ def fetch(name: str, params: Params) -> str:
 def ingest(name: str, params: Params) -> str:
     """Bring a model's examples into `data/raw/` and record the revision."""
     model, folder = params.models[name], artifacts.raw(name)
-    data_source.ingest(name, model.modality, model.data, folder)
-    return graph.record(folder)
+    mark = sources.fingerprint(model.data, model.modality)
+    for asked in feedback.models(model.data):
+        _export_feedback(asked, model.modality, params)
+    data_source.ingest(name, model.modality, model.data, folder, mark=mark)
+    revision = graph.record(folder)
+    revisions.note(folder, revision)
+    return revision
+
+
+def _export_feedback(name: str, modality: Modality, params: Params) -> None:
+    """Join what the journal keeps of a model's raw inputs with the labels that came, day by day."""
+    if name not in params.models:
+        known = ", ".join(sorted(params.models))
+        raise DataError(
+            f"feedback:{name} names no model of this workspace; there are {known}.", action="Mend data.source."
+        )
+    asked = params.models[name]
+    if asked.modality != modality:
+        raise DataError(
+            f"feedback:{name} is {asked.modality}, the model is for {modality}.", action="Mend data.source."
+        )
+    folder = workspace().journal(name)
+    labels = journal.labels(folder)
+    columns = ["request_id", "index", "time", "raw"]
+    tomorrow = settings.now() + timedelta(days=1)
+    days = [tomorrow - timedelta(days=age) for age in range(asked.journal.raw_days + 1, 0, -1)]
+    answers = (
+        journal.with_truth(journal.read(folder, start=day, end=day + timedelta(days=1), columns=columns), labels)
+        for day in days
+    )
+    feedback.write(name, modality, answers, policy=asked.journal.raw)
 
 
 @task(name="resolve")

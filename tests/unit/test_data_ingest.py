@@ -1,13 +1,19 @@
 """Ingest: nothing lost, unique ids, the same bytes, and nothing written where nothing changed."""
 
+import io
 import json
 import os
+from collections import Counter
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from headstart.data import ingest, raw
 from headstart.data.dataset import Dataset, read, write
+from headstart.data.identity import content_key
 from headstart.determinism import folder_digest
 from headstart.errors import DataError
 from headstart.params.data import Columns, Data
@@ -126,3 +132,134 @@ def test_a_data_set_is_read_as_it_was_written(tmp_path):
     assert list(dataset.targets(["y", "x"])) == [1, 0]
     with pytest.raises(DataError, match="label 'y' is not one of 1 classes"):
         dataset.targets(["x"])
+
+
+def told_apart(rows: list[dict]) -> list[str]:
+    """Ids by the rule, worked out with everything in memory: what the streamed register has to agree with."""
+    given = Counter(row["id"] for row in rows if row["id"])
+    single = {name for name, count in given.items() if count == 1}
+    taken = set(single)
+    seen: Counter[str] = Counter()
+    ids = []
+    for row in rows:
+        if row["id"] in single:
+            ids.append(row["id"])
+            continue
+        name = row["id"] or content_key(row["text"])[:16]
+        name = f"{row['split']}/{name}" if row["id"] and row["split"] else name
+        seen[name] += 1
+        while (candidate := name if seen[name] == 1 else f"{name}#{seen[name]}") in taken:
+            seen[name] += 1
+        taken.add(candidate)
+        ids.append(candidate)
+    return ids
+
+
+KEY_OF_A = content_key("a")[:16]
+ROWS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "text": st.sampled_from(["a", "b", "c"]),
+            "label": st.sampled_from(["x", None]),
+            "id": st.sampled_from([None, "1", "2", "1#2", "train/1", "train/1#2", KEY_OF_A, f"{KEY_OF_A}#2"]),
+            "split": st.sampled_from([None, "train", "test"]),
+        }
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=ROWS)
+def test_ids_are_those_of_the_rule_however_they_clash(tmp_path, rows):
+    rows = [*rows, {"text": "labelled", "label": "x", "id": None, "split": None}]
+    ingest.ingest("m", "text", source(tmp_path / "a.jsonl", *rows), tmp_path / "raw/m")
+    found = dict(zip(*(raw.columns(tmp_path / "raw/m")[name].to_pylist() for name in ("row", "id")), strict=True))
+    if (tmp_path / "raw/m" / raw.UNLABELLED).exists():
+        rest = raw.columns(tmp_path / "raw/m", file=raw.UNLABELLED)
+        found |= dict(zip(rest["row"].to_pylist(), rest["id"].to_pylist(), strict=True))
+    assert [found[number] for number in sorted(found)] == told_apart(rows)
+
+
+def test_rows_of_several_sources_are_told_apart_and_counted_by_source(tmp_path):
+    for name, rows in {
+        "a": [{"text": "a", "label": "1.0", "id": "1"}, {"text": "same", "label": "2.0", "id": "2"}],
+        "b": [{"text": "b", "label": "2", "id": "1"}],
+        "pool": [{"text": "same", "id": "9"}, {"text": "c", "label": "beta"}],
+    }.items():
+        source(tmp_path / f"{name}.jsonl", *rows)
+    data = Data(
+        source=[str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")],
+        unlabelled=str(tmp_path / "pool.jsonl"),
+        columns=PLAIN,
+    )
+    into = tmp_path / "raw/m"
+    ingest.ingest("m", "text", data, into)
+    labelled = raw.columns(into)
+    assert labelled["id"].to_pylist() == ["1", "2", "1#2"]
+    assert labelled["label"].to_pylist() == ["1", "2", "2"]  # the pool's `beta` is no label
+    assert pq.read_table(into / raw.UNLABELLED)["text"].to_pylist() == ["same", "c"]
+    [finding] = [finding for finding in raw.meta(into).findings if finding.check == "sources"]
+    assert finding.reason == ("5 rows of 3 sources: 2 from a.jsonl, 1 from b.jsonl, 2 from pool.jsonl without labels.")
+    assert json.loads((into / raw.MANIFEST).read_text())["source"] == "a.jsonl, b.jsonl"
+
+
+def test_the_unlabelled_pool_follows_the_unlabelled_rows_of_the_source(tmp_path):
+    source(tmp_path / "pool.jsonl", {"text": "p", "label": "x"})
+    data = source(tmp_path / "a.jsonl", {"text": "a", "label": "x"}, {"text": "b"})
+    data = data.model_copy(update={"unlabelled": str(tmp_path / "pool.jsonl")})
+    ingest.ingest("m", "text", data, tmp_path / "raw/m")
+    assert pq.read_table(tmp_path / "raw/m" / raw.UNLABELLED)["text"].to_pylist() == ["b", "p"]
+    assert raw.meta(tmp_path / "raw/m").rows == 1
+    assert raw.meta(tmp_path / "raw/m").unlabelled == 2
+
+
+def test_a_large_source_is_read_back_in_order_by_batches_and_by_columns(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("text,label\n" + "".join(f"text {number},{number % 3}\n" for number in range(70_000)))
+    into = tmp_path / "raw/m"
+    ingest.ingest("m", "text", Data(source=str(path), columns=PLAIN), into)
+    batches = list(raw.batches(into))
+    assert max(batch.num_rows for batch in batches) <= 4096
+    assert batches[0].schema.names == ["id", "label", "text", "group", "time", "split", "row"]
+    assert [row for batch in batches for row in batch.column("row").to_pylist()] == list(range(1, 70_001))
+    assert raw.columns(into).column_names == ["id", "label", "group", "time", "split", "row"]
+    assert raw.columns(into)["label"].to_pylist()[:4] == ["0", "1", "2", "0"]
+    assert pq.ParquetFile(into / raw.LABELLED).num_row_groups == 2
+    assert list(raw.batches(into, file=raw.UNLABELLED)) == []
+
+
+def test_how_rows_arrive_does_not_change_what_is_written(tmp_path):
+    schema = raw.schema("image", labels=True)
+    row = {"id": "i", "label": "x", "image": bytes(1 << 20), "group": None, "time": None, "split": None, "row": 1}
+    whole = pa.RecordBatch.from_pylist([row] * 70, schema=schema)
+    written = []
+    for size in (70, 7, 1):
+        writer = raw.Writer(tmp_path / f"{size}.parquet", schema)
+        for start in range(0, 70, size):
+            writer.write(whole.slice(start, size))
+        writer.close()
+        written.append((tmp_path / f"{size}.parquet").read_bytes())
+    assert written[0] == written[1] == written[2]
+    groups = pq.ParquetFile(io.BytesIO(written[0]))
+    assert [groups.metadata.row_group(place).num_rows for place in range(groups.num_row_groups)] == [32, 32, 6]
+
+
+def test_nothing_is_left_of_a_run_that_was_killed_while_it_wrote(tmp_path):
+    data, into = source(tmp_path / "a.jsonl", {"text": "a", "label": "x"}), tmp_path / "raw/m"
+    left = tmp_path / "raw/.partial/m" / raw.LABELLED
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half")
+    ingest.ingest("m", "text", data, into)
+    assert not left.exists()
+    assert sorted(path.name for path in into.iterdir()) == [raw.LABELLED, raw.MANIFEST]
+
+
+def test_a_refused_source_leaves_what_was_there(tmp_path):
+    into = tmp_path / "raw/m"
+    ingest.ingest("m", "text", source(tmp_path / "a.jsonl", {"text": "a", "label": "x"}), into)
+    before = folder_digest(into)
+    with pytest.raises(DataError):
+        ingest.ingest("m", "text", source(tmp_path / "a.jsonl", {"text": "b", "label": ["x"]}), into)
+    assert folder_digest(into) == before

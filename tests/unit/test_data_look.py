@@ -41,3 +41,23 @@ def test_a_named_column_that_is_absent_is_refused_with_the_nearest(tmp_path):
 def test_columns_of_a_source_that_has_none_are_refused():
     with pytest.raises(DataError, match="builtin:digits has no columns, yet 'digit' is named"):
         look.propose("builtin:digits", "image", {"label": "digit"})
+
+
+def test_whole_numbers_are_the_classes_that_ingest_will_make(tmp_path):
+    assert look.propose(csv(tmp_path, "text,label\na,1.0\nb,1\nc,2\n"), "text", {}).classes == {"1": 2, "2": 1}
+
+
+def test_images_need_only_be_there_for_a_look(tmp_path):
+    """A look at a large folder counts names; bytes are read when the data is ingested."""
+    (tmp_path / "set/ant").mkdir(parents=True)
+    (tmp_path / "set/ant/1.png").touch()
+    assert look.propose(str(tmp_path / "set"), "image", {}).classes == {"ant": 1}
+    path = csv(tmp_path, "image,label\nset/ant/1.png,ant\nset/ant/2.png,ant\n")
+    with pytest.raises(DataError, match=r"names 1 images \(of 2\) that are not there"):
+        look.propose(path, "image", {})
+
+
+def test_a_look_reads_a_source_of_many_batches_from_end_to_end(tmp_path):
+    rows = "".join(f"{number},{number % 2}\n" for number in range(9000))
+    found = look.propose(csv(tmp_path, f"text,label\n{rows}"), "text", {})
+    assert (found.rows, found.classes) == ({"none": 9000}, {"0": 4500, "1": 4500})

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -13,12 +14,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from headstart.contract.spec import ImageSpec, TextSpec
-from headstart.data import checks, ingest, prepare
+from headstart.data import ingest, prepare
+from headstart.data.checks import rows as row_checks
 from headstart.data.dataset import read
 from headstart.determinism import folder_digest
 from headstart.errors import DataError, GateError
 from headstart.params.data import Columns, Data
 from headstart.params.prepare import Checks, Limits, Prepare, Split
+from headstart.params.transfer import Probe
 
 PLAIN = Columns(input=None, label=None, id=None, group=None, time=None, split=None)
 TEXT = TextSpec(
@@ -35,10 +38,14 @@ def params(modality="text", *, leaked_share=0.5, labels=None, validation=0.15, t
         modality=modality,
         backbone="b",
         split=Split(validation=validation, test=test, seed=1),
-        checks=Checks(leaked_share=leaked_share, examples_per_class=examples_per_class),
+        checks=Checks(
+            leaked_share=leaked_share, examples_per_class=examples_per_class, imbalance=50.0, put_aside=[], sample=1000,
+            featured=100, level=0.001, similarity=0.8, truncated_share=0.05, suspicion=0.5, seed=1,
+        ),
         limits=Limits(tokens=16, characters=50, pixels=100, megabytes=1),
         labels=labels or {},
-    )
+        probe=Probe(strengths=[1.0], folds=2, iterations=10, seed=1),
+    )  # fmt: skip
 
 
 def prepared(folder: Path, rows, **keys):
@@ -48,7 +55,13 @@ def prepared(folder: Path, rows, **keys):
     lines = (json.dumps(dict(zip(names, row, strict=False))) for row in rows)
     (folder / "a.jsonl").write_text("".join(f"{line}\n" for line in lines))
     ingest.ingest("m", "text", Data(source=str(folder / "a.jsonl"), columns=PLAIN), folder / "raw/m")
-    return prepare.prepare(folder / "raw/m", params(**keys), decodes=checks.by_contract(TEXT))
+    return prepare_into(folder / "out", folder / "raw/m", params(**keys), TEXT)
+
+
+def prepare_into(out, raw, values, spec):
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir()
+    return prepare.prepare(raw, values, out=out, decodes=row_checks.by_contract(spec))
 
 
 def finding(result, check):
@@ -107,7 +120,6 @@ def test_leaked_test_rows_above_the_share_stop_the_run(tmp_path, share, verdict)
 
 def test_a_test_set_that_is_all_leaked_is_a_refusal_of_the_gate_and_can_be_written(tmp_path):
     result = prepared(tmp_path, [("train", "a", "x"), ("train", "b", "y"), ("test", "a", "x"), ("test", "b", "y")])
-    prepare.write(result, tmp_path / "out")
     assert finding(result, "leak").statistic == 2.0
     assert len(read(tmp_path / "out/train.parquet")) == 0
     with pytest.raises(GateError) as caught:
@@ -143,7 +155,7 @@ def test_repeats_in_splits_made_here_are_put_aside_wherever_they_fall(tmp_path):
     rows = [(None, f"text {n % 60}", "xy"[n % 2]) for n in range(180)]
     result = prepared(tmp_path, rows)
     assert len(result.quarantine) == 120
-    assert result.carved == ["validation", "test"]
+    assert result.summary["carved"] == ["validation", "test"]
 
 
 def test_texts_that_the_contract_refuses_are_put_aside_from_any_split(tmp_path):
@@ -169,7 +181,7 @@ def test_images_that_do_not_decode_are_put_aside(tmp_path):
     table = pa.table({"image": images, "label": labels, "split": splits})
     pq.write_table(table, tmp_path / "a.parquet")
     ingest.ingest("m", "image", Data(source=str(tmp_path / "a.parquet"), columns=PLAIN), tmp_path / "raw/m")
-    result = prepare.prepare(tmp_path / "raw/m", params("image"), decodes=checks.by_contract(IMAGE))
+    result = prepare_into(tmp_path / "out", tmp_path / "raw/m", params("image"), IMAGE)
     assert [aside.row.number for aside in result.quarantine] == [7, 8, 9]
     assert {aside.check for aside in result.quarantine} == {"payloads"}
 
@@ -230,8 +242,7 @@ def test_raw_data_of_the_other_modality_is_refused(tmp_path):
 
 def test_what_is_written_is_what_was_prepared_and_the_same_bytes_each_time(tmp_path):
     result = prepared(tmp_path, [*SOUND, ("train", "one", "x")])
-    for name in ("out", "again"):
-        prepare.write(result, tmp_path / name)
+    prepare_into(tmp_path / "again", tmp_path / "raw/m", params(), TEXT)
     assert folder_digest(tmp_path / "out") == folder_digest(tmp_path / "again")
     assert read(tmp_path / "out/validation.parquet") == result.validation
     [row] = pq.read_table(tmp_path / "out/quarantine.parquet").to_pylist()
@@ -270,4 +281,4 @@ def test_no_row_is_lost_whatever_arrives(tmp_path, rows):
     assert all(item.reason for item in result.quarantine)
     texts = {name: {text.strip() for text in dataset.inputs} for name, dataset in result.splits.items()}
     assert not (texts["train"] & texts["test"] or texts["train"] & texts["validation"])
-    assert Counter(aside.check for aside in result.quarantine) == prepare.summary(result)["quarantined_by"]
+    assert Counter(aside.check for aside in result.quarantine) == result.summary["quarantined_by"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from headstart.data import checks, ingest, look, prepare
+from headstart.data import examples, ingest, look, prepare
 from headstart.params.data import Columns, Data
 from headstart.params.loader import load
 
@@ -20,7 +20,8 @@ def prepared(name, tmp_path):
     data = Data(source=str(SETS / name), columns=Columns(**found.columns))
     ingest.ingest(name, "text", data, tmp_path / name)
     params = load(ROOT / "params.yaml").models["apidocs"].prepare
-    return found, prepare.prepare(tmp_path / name, params, decodes=lambda _: None)
+    (tmp_path / "out").mkdir()
+    return found, prepare.prepare(tmp_path / name, params, out=tmp_path / "out", decodes=lambda _: None)
 
 
 @pytest.mark.parametrize("name", ["acl_arc", "trec6"])
@@ -40,4 +41,4 @@ def test_natural_leaks_are_found(name, in_train, anywhere, tmp_path):
     [leak] = [finding for finding in result.findings if finding.check == "leak"]
     assert (leak.verdict, leak.statistic, leak.evidence["in_train"]) == ("pass", anywhere, in_train)
     assert not set(result.train.inputs) & set(result.test.inputs)
-    assert len(leak.evidence["rows"]) == checks.NAMED
+    assert len(leak.evidence["rows"]) == examples.NAMED

@@ -11,6 +11,17 @@ from headstart.data import tables
 from headstart.errors import DataError
 
 
+def read(path: Path, **wanted: list[str]) -> tables.Table:
+    """The batches of a file as one."""
+    parts = list(tables.batches(path, **wanted))
+    names = parts[-1].names
+    columns = {name: [] for name in names if any(name in part.columns for part in parts)}
+    for part in parts:
+        for name, values in columns.items():
+            values += part.columns.get(name, [None] * len(part))
+    return tables.Table(path, columns, [number for part in parts for number in part.numbers], names)
+
+
 def file(folder: Path, name: str, content: str | bytes) -> Path:
     path = folder / name
     path.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -29,28 +40,28 @@ def file(folder: Path, name: str, content: str | bytes) -> Path:
     ],
 )
 def test_the_same_rows_come_out_of_every_way_to_write_them(tmp_path, name, content):
-    table = tables.read(file(tmp_path, name, content))
+    table = read(file(tmp_path, name, content))
     assert table.columns == {"text": ["hello", "a, b\nc"], "label": ["x", "y"]}
 
 
 def test_a_jsonl_row_is_named_by_its_line_though_blank_lines_are_passed_over(tmp_path):
-    assert tables.read(file(tmp_path, "a.jsonl", '{"a": 1}\n\n{"a": 2}\n')).numbers == [1, 3]
+    assert read(file(tmp_path, "a.jsonl", '{"a": 1}\n\n{"a": 2}\n')).numbers == [1, 3]
 
 
 def test_a_key_that_a_jsonl_row_lacks_is_none(tmp_path):
-    table = tables.read(file(tmp_path, "a.jsonl", '{"a": 1}\n{"b": 2}\n'))
+    table = read(file(tmp_path, "a.jsonl", '{"a": 1}\n{"b": 2}\n'))
     assert table.columns == {"a": [1, None], "b": [None, 2]}
 
 
 def test_gzip_and_parquet_give_what_was_written(tmp_path):
     packed = file(tmp_path, "a.jsonl.gz", gzip.compress(b'{"text": "hello", "label": 1}\n'))
     pq.write_table(pa.table({"text": ["hello"], "label": [1]}), tmp_path / "a.parquet")
-    assert tables.read(packed).columns == tables.read(tmp_path / "a.parquet").columns
+    assert read(packed).columns == read(tmp_path / "a.parquet").columns
 
 
 def test_a_field_longer_than_the_standard_limit_is_read(tmp_path):
     long = "word " * 40_000  # the csv module stops at 131,072 characters by default
-    assert tables.read(file(tmp_path, "a.csv", f"text,label\n{long},x\n")).columns["text"] == [long]
+    assert read(file(tmp_path, "a.csv", f"text,label\n{long},x\n")).columns["text"] == [long]
 
 
 @pytest.mark.parametrize(
@@ -73,11 +84,89 @@ def test_a_field_longer_than_the_standard_limit_is_read(tmp_path):
 )
 def test_a_file_that_cannot_be_read_is_named_with_what_is_wrong(tmp_path, name, content, sentence):
     with pytest.raises(DataError, match=sentence) as caught:
-        tables.read(file(tmp_path, name, content))
+        read(file(tmp_path, name, content))
     assert caught.value.action
 
 
 def test_ten_bad_rows_are_listed_and_the_rest_counted(tmp_path):
     rows = "x\n" * 13
     with pytest.raises(DataError, match="and 3 more"):
-        tables.read(file(tmp_path, "a.csv", f"text,label\n{rows}"))
+        read(file(tmp_path, "a.csv", f"text,label\n{rows}"))
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_a_file_comes_in_batches_that_add_up_to_it(tmp_path, kind):
+    texts = [f"text {number}" for number in range(10_000)]
+    if kind == "csv":
+        path = file(tmp_path, "a.csv", "text,n\n" + "".join(f"{text},1\n" for text in texts))
+    elif kind == "jsonl":
+        path = file(tmp_path, "a.jsonl", "".join(f'{{"text": "{text}", "n": 1}}\n' for text in texts))
+    else:
+        pq.write_table(pa.table({"text": texts, "n": [1] * len(texts)}), path := tmp_path / "a.parquet")
+    parts = list(tables.batches(path))
+    assert len(parts) > 1
+    assert [text for part in parts for text in part.columns["text"]] == texts
+    assert [number for part in parts for number in part.numbers] == list(range(1, 10_001))
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_a_batch_of_large_values_has_few_rows(tmp_path, kind):
+    long = "x" * (1 << 20)  # 40 rows of 1 MiB: a batch is bounded by 16 MiB and one step of reading
+    if kind == "csv":
+        path = file(tmp_path, "a.csv", "text\n" + f"{long}\n" * 40)
+    elif kind == "jsonl":
+        path = file(tmp_path, "a.jsonl", f'{{"text": "{long}"}}\n' * 40)
+    else:
+        table = pa.table({"text": [f"{number}{long}" for number in range(40)]})
+        pq.write_table(table, path := tmp_path / "a.parquet", use_dictionary=False, compression="none")
+    sizes = [len(part) for part in tables.batches(path)]
+    assert sum(sizes) == 40
+    assert max(sizes) <= 17
+
+
+def test_columns_that_are_not_wanted_are_named_but_not_read(tmp_path):
+    path = file(tmp_path, "a.csv", "text,label,n\na,x,1\n")
+    pq.write_table(pa.table({"text": ["a"], "label": ["x"], "n": ["1"]}), tmp_path / "a.parquet")
+    for each in (path, file(tmp_path, "a.jsonl", '{"text": "a", "label": "x", "n": "1"}'), tmp_path / "a.parquet"):
+        table = read(each, wanted=["n", "absent"])
+        assert (table.names, table.columns) == (("text", "label", "n"), {"n": ["1"]})
+
+
+def test_bad_rows_of_every_batch_are_counted(tmp_path):
+    rows = "".join("a,b\n" * 4000 + "c\n" for _ in range(3))
+    with pytest.raises(DataError, match=r"(?s)row 4001 has 1 fields.*row 8002 has 1 fields.*row 12003 has 1 fields"):
+        read(file(tmp_path, "a.csv", f"text,label\n{rows}"))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text", "proposed"),
+    [
+        pytest.param("cp1252", "Où est ma carte bancaire, déjà commandée à l'agence?", "cp1252", id="Western"),
+        pytest.param("cp1250", "Zażółć gęślą jaźń, proszę o kartę płatniczą", "cp1250", id="Central European"),
+        pytest.param("shift_jis", "こんにちは世界、これはテストです", "cp932", id="Japanese"),
+    ],
+)
+def test_a_file_in_another_encoding_is_shown_as_it_would_read(tmp_path, encoding, text, proposed):
+    path = file(tmp_path, "my file.csv", f"text,label\n{text},x\n".encode(encoding))
+    with pytest.raises(DataError, match=rf"not UTF-8: line 2 .*In {proposed} that line reads ") as caught:
+        read(path)
+    assert text[:20] in caught.value.message
+    assert f"iconv -f {proposed} -t utf-8 'my file.csv' > " in caught.value.action
+
+
+def test_a_spreadsheet_saved_as_unicode_text_is_recognised(tmp_path):
+    path = file(tmp_path, "a.csv", "text,label\nhello,x\n".encode("utf-16"))
+    with pytest.raises(DataError, match=r"not UTF-8: line 1 has the byte 0xff\. It begins like UTF-16") as caught:
+        read(path)
+    assert "iconv -f utf-16" in caught.value.action
+
+
+def test_a_byte_that_is_wrong_late_in_a_large_file_is_found_by_its_line(tmp_path):
+    path = file(tmp_path, "a.csv", b"text,label\n" + b"hello,x\n" * 20_000 + b"caf\xe9,y\n")
+    with pytest.raises(DataError, match="line 20002 has the byte 0xe9"):
+        read(path)
+
+
+def test_a_number_too_long_to_be_one_is_a_problem_of_its_line(tmp_path):
+    with pytest.raises(DataError, match=r"line 2: .*digits"):
+        read(file(tmp_path, "a.jsonl", '{"a": 1}\n{"a": ' + "1" * 5000 + "}\n"))

@@ -259,3 +259,15 @@ def _fits(processor: Any, channels: int) -> bool:
 
 def _per_channel(values: Sequence[float], channels: int) -> tuple[float, ...]:
     return tuple(float(value) for value in values) * (channels if len(values) == 1 else 1)
+
+
+def counter(tokenizer_json: str | None) -> Callable[[Sequence[str]], list[int]] | None:
+    """How many tokens each text has before it is cut, special ones included; None where there is no tokenizer."""
+    if tokenizer_json is None:
+        return None
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_str(tokenizer_json)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return lambda texts: [len(encoded.ids) for encoded in tokenizer.encode_batch(list(texts))]

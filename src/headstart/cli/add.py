@@ -1,131 +1,149 @@
-"""`add`: one more model in `params.yaml`, proposed from a look at the data; no code."""
+"""`add`: one more model in `params.yaml`, proposed from a look at the data, each choice with its reason; no code."""
 
-from io import StringIO
-from pathlib import Path
-from typing import Annotated, Any, Literal
+import sys
+from typing import Annotated, Any
 
 import typer
 
-from headstart import artifacts, settings
+from headstart import settings
+from headstart.cli import entry as entries
 from headstart.cli.output import Json, emit
 from headstart.errors import UsageError
-from headstart.params.loader import load, read
+from headstart.params.loader import NAME, read
+from headstart.params.section import Modality
+from headstart.settings import Workspace
 
-COLUMNS = ("input", "label")
+Entry = dict[str, Any]
 
 
 def add(
     name: Annotated[str, typer.Argument(help="The new model's name: lower-case letters, digits, - and _.")],
-    data: Annotated[str, typer.Option(help="A .csv, .jsonl(.gz) or .parquet file, a folder, or builtin:NAME.")],
-    modality: Annotated[str, typer.Option(help="text or image.")],
-    backbone: Annotated[str, typer.Option(help="A name under backbones:, a folder, package:NAME, hub:ORG/MODEL@REV.")],
+    data: Annotated[
+        list[str] | None, typer.Option(help="A .csv, .jsonl(.gz) or .parquet file, a folder, builtin:NAME; repeatable.")
+    ] = None,
+    modality: Annotated[str | None, typer.Option(help="text or image; by default what the data holds.")] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="A name under backbones:, a folder, package:NAME, hub:ORG/MODEL@REV.")
+    ] = None,
     text: Annotated[str | None, typer.Option(help="The column with texts, where it has another name.")] = None,
     image: Annotated[str | None, typer.Option(help="The column with images, where it has another name.")] = None,
     label: Annotated[str | None, typer.Option(help="The column with labels, where it has another name.")] = None,
+    unlabelled: Annotated[str | None, typer.Option(help="One more source, whose labels are not looked at.")] = None,
+    from_feedback: Annotated[
+        bool, typer.Option("--from-feedback", help="Also learn from the labels that come back to this model.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Write without asking.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Add a model to params.yaml. The same `add` again changes nothing.
+    """Add a model to params.yaml, or sources to one that is there. The same `add` again changes nothing.
 
-    The data is looked at first: columns and labels must be there before a line is written.
+    The data is looked at first: columns and labels must be there before a line is written. What is left out is
+    proposed, with a reason; in a terminal you are asked before it is written.
     """
     workspace = settings.find_workspace()
-    if modality not in ("text", "image"):
+    _check_name(name)
+    if modality not in (None, "text", "image"):
         raise UsageError(f"--modality {modality!r} arrived, text or image was expected.")
-    kind: Literal["text", "image"] = "text" if modality == "text" else "image"
+    if text and image:
+        raise UsageError("--text and --image arrived, a model takes one of them.", action="Leave one out.")
     document = read(workspace.params)
-    source = _portable(data, workspace.root)
-    given = {"input": text if kind == "text" else image, "label": label}
-    from headstart.data import look
+    known = (document.get("models") or {}).get(name)
+    aside = entries.portable(unlabelled, workspace.root) if unlabelled else None
+    reasons: list[str] = []
+    if not data:
+        proposed, addition = _extended(name, known, aside, from_feedback), None
+    else:
+        if from_feedback:
+            raise UsageError(
+                "--data and --from-feedback arrived together, one of them was expected.",
+                action=f"Add the model first; once it is served, headstart add {name} --from-feedback.",
+            )
+        given = {"text": text, "image": image, "label": label}
+        from headstart.cli import proposal
 
-    proposal = look.propose(data if source == data else str(workspace.root / source), kind, given)
-    labelled, classes = sum(proposal.rows.values()) - proposal.unlabelled, len(proposal.classes)
-    if classes > labelled / 2:
-        raise UsageError(
-            f"{labelled} rows have {classes} different labels: hardly two rows share one.",
-            action="Name the column of the class with --label, that of the input with --text or --image.",
+        proposed, reasons, addition = proposal.make(
+            data, given, _modality(modality), backbone, document, workspace.root, asking=_asks(yes, as_json)
         )
-    columns = {key: value for key, value in proposal.columns.items() if value is not None}
-    backbone_name, backbone_entry = _backbone(backbone, kind, document, workspace.root)
-    entry: dict[str, Any] = {"modality": kind, "backbone": backbone_name, "data": {"source": source}}
-    if columns:
-        entry["data"]["columns"] = columns
-    existing = (document.get("models") or {}).get(name)
-    if existing is not None and existing != entry:
-        raise UsageError(
-            f"params.yaml already has a model {name!r} with other values: {existing}; this add says {entry}.",
-            action="Take another name, or edit the entry in params.yaml.",
-        )
-    if existing is None:
-        _write(workspace.params, name, entry, backbone_name, backbone_entry)
-    emit(entry, as_json, lambda _: _lines(name, entry, proposal.reasons, existing is not None))
+        if aside:
+            proposed["data"]["unlabelled"] = aside
+        _refuse_other(name, known, proposed)
+    standing = known is not None and _holds(known, proposed)
+    if not standing and _asks(yes, as_json) and not _agreed(name, proposed, reasons):
+        emit(proposed, as_json, lambda _: ["nothing was written"])
+        return 0
+    if not standing:
+        _write(workspace, name, proposed, addition)
+    emit(proposed, as_json, lambda _: _lines(name, proposed, [] if _asks(yes, as_json) else reasons, standing))
     return 0
 
 
-def _backbone(
-    given: str, modality: Literal["text", "image"], document: dict[str, Any], root: Path
-) -> tuple[str, dict[str, Any] | None]:
-    """The backbone's name, and its new entry where it has none yet."""
-    known = document.get("backbones") or {}
-    if given in known:
-        return given, None
-    is_source = given.startswith(("hub:", "package:")) or Path(given).expanduser().exists() or "/" in given
-    if not is_source:
+def _check_name(name: str) -> None:
+    if NAME.fullmatch(name):
+        return
+    like = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name.lower()).strip("-")[:63]
+    raise UsageError(
+        f"{name!r} is no name: a name is lower-case letters, digits, - and _, at most 63, from a letter or digit on.",
+        action=f"Take {like!r}." if like else "Take one such as 'tickets-eu'.",
+    )
+
+
+def _modality(given: str | None) -> Modality | None:
+    return "text" if given == "text" else "image" if given == "image" else None
+
+
+def _extended(name: str, known: Any, unlabelled: str | None, from_feedback: bool) -> Entry:
+    """The entry of a model that is there, with its feedback or unlabelled sources besides."""
+    if not unlabelled and not from_feedback:
         raise UsageError(
-            f"--backbone {given!r} is neither under backbones ({', '.join(known)}) nor a source.",
-            action="Name one of them, a folder in the Hugging Face layout, package:NAME or hub:ORG/MODEL@REVISION.",
+            f"no data was named for {name}.", action=f"headstart add {name} --data FILE, a folder, or builtin:NAME."
         )
-    from headstart.backbones import fetch
-    from headstart.params.backbones import Backbone
-
-    source = given if given.startswith(("hub:", "package:")) else _portable(given, root)
-    for name, entry in known.items():
-        if entry.get("source") == source:
-            return str(name), None
-    stem = source.split("@")[0].rstrip("/").split(":")[-1].split("/")[-1]
-    fetch.fingerprint(Backbone(modality=modality, source=source, sha256={}, pretrain=None))  # refuses what is not there
-    name = "".join(letter if letter.isalnum() else "-" for letter in stem.lower()).strip("-")[:63] or "backbone"
-    if name in known:
+    if not isinstance(known, dict):
         raise UsageError(
-            f"{source} would be the backbone {name!r}, which stands for {known[name].get('source') or 'pretraining'}.",
-            action="Write an entry under backbones: in params.yaml, and name it.",
+            f"there is no model {name!r} in params.yaml to add sources to.",
+            action=f"Add it first: headstart add {name} --data SOURCE.",
         )
-    return name, {"modality": modality, "source": source}
+    data = dict(known["data"])
+    if from_feedback:
+        before = data["source"] if isinstance(data["source"], list) else [data["source"]]
+        data["source"] = list(dict.fromkeys([*before, f"feedback:{name}"]))
+    if unlabelled:
+        data["unlabelled"] = unlabelled
+    return {**known, "data": data}
 
 
-def _portable(source: str, root: Path) -> str:
-    """A path relative to the workspace where it lies inside, absolute elsewhere; anything else as it is."""
-    if source.startswith(("hub:", "package:", "builtin:", "s3:")):
-        return source
-    path = Path(source).expanduser()
-    if not path.exists():
-        raise UsageError(f"{source} does not exist (looked at {path.resolve()}).", action="Check the path.")
-    resolved = path.resolve()
-    return resolved.relative_to(root).as_posix() if resolved.is_relative_to(root) else str(resolved)
+def _refuse_other(name: str, known: Any, proposed: Entry) -> None:
+    if known is not None and not _holds(known, proposed):
+        raise UsageError(
+            f"params.yaml already has a model {name!r} with other values: {known}; this add says {proposed}.",
+            action="Take another name, or edit the entry in params.yaml.",
+        )
 
 
-def _write(path: Path, name: str, entry: dict[str, Any], backbone: str, backbone_entry: dict[str, Any] | None) -> None:
-    """Write the entry, comments kept; the file is checked before it takes the old one's place.
-
-    Raises:
-        ParamsError: if the file would not be usable with the entry; it is left as it was.
-    """
-    from ruamel.yaml import YAML
-
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 120
-    document = yaml.load(path.read_text(encoding="utf-8"))
-    if backbone_entry:
-        document["backbones"][backbone] = backbone_entry
-    document["models"][name] = entry
-    text = StringIO()
-    yaml.dump(document, text)
-    with artifacts.replaced(path) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")
-        load(temporary, named=path)
+def _holds(known: Any, proposed: Any) -> bool:
+    """Whether all that is proposed stands there already; what else stands there is the user's."""
+    if isinstance(known, dict) and isinstance(proposed, dict):
+        return all(key in known and _holds(known[key], value) for key, value in proposed.items())
+    if isinstance(known, list):
+        return set(proposed if isinstance(proposed, list) else [proposed]) <= set(known)
+    return bool(known == proposed)
 
 
-def _lines(name: str, entry: dict[str, Any], reasons: list[str], known: bool) -> Any:
-    yield f"{name} {'stands already' if known else 'is added'} in params.yaml: {entry}"
+def _asks(yes: bool, as_json: bool) -> bool:
+    return not yes and not as_json and sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _agreed(name: str, proposed: Entry, reasons: list[str]) -> bool:
+    print(f"{name}: {proposed}")
+    for reason in reasons:
+        print(f"  {reason}")
+    return typer.confirm("Write this into params.yaml?", default=True)
+
+
+def _write(workspace: Workspace, name: str, proposed: Entry, addition: Entry | None) -> None:
+    entries.write(workspace.params, name, proposed, proposed["backbone"], addition)
+
+
+def _lines(name: str, proposed: Entry, reasons: list[str], standing: bool) -> Any:
+    yield f"{name} {'stands already' if standing else 'is written'} in params.yaml: {proposed}"
     yield from (f"  {reason}" for reason in reasons)
     yield f"Next: headstart run {name}"

@@ -2,13 +2,14 @@
 
 import typer
 
-from headstart.cli import add, doctor, monitor, predict, release, run, serve
+from headstart.cli import add, data, doctor, init, migrate, monitor, predict, release, run, score, serve
 
 app = typer.Typer(
     name="headstart",
     help=(
         "Turn a pretrained network and a few labels into a model in production, and keep it right there.\n\n"
-        "Start with `headstart run`, then `headstart serve`. Every command takes --json.\n\n"
+        "Start with `headstart init`, `headstart add` and `headstart run`, then `headstart serve`. "
+        "Every command takes --json.\n\n"
         "Exit status: 0 done; 1 a gate or a monitor said no; 2 wrong input; 3 something outside failed."
     ),
     no_args_is_help=True,
@@ -16,13 +17,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.command()(init.init)
 app.command()(add.add)
+app.command()(data.data)
 app.command()(run.run)
 app.command()(run.plan)
 app.command()(release.status)
 app.command()(release.promote)
 app.command()(release.rollback)
 app.command()(predict.predict)
+app.command()(score.score)
 app.command()(serve.serve)
 app.command()(monitor.monitor)
 app.command()(doctor.doctor)
+app.command()(migrate.migrate)

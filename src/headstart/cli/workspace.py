@@ -32,8 +32,12 @@ def chosen(params: Params, names: Sequence[str]) -> list[str]:
     """The models named, or all of them.
 
     Raises:
-        UsageError: if a name is no model of this workspace.
+        UsageError: if a name is no model of this workspace, or it has no model yet.
     """
+    if not names and not params.models:
+        raise UsageError(
+            "params.yaml has no model yet.", action="Add the first: headstart add NAME --data SOURCE; then run it."
+        )
     for name in names:
         if name not in params.models:
             close = get_close_matches(name, params.models, n=1)

@@ -19,20 +19,34 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def resolve(names: Sequence[str], columns: Columns, modality: Modality, where: str) -> dict[str, str]:
+def expected(columns: Columns, modality: Modality, *, labelled: bool = True) -> dict[str, str]:
+    """The name each role's column has if it is there: the given one, else the plain one; no `label` unless labelled."""
+    names: dict[str, str] = {"input": columns.input or modality}
+    if labelled:
+        names["label"] = columns.label or "label"
+    return names | {role: getattr(columns, role) or role for role in OPTIONAL}
+
+
+def resolve(
+    names: Sequence[str], columns: Columns, modality: Modality, where: str, *, labelled: bool = True
+) -> dict[str, str]:
     """The column for `input`, `label` and those of id, group, time and split that are there.
+
+    Args:
+        names: every column of the file.
+        columns: names that `params.yaml` gives.
+        modality: what the inputs are.
+        where: the file, for messages.
+        labelled: without, there need be no label, nor any other column but that of the input.
 
     Raises:
         DataError: if one that is named is absent, or input or label is found under no name.
     """
     found = {}
-    for role in ("input", "label", *OPTIONAL):
-        plain = modality if role == "input" else role
-        given: str | None = getattr(columns, role)
-        name = given or plain
+    for role, name in expected(columns, modality, labelled=labelled).items():
         if name in names:
             found[role] = name
-        elif given or role not in OPTIONAL:
+        elif role == "input" or (labelled and (role == "label" or getattr(columns, role))):
             raise _absent(role, name, names, modality, where)
     return found
 

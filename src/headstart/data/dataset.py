@@ -4,7 +4,8 @@ Columns on disk: `id` string, `label` string, `text` string or `image` binary (e
 `time` strings that may be null.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from headstart import artifacts
+from headstart import artifacts, determinism
 from headstart.errors import DataError
 from headstart.params.section import Modality
 
 SPLITS = ("train", "validation", "test")
+ROW_GROUP = {"text": 65_536, "image": 256}  # rows; what is held in memory before it is written
 
 
 @dataclass(frozen=True)
@@ -68,29 +70,86 @@ class Dataset:
         return np.array([index[label] for label in self.labels], dtype=np.int64)
 
 
+def schema(modality: Modality) -> pa.Schema:
+    """The columns on disk."""
+    kind = pa.string() if modality == "text" else pa.binary()
+    return pa.schema(
+        {"id": pa.string(), "label": pa.string(), modality: kind, "group": pa.string(), "time": pa.string()}
+    )
+
+
 def write(path: Path, dataset: Dataset) -> None:
     """Write one split as Parquet, whole or not at all."""
-    kind = pa.string() if dataset.modality == "text" else pa.binary()
-    schema = pa.schema(
-        {"id": pa.string(), "label": pa.string(), dataset.modality: kind, "group": pa.string(), "time": pa.string()}
-    )
     columns = [dataset.ids, dataset.labels, dataset.inputs, dataset.groups, dataset.times]
-    table = pa.table([list(column) for column in columns], schema=schema)
-    with artifacts.replaced(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+    table = pa.table([list(column) for column in columns], schema=schema(dataset.modality))
+    with writer(path, table.schema) as append:
+        append(table)
 
 
-def read(path: Path) -> Dataset:
-    """The data set that `write` wrote.
+@contextmanager
+def writer(path: Path, columns: pa.Schema) -> Iterator[Callable[[pa.Table], None]]:
+    """A function that appends rows to a Parquet file, which is there whole when the block ends, or not at all.
+
+    Row groups hold `ROW_GROUP` rows; the same rows give the same bytes, however they were cut into tables.
+    """
+    waiting: list[pa.Table] = []
+    full = ROW_GROUP["image" if "image" in columns.names else "text"]
+    with artifacts.replaced(path) as temporary, pq.ParquetWriter(temporary, columns, compression="zstd") as file:
+
+        def append(table: pa.Table) -> None:
+            waiting.append(table)
+            while sum(map(len, waiting)) >= full:
+                flush()
+
+        def flush() -> None:
+            joined = pa.concat_tables(waiting)
+            waiting.clear()
+            file.write_table(joined[:full])
+            if len(rest := joined[full:]):
+                waiting.append(rest)
+
+        yield append
+        while waiting:
+            flush()
+
+
+def read(path: Path, *, first: int | None = None) -> Dataset:
+    """The data set that `write` wrote, or its first rows.
 
     Raises:
         DataError: if the file is absent or has other columns.
     """
     if not path.is_file():
         raise DataError(f"{path} does not exist.", action="Run the stage that writes it: headstart run.")
-    table = pq.read_table(path)
+    table = pq.read_table(path) if first is None else _head(path, first)
     modality: Modality = "text" if "text" in table.column_names else "image"
     if missing := {"id", "label", modality, "group", "time"} - set(table.column_names):
         raise DataError(f"{path} lacks the columns {', '.join(sorted(missing))}; it has {table.column_names}.")
+    return _dataset(table)
+
+
+def drawn(path: Path, most: int, *, seed: int) -> Dataset:
+    """The rows of a split, or `most` of them, those whose id's hash is least, in their order."""
+    with pq.ParquetFile(path) as file:
+        if file.metadata.num_rows <= most:
+            return read(path)
+        place = [determinism.fraction(str(name), seed=seed) for name in file.read(["id"])["id"]]
+        chosen = np.zeros(len(place), dtype=bool)
+        chosen[np.argsort(place, kind="stable")[:most]] = True
+        parts, first = [], 0
+        for batch in file.iter_batches():
+            parts.append(pa.Table.from_batches([batch]).filter(pa.array(chosen[first : first + len(batch)])))
+            first += len(batch)
+    return _dataset(pa.concat_tables(parts))
+
+
+def _dataset(table: pa.Table) -> Dataset:
+    modality: Modality = "text" if "text" in table.column_names else "image"
     columns = [table[name].to_pylist() for name in ("id", "label", modality, "group", "time")]
     return Dataset(modality, *columns)
+
+
+def _head(path: Path, rows: int) -> pa.Table:
+    with pq.ParquetFile(path) as file:
+        batch = next(file.iter_batches(batch_size=rows), None)
+        return pa.Table.from_batches([batch] if batch else [], file.schema_arrow)

@@ -1,18 +1,18 @@
-"""Bring a source into the workspace: any source in, `data/raw/<model>/` out (see `data.raw`)."""
+"""Bring sources into the workspace: any in, `data/raw/<model>/` out (see `data.raw`), in memory that stays flat.
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
+The rows are streamed into Parquet below `data/raw/.partial/<model>/`. Where ids clash or labels need another form,
+which is known only at the end, the files are streamed once more. Then they take their places, the manifest last.
+"""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from headstart import artifacts
-from headstart.data import raw, sources
-from headstart.data.identity import content_key
-from headstart.data.rows import Row
+from headstart.data import raw, sources, spool
+from headstart.data.ids import Clashes
 from headstart.determinism import digest, file_digest
 from headstart.errors import DataError
 from headstart.findings import Finding
@@ -22,60 +22,76 @@ from headstart.params.section import Modality
 NAMED = 10
 
 
-def ingest(model: str, modality: Modality, data: Data, into: Path) -> str:
-    """Read the whole source and write it below `into`; the digest of what stands there now.
+def ingest(model: str, modality: Modality, data: Data, into: Path, *, mark: str | None = None) -> str:
+    """Read the sources from end to end and write their rows below `into`; the digest of what stands there now.
 
-    A source that looks as it did the last time is not read again, and content that has not changed rewrites nothing.
+    Sources that look as they did the last time are not read again, and content that has not changed rewrites nothing.
     A kill leaves either the old content or files that the next call replaces: `source.json`, which holds their
     hashes, comes last.
+
+    Args:
+        model: for messages.
+        modality: what the inputs are.
+        data: the sources.
+        into: the folder.
+        mark: the sources' fingerprint, where it was taken before something was exported from a living journal.
 
     Returns:
         SHA-256 (hex) over the rows, the same in every folder.
 
     Raises:
-        DataError: if the source cannot be read, or has no labelled row.
+        DataError: if a source cannot be read, or there is no labelled row.
+        OutsideError: if a server cannot be reached.
     """
-    mark = sources.fingerprint(data, modality)
-    if is_current(modality, data, into):
+    mark = mark or sources.fingerprint(data, modality)
+    if is_current(modality, data, into, mark=mark):
         return digest(artifacts.read_json(into / raw.MANIFEST))
-    source = sources.read(data, modality)
-    rows, findings = _with_ids(_without_surrogates(source.rows))
-    labelled = [row for row in rows if row.label is not None and row.label.strip()]
-    unlabelled = [row for row in rows if row.label is None or not row.label.strip()]
-    if not labelled:
-        raise DataError(
-            f"none of {len(rows)} rows of {data.source} (model {model}) has a label.",
-            action="Name the column that holds it: --label COLUMN, or data.columns.label in params.yaml.",
-        )
-    tables = {raw.LABELLED: raw.table(labelled, modality, labels=True)}
-    if unlabelled:
-        tables[raw.UNLABELLED] = raw.table(unlabelled, modality, labels=False)
-    document = {
-        "format": raw.FORMAT,
-        "modality": modality,
-        "source": data.source if data.source.startswith("builtin:") else Path(data.source).name,
-        "columns": source.columns,
-        "rows": {"labelled": len(labelled), "unlabelled": len(unlabelled)},
-        "splits": dict(Counter(row.split or "none" for row in labelled)),
-        "findings": [finding.document() for finding in [*findings, _passed_over(source.passed_over)]],
-    }
-    _write(into, tables, document)
+    opened = sources.open(data, modality)
+    with _partial(into) as folder:
+        content = spool.fill(folder, opened, modality)
+        if not content.written[raw.LABELLED]:
+            raise DataError(
+                f"none of {sum(content.rows.values())} rows of {', '.join(data.sources)} (model {model}) has a label.",
+                action="Name the column that holds it: --label COLUMN, or data.columns.label in params.yaml.",
+            )
+        clashes = content.register.clashes(lambda mask: spool.clashing(folder, content, mask))
+        if content.points or clashes.renamed:
+            spool.rewrite(folder, modality, content, clashes)
+        findings = [_ids(clashes), _passed_over([name for source in opened for name in source.passed_over])]
+        if len(opened) > 1:
+            findings.append(_shares(opened, content.rows))
+        document = {
+            "format": raw.FORMAT,
+            "modality": modality,
+            "source": ", ".join(sources.shown(name) for name in data.sources),
+            "columns": {role: name for source in reversed(opened) for role, name in source.columns.items()},
+            "rows": {"labelled": content.written[raw.LABELLED], "unlabelled": content.written[raw.UNLABELLED]},
+            "splits": dict(content.splits),
+            "findings": [finding.document() for finding in findings],
+        }
+        _place(folder, into, document)
     artifacts.write_json(_mark_file(into), {"fingerprint": mark, "sizes": _sizes(into)})
     return digest(artifacts.read_json(into / raw.MANIFEST))
 
 
-def is_current(modality: Modality, data: Data, into: Path) -> bool:
-    """Whether `into` is what the last `ingest` of this very source left; takes a moment, opens no file of it.
+def is_current(modality: Modality, data: Data, into: Path, *, mark: str | None = None) -> bool:
+    """Whether `into` is what the last `ingest` of these very sources left; takes a moment, opens no file of them.
+
+    Args:
+        modality: what the inputs are.
+        data: the sources.
+        into: the folder.
+        mark: the sources' fingerprint where it is known.
 
     Raises:
-        DataError: if the source does not exist.
+        DataError: if a source does not exist.
+        OutsideError: if a server cannot be reached.
     """
     path = _mark_file(into)
     if not path.is_file() or not (into / raw.MANIFEST).is_file():
         return False
-    return bool(
-        artifacts.read_json(path) == {"fingerprint": sources.fingerprint(data, modality), "sizes": _sizes(into)}
-    )
+    mark = mark or sources.fingerprint(data, modality)
+    return bool(artifacts.read_json(path) == {"fingerprint": mark, "sizes": _sizes(into)})
 
 
 def _mark_file(into: Path) -> Path:
@@ -87,73 +103,60 @@ def _sizes(into: Path) -> dict[str, int]:
     return {path.name: path.stat().st_size for path in sorted(into.iterdir()) if path.is_file()}
 
 
-def _write(into: Path, tables: dict[str, pa.Table], document: dict[str, Any]) -> None:
-    """Write what differs from what is there, the manifest last."""
-    files = {}
-    for name, table in tables.items():
-        content = pa.BufferOutputStream()
-        pq.write_table(table, content, compression="zstd")
-        data = content.getvalue().to_pybytes()
-        files[name] = digest(data)
-        path = into / name
-        if not path.is_file() or file_digest(path) != files[name]:
-            with artifacts.replaced(path) as temporary:
-                temporary.write_bytes(data)
-    document = {**document, "files": files}
-    if raw.UNLABELLED not in tables:
+@contextmanager
+def _partial(into: Path) -> Iterator[Path]:
+    """A folder beside `into` for files at work: empty, gone afterwards."""
+    folder = into.parent / ".partial" / into.name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _place(folder: Path, into: Path, document: dict[str, Any]) -> None:
+    """Move what differs from what is there, the manifest last."""
+    into.mkdir(parents=True, exist_ok=True)
+    names = [raw.LABELLED, *([raw.UNLABELLED] if document["rows"]["unlabelled"] else [])]
+    files = {name: file_digest(folder / name) for name in names}
+    for name in names:
+        if not (into / name).is_file() or file_digest(into / name) != files[name]:
+            (folder / name).replace(into / name)
+    if raw.UNLABELLED not in names:
         (into / raw.UNLABELLED).unlink(missing_ok=True)
+    document = {**document, "files": files}
     manifest = into / raw.MANIFEST
     if not manifest.is_file() or artifacts.read_json(manifest) != document:
         artifacts.write_json(manifest, document)
 
 
-def _with_ids(rows: Sequence[Row]) -> tuple[list[Row], list[Finding]]:
-    """Rows with unique ids: the source's own, with the split in front or a count behind where they repeat."""
-    given = Counter(row.id for row in rows if row.id is not None)
-    repeated = {name for name, count in given.items() if count > 1}
-    seen: Counter[str] = Counter()
-    taken = {name for name in given if name not in repeated}
-    result = []
-    for row in rows:
-        name = row.id or content_key(row.input)[:16]
-        if row.id in repeated and row.split:
-            name = f"{row.split}/{name}"
-        if row.id is None or row.id in repeated:
-            seen[name] += 1
-            while (candidate := name if seen[name] == 1 else f"{name}#{seen[name]}") in taken:
-                seen[name] += 1
-            taken.add(name := candidate)
-        result.append(replace(row, id=name))
-    reason = f"{len(repeated)} ids stand on more than one row; they were told apart by split and count"
-    return result, [
-        Finding(
-            check="ids",
-            verdict="unsure" if repeated else "pass",
-            statistic=float(len(repeated)),
-            bar=0.0,
-            reason=f"{reason}." if repeated else "No id stands on more than one row.",
-            action="Give each row its own id, so that answers can be traced." if repeated else "",
-            evidence={"ids": sorted(repeated)[:NAMED]},
-        )
-    ]
+def _ids(clashes: Clashes) -> Finding:
+    reason = f"{clashes.repeated} ids stand on more than one row; they were told apart by split and count."
+    return Finding(
+        check="ids",
+        verdict="unsure" if clashes.repeated else "pass",
+        statistic=float(clashes.repeated),
+        bar=0.0,
+        reason=reason if clashes.repeated else "No id stands on more than one row.",
+        action="Give each row its own id, so that answers can be traced." if clashes.repeated else "",
+        evidence={"ids": clashes.named},
+    )
 
 
-def _without_surrogates(rows: Sequence[Row]) -> list[Row]:
-    """Texts with half characters (JSON can hold a lone surrogate, UTF-8 can't) get U+FFFD in their place."""
-
-    def whole(value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return value
-
-    return [
-        replace(row, input=whole(row.input), label=whole(row.label), id=whole(row.id), group=whole(row.group))
-        for row in rows
-    ]
+def _shares(opened: Sequence[sources.Source], rows: dict[str, int]) -> Finding:
+    """How many rows each of several sources gave."""
+    given = {sources.shown(source.name): rows[source.name] for source in opened}
+    kinds = ["" if source.labelled else " without labels" for source in opened]
+    each = [f"{count} from {name}{kind}" for (name, count), kind in zip(given.items(), kinds, strict=True)]
+    return Finding(
+        check="sources",
+        verdict="pass",
+        statistic=float(len(opened)),
+        bar=None,
+        reason=f"{sum(given.values())} rows of {len(opened)} sources: {', '.join(each)}.",
+        evidence={"rows": given},
+    )
 
 
 def _passed_over(names: Sequence[str]) -> Finding:

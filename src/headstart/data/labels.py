@@ -9,29 +9,31 @@ from headstart.findings import Finding
 NAMED = 10
 
 
-def clean(labels: Sequence[str], mapping: Mapping[str, str]) -> tuple[list[str], Finding]:
-    """Each label without spaces around it, then as `mapping` renames it; and the finding `labels`.
+def clean(written: Mapping[str, int], mapping: Mapping[str, str]) -> tuple[dict[str, str], Finding]:
+    """What each label becomes: without spaces around it, then as `mapping` renames it; and the finding `labels`.
 
     The finding is `unsure` where labels had to be trimmed, differ in case alone, or are mapped but never occur.
 
     Args:
-        labels: as the source writes them, none of them empty.
+        written: how many rows have each label, as the source writes it, none of them empty.
         mapping: source label -> label; a key may carry the source's spaces or not.
     """
-    trimmed = [label.strip() for label in labels]
-    result = [mapping.get(label, mapping.get(short, short)) for label, short in zip(labels, trimmed, strict=True)]
-    spaced = Counter(label for label, short in zip(labels, trimmed, strict=True) if label != short)
-    counts = Counter(result)
+    result = {label: mapping.get(label, mapping.get(label.strip(), label.strip())) for label in written}
+    spaced = {label: count for label, count in written.items() if label != label.strip()}
+    trimmed = {label.strip() for label in written}
+    counts: Counter[str] = Counter()
+    for label, count in written.items():
+        counts[result[label]] += count
     alike: dict[str, list[str]] = {}
     for name in sorted(counts):
         alike.setdefault(name.casefold(), []).append(name)
     variants = [names for names in alike.values() if len(names) > 1]
-    unused = [name for name in mapping if name not in set(labels) | set(trimmed)]
+    unused = [name for name in mapping if name not in set(written) | trimmed]
     slips = [f"{name!r} on {count} rows had spaces around it" for name, count in sorted(spaced.items())]
     slips += [
         " and ".join(f"{name!r} ({counts[name]} rows)" for name in names) + " differ in case" for names in variants
     ]
-    slips += [f"{name!r} is mapped but on no row{nearest(name, set(trimmed))}" for name in unused]
+    slips += [f"{name!r} is mapped but on no row{nearest(name, trimmed)}" for name in unused]
     return result, Finding(
         check="labels",
         verdict="unsure" if slips else "pass",
@@ -44,7 +46,7 @@ def clean(labels: Sequence[str], mapping: Mapping[str, str]) -> tuple[list[str],
         evidence={
             "trimmed": sum(spaced.values()),
             "case_variants": variants[:NAMED],
-            "mapped": sum(before != after for before, after in zip(trimmed, result, strict=True)),
+            "mapped": sum(count for label, count in written.items() if result[label] != label.strip()),
             "unused": unused[:NAMED],
         },
     )

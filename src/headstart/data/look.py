@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from headstart.data import columns as naming
-from headstart.data import sources, tables
+from headstart.data import sources
+from headstart.data.rows import whole_numbers, without_decimal_point
 from headstart.errors import DataError
 from headstart.params.data import Columns, Data
 from headstart.params.section import Modality
@@ -37,7 +38,7 @@ def propose(source: str, modality: Modality, given: Mapping[str, str | None]) ->
     """What `params.yaml` has to say about a source; columns under other usual names are found.
 
     Args:
-        source: a file, a folder, or `builtin:NAME`.
+        source: as in `data.source`.
         modality: what its inputs are.
         given: columns that the user names, by role: `input`, `label`; None or left out where there is no need.
 
@@ -45,39 +46,51 @@ def propose(source: str, modality: Modality, given: Mapping[str, str | None]) ->
         DataError: if the source cannot be read, or it is not clear which column is meant.
     """
     columns = _columns(source, modality, {role: name for role, name in given.items() if name})
-    rows = sources.read(Data(source=source, columns=Columns(**columns)), modality).rows
-    labelled = [row for row in rows if row.label and row.label.strip()]
-    counts = Counter(str(row.label).strip() for row in labelled)
-    splits = dict(Counter(row.split or "none" for row in labelled))
+    [opened] = sources.open(Data(source=source, columns=Columns(**columns)), modality, payload=False)
+    counts, splits, unlabelled = Counter[str](), Counter[str](), 0
+    for batch in opened.batches:
+        for label, split in zip(batch.labels, batch.splits, strict=True):
+            if label and (name := label.strip()):
+                counts[name] += 1
+                splits[split or "none"] += 1
+            else:
+                unlabelled += 1
+    if whole_numbers(counts):
+        counts = _merged(counts)
+    labelled = counts.total()
     names = sorted(counts)
     reasons = [
         f"column {name!r} is the {modality if role == 'input' else role}" for role, name in columns.items() if name
     ]
-    reasons.append(
-        f"{len(labelled)} labelled rows: {', '.join(f'{n} in {s}' for s, n in splits.items() if s != 'none')}"
-    )
+    reasons.append(f"{labelled} labelled rows: {', '.join(f'{n} in {s}' for s, n in splits.items() if s != 'none')}")
     if "none" in splits:
-        reasons[-1] = f"{len(labelled)} labelled rows without a split: a hash of their group or content decides"
-    if len(rows) > len(labelled):
-        reasons.append(f"{len(rows) - len(labelled)} rows have no label and are kept apart")
+        reasons[-1] = f"{labelled} labelled rows without a split: a hash of their group or content decides"
+    if unlabelled:
+        reasons.append(f"{unlabelled} rows have no label and are kept apart")
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     reasons.append(f"{len(names)} classes: {', '.join(names[:NAMED])}{more}")
-    return Look(columns, reasons, splits, len(rows) - len(labelled), {name: counts[name] for name in names})
+    return Look(columns, reasons, dict(splits), unlabelled, {name: counts[name] for name in names})
 
 
 def _columns(source: str, modality: Modality, given: Mapping[str, str]) -> dict[str, str | None]:
     """Names for the columns that are not called plainly, by the first file of the source."""
     columns: dict[str, str | None] = dict.fromkeys(Columns.model_fields)
-    path = None if source.startswith("builtin:") else sources.locate(source)
-    files = [[path]] if path and path.is_file() else list(sources.split_files(path).values()) if path else []
-    if not files:
+    names = sources.first_columns(source)
+    if names is None or source.startswith("feedback:"):
         if given:
             raise DataError(
                 f"{source} has no columns, yet {', '.join(map(repr, given.values()))} is named as one.",
                 action="Leave --text, --image and --label out: here labels are the names of folders or built in.",
             )
         return columns
-    table = tables.read(files[0][0])
-    found = naming.propose(list(table.columns), given, modality, str(table.path))
+    found = naming.propose(names, given, modality, sources.shown(source))
     plain = {role: modality if role == "input" else role for role in found}
     return columns | {role: name for role, name in found.items() if name != plain[role]}
+
+
+def _merged(counts: Counter[str]) -> Counter[str]:
+    """Counts of `1.0` and `1` as one."""
+    merged: Counter[str] = Counter()
+    for label, count in counts.items():
+        merged[without_decimal_point(label)] += count
+    return merged

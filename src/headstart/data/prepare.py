@@ -5,25 +5,30 @@
     findings.json                                    what each check found
     summary.json                                     rows by split and class; written last
 
-Nothing here reads the source, the clock or a random generator: the same rows give the same bytes.
+Payloads pass twice, in batches: once to be looked at, once to be written. What is held for each row is a few numbers,
+so millions of rows fit. Nothing here reads the source, the clock or a random generator: the same rows give the same
+bytes.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from headstart import artifacts
-from headstart.data import checks, labels, split
+from headstart.data import dataset, passing
 from headstart.data import raw as raw_rows
-from headstart.data.checks import Examples
+from headstart.data.checks import Inspector, metadata, rows, splits
 from headstart.data.dataset import SPLITS, Dataset
-from headstart.data.dataset import write as write_dataset
-from headstart.data.identity import content_key
+from headstart.data.examples import Examples, Reasons
 from headstart.data.rows import Row
 from headstart.errors import DataError, GateError
 from headstart.findings import Finding
@@ -31,6 +36,9 @@ from headstart.params.prepare import Prepare
 from headstart.params.section import Modality
 
 FORMAT = 1
+QUARANTINE = "quarantine.parquet"
+
+Inspectors = Callable[[NDArray[np.bool_]], Sequence[Inspector]]
 
 
 @dataclass(frozen=True)
@@ -44,106 +52,133 @@ class Aside:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What prepare makes of the raw rows: each is in exactly one of the three splits and the quarantine.
+    """What prepare made of the raw rows: each is in exactly one of the three splits and the quarantine.
 
     Attributes:
-        train: what is learned from.
-        validation: what is tuned and calibrated on.
-        test: what is published.
-        quarantine: what was put aside, in the order of the raw rows.
+        folder: where it stands; splits and quarantine are read from there when asked for.
+        modality: `text` or `image`.
         findings: one a check; `leak` is the only one that can fail.
         classes: the labels of train, sorted.
-        carved: splits that the source lacks and that were made here.
+        summary: rows by split, by class and by reason for being put aside, as plain JSON values.
     """
 
-    train: Dataset
-    validation: Dataset
-    test: Dataset
-    quarantine: list[Aside]
+    folder: Path
+    modality: Modality
     findings: list[Finding]
     classes: list[str]
-    carved: list[str]
+    summary: dict[str, Any]
+
+    @cached_property
+    def train(self) -> Dataset:
+        """What is learned from."""
+        return dataset.read(self.folder / "train.parquet")
+
+    @cached_property
+    def validation(self) -> Dataset:
+        """What is tuned and calibrated on."""
+        return dataset.read(self.folder / "validation.parquet")
+
+    @cached_property
+    def test(self) -> Dataset:
+        """What is published."""
+        return dataset.read(self.folder / "test.parquet")
 
     @property
     def splits(self) -> dict[str, Dataset]:
         """The three data sets by name."""
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
+    @cached_property
+    def quarantine(self) -> list[Aside]:
+        """What was put aside, in the order of the raw rows."""
+        found = pq.read_table(self.folder / QUARANTINE).to_pylist()
+        return [
+            Aside(
+                Row(
+                    input=row[self.modality],
+                    label=row["label"],
+                    id=row["id"],
+                    group=row["group"],
+                    time=row["time"],
+                    split=row["split"],
+                    number=row["row"],
+                ),
+                row["check"],
+                row["reason"],
+            )
+            for row in found
+        ]
 
-def prepare(raw: Path, params: Prepare, *, decodes: Callable[[Any], str | None]) -> Prepared:
-    """Clean labels, assign splits and put aside what must not be trained or judged on.
 
-    A leak above the share allowed is a finding that fails, with the later checks left out: `write` it for people to
-    read, then `judge` stops the run.
+def prepare(
+    raw: Path,
+    params: Prepare,
+    *,
+    out: Path,
+    decodes: Callable[[Any], str | None],
+    inspectors: Inspectors = lambda chosen: (),
+) -> Prepared:
+    """Clean labels, assign splits, put aside what must not be trained or judged on, and write it all below `out`.
+
+    A leak above the share allowed is a finding that fails, with the later checks left out: it is written for people to
+    read, and `judge` stops the run.
 
     Args:
         raw: the folder that ingest wrote.
         params: splits, checks, limits and the label map.
-        decodes: why the contract refuses a payload, or None where it takes it: `checks.by_contract(spec)`.
+        out: an existing folder.
+        decodes: why the contract refuses a payload, or None where it takes it: `checks.rows.by_contract(spec)`.
+        inspectors: the checks that have to see payloads, given which rows are in the sample.
 
     Raises:
         DataError: if the raw data is of the other modality, has one class only, or a split comes out empty.
     """
-    source = raw_rows.read(raw)
-    if source.modality != params.modality:
+    about = raw_rows.meta(raw)
+    if about.modality != params.modality:
         raise DataError(
-            f"{raw} holds {source.modality}, the model is for {params.modality}.",
+            f"{raw} holds {about.modality}, the model is for {params.modality}.",
             action="Mend modality or data.source in params.yaml, and run again.",
         )
-    names, label_finding = labels.clean([str(row.label) for row in source.rows], params.labels)
-    keys = [content_key(row.input) for row in source.rows]
-    given = [row.split for row in source.rows]
-    assigned = split.assign([row.group or key for row, key in zip(source.rows, keys, strict=True)], given, params.split)
-    rows = [replace(row, label=name, split=home) for row, name, home in zip(source.rows, names, assigned, strict=True)]
-    carved = split.carved(given)
-    examples = Examples(rows, keys, range(len(rows)))
-    findings = [*source.findings, label_finding, checks.groups(examples)]
-    aside: dict[int, Aside] = {}
-    for check in (
-        lambda left: checks.unusable(left, params.modality, decodes),
-        lambda left: checks.leak(left, params.checks.leaked_share),
-        checks.conflicts,
-        lambda left: checks.duplicates(left, whole={"test"} - set(carved)),
-        checks.unlearnable,
-    ):
-        reasons, finding = check(examples)
+    columns = raw_rows.columns(raw)
+    looking = inspectors(passing.sample(columns["id"], params.checks.sample, params.checks.seed))
+    seen = passing.look(raw, params, len(columns), decodes, looking)
+    examples, label_finding, carved = passing.examples(columns, seen, params)
+    findings = [*about.findings, label_finding, rows.groups(examples)]
+    aside: dict[int, tuple[str, str]] = {}
+
+    def sort_out(reasons: Reasons, finding: Finding) -> None:
+        nonlocal examples
         findings.append(finding)
-        aside.update({place: Aside(rows[place], finding.check, reason) for place, reason in reasons.items()})
+        aside.update({place: (finding.check, reason) for place, reason in reasons.items()})
         examples = examples.without(reasons)
-        if finding.verdict == "fail":
-            break
-    else:
+
+    sort_out(*rows.unusable(examples, params.modality, seen.refused))
+    sort_out(*rows.leak(examples, params.checks.leaked_share))
+    if findings[-1].verdict != "fail":
+        sort_out(*rows.conflicts(examples))
+        sort_out(*rows.duplicates(examples, whole={"test"} - set(carved)))
+        for inspector in looking:
+            for reasons, finding in inspector.conclude(examples):
+                sort_out(reasons if finding.check in params.checks.put_aside else {}, finding)
+        sort_out(*rows.unlearnable(examples))
         _require_enough(examples, raw)
-        findings.append(checks.rare(examples, params.checks.examples_per_class))
-    datasets = [_dataset([rows[place] for place in examples.split(name)], params.modality) for name in SPLITS]
-    train, validation, test = datasets
-    quarantine = [aside[place] for place in sorted(aside)]
-    return Prepared(train, validation, test, quarantine, findings, sorted(set(train.labels)), carved)
+        findings += [
+            rows.rare(examples, params.checks.examples_per_class),
+            rows.imbalance(examples, params.checks.imbalance),
+            splits.time_order(examples),
+            metadata.shortcut(examples, level=params.checks.level),
+        ]
+    _write(raw, examples, aside, out, params.modality)
+    classes = [examples.classes[label] for label in np.unique(examples.labels[examples.split("train")])]
+    result = Prepared(out, params.modality, findings, classes, _summary(examples, aside, classes, carved, params))
+    return write(result)
 
 
-def write(prepared: Prepared, out: Path) -> None:
-    """Write everything into the folder `out`, the summary last."""
-    for name, dataset in prepared.splits.items():
-        write_dataset(out / f"{name}.parquet", dataset)
-    with artifacts.replaced(out / "quarantine.parquet") as temporary:
-        pq.write_table(_quarantine(prepared.quarantine, prepared.train.modality), temporary, compression="zstd")
-    artifacts.write_json(out / "findings.json", [finding.document() for finding in prepared.findings])
-    artifacts.write_json(out / "summary.json", summary(prepared))
-
-
-def summary(prepared: Prepared) -> dict[str, Any]:
-    """Rows by split, by class and by reason for being put aside, as plain JSON values."""
-    counts = {name: Counter(dataset.labels) for name, dataset in prepared.splits.items()}
-    return {
-        "format": FORMAT,
-        "modality": prepared.train.modality,
-        "classes": prepared.classes,
-        "rows": {name: len(dataset) for name, dataset in prepared.splits.items()},
-        "per_class": {label: {name: count[label] for name, count in counts.items()} for label in prepared.classes},
-        "carved": prepared.carved,
-        "quarantined": len(prepared.quarantine),
-        "quarantined_by": dict(Counter(aside.check for aside in prepared.quarantine)),
-    }
+def write(prepared: Prepared) -> Prepared:
+    """Write findings and summary beside the splits, the summary last."""
+    artifacts.write_json(prepared.folder / "findings.json", [finding.document() for finding in prepared.findings])
+    artifacts.write_json(prepared.folder / "summary.json", prepared.summary)
+    return prepared
 
 
 def judge(findings: Sequence[Finding]) -> None:
@@ -158,35 +193,76 @@ def judge(findings: Sequence[Finding]) -> None:
         raise GateError(f"the data may not be trained on. {reasons}", action=failed[0].action, findings=documents)
 
 
+def _write(raw: Path, examples: Examples, aside: Mapping[int, tuple[str, str]], out: Path, modality: Modality) -> None:
+    """Every row to the file of its split or to the quarantine, in the order of the raw rows."""
+    plain = dataset.schema(modality)
+    put_aside = pa.schema(
+        [
+            ("id", pa.string()), ("label", pa.string()), plain.field(modality), ("group", pa.string()),
+            ("time", pa.string()), ("split", pa.string()), ("row", pa.int64()), ("check", pa.string()),
+            ("reason", pa.string()),
+        ]
+    )  # fmt: skip
+    classes, names = pa.array(examples.classes, pa.string()), pa.array(SPLITS, pa.string())
+    with ExitStack() as files:
+        append = [files.enter_context(dataset.writer(out / f"{name}.parquet", plain)) for name in SPLITS]
+        quarantine = files.enter_context(dataset.writer(out / QUARANTINE, put_aside))
+        first = 0
+        for batch in passing.batches(raw, len(examples), "writing splits"):
+            here = slice(first, first + len(batch))
+            table = pa.Table.from_batches([batch])
+            table = _with(table, "label", classes.take(pa.array(examples.labels[here])))
+            table = _with(table, "split", names.take(pa.array(examples.splits[here])))
+            kept, home = examples.kept[here], examples.splits[here]
+            for position, add in enumerate(append):
+                if (mine := kept & (home == position)).any():
+                    add(table.filter(pa.array(mine)).select(plain.names).cast(plain))
+            if not kept.all():
+                found = [aside[first + int(place)] for place in np.flatnonzero(~kept)]
+                gone = table.filter(pa.array(~kept)).select(put_aside.names[:-2])
+                for place, name in enumerate(("check", "reason")):
+                    gone = gone.append_column(name, pa.array([pair[place] for pair in found], pa.string()))
+                quarantine(gone.cast(put_aside))
+            first += len(batch)
+
+
+def _with(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
+    return table.set_column(table.column_names.index(name), name, values)
+
+
+def _summary(
+    examples: Examples,
+    aside: Mapping[int, tuple[str, str]],
+    classes: Sequence[str],
+    carved: Sequence[str],
+    params: Prepare,
+) -> dict[str, Any]:
+    count = {name: dict(zip(examples.classes, rows.counts(examples, name).tolist(), strict=True)) for name in SPLITS}
+    return {
+        "format": FORMAT,
+        "modality": params.modality,
+        "classes": list(classes),
+        "rows": {name: len(examples.split(name)) for name in SPLITS},
+        "per_class": {label: {name: count[name][label] for name in SPLITS} for label in classes},
+        "carved": list(carved),
+        "quarantined": len(aside),
+        "quarantined_by": dict(Counter(check for _, (check, _) in sorted(aside.items()))),
+    }
+
+
 def _require_enough(examples: Examples, raw: Path) -> None:
     """Refuse an empty split, and a single class."""
     counts = {name: len(examples.split(name)) for name in SPLITS}
     if empty := [name for name, count in counts.items() if not count]:
         raise DataError(
-            f"{raw} leaves no row for {' and '.join(empty)}: {len(examples.rows)} rows came, {len(examples.at)} could "
+            f"{raw} leaves no row for {' and '.join(empty)}: {len(examples)} rows came, {len(examples.at)} could "
             f"be used, and {', '.join(f'{count} are in {name}' for name, count in counts.items())}.",
             action="Label more rows, or raise prepare.split in params.yaml.",
         )
-    found = {examples.rows[place].label for place in examples.split("train")}
+    found = np.unique(examples.labels[examples.split("train")])
     if len(found) == 1:
         raise DataError(
-            f"all {counts['train']} training rows of {raw} have the label {found.pop()!r}; two classes are the least.",
+            f"all {counts['train']} training rows of {raw} have the label {examples.classes[found[0]]!r}; "
+            "two classes are the least.",
             action="Check data.columns.label in params.yaml, and the label map under prepare.labels.",
         )
-
-
-def _dataset(rows: Sequence[Row], modality: Modality) -> Dataset:
-    return Dataset(
-        modality,
-        [str(row.id) for row in rows],
-        [str(row.label) for row in rows],
-        [row.input for row in rows],
-        [row.group for row in rows],
-        [row.time for row in rows],
-    )
-
-
-def _quarantine(aside: Sequence[Aside], modality: Modality) -> pa.Table:
-    table = raw_rows.table([item.row for item in aside], modality, labels=True)
-    table = table.append_column("check", pa.array([item.check for item in aside], pa.string()))
-    return table.append_column("reason", pa.array([item.reason for item in aside], pa.string()))

@@ -7,11 +7,13 @@
 `row` is the row's place in its file, from 1, so that a message can name it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from headstart import artifacts
@@ -24,6 +26,27 @@ FORMAT = 1
 LABELLED = "labelled.parquet"
 UNLABELLED = "unlabelled.parquet"
 MANIFEST = "source.json"
+BATCH_ROWS = 4096
+BATCH_BYTES = 16 << 20
+GROUP_ROWS = 65_536
+GROUP_BYTES = 32 << 20
+
+
+@dataclass(frozen=True)
+class Meta:
+    """What the manifest says.
+
+    Attributes:
+        modality: what the payload is.
+        rows: how many rows have a label.
+        unlabelled: how many have none.
+        findings: what ingest noticed.
+    """
+
+    modality: Modality
+    rows: int
+    unlabelled: int
+    findings: list[Finding]
 
 
 @dataclass(frozen=True)
@@ -35,8 +58,8 @@ class Raw:
     findings: list[Finding]
 
 
-def read(raw: Path) -> Raw:
-    """What `ingest` wrote.
+def meta(raw: Path) -> Meta:
+    """What `ingest` wrote, without its rows.
 
     Raises:
         DataError: if there is nothing, or it is incomplete or of another format.
@@ -47,28 +70,115 @@ def read(raw: Path) -> Raw:
     document = artifacts.read_json(manifest)
     if document.get("format") != FORMAT:
         raise DataError(f"{manifest} has format {document.get('format')!r}, expected {FORMAT}.", action="Ingest again.")
-    table = pq.read_table(labelled)
-    names = ("id", "label", document["modality"], "group", "time", "split", "row")
-    columns = [table[name].to_pylist() for name in names]
+    findings = [Finding.from_document(finding) for finding in document["findings"]]
+    return Meta(document["modality"], document["rows"]["labelled"], document["rows"]["unlabelled"], findings)
+
+
+def batches(raw: Path, *, file: str = LABELLED) -> Iterator[pa.RecordBatch]:
+    """The rows in their order, a few thousand at a time (fewer where images are large); memory stays flat.
+
+    Columns: id, label, text | image, group, time, split, row; `UNLABELLED` lacks label, and may be absent: no batch.
+
+    Raises:
+        DataError: as `meta`.
+    """
+    meta(raw)
+    if (raw / file).is_file():
+        with pq.ParquetFile(raw / file, pre_buffer=False) as content:
+            yield from stream(content)
+
+
+def stream(content: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
+    """The rows of an open file, at most 4,096 and about 16 MB at a time."""
+    groups = [content.metadata.row_group(place) for place in range(content.num_row_groups)]
+    for place, group in enumerate(groups):
+        bytes_a_row = max(1, group.total_byte_size // max(1, group.num_rows))
+        yield from content.iter_batches(min(BATCH_ROWS, max(1, BATCH_BYTES // bytes_a_row)), row_groups=[place])
+
+
+def columns(raw: Path, *, file: str = LABELLED) -> pa.Table:
+    """All rows in their order without the payload: id, label, group, time, split, row.
+
+    Raises:
+        DataError: as `meta`.
+    """
+    modality = meta(raw).modality
+    with pq.ParquetFile(raw / file) as content:
+        return content.read([name for name in content.schema_arrow.names if name != modality])
+
+
+def read(raw: Path) -> Raw:
+    """All labelled rows at once, as objects.
+
+    Raises:
+        DataError: as `meta`.
+    """
+    about = meta(raw)
     rows = [
-        Row(input=payload, label=label, id=id_, group=group, time=time, split=split, number=number)
-        for id_, label, payload, group, time, split, number in zip(*columns, strict=True)
+        Row(
+            input=row[about.modality],
+            label=row["label"],
+            id=row["id"],
+            group=row["group"],
+            time=row["time"],
+            split=row["split"],
+            number=row["row"],
+        )
+        for batch in batches(raw)
+        for row in batch.to_pylist()
     ]
-    return Raw(document["modality"], rows, [Finding.from_document(finding) for finding in document["findings"]])
+    return Raw(about.modality, rows, about.findings)
 
 
-def table(rows: Sequence[Row], modality: Modality, *, labels: bool) -> pa.Table:
-    """The rows as they stand on disk; the column `label` only with `labels`."""
-    payload = pa.string() if modality == "text" else pa.binary()
-    columns = {
-        "id": (pa.string(), [row.id for row in rows]),
-        "label": (pa.string(), [row.label for row in rows]),
-        modality: (payload, [row.input for row in rows]),
-        "group": (pa.string(), [row.group for row in rows]),
-        "time": (pa.string(), [row.time for row in rows]),
-        "split": (pa.string(), [row.split for row in rows]),
-        "row": (pa.int64(), [row.number for row in rows]),
-    }
+def schema(modality: Modality, *, labels: bool) -> pa.Schema:
+    """The columns as they stand on disk; `label` only with `labels`."""
+    columns = {"id": pa.string(), "label": pa.string(), modality: pa.string() if modality == "text" else pa.binary()}
+    columns |= {"group": pa.string(), "time": pa.string(), "split": pa.string(), "row": pa.int64()}
     if not labels:
         del columns["label"]
-    return pa.table([values for _, values in columns.values()], pa.schema([(n, k) for n, (k, _) in columns.items()]))
+    return pa.schema(list(columns.items()))
+
+
+class Writer:
+    """Writes rows in row groups of at most 65,536 rows and about 32 MB; how they arrive does not change the bytes."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.rows = 0
+        self._schema = schema
+        self._file = pq.ParquetWriter(path, schema, compression="zstd")
+        self._waiting: list[pa.RecordBatch] = []
+        self._room = GROUP_ROWS
+        self._bytes = 0
+        self._payload = next(place for place, name in enumerate(schema.names) if name in ("text", "image"))
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Append rows that have the schema's columns."""
+        self.rows += batch.num_rows
+        while batch.num_rows:
+            count = min(self._room, self._fitting(batch.column(self._payload)))
+            part, batch = batch.slice(0, count), batch.slice(count)
+            self._waiting.append(part)
+            self._room -= count
+            self._bytes += _payload_bytes(part.column(self._payload))
+            if not self._room or self._bytes >= GROUP_BYTES:
+                self._flush()
+
+    def close(self) -> None:
+        """Write what waits, and end the file."""
+        if self._waiting or not self.rows:
+            self._flush()
+        self._file.close()
+
+    def _fitting(self, payload: pa.Array) -> int:
+        """How many rows, one at least, until the group is full."""
+        sizes = pc.fill_null(pc.binary_length(payload), 0).to_numpy(zero_copy_only=False)
+        return int(np.searchsorted(np.cumsum(sizes, dtype=np.int64), GROUP_BYTES - self._bytes)) + 1
+
+    def _flush(self) -> None:
+        table = pa.Table.from_batches(self._waiting, self._schema)
+        self._file.write_table(table.combine_chunks(), row_group_size=max(1, table.num_rows))
+        self._waiting, self._room, self._bytes = [], GROUP_ROWS, 0
+
+
+def _payload_bytes(payload: pa.Array) -> int:
+    return pc.sum(pc.binary_length(payload)).as_py() or 0

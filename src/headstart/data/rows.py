@@ -1,10 +1,14 @@
-"""One example as a source gives it, and how loose values become the strings a row holds."""
+"""Examples as a source gives them, one or a batch, and how loose values become the strings they hold."""
 
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
+
+BATCH_ROWS = 4096
+BATCH_BYTES = 16 << 20
 
 _INTEGRAL = re.compile(r"([+-]?\d+)\.0*")
 _WHOLE = re.compile(r"[+-]?\d+(?:\.0*)?")
@@ -33,6 +37,47 @@ class Row:
     number: int = 0
 
 
+@dataclass
+class Batch:
+    """Some rows of a source in their order, column by column; every list has the same length. See `Row`."""
+
+    inputs: list[str | None] | list[bytes | None] | list[str | bytes | None] = field(default_factory=list)
+    labels: list[str | None] = field(default_factory=list)
+    ids: list[str | None] = field(default_factory=list)
+    groups: list[str | None] = field(default_factory=list)
+    times: list[str | None] = field(default_factory=list)
+    splits: list[str | None] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def rows(self) -> list[Row]:
+        """The same, row by row."""
+        columns = (self.inputs, self.labels, self.ids, self.groups, self.times, self.splits, self.numbers)
+        return [Row(*values) for values in zip(*columns, strict=True)]
+
+
+def batched(rows: Iterable[Row]) -> Iterator[Batch]:
+    """The rows, at most 4,096 and about 16 MB at a time."""
+    batch, size = Batch(), 0
+    for row in rows:
+        batch.inputs.append(row.input)  # type: ignore[arg-type]
+        batch.labels.append(row.label)
+        batch.ids.append(row.id)
+        batch.groups.append(row.group)
+        batch.times.append(row.time)
+        batch.splits.append(row.split)
+        batch.numbers.append(row.number)
+        size += len(row.input or "")
+        if len(batch) == BATCH_ROWS or size >= BATCH_BYTES:
+            yield batch
+            batch, size = Batch(), 0
+    if len(batch):
+        yield batch
+
+
 def plain(value: Any) -> str | None:
     """A scalar of any source as a string; None for nothing (null, NaN, the empty string).
 
@@ -54,12 +99,25 @@ def plain(value: Any) -> str | None:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def without_decimal_points(labels: list[str | None]) -> list[str | None]:
-    """Labels with `1.0` written `1`, if every label of the source is a whole number; else unchanged.
+def plains(values: Sequence[Any]) -> list[str | None]:
+    """`plain` of each value.
+
+    Raises:
+        TypeError: if one is a list or a mapping.
+    """
+    if set(map(type, values)) <= {str, type(None)}:
+        return [value or None for value in values]
+    return [plain(value) for value in values]
+
+
+def whole_numbers(labels: Collection[str]) -> bool:
+    """Whether every label is a whole number, with or without a decimal point: `1`, `1.0`, `2.`; blank ones aside."""
+    return all(_WHOLE.fullmatch(name) for label in labels if (name := label.strip()))
+
+
+def without_decimal_point(label: str) -> str:
+    """`1` for `1.0`, for labels that are all whole numbers.
 
     A table that once had a gap in an integer column writes 1.0 for 1; version names such as `2.0`, `beta` stay.
     """
-    present = [label.strip() for label in labels if label is not None]
-    if not all(_WHOLE.fullmatch(label) for label in present):
-        return labels
-    return [None if label is None else _INTEGRAL.sub(r"\1", label) for label in labels]
+    return _INTEGRAL.sub(r"\1", label)

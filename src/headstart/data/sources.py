@@ -1,103 +1,113 @@
-"""Any source to rows: one file, a folder of split files, class folders of images, or a built-in set.
+"""Any source to rows: files, folders, built-in sets, S3, the hub, feedback; streamed, a few thousand rows at a time.
 
     tickets.csv                          one file; a `split` column is optional
     tickets/{train,validation,test}.*    a file a split (also `val`, `dev`, and shards `train-00000-of-00002`)
     photos/<class>/*.jpg                 a folder a class
     photos/{train,test}/<class>/*.jpg    class folders inside split folders
     builtin:apidocs                      a set made of what is installed
+    s3://bucket/key, s3://bucket/prefix  one of those files or folders on S3 (`data.remote`)
+    hub:org/dataset@commit               a data set on the hub (`data.hub`)
+    feedback:tickets                     what the model tickets was asked, with the labels that came (`data.feedback`)
 
 Nothing is skipped in silence: a row that can't be read is an error that names it.
 """
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from headstart.data import columns as naming
-from headstart.data import tables
+from headstart.data import feedback, folders, hub, remote, tables
 from headstart.data.builtin import apidocs, digits
-from headstart.data.dataset import SPLITS
-from headstart.data.rows import Row, plain, without_decimal_points
+from headstart.data.intake import Intake
+from headstart.data.rows import Batch, batched
 from headstart.determinism import digest
-from headstart.errors import DataError, listed
+from headstart.errors import DataError
 from headstart.params.data import Columns, Data
 from headstart.params.section import Modality
 
 BUILTIN: dict[str, tuple[Modality, ModuleType]] = {"apidocs": ("text", apidocs), "digits": ("image", digits)}
-IMAGES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
-SPLIT_NAMES = {name: name for name in SPLITS} | {"training": "train", "val": "validation", "valid": "validation"}
-SPLIT_NAMES |= {"dev": "validation", "testing": "test"}
-_SHARD = re.compile(r"-\d{5}-of-\d{5}$")
+PLAIN = Columns(input=None, label=None, id=None, group=None, time=None, split=None)
+ADDRESSES = ("builtin:", remote.SCHEME, hub.SCHEME, feedback.SCHEME)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Source:
-    """All rows of a source.
+    """One source, opened: nothing is read before `batches` is started, and it can be started once.
 
     Attributes:
-        rows: labelled and unlabelled ones, file by file in the order train, validation, test.
-        columns: column names by role; empty where a source has none.
-        passed_over: files that lie in class folders and are no images.
+        name: as `params.yaml` says it.
+        labelled: whether its labels count.
+        batches: its rows, labelled and unlabelled ones, file by file in the order train, validation, test.
+        columns: names by role, empty where a source has none; whole when `batches` has ended.
+        passed_over: files that lie in class folders and are no images; whole when `batches` has ended.
     """
 
-    rows: list[Row]
-    columns: dict[str, str]
-    passed_over: tuple[str, ...] = ()
+    name: str
+    labelled: bool
+    batches: Iterator[Batch]
+    columns: dict[str, str] = field(default_factory=dict)
+    passed_over: list[str] = field(default_factory=list)
 
 
-def read(data: Data, modality: Modality) -> Source:
-    """Every row of the source, in an order that depends on the source alone.
+def open(data: Data, modality: Modality, *, payload: bool = True) -> list[Source]:
+    """The sources in their order, the unlabelled pool last; what is on S3 has been downloaded then.
+
+    Args:
+        data: which.
+        modality: what the inputs are.
+        payload: without, images need not be read: where that saves time, `Row.input` is None.
 
     Raises:
-        DataError: if the source does not exist, is of the other modality, lacks a column, or names absent images.
+        DataError: if one does not exist, or is named twice; `batches` raise it for one of the other modality, that
+            lacks a column, has rows that can't be read, or names absent images.
+        OutsideError: if a server cannot be reached.
     """
-    if data.source.startswith("builtin:"):
-        return Source(_builtin(data.source, modality).rows(), {})
-    path = locate(data.source)
-    if path.is_file():
-        source = _tables({None: [path]}, data.columns, modality)
-    elif files := split_files(path):
-        source = _tables(files, data.columns, modality)
-    else:
-        source = _class_folders(path, modality)
-    labels = without_decimal_points([row.label for row in source.rows])
-    return replace(source, rows=[replace(row, label=label) for row, label in zip(source.rows, labels, strict=True)])
+    named = [*data.sources, *([data.unlabelled] if data.unlabelled else [])]
+    if twice := [name for name, count in Counter(named).items() if count > 1]:
+        raise DataError(f"{twice[0]} is named more than once as a source.", action="Name it once in params.yaml.")
+    opened = [_open(name, data.columns, modality, labelled=True, payload=payload) for name in data.sources]
+    if data.unlabelled:
+        opened.append(_open(data.unlabelled, data.columns, modality, labelled=False, payload=payload))
+    return opened
 
 
 def fingerprint(data: Data, modality: Modality) -> str:
-    """SHA-256 (hex) that changes when the source may have: sizes and times of files, or versions of packages.
+    """SHA-256 (hex) that changes when a source may have: sizes and times of files, versions of packages, ETags.
 
-    Takes a moment: no file of the source is opened. The code that reads sources counts too.
+    Takes a moment: no file of a source is opened, nothing is downloaded; a server is asked for its listing. The code
+    that reads sources counts too.
 
     Raises:
-        DataError: if the source does not exist.
+        DataError: if a source does not exist.
+        OutsideError: if a server cannot be reached.
     """
-    if data.source.startswith("builtin:"):
-        state: Any = _builtin(data.source, modality).versions()
-    else:
-        path = locate(data.source)
-        files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-        stats = [(file.as_posix(), file.stat()) for file in files]
-        state = [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
+    states = [_state(name, modality) for name in [*data.sources, *([data.unlabelled] if data.unlabelled else [])]]
     code = [file.read_text(encoding="utf-8") for file in sorted(Path(__file__).parent.rglob("*.py"))]
-    return digest([data.model_dump(), modality, state, digest(code)])
+    return digest([data.model_dump(), modality, states, digest(code)])
+
+
+def shown(source: str) -> str:
+    """The source's name without the folder it lies in, which differs from place to place."""
+    if source.startswith(hub.SCHEME) and (folder := hub.parse(source).folder):
+        return f"{hub.SCHEME}{folder.name}"
+    return source if source.startswith(ADDRESSES) else Path(source).name
 
 
 def locate(source: str) -> Path:
-    """The file or folder that `source` names, relative to the workspace.
+    """The file or folder that `source` names, relative to the workspace; what is on S3 is downloaded.
 
     Raises:
-        DataError: if it does not exist, or is a source of a kind not read here.
+        DataError: if it does not exist.
+        OutsideError: if a server cannot be reached.
     """
-    if source.startswith("hub:"):
-        raise DataError(
-            f"{source} names a data set on the hub, which is not fetched here.",
-            action=f"Fetch it once (hf download --repo-type dataset {source[4:].split('@')[0]} --local-dir DIR), "
-            "then name the folder with its train and test files.",
-        )
+    if source.startswith(remote.SCHEME):
+        return remote.fetch(source)
+    if source.startswith(feedback.SCHEME):
+        return feedback.locate(source)
     path = Path(source).expanduser()
     if not path.exists():
         near = (
@@ -110,31 +120,78 @@ def locate(source: str) -> Path:
     return path
 
 
-def split_files(folder: Path) -> dict[str | None, list[Path]]:
-    """Files of rows in a folder (or in its subfolder `data`) by split; empty if there is none.
+def first_columns(source: str) -> list[str] | None:
+    """The names of the source's columns, by its first file; None where it has none.
 
     Raises:
-        DataError: if one split stands in two files that are no shards, or there is no training file.
+        DataError: if the source does not exist or its first file cannot be read.
+        OutsideError: if a server cannot be reached.
     """
-    for place in (folder, folder / "data"):
-        found: dict[str | None, list[Path]] = {}
-        for file in sorted(place.iterdir()) if place.is_dir() else ():
-            kind = tables.suffix(file) if file.is_file() else None
-            stem = file.name[: -len(kind)] if kind else ""
-            if split := SPLIT_NAMES.get(_SHARD.sub("", stem).lower()):
-                found.setdefault(split, []).append(file)
-        for split, files in found.items():
-            if len(files) > 1 and not all(_SHARD.search(file.name.split(".")[0]) for file in files):
-                raise DataError(
-                    f"{place} has more than one file for {split}: {', '.join(file.name for file in files)}.",
-                    action="Keep one of them.",
-                )
-        if found and "train" not in found:
-            names = ", ".join(file.name for files in found.values() for file in files)
-            raise DataError(f"{place} has {names}, but no training file.", action="Add one, named train.*.")
-        if found:
-            return {split: found[split] for split in SPLITS if split in found}
-    return {}
+    if source.startswith("builtin:"):
+        return None
+    if source.startswith(hub.SCHEME):
+        return hub.names(source)
+    path = locate(source)
+    files = [[path]] if path.is_file() else list(folders.split_files(path).values())
+    return list(next(tables.batches(files[0][0], ())).names) if files else None
+
+
+def _open(name: str, columns: Columns, modality: Modality, *, labelled: bool, payload: bool) -> Source:
+    source = Source(name, labelled, iter(()))
+    if name.startswith("builtin:"):
+        source.batches = batched(_builtin(name, modality).rows())
+    elif name.startswith(hub.SCHEME):
+        hub.parse(name)
+        source.batches = hub.batches(name, columns, modality, source.columns, labelled=labelled)
+    else:
+        path = locate(name)
+        columns = PLAIN if name.startswith(feedback.SCHEME) else columns
+        files: dict[str | None, list[Path]] = {None: [path]} if path.is_file() else folders.split_files(path)
+        if files:
+            source.batches = _tables(files, columns, modality, source, payload=payload)
+        elif modality == "text":
+            raise DataError(
+                f"{path} holds no train.csv, train.jsonl, train.jsonl.gz or train.parquet.",
+                action="Name a file, or a folder with one file a split; class folders are read for images only.",
+            )
+        elif labelled:
+            source.batches = batched(folders.class_folders(path, source.passed_over, read=payload))
+        else:
+            source.batches = batched(folders.loose_images(path, source.passed_over))
+    return source
+
+
+def _tables(
+    files: Mapping[str | None, list[Path]], columns: Columns, modality: Modality, source: Source, *, payload: bool
+) -> Iterator[Batch]:
+    for split, paths in files.items():
+        for path in paths:
+            intake = Intake(
+                str(path),
+                columns,
+                modality,
+                folder=path.parent,
+                split=split,
+                labelled=source.labelled,
+                payload=payload,
+            )
+            complete = ".jsonl" not in path.name.lower()
+            for table in tables.batches(path, intake.names.values()):
+                yield from intake.take(table, complete=complete)
+            source.columns.update(intake.finish())
+
+
+def _state(name: str, modality: Modality) -> Any:
+    if name.startswith("builtin:"):
+        return _builtin(name, modality).versions()
+    if name.startswith(remote.SCHEME):
+        return remote.listing(name)
+    if name.startswith(feedback.SCHEME):
+        return feedback.state(name)
+    if name.startswith(hub.SCHEME):
+        folder = hub.parse(name).folder
+        return folders.stats(folder) if folder else name
+    return folders.stats(locate(name))
 
 
 def _builtin(source: str, modality: Modality) -> Any:
@@ -148,109 +205,3 @@ def _builtin(source: str, modality: Modality) -> Any:
     if kind != modality:
         raise DataError(f"{source} is {kind}, the model is for {modality}.", action=f"Set modality: {kind}.")
     return module
-
-
-def _tables(files: Mapping[str | None, list[Path]], columns: Columns, modality: Modality) -> Source:
-    rows: list[Row] = []
-    found: dict[str, str] = {}
-    for split, paths in files.items():
-        for path in paths:
-            table = tables.read(path)
-            found = naming.resolve(list(table.columns), columns, modality, str(path))
-            rows += _rows(table, found, modality, split)
-    return Source(rows, found)
-
-
-def _rows(table: tables.Table, found: dict[str, str], modality: Modality, split: str | None) -> list[Row]:
-    columns = {role: table.columns[name] for role, name in found.items()}
-    empty = [None] * len(table)
-    rows: list[Row] = []
-    problems, absent = [], []
-    for place, number in enumerate(table.numbers):
-        try:
-            value = columns["input"][place]
-            payload = _image(value, table.path.parent) if modality == "image" else _text(value)
-            scalars = {role: plain(columns.get(role, empty)[place]) for role in ("label", *naming.OPTIONAL)}
-            scalars["split"] = split or _split(scalars["split"])
-        except FileNotFoundError as error:
-            absent.append(f"row {number}: {error.args[0]}")
-            continue
-        except TypeError as error:
-            problems.append(f"row {number} holds {error}")
-            continue
-        rows.append(Row(input=payload, number=number, **scalars))
-    if problems:
-        raise DataError(
-            f"{table.path} has {len(problems)} rows that can't be read:\n{listed(problems)}\n",
-            action=f"One {modality} and one label a row; mend them, or check data.columns and modality in params.yaml.",
-        )
-    if absent:
-        raise DataError(
-            f"{table.path} names {len(absent)} images (of {len(table)}) that are not there:\n{listed(absent)}\n",
-            action=f"Paths start at {table.path.parent}; put the files there, or mend column {found['input']!r}.",
-        )
-    return rows
-
-
-def _text(value: Any) -> str | None:
-    if isinstance(value, bytes):
-        raise TypeError("bytes where a text was expected (is modality: image meant?)")
-    return plain(value)
-
-
-def _split(name: str | None) -> str | None:
-    if name is None:
-        return None
-    if name.strip().lower() not in SPLIT_NAMES:
-        raise TypeError(f"the split {name!r} where train, validation or test was expected")
-    return SPLIT_NAMES[name.strip().lower()]
-
-
-def _image(value: Any, folder: Path) -> bytes | None:
-    """Encoded bytes from bytes, from {`bytes`, `path`}, or from the file at a path relative to `folder`."""
-    if isinstance(value, dict) and set(value) <= {"bytes", "path"}:
-        value = value.get("bytes") or value.get("path")
-    if isinstance(value, bytes) or value is None or value == "":
-        return value or None
-    if not isinstance(value, str):
-        raise TypeError(f"{type(value).__name__} where bytes, {{bytes, path}} or a path were expected")
-    path = folder / value
-    if len(value) > 1024 or "\0" in value or not path.is_file():
-        raise FileNotFoundError(value if len(value) <= 80 else f"{value[:77]}...")
-    return path.read_bytes()
-
-
-def _class_folders(folder: Path, modality: Modality) -> Source:
-    if modality == "text":
-        raise DataError(
-            f"{folder} holds no train.csv, train.jsonl, train.jsonl.gz or train.parquet.",
-            action="Name a file, or a folder with one file a split; class folders are read for images only.",
-        )
-    splits = {SPLIT_NAMES[entry.name.lower()]: entry for entry in _folders(folder) if entry.name.lower() in SPLIT_NAMES}
-    if splits and "train" not in splits:
-        raise DataError(f"{folder} has {', '.join(splits)}, but no folder train.", action="Add one.")
-    rows: list[Row] = []
-    passed_over = []
-    for split in SPLITS if splits else (None,):
-        for label in _folders(splits[split]) if split in splits else _folders(folder) if split is None else ():
-            for file in sorted(file for file in label.rglob("*") if file.is_file() and file.name[0] != "."):
-                name = file.relative_to(folder).as_posix()
-                if file.suffix.lower() in IMAGES:
-                    rows.append(
-                        Row(input=file.read_bytes(), label=label.name, id=name, split=split, number=len(rows) + 1)
-                    )
-                else:
-                    passed_over.append(name)
-    if not rows:
-        single = next((file.name for file in sorted(folder.iterdir()) if tables.suffix(file)), None)
-        raise DataError(
-            f"{folder} holds neither a file train.* nor class folders with images ({', '.join(sorted(IMAGES))}).",
-            action=f"Is {folder / single} meant? Name the file itself."
-            if single
-            else "Mend data.source in params.yaml.",
-        )
-    return Source(rows, {}, tuple(passed_over))
-
-
-def _folders(folder: Path) -> list[Path]:
-    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != ".")

@@ -9,40 +9,44 @@ data grows, no example changes sides. One number in [0, 1) decides both carvings
 so that a source which starts to bring its own test split leaves the carved validation split as it was.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container
+
+import numpy as np
+from numpy.typing import NDArray
 
 from headstart.data.dataset import SPLITS
 from headstart.determinism import fraction
 from headstart.params.prepare import Split
 
+TRAIN, VALIDATION, TEST = range(len(SPLITS))
 
-def assign(keys: Sequence[str], given: Sequence[str | None], params: Split) -> list[str]:
-    """The split of each example.
+
+def position(key: str, params: Split) -> float:
+    """Where an example stands in [0, 1): by its group, or by its content."""
+    return fraction(key, seed=params.seed)
+
+
+def assign(positions: NDArray[np.float64], given: NDArray[np.int8], params: Split) -> NDArray[np.int8]:
+    """The split of each example, as an index into `SPLITS`.
 
     Splits that the source names are kept. What it leaves out (test, validation or both) is carved from its training
     rows; rows for which it names none count as training rows.
 
     Args:
-        keys: one an example; examples with one key stay together wherever the hash decides.
-        given: the source's split, or None.
+        positions: one an example, from `position`.
+        given: the source's split, as an index into `SPLITS`; -1 where it names none.
         params: shares and seed. A share is of the rows that are carved from.
     """
-    has = {split: any(name == split for name in given) for split in SPLITS}
-    result = []
-    for key, name in zip(keys, given, strict=True):
-        if name is not None and name != "train":
-            result.append(name)
-            continue
-        place = fraction(key, seed=params.seed)
-        if place < params.test:
-            result.append("train" if has["test"] else "test")
-        elif place < params.test + params.validation:
-            result.append("train" if has["validation"] else "validation")
-        else:
-            result.append("train")
-    return result
+    missing = carved({SPLITS[code] for code in np.unique(given) if code >= 0})
+    home = np.where(given < 0, TRAIN, given).astype(np.int8)
+    free = home == TRAIN
+    test = free & (positions < params.test)
+    validation = free & ~test & (positions < params.test + params.validation)
+    home[test if "test" in missing else []] = TEST
+    home[validation if "validation" in missing else []] = VALIDATION
+    return home
 
 
-def carved(given: Sequence[str | None]) -> list[str]:
+def carved(given: Container[str | None]) -> list[str]:
     """The splits that the source does not name, and that `assign` makes."""
-    return [split for split in ("validation", "test") if split not in set(given)]
+    return [split for split in ("validation", "test") if split not in given]

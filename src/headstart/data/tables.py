@@ -1,34 +1,69 @@
-"""Files of rows: `.csv`, `.jsonl`, `.jsonl.gz` and `.parquet`, read whole into columns with their row numbers."""
+"""Files of rows: `.csv`, `.jsonl`, `.jsonl.gz` and `.parquet`, read a few thousand rows at a time."""
 
 import csv
 import gzip
-import io
 import json
-from collections.abc import Iterator
+import zlib
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from headstart.errors import DataError, listed
+from headstart.data.encoding import not_utf8
+from headstart.errors import LISTED, DataError, listed
 
 SUFFIXES = (".csv", ".jsonl", ".jsonl.gz", ".parquet")
+BATCH_ROWS = 4096
+BATCH_BYTES = 16 << 20
 LARGEST_FIELD = 1 << 30
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
 class Table:
-    """A file's columns in the order of the file, each with one value a row; `numbers` are row numbers from 1."""
+    """Some rows of a file, in its order.
+
+    Attributes:
+        path: the file.
+        columns: values by column, one a row; those that were wanted.
+        numbers: row numbers from 1 in the file.
+        names: every column of the file; in JSONL those that stood in a row so far.
+    """
 
     path: Path
     columns: dict[str, list[Any]]
     numbers: list[int]
+    names: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.numbers)
+
+
+class Problems:
+    """What is wrong with a file's rows: all are counted, the first ten kept."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._first: list[str] = []
+
+    def add(self, sentence: str) -> None:
+        self.count += 1
+        if self.count <= LISTED:
+            self._first.append(sentence)
+
+    def __bool__(self) -> bool:
+        return self.count > 0
+
+    def __str__(self) -> str:
+        """One line a problem, ten at most, and how many more there are."""
+        more = f"\n  - and {self.count - LISTED} more" if self.count > LISTED else ""
+        return listed(self._first) + more
 
 
 def suffix(path: Path) -> str | None:
@@ -36,13 +71,18 @@ def suffix(path: Path) -> str | None:
     return next((known for known in SUFFIXES if path.name.lower().endswith(known)), None)
 
 
-def read(path: Path) -> Table:
-    """The whole file.
+def batches(path: Path, wanted: Collection[str] | None = None) -> Iterator[Table]:
+    """The file from end to end, at most 4,096 rows and about 16 MB at a time.
 
     Numbers count rows below the header in CSV and Parquet, lines in JSONL (where blank lines are passed over).
 
+    Args:
+        path: the file.
+        wanted: columns to give values of, where they are there; all when left out.
+
     Raises:
-        DataError: if the file is of another kind, damaged, not UTF-8, or has no row.
+        DataError: if the file is of another kind, damaged, not UTF-8, or has no row; for rows of the wrong form at
+            the end, with all of them counted.
     """
     kind = suffix(path)
     if kind is None:
@@ -51,88 +91,150 @@ def read(path: Path) -> Table:
             action="Convert it: a spreadsheet saves as CSV, pandas writes Parquet with to_parquet.",
         )
     if kind == ".parquet":
-        table = _parquet(path)
+        tables = _parquet(path, wanted)
     else:
-        text = _text(path, compressed=kind.endswith(".gz"))
-        table = _csv(path, text) if kind == ".csv" else _jsonl(path, text)
-    if not len(table):
+        tables = _csv(path, wanted) if kind == ".csv" else _jsonl(path, wanted, compressed=kind.endswith(".gz"))
+    empty = True
+    for table in tables:
+        empty = empty and not len(table)
+        yield table
+    if empty:
         raise DataError(f"{path} has no row.", action="Fill it, or leave it out of the source.")
-    return table
 
 
-def _parquet(path: Path) -> Table:
+def _parquet(path: Path, wanted: Collection[str] | None) -> Iterator[Table]:
+    start = 1
     try:
-        table = pq.read_table(path)
+        with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as file:
+            names = tuple(file.schema_arrow.names)
+            _refuse_repeated(path, names)
+            groups = [file.metadata.row_group(place) for place in range(file.num_row_groups)]
+            bytes_a_row = max((group.total_byte_size // max(1, group.num_rows) for group in groups), default=0)
+            rows = min(BATCH_ROWS, max(1, BATCH_BYTES // max(1, bytes_a_row)))
+            chosen = [name for name in names if wanted is None or name in wanted]
+            for batch in file.iter_batches(rows, columns=chosen):
+                columns = {name: batch.column(name).to_pylist() for name in chosen}
+                yield Table(path, columns, list(range(start, start + batch.num_rows)), names)
+                start += batch.num_rows
     except pa.ArrowException as error:
         raise DataError(f"{path} is not a Parquet file that can be read: {error}.", action=_RENEW) from None
-    columns = {name: table[name].to_pylist() for name in dict.fromkeys(table.column_names)}
-    return Table(path, columns, list(range(1, table.num_rows + 1)))
 
 
-def _text(path: Path, *, compressed: bool) -> str:
-    try:
-        data = gzip.decompress(path.read_bytes()) if compressed else path.read_bytes()
-    except (gzip.BadGzipFile, EOFError) as error:
-        raise DataError(f"{path} is not a whole gzip file: {error}.", action=_RENEW) from None
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise DataError(
-            f"{path} is not UTF-8: line {line} has the byte 0x{data[error.start]:02x}.",
-            action="Save it as UTF-8; a file from a Windows program often is in cp1252.",
-        ) from None
-
-
-def _csv(path: Path, text: str) -> Table:
-    header = text.partition("\n")[0]
-    delimiter = max(",;\t", key=lambda mark: (header.count(mark), mark == ","))
-    with _fields_of_any_size():
+def _csv(path: Path, wanted: Collection[str] | None) -> Iterator[Table]:
+    problems, number = Problems(), 0
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        lines = _Counted(file)
         try:
-            rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True) if row]
+            header = next((line for line in lines if line.strip()), "")
+            delimiter = max(",;\t", key=lambda mark: (header.count(mark), mark == ","))
+            reader = csv.reader(chain([header], lines), delimiter=delimiter, strict=True)
+            with _fields_of_any_size():
+                names = tuple(name.strip() for name in next(reader, []))
+            _refuse_repeated(path, names)
+            chosen = [(name, place) for place, name in enumerate(names) if wanted is None or name in wanted]
+            while rows := _rows(reader, lines):
+                numbers = list(range(number + 1, number + len(rows) + 1))
+                number += len(rows)
+                if set(map(len, rows)) != {len(names)}:
+                    for row, at in zip(rows, numbers, strict=True):
+                        if len(row) != len(names):
+                            problems.add(f"row {at} has {len(row)} fields")
+                if not problems:
+                    values = list(zip(*rows, strict=True))
+                    yield Table(path, {name: list(values[place]) for name, place in chosen}, numbers, names)
         except csv.Error as error:
-            raise DataError(f"{path} is not CSV that can be read: {error}.", action=_QUOTE) from None
-    if not rows:
-        return Table(path, {}, [])
-    names = [name.strip() for name in rows[0]]
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise DataError(f"{path} has more than one column {repeated[0]!r}.", action="Rename or drop one of them.")
-    wrong = [
-        f"row {number} has {len(row)} fields" for number, row in enumerate(rows[1:], start=1) if len(row) != len(names)
-    ]
-    if wrong:
-        raise DataError(f"{path} has {len(names)} columns, but\n{listed(wrong)}\n", action=_QUOTE)
-    columns = {name: [row[place] for row in rows[1:]] for place, name in enumerate(names)}
-    return Table(path, columns, list(range(1, len(rows))))
+            where = f"after row {number}: {error}"
+            raise DataError(f"{path} is not CSV that can be read ({where}).", action=_QUOTE) from None
+        except UnicodeDecodeError:
+            raise not_utf8(path) from None
+    if problems:
+        raise DataError(f"{path} has {len(names)} columns, but\n{problems}\n", action=_QUOTE)
 
 
-def _jsonl(path: Path, text: str) -> Table:
-    numbers, rows, wrong = [], [], []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
+class _Counted:
+    """The lines of a file, and how many characters went by: what bounds a batch of long texts."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self.characters = 0
+        self._lines = iter(lines)
+
+    def __iter__(self) -> "_Counted":
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        self.characters += len(line)
+        return line
+
+
+def _rows(reader: Iterator[list[str]], lines: _Counted) -> list[list[str]]:
+    """The next rows that are not blank; empty at the end of the file."""
+    rows: list[list[str]] = []
+    until = lines.characters + BATCH_BYTES
+    with _fields_of_any_size():
+        for row in reader:
+            if row:
+                rows.append(row)
+                if len(rows) == BATCH_ROWS or lines.characters >= until:
+                    break
+    return rows
+
+
+def _jsonl(path: Path, wanted: Collection[str] | None, *, compressed: bool) -> Iterator[Table]:
+    problems, names = Problems(), dict[str, None]()
+    numbers: list[int] = []
+    rows: list[dict[str, Any]] = []
+
+    def table() -> Table:
+        chosen = [name for name in names if wanted is None or name in wanted]
+        return Table(path, {name: [row.get(name) for row in rows] for name in chosen}, numbers, tuple(names))
+
+    size = 0
+    for number, line in enumerate(_lines(path, compressed=compressed), start=1):
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            wrong.append(f"line {number}: {error.msg} at character {error.pos + 1}")
+            text = line.decode().rstrip("\r\n")
+            if not text.strip():
+                continue
+            row = json.loads(text)
+        except UnicodeDecodeError:
+            raise not_utf8(path) from None
+        except ValueError as error:
+            at = f"{error.msg} at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else str(error)
+            problems.add(f"line {number}: {at}")
             continue
-        if isinstance(row, dict):
-            numbers.append(number)
-            rows.append(row)
-        else:
-            wrong.append(f"line {number}: {type(row).__name__} arrived, an object was expected")
-    if wrong:
+        if not isinstance(row, dict):
+            problems.add(f"line {number}: {type(row).__name__} arrived, an object was expected")
+        if problems:
+            continue
+        names.update(dict.fromkeys(row))
+        numbers.append(number)
+        rows.append(row)
+        size += len(line)
+        if len(rows) == BATCH_ROWS or size > BATCH_BYTES:
+            yield table()
+            numbers, rows, size = [], [], 0
+    if problems:
         raise DataError(
-            f"{path} is not JSON Lines:\n{listed(wrong)}\n",
+            f"{path} is not JSON Lines:\n{problems}\n",
             action='Write one object a line, like {"text": "Where is my card?", "label": "card_arrival"}.',
         )
-    names = dict.fromkeys(_keys(rows))
-    return Table(path, {name: [row.get(name) for row in rows] for name in names}, numbers)
+    if rows:
+        yield table()
 
 
-def _keys(rows: list[dict[str, Any]]) -> Iterator[str]:
-    for row in rows:
-        yield from row
+def _lines(path: Path, *, compressed: bool) -> Iterator[bytes]:
+    """The lines as bytes, without a byte order mark."""
+    try:
+        with gzip.open(path) if compressed else path.open("rb") as file:
+            for line in file:
+                yield line.removeprefix(_BYTE_ORDER_MARK)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(f"{path} is not a whole gzip file: {error}.", action=_RENEW) from None
+
+
+def _refuse_repeated(path: Path, names: tuple[str, ...]) -> None:
+    if repeated := sorted(name for name, count in Counter(names).items() if count > 1):
+        raise DataError(f"{path} has more than one column {repeated[0]!r}.", action="Rename or drop one of them.")
 
 
 @contextmanager

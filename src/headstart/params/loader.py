@@ -17,7 +17,7 @@ from headstart.params.workspace import Model, Params
 FORMAT = 1
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 TOP = {"format", "schedules", "defaults", "backbones", "models"}
-SHARED = {"plan": ("probe", "fine_tune"), "train": ("probe", "fine_tune", "screen")}
+SHARED = {"prepare": ("probe",), "plan": ("probe", "fine_tune"), "train": ("probe", "fine_tune", "screen")}
 STAGES_WITH_MODALITY = ("prepare", "plan", "train", "export", "evaluate", "seal")
 STAGES_WITH_BACKBONE = ("prepare", "plan", "train", "export")
 T = TypeVar("T", bound=BaseModel)
@@ -47,10 +47,12 @@ def load(path: Path, *, named: Path | None = None) -> Params:
         if model := _model(name, entry, defaults, backbones, problems):
             models[name] = model
     if problems:
+        older = any(problem.endswith(": is missing") or problem.startswith("format: ") for problem in problems)
         raise ParamsError(
             f"{(named or path).name} has {len(problems)} problem{'s' if len(problems) > 1 else ''}:\n"
             f"{listed(problems)}\n",
-            action=f"Mend {named or path} and try again.",
+            action=f"Mend {named or path} and try again."
+            + (" `headstart migrate` adds what a newer headstart needs and an older file lacks." if older else ""),
         )
     assert schedules is not None
     checked = {name: backbone for name, backbone in backbones.items() if backbone}

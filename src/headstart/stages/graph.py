@@ -6,6 +6,7 @@ so a flow asks `is_stale` again at each stage it reaches.
 
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from typing import Any
 import yaml
 
 from headstart import artifacts
-from headstart.errors import HeadstartError, OutsideError
+from headstart.errors import HeadstartError, OutsideError, UsageError
 from headstart.params.workspace import Params
 from headstart.stages import errors_of, revive
 
@@ -96,6 +97,60 @@ def revision(folder: Path) -> str:
     """The MD5 by which DVC knows a recorded folder."""
     [out] = yaml.safe_load(folder.with_name(f"{folder.name}.dvc").read_text(encoding="utf-8"))["outs"]
     return str(out["md5"])
+
+
+def revisions(folder: Path) -> list[str]:
+    """The MD5s of a recorded folder, oldest first: those its log names, and the one that stands there now."""
+    from headstart.data.revisions import history
+
+    known = [entry.revision for entry in history(folder)]
+    if folder.with_name(f"{folder.name}.dvc").is_file() and (now := revision(folder)) not in known[-1:]:
+        known.append(now)
+    return known
+
+
+def stored(prefix: str) -> list[str]:
+    """The MD5s of folders in DVC's cache that begin with `prefix`, of at least four characters."""
+    if len(prefix) < 4 or not prefix[:4].isalnum():
+        return []
+    with _repo() as repo:
+        folder = Path(repo.cache.local.path) / prefix[:2]
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    return [prefix[:2] + name for name in names if name.startswith(prefix[2:]) and name.endswith(".dir")]
+
+
+def checkout(md5: str, into: Path) -> None:
+    """Copy a recorded folder's files, as that revision had them, from DVC's cache or else its remote.
+
+    Args:
+        md5: as `record` answered it.
+        into: an existing folder.
+
+    Raises:
+        UsageError: if neither has all of them.
+    """
+    from dvc_data.hashfile.hash_info import HashInfo
+    from dvc_data.hashfile.tree import Tree
+    from dvc_objects.errors import ObjectFormatError
+
+    wanted = HashInfo("md5", md5)
+    with _repo() as repo:
+        cache = repo.cache.local
+        try:
+            if not cache.exists(md5):
+                repo.cloud.pull([wanted])
+            entries = list(Tree.load(cache, wanted))
+            if lacking := [info for _, _, info in entries if not cache.exists(info.value)]:
+                repo.cloud.pull(lacking)
+            for key, _, info in entries:
+                target = into.joinpath(*key)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(cache.oid_to_path(info.value), target)
+        except (FileNotFoundError, ObjectFormatError) as error:
+            raise UsageError(
+                f"the files of revision {md5} are neither in DVC's cache nor in its remote.",
+                action="Push them from the machine that ingested them: dvc push.",
+            ) from error
 
 
 def push() -> int:

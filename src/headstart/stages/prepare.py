@@ -5,29 +5,32 @@ from dataclasses import replace
 from headstart import artifacts
 from headstart.backbones import processor
 from headstart.contract import agreement, spec
-from headstart.data import checks, prepare
+from headstart.data import dataset, prepare
+from headstart.data.checks import rows, watch
 from headstart.params.prepare import Prepare
 from headstart.predictor import Preprocessor
 from headstart.stages import emptied, main
+from headstart.transfer import inspection
 
 COMPARED = 64
 
 
 def run(model: str, params: Prepare) -> None:
-    """Sort the examples out, make the contract, and hold it against the backbone's own processor."""
+    """Sort the examples out, make the contract, hold it against the backbone's own processor, look at labels."""
     out, backbone = emptied(artifacts.stage_output(model, "data")), artifacts.backbone(params.backbone)
     raw_spec, tokenizer_json = processor.input_spec(backbone, params.limits)
-    prepared = prepare.prepare(artifacts.raw(model), params, decodes=checks.by_contract(raw_spec))
-    prepare.write(prepared, out)
+    looking = watch.inspectors(raw_spec, params.checks, processor.counter(tokenizer_json))
+    decodes = rows.by_contract(raw_spec)
+    prepared = prepare.prepare(artifacts.raw(model), params, out=out, decodes=decodes, inspectors=looking)
     prepare.judge(prepared.findings)
     contract = spec.Contract(params.modality, raw_spec, tuple(prepared.classes))
     spec.write(out / "contract", contract, tokenizer_json=tokenizer_json)
-    samples = list(prepared.train.inputs[:COMPARED])
+    samples = list(dataset.read(out / "train.parquet", first=COMPARED).inputs)
     ours = Preprocessor.load(out / "contract").prepare(samples)
-    agreed = agreement.compare(
-        ours, processor.reference(backbone, params.limits)(samples), agreement.tolerance(raw_spec)
-    )
-    prepare.write(replace(prepared, findings=[*prepared.findings, agreed]), out)
+    theirs = processor.reference(backbone, params.limits)(samples)
+    agreed = agreement.compare(ours, theirs, agreement.tolerance(raw_spec))
+    seen = inspection.inspect(params, backbone=backbone, data=out, cache=artifacts.CACHE)
+    prepare.write(replace(prepared, findings=[*prepared.findings, agreed, *seen]))
     prepare.judge([agreed])
 
 

@@ -152,5 +152,7 @@ def _some(targets: NDArray[np.int64], count: int, *, seed: int) -> NDArray[np.in
 
 
 def _held_out(values: NDArray[np.float32], few: Split, classes: int, params: Probe, level: float) -> Interval:
-    right = probe.choose(values, few.targets, classes, params, groups=few.examples.groups)[1]
+    right = (
+        probe.choose(values, few.targets, classes, params, groups=few.examples.groups)[1].argmax(axis=1) == few.targets
+    )
     return wilson(int(right.sum()), len(right), level)

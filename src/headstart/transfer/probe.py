@@ -70,7 +70,8 @@ def fit(
     Raises:
         DataError: if the examples show fewer than two classes.
     """
-    strength, right = choose(features, targets, classes, params, groups=groups)
+    strength, logits = choose(features, targets, classes, params, groups=groups)
+    right = logits.argmax(axis=1) == targets
     accuracy = interval.wilson(int(right.sum()), len(right), level)
     return refit(features, targets, classes, params, strength=strength, accuracy_cv=accuracy)
 
@@ -99,8 +100,8 @@ def choose(
     params: Probe,
     *,
     groups: Groups = None,
-) -> tuple[float, NDArray[np.bool_]]:
-    """The best strength, and for each example whether the head that had not seen it was right.
+) -> tuple[float, NDArray[np.float64]]:
+    """The best strength, and logits `(examples, classes)`, each from the head that had not seen the example.
 
     Raises:
         DataError: if the examples show fewer than two classes.
@@ -113,7 +114,7 @@ def choose(
     fold = folds(targets, params.folds, seed=params.seed, groups=groups)
     held_out = range(int(fold.max()) + 1)
     paths = [_Path(features[fold != held], targets[fold != held], classes, params.iterations) for held in held_out]
-    least, best, right = np.inf, min(params.strengths), np.zeros(len(targets), dtype=bool)
+    least, best, kept = np.inf, min(params.strengths), np.zeros((len(targets), classes))
     for strength in sorted(params.strengths):
         logits = np.empty((len(targets), classes))
         for held, path in zip(held_out, paths, strict=True):
@@ -121,8 +122,8 @@ def choose(
             logits[fold == held] = features[fold == held].astype(np.float64) @ weight.T + bias
         if (loss := log_loss(logits, targets)) >= least:
             break
-        least, best, right = loss, strength, logits.argmax(axis=1) == targets
-    return best, right
+        least, best, kept = loss, strength, logits
+    return best, kept
 
 
 def folds(targets: NDArray[np.int64], count: int, *, seed: int, groups: Groups = None) -> NDArray[np.int64]:

@@ -1,0 +1,131 @@
+"""`data`: what is in a model's data, what is wrong with it, and what changed between two revisions."""
+
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from headstart import artifacts
+from headstart.cli.output import Json, emit
+from headstart.cli.workspace import chosen, enter, start_flow
+from headstart.errors import GateError, OutsideError, UsageError
+from headstart.params.workspace import Model
+
+Entry = dict[str, Any]
+
+
+def data(
+    name: Annotated[str, typer.Argument(help="The model.")],
+    diff: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            metavar="OLD NEW", help="Compare two revisions: the beginnings of their names, previous, current."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Bring the data in, check it, and show what it is; with --diff also what changed. Nothing is trained.
+
+    The page is artifacts/releases/NAME/data.html.
+    """
+    workspace, params = enter()
+    chosen(params, [name])
+    refusal = start_flow(workspace, "training", [name], "--until", "prepare")
+    if refusal and not isinstance(refusal, GateError):
+        raise refusal
+    from headstart.report import data_page
+    from headstart.stages import graph
+
+    revision = graph.revision(artifacts.raw(name))
+    compared = _compared(name, params.models[name], *diff) if diff else None
+    if not (artifacts.stage_output(name, "data") / "summary.json").is_file():
+        raise refusal or OutsideError(f"the data of {name} was not prepared.", action="Read what was printed above.")
+    page = data_page.write(name, revision=revision, diff=compared)
+    document = {name: _document(name, revision, page, compared)}
+    emit(document, as_json, _lines)
+    return 1 if refusal else 0
+
+
+def _document(name: str, revision: str, page: Path, compared: Entry | None) -> Entry:
+    folder = artifacts.stage_output(name, "data")
+    summary = artifacts.read_json(folder / "summary.json")
+    noticed = artifacts.read_json(artifacts.raw(name) / "source.json").get("findings", [])
+    found = {one["check"]: one for one in [*noticed, *artifacts.read_json(folder / "findings.json")]}
+    return {
+        "revision": revision,
+        "rows": summary["rows"],
+        "classes": summary["per_class"],
+        "quarantined": summary["quarantined_by"],
+        "findings": list(found.values()),
+        "page": page.as_posix(),
+        **({"diff": compared} if compared else {}),
+    }
+
+
+def _compared(name: str, model: Model, old: str, new: str) -> Entry:
+    """What `data.revisions.compare` says of two revisions, with their names and times."""
+    from headstart.data import revisions
+    from headstart.stages import graph
+
+    folder = artifacts.raw(name)
+    named = {"old": _named(folder, old), "new": _named(folder, new)}
+    when = {entry.revision: entry.when for entry in revisions.history(folder)}
+    artifacts.CACHE.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=artifacts.CACHE) as temporary:
+        places = {}
+        for side, revision in named.items():
+            places[side] = Path(temporary) / side
+            places[side].mkdir()
+            graph.checkout(revision, places[side])
+        compared = revisions.compare(places["old"], places["new"], model.prepare)
+    about = {side: {"revision": revision, "when": when.get(revision)} for side, revision in named.items()}
+    return {**about, **compared}
+
+
+def _named(folder: Path, wanted: str) -> str:
+    """The one revision that is meant.
+
+    Raises:
+        UsageError: if there is none, or more than one.
+    """
+    from headstart.stages import graph
+
+    known = list(dict.fromkeys(graph.revisions(folder)))
+    current = graph.revision(folder)
+    shown = ", ".join(revision[:8] for revision in known[-10:])
+    if wanted == "current":
+        return current
+    if wanted == "previous":
+        if earlier := [revision for revision in graph.revisions(folder) if revision != current]:
+            return earlier[-1]
+        raise UsageError(
+            f"{folder.name} has no revision before {current[:8]}.", action="Add rows, run again, then compare."
+        )
+    found = [revision for revision in known if revision.startswith(wanted)] or graph.stored(wanted)
+    if len(found) != 1:
+        raise UsageError(
+            f"{wanted!r} is the beginning of {len(found) or 'no'} revisions of {folder.name}; there are {shown}.",
+            action="Name more of it, or say previous or current.",
+        )
+    return found[0]
+
+
+def _lines(document: dict[str, Entry]) -> Any:
+    for name, result in document.items():
+        rows = ", ".join(f"{count:,} {split}" for split, count in result["rows"].items())
+        aside = ", ".join(f"{count:,} {check}" for check, count in result["quarantined"].items())
+        yield f"{name}, revision {result['revision'][:8]}: {rows}; {len(result['classes'])} classes"
+        yield f"  put aside  {aside or 'nothing'}"
+        findings = [*result["findings"], *result.get("diff", {}).get("findings", [])]
+        for finding in findings:
+            if finding["verdict"] != "pass":
+                yield f"  {finding['verdict']:9}  {finding['check']}: {finding['reason']}"
+                if finding["action"]:
+                    yield f"             {finding['action']}"
+        if diff := result.get("diff"):
+            count = diff["rows"]
+            yield f"  changed    {count['in']:,} in, {count['out']:,} out, {count['stayed']:,} stayed"
+            relabelled, moved = diff["relabelled"]["count"], diff["moved"]["count"]
+            yield f"             {relabelled:,} with another label, {moved:,} changed sides"
+        yield f"  page       {result['page']}"

@@ -1,0 +1,257 @@
+"""The first rows of a source, looked at for `headstart add`: texts or images, how long, how large, how labelled."""
+
+import csv
+import gzip
+import io
+import json
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from headstart.errors import UsageError
+from headstart.params.section import Modality
+
+ROWS = 2000
+IMAGES = 200
+FEW_LETTERS = 200
+LONGEST = 1 << 20  # characters of a line that are looked at
+MOSTLY = 0.9
+FOREIGN = 0.01
+NAMED = 3
+
+
+@dataclass(frozen=True)
+class Head:
+    """The beginning of a source.
+
+    Attributes:
+        columns: the first values by column; empty where the source has no columns, or can't be read.
+        folder: where paths of images start.
+        images: files drawn evenly from class folders; empty for tables.
+    """
+
+    columns: dict[str, list[Any]] = field(default_factory=dict)
+    folder: Path = Path()
+    images: Sequence[Path] = ()
+
+
+def look(source: str) -> Head:
+    """The beginning of a file or folder; nothing for what isn't one, or is damaged: reading it whole will say so."""
+    from headstart.data import folders, sources
+
+    if source.startswith("hub:"):
+        return Head({name: [] for name in sources.first_columns(source) or ()})
+    path = sources.locate(source) if source.startswith("s3://") else Path(source)
+    if path.is_dir():
+        if files := list(folders.split_files(path).values()):
+            path = files[0][0]
+        else:
+            files_there = sorted(file for file in path.rglob("*") if file.suffix.lower() in folders.IMAGES)
+            return Head(folder=path, images=files_there[:: max(1, len(files_there) // IMAGES)][:IMAGES])
+    return Head(_columns(path), path.parent) if path.is_file() else Head()
+
+
+def modality(source: str, head: Head, given: Mapping[str, str | None]) -> tuple[Modality, str]:
+    """Texts or images, and the sentence that says why.
+
+    Args:
+        given: the options `text` and `image`, each a column's name or None.
+
+    Raises:
+        UsageError: if both could be meant, or neither.
+    """
+    if source.startswith("builtin:"):
+        from headstart.data.sources import BUILTIN
+
+        known = BUILTIN.get(source.removeprefix("builtin:"))
+        return (known[0], f"{source} is a set of {known[0]}s") if known else ("text", "")
+    for kind in ("text", "image"):
+        if given[kind]:
+            return kind, f"--{kind} names the column"
+    if head.images:
+        return "image", f"{head.folder} holds folders of images, such as {head.images[0].relative_to(head.folder)}"
+    names = list(head.columns)
+    pictures = [name for name in names if _are_images(head.columns[name])]
+    prose = [name for name in names if _are_texts(head.columns[name])]
+    if "text" in names and ("image" in names or pictures):
+        raise UsageError(
+            f"{source} has texts and images: {', '.join(map(repr, names))}.",
+            action="Say which the model is for: --modality text or --modality image.",
+        )
+    if pictures or "image" in names:
+        return "image", f"column {(pictures or ['image'])[0]!r} holds images or names their files"
+    if prose or "text" in names:
+        return "text", f"column {('text' if 'text' in names else prose[0])!r} holds texts"
+    if names:
+        raise UsageError(
+            f"no column of {source} looks like texts or images; it has {', '.join(map(repr, names))}.",
+            action="Name the column: --text COLUMN, or --image COLUMN.",
+        )
+    _refuse_folder_of_other_files(source)
+    if not Path(source).exists():
+        raise UsageError(
+            f"{source} does not say whether it holds texts or images.",
+            action="Say --modality text or --modality image.",
+        )
+    return "text", ""  # a damaged or empty file: reading it whole says how
+
+
+def _refuse_folder_of_other_files(source: str) -> None:
+    path = Path(source)
+    if not path.is_dir():
+        return
+    from headstart.data import tables
+
+    there = sorted(entry.name for entry in path.iterdir())
+    single = [name for name in there if tables.suffix(path / name)]
+    raise UsageError(
+        f"{source} holds neither a file train.* nor class folders with images, but "
+        f"{', '.join(there[:NAMED]) or 'nothing'}{' and more' if len(there) > NAMED else ''}.",
+        action=f"Is {path / single[0]} meant? Name the file itself."
+        if single
+        else "Name a .csv, .jsonl(.gz) or .parquet file, or a folder with one of them for train.",
+    )
+
+
+def contradiction(source: str, head: Head, kind: Modality, column: str | None) -> str:
+    """Why the source can't be of this modality, as one sentence; empty where it can."""
+    if head.images and kind == "text":
+        return f"{source} holds images, such as {head.images[0].relative_to(head.folder)}, and text was asked for."
+    values = head.columns.get(column or kind, [])
+    if kind == "text" and _are_images(values):
+        return f"column {column or kind!r} of {source} holds images or names their files, and text was asked for."
+    if kind == "image" and _are_texts(values):
+        return (
+            f"column {column or kind!r} of {source} holds texts, such as {values[0]!r:.60}, and images were asked for."
+        )
+    return ""
+
+
+def sentences(head: Head, kind: Modality, columns: Mapping[str, str | None]) -> Iterator[str]:
+    """What the first inputs and labels are like."""
+    inputs = head.columns.get(columns["input"] or kind, [])
+    if kind == "text" and inputs:
+        yield from _about_texts([str(value) for value in inputs if value])
+    if kind == "image":
+        yield from _about_images(head, inputs)
+    labels = Counter(str(value) for value in head.columns.get(columns["label"] or "label", []) if value is not None)
+    spaced = [name for name in labels if name.strip() and name != name.strip()]
+    yield from (f"label {name!r} has spaces around it; they are cut off" for name in spaced[:NAMED])
+
+
+def about_classes(classes: Mapping[str, int]) -> Iterator[str]:
+    """How many rows the classes have, and names that look like slips."""
+    largest, smallest = max(classes, key=lambda name: classes[name]), min(classes, key=lambda name: classes[name])
+    yield f"largest class {largest!r} with {classes[largest]} rows, smallest {smallest!r} with {classes[smallest]}"
+    alike: dict[str, list[str]] = {}
+    for name in classes:
+        alike.setdefault(name.casefold(), []).append(name)
+    for names in alike.values():
+        if len(names) > 1:
+            both = " and ".join(f"{name!r} ({classes[name]} rows)" for name in names)
+            yield f"{both} differ in case alone and are taken as two classes; prepare.labels in params.yaml makes one"
+    if all(name.lstrip("+-").isdigit() for name in classes):
+        yield "labels are numbers, and answers will read so; prepare.labels in params.yaml gives them names"
+
+
+def _about_texts(texts: Sequence[str]) -> Iterator[str]:
+    lengths = [len(text) for text in texts]
+    yield f"texts have {median(lengths):.0f} characters (median), {max(lengths)} at most, in the first {len(texts)}"
+    letters = Counter(letter for text in texts for letter in text[:FEW_LETTERS] if letter.isalpha())
+    foreign = sum(count for letter, count in letters.items() if not _is_latin(letter))
+    if foreign > FOREIGN * sum(letters.values()):
+        yield f"{foreign / sum(letters.values()):.0%} of letters are not Latin: does the backbone know the language?"
+
+
+def _about_images(head: Head, values: Sequence[Any]) -> Iterator[str]:
+    from PIL import Image, UnidentifiedImageError
+
+    sizes, modes, unreadable = [], Counter[str](), 0
+    for value in (*head.images, *values[:IMAGES]):
+        raw: Any = value.get("bytes") or value.get("path") if isinstance(value, dict) else value
+        try:
+            file = io.BytesIO(raw) if isinstance(raw, bytes) else raw if isinstance(raw, Path) else head.folder / raw
+            with Image.open(file) as image:
+                sizes.append(image.size)
+                modes[image.mode] += 1
+        except (UnidentifiedImageError, OSError, TypeError, Image.DecompressionBombError):
+            unreadable += 1
+    if sizes:
+        by_area = sorted(sizes, key=lambda size: size[0] * size[1])
+        (left, top), (right, bottom) = by_area[0], by_area[-1]
+        span = f"{left} x {top}" + (f" to {right} x {bottom}" if by_area[0] != by_area[-1] else "")
+        yield f"images are {span} pixels, {', '.join(f'{n} of mode {m}' for m, n in modes.most_common())}"
+    if unreadable:
+        yield f"{unreadable} of the first {unreadable + len(sizes)} images can't be read and would be put aside"
+
+
+@cache
+def _is_latin(letter: str) -> bool:
+    return "LATIN" in unicodedata.name(letter, "")
+
+
+def _are_images(values: Sequence[Any]) -> bool:
+    from headstart.data.folders import IMAGES as SUFFIXES
+
+    present = [value for value in values if value not in (None, "")]
+    files = [
+        isinstance(value, bytes | dict) or (isinstance(value, str) and Path(value[-256:]).suffix.lower() in SUFFIXES)
+        for value in present
+    ]
+    return bool(present) and sum(files) >= MOSTLY * len(present)
+
+
+def _are_texts(values: Sequence[Any]) -> bool:
+    """Most are strings of several words, or hardly any two are alike."""
+    present = [value for value in values if isinstance(value, str) and value.strip()]
+    if not present or len(present) < MOSTLY * sum(value not in (None, "") for value in values) or _are_images(values):
+        return False
+    return sum(len(value.split()) > 1 for value in present) > len(present) / 2
+
+
+def _columns(path: Path) -> dict[str, list[Any]]:
+    from headstart.data import tables
+
+    kind = tables.suffix(path)
+    try:
+        if kind == ".parquet":
+            return _parquet(path)
+        if kind is None:
+            return {}
+        with (
+            gzip.open(path, "rt", encoding="utf-8-sig")
+            if kind.endswith(".gz")
+            else path.open(encoding="utf-8-sig", newline="") as file
+        ):
+            return _csv(file) if kind == ".csv" else _jsonl(file)
+    except (OSError, EOFError, UnicodeDecodeError, ValueError, csv.Error):  # reading it whole says what is wrong
+        return {}
+
+
+def _csv(file: Iterable[str]) -> dict[str, list[Any]]:
+    lines = iter(file)
+    header = next(lines, "")
+    mark = max(",;\t", key=lambda delimiter: (header.count(delimiter), delimiter == ","))
+    names = [name.strip() for name in next(csv.reader([header], delimiter=mark), [])]
+    rows = [row for row in islice(csv.reader(lines, delimiter=mark), ROWS) if len(row) == len(names)]
+    return {name: [row[at] for row in rows] for at, name in enumerate(names)}
+
+
+def _jsonl(file: Iterable[str]) -> dict[str, list[Any]]:
+    rows = [row for line in islice(file, ROWS) if line.strip() and isinstance(row := json.loads(line), dict)]
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name) for row in rows] for name in names}
+
+
+def _parquet(path: Path) -> dict[str, list[Any]]:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        batch = next(file.iter_batches(batch_size=IMAGES), None)
+        return {name: batch[name].to_pylist() for name in batch.schema.names} if batch else {}

@@ -1,0 +1,94 @@
+"""Whether what stands beside the input gives the label away: how ids are made, groups, the time of day."""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.data.checks.rows import counts
+from headstart.data.examples import Examples, Places
+from headstart.findings import Finding
+from headstart.statistics.interval import wilson
+
+_STEM = re.compile(r"^[^\d/]*")
+FEWEST = 20  # rows on each side, below which nothing is said
+
+
+def shortcut(examples: Examples, *, level: float) -> Finding:
+    """`metadata_shortcut`: a column that predicts the label of unseen training rows better than the largest class does.
+
+    Half of the training rows (by content) say which label each value goes with; on the other half the lower end of
+    the accuracy (Wilson, at `level` for each column) is held against the share of the largest class, with its own
+    upper end. The model never sees these columns, so its accuracy is not inflated by them: they show that classes
+    were collected differently, and then the inputs often differ in the same way.
+    """
+    train = examples.split("train")
+    share = counts(examples, "train").max() / max(1, len(train))
+    told = []
+    columns = _columns(examples, train)
+    for name, values in columns.items():
+        labels, even = examples.labels[train], examples.contents[train] % 2 == 0
+        if min(even.sum(), (~even).sum()) < FEWEST:
+            continue
+        right, known = _guess(values[even], labels[even], values[~even], labels[~even])
+        accuracy = wilson(int(right.sum()), len(right), 1 - 2 * level / len(columns))
+        majority = wilson(round(share * len(right)), len(right), 1 - 2 * level / len(columns))
+        if known and accuracy.low > majority.high:
+            told.append((accuracy.value, accuracy.low, name))
+    told.sort(reverse=True)
+    what = "; ".join(f"{name} alone predicts {value:.1%} (at least {low:.1%})" for value, low, name in told)
+    return Finding(
+        check="metadata_shortcut",
+        verdict="unsure" if told else "pass",
+        statistic=told[0][0] if told else None,
+        bar=float(share),
+        reason=f"Labels of unseen training rows can be told without the input: {what}; "
+        f"the largest class has {share:.1%}."
+        if told
+        else f"Neither ids, groups nor times predict the label ({', '.join(columns) or 'none of them is there'}).",
+        action="Classes were collected differently. Check that the inputs do not carry the same mark (see the shortcut "
+        "findings), and collect each class in the same way."
+        if told
+        else "",
+        evidence={"columns": [name for *_, name in told]},
+    )
+
+
+def _columns(examples: Examples, train: Places) -> dict[str, NDArray[np.object_]]:
+    """What could give a label away, by name; columns with one value, or with a value a row, can't."""
+    ids = [str(examples.ids[int(place)]) for place in train]
+    times = [examples.times[int(place)].as_py() for place in train]
+    names = [examples.group_names[group] if group >= 0 else "" for group in examples.groups[train]]
+    found: dict[str, Sequence[str]] = {"the start of the id": [_STEM.match(name)[0] for name in ids]}  # type: ignore[index]
+    found["the start of the group"] = [_STEM.match(name)[0] for name in names]  # type: ignore[index]
+    found["the group"] = names
+    if any(times):
+        found["the date"] = [time[:10] if time else "" for time in times]
+        found["the hour"] = [time[11:13] if time else "" for time in times]
+    return {
+        name: np.array(values, dtype=object)
+        for name, values in found.items()
+        if 1 < len(set(values)) <= max(2, len(values) // 2) and not _is_label(values, examples, train)
+    }
+
+
+def _is_label(values: Sequence[str], examples: Examples, train: Places) -> bool:
+    """Whether ids or groups are named after the label itself, as the files of class folders are."""
+    named = [value.strip("/_- ").casefold() for value in values]
+    own = [examples.label(int(place)).casefold() for place in train]
+    return sum(a == b for a, b in zip(named, own, strict=True)) > 0.9 * len(own)
+
+
+def _guess(
+    seen: NDArray[np.object_], labels: NDArray[np.int32], unseen: NDArray[np.object_], truth: NDArray[np.int32]
+) -> tuple[NDArray[np.bool_], bool]:
+    """Whether the most frequent label of a value seen is right for each unseen row, and if any value was known."""
+    values, member = np.unique(seen.astype(str), return_inverse=True)
+    table = np.zeros((len(values), int(max(labels.max(), truth.max())) + 1))
+    np.add.at(table, (member, labels), 1.0)
+    best = table.argmax(axis=1)
+    slot = np.minimum(np.searchsorted(values, unseen.astype(str)), len(values) - 1)
+    known = values[slot] == unseen.astype(str)
+    guess = np.where(known, best[slot], table.sum(axis=0).argmax())
+    return guess == truth, bool(known.any())

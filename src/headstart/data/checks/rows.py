@@ -1,0 +1,261 @@
+"""What puts a row aside, and why: each check answers with reasons by row and one finding.
+
+A test split that the source brings is the yardstick. A row of it is put aside only where it can't be used at all, or
+has a label that nothing was left to learn from; a leak or a conflict is always mended on the other side.
+"""
+
+from collections.abc import Callable, Container, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.contract import image, text
+from headstart.contract.spec import ImageSpec, TextSpec
+from headstart.data.dataset import SPLITS
+from headstart.data.examples import NAMED, Examples, Places, Reasons
+from headstart.errors import ContractError
+from headstart.findings import Finding
+
+SHOWN = 3
+
+
+def by_contract(spec: TextSpec | ImageSpec) -> Callable[[Any], str | None]:
+    """A function that says why the contract refuses a payload, or None where it takes it."""
+    noun = "text" if isinstance(spec, TextSpec) else "image"
+
+    def reason(payload: Any) -> str | None:
+        if not (payload.strip() if isinstance(payload, str) else payload):
+            return f"the row has no {noun}"
+        try:
+            if isinstance(spec, TextSpec):
+                text.check(payload, spec)
+            else:
+                image.decode(payload, spec)
+        except ContractError as error:
+            return error.message.removeprefix("input 0 ")
+        return None
+
+    return reason
+
+
+def unusable(examples: Examples, noun: str, refused: Mapping[int, str]) -> tuple[Reasons, Finding]:
+    """Rows of any split that have no payload, or one that the contract refuses; the finding `payloads`.
+
+    Args:
+        examples: all rows.
+        noun: `text` or `image`.
+        refused: why the contract refuses a row, by its place.
+    """
+    reasons = dict(refused)
+    what = "; ".join(f"{examples.named(place)}: {reason}" for place, reason in list(reasons.items())[:SHOWN])
+    what += f"; and {len(reasons) - SHOWN} more." if len(reasons) > SHOWN else ""
+    return reasons, examples.finding(
+        "payloads",
+        "unsure" if reasons else "pass",
+        list(reasons),
+        f"{len(reasons)} of {len(examples.at)} rows can't be used: {what}"
+        if reasons
+        else f"Every {noun} of {len(examples.at)} rows can be used.",
+        "Look at quarantine.parquet and mend these rows at their source." if reasons else "",
+    )
+
+
+def leak(examples: Examples, share: float) -> tuple[Reasons, Finding]:
+    """Rows of train and validation that equal a test row, and of train that equal a validation row.
+
+    The finding `leak` counts the test rows that stand in other splits; above `share` of the test rows it fails.
+    """
+    places = {name: examples.split(name) for name in SPLITS}
+    contents = {name: examples.contents[places[name]] for name in SPLITS}
+    reasons: Reasons = {}
+    for name, holders in (("validation", ["test"]), ("train", ["test", "validation"])):
+        for holder in reversed(holders):  # a test row is named rather than a validation row
+            reasons |= _twins(examples, places[name], places[holder], contents[name], contents[holder])
+    reasons = dict(sorted(reasons.items()))
+    inside = {name: np.isin(contents["test"], contents[name]) for name in ("train", "validation")}
+    leaked = places["test"][inside["train"] | inside["validation"]]
+    bar = share * len(places["test"])
+    failed = len(leaked) > bar
+    reason = f"{len(leaked)} of {len(places['test'])} test rows stand in other splits too"
+    reason += f", more than the share of {share:g} allowed." if failed else "."
+    if reasons:
+        reason += f" {len(reasons)} equal rows were put aside from train and validation, none from test."
+    return reasons, Finding(
+        check="leak",
+        verdict="fail" if failed else "pass",
+        statistic=float(len(leaked)),
+        bar=bar,
+        reason=reason,
+        action="Split the source again, so that test rows are new, or let headstart split it: name no splits. "
+        "checks.leaked_share in params.yaml is the share allowed."
+        if failed
+        else "",
+        evidence={
+            "test_rows": len(places["test"]),
+            "in_train": int(inside["train"].sum()),
+            "in_validation": int(inside["validation"].sum()),
+            "put_aside": len(reasons),
+            "rows": examples.listed(leaked),
+        },
+    )
+
+
+def conflicts(examples: Examples) -> tuple[Reasons, Finding]:
+    """Equal payloads with different labels within train or validation: which is right is unknown, so all go.
+
+    In test they stay and count as mistakes; the finding `label_conflicts` names them too.
+    """
+    reasons: Reasons = {}
+    found: list[int] = []
+    for name in SPLITS:
+        places = examples.split(name)
+        _, member = np.unique(examples.contents[places], return_inverse=True)
+        pairs = np.unique(np.stack([member, examples.labels[places]], axis=1), axis=0)
+        torn = np.flatnonzero(np.bincount(pairs[:, 0], minlength=1) > 1)
+        for place, content in zip(places[mask := np.isin(member, torn)], member[mask], strict=True):
+            found.append(int(place))
+            if name != "test":
+                both = sorted(examples.classes[label] for label in pairs[pairs[:, 0] == content, 1])
+                reasons[int(place)] = f"equal rows of {name} have the labels {', '.join(both)}"
+    kept = len(found) - len(reasons)
+    return reasons, examples.finding(
+        "label_conflicts",
+        "unsure" if found else "pass",
+        found,
+        f"{len(found)} rows equal another row of their split with a different label; {len(reasons)} were put aside"
+        + (f", {kept} of test were kept." if kept else ".")
+        if found
+        else "Equal rows have equal labels.",
+        "Decide which label is right and mend the source." if found else "",
+    )
+
+
+def duplicates(examples: Examples, *, whole: Container[str]) -> tuple[Reasons, Finding]:
+    """Rows that repeat payload and label of an earlier row of their split; the first is kept.
+
+    Args:
+        examples: rows still in.
+        whole: splits that are left as they are: repeats in a test split that the source brings are counted only,
+            so that figures stay comparable with what others measured on it.
+    """
+    at = examples.at
+    same = np.stack([examples.splits[at], examples.contents[at], examples.labels[at]], axis=1)
+    _, first, member = np.unique(same, axis=0, return_index=True, return_inverse=True)
+    earlier = at[first[member.ravel()]]
+    found = at[earlier != at]
+    reasons = {
+        int(place): f"repeats {examples.named(twin)}"
+        for place, twin in zip(found, earlier[earlier != at], strict=True)
+        if SPLITS[examples.splits[place]] not in whole
+    }
+    kept = len(found) - len(reasons)
+    return reasons, examples.finding(
+        "duplicates",
+        "pass",
+        found,
+        f"{len(found)} rows repeat an earlier row of their split; {len(reasons)} were put aside"
+        + (f", {kept} of the source's own test split were kept." if kept else ".")
+        if len(found)
+        else "No row repeats another of its split.",
+    )
+
+
+def unlearnable(examples: Examples) -> tuple[Reasons, Finding]:
+    """Rows of validation and test with a label that no row of train has; the finding `untrained_labels`."""
+    known = np.unique(examples.labels[examples.split("train")])
+    others = np.concatenate([examples.split("validation"), examples.split("test")])
+    places = others[~np.isin(examples.labels[others], known)]
+    reasons = {int(place): f"no row of train has the label {examples.label(place)!r}" for place in places}
+    names = sorted({examples.label(place) for place in places})
+    return reasons, examples.finding(
+        "untrained_labels",
+        "unsure" if reasons else "pass",
+        places,
+        f"{len(places)} rows of validation and test have labels that train lacks: {', '.join(names[:NAMED])}."
+        if reasons
+        else "Every label of validation and test stands in train.",
+        "Add training rows for these labels, or map them under prepare.labels in params.yaml." if reasons else "",
+    )
+
+
+def rare(examples: Examples, needed: int) -> Finding:
+    """`rare_labels`: classes with fewer than `needed` training rows, or with no test row, can't be judged."""
+    train, test = (counts(examples, name) for name in ("train", "test"))
+    present = np.flatnonzero(train)
+    places = [label for label in present if train[label] < needed or not test[label]]
+    shown = {examples.classes[int(label)]: {"train": int(train[label]), "test": int(test[label])} for label in places}
+    what = ", ".join(
+        f"{name} ({count['train']} in train, {count['test']} in test)" for name, count in list(shown.items())[:NAMED]
+    )
+    return Finding(
+        check="rare_labels",
+        verdict="unsure" if shown else "pass",
+        statistic=float(len(shown)),
+        bar=0.0,
+        reason=f"{len(shown)} of {len(present)} classes have fewer than {needed} training rows or no test row: {what}."
+        if shown
+        else f"Each of {len(present)} classes has at least {needed} training rows, and a test row.",
+        action="Label more rows of these classes, or map them to a wider one under prepare.labels." if shown else "",
+        evidence={"counts": dict(list(shown.items())[:NAMED])},
+    )
+
+
+def imbalance(examples: Examples, most: float) -> Finding:
+    """`imbalance`: how many training rows the largest class has for each of the smallest."""
+    train = counts(examples, "train")
+    present = np.flatnonzero(train)
+    large, small = (int(present[at]) for at in (train[present].argmax(), train[present].argmin()))
+    ratio = float(train[large] / train[small])
+    return Finding(
+        check="imbalance",
+        verdict="unsure" if ratio > most else "pass",
+        statistic=ratio,
+        bar=most,
+        reason=f"The largest class {examples.classes[large]!r} has {train[large]} training rows, the smallest "
+        f"{examples.classes[small]!r} {train[small]}: {ratio:.1f} to 1.",
+        action="Judge by macro-F1 rather than accuracy, and label more rows of the small classes."
+        if ratio > most
+        else "",
+    )
+
+
+def groups(examples: Examples) -> Finding:
+    """`groups`: those that the source's own splits tear apart. The splits are kept, and the finding says so."""
+    at = examples.at[examples.groups[examples.at] >= 0]
+    homes = np.unique(np.stack([examples.groups[at], examples.splits[at].astype(np.int64)], axis=1), axis=0)
+    known, splits = np.unique(homes[:, 0], return_counts=True)
+    torn = sorted(examples.group_names[group] for group in known[splits > 1])
+    return Finding(
+        check="groups",
+        verdict="unsure" if torn else "pass",
+        statistic=float(len(torn)),
+        bar=0.0,
+        reason=f"{len(torn)} of {len(known)} groups stand in more than one split of the source: {', '.join(torn[:5])}."
+        if torn
+        else f"Each of {len(known)} groups stands in one split."
+        if len(known)
+        else "The source names no groups.",
+        action="Split the source by group: measured accuracy is too good where a group is on both sides."
+        if torn
+        else "",
+        evidence={"groups": torn[:NAMED]},
+    )
+
+
+def counts(examples: Examples, split: str) -> NDArray[np.int64]:
+    """Rows of each class in a split, in the order of `examples.classes`."""
+    return np.bincount(examples.labels[examples.split(split)], minlength=len(examples.classes))
+
+
+def _twins(
+    examples: Examples, places: Places, held: Places, contents: NDArray[np.int64], held_contents: NDArray[np.int64]
+) -> Reasons:
+    """`equal to test row 5` for each of `places` whose content stands among `held` too; the first such is named."""
+    known, first = np.unique(held_contents, return_index=True)
+    if not len(known):
+        return {}
+    slot = np.minimum(np.searchsorted(known, contents), len(known) - 1)
+    equal = known[slot] == contents
+    twins = held[first[slot[equal]]]
+    return {int(place): f"equal to {examples.named(twin)}" for place, twin in zip(places[equal], twins, strict=True)}

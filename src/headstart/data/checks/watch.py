@@ -1,0 +1,62 @@
+"""Every check that has to see payloads, for one modality."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.contract.spec import ImageSpec, TextSpec
+from headstart.data.checks import Inspector
+from headstart.data.checks.image import PictureInspector, Pictures
+from headstart.data.checks.near_image import NearImages
+from headstart.data.checks.near_text import NearTexts
+from headstart.data.checks.pictures import PictureFaults
+from headstart.data.checks.privacy import PersonalData
+from headstart.data.checks.shortcuts import TextShortcuts
+from headstart.data.checks.text import TextFaults
+from headstart.data.checks.truncation import Truncation
+from headstart.data.checks.watermark import ImageShortcuts
+from headstart.params.prepare import Checks
+
+Tokens = Callable[[Sequence[str]], Sequence[int]]
+
+
+def inspectors(spec: TextSpec | ImageSpec, checks: Checks, tokens: Tokens | None) -> Callable[..., Sequence[Inspector]]:
+    """A function from which rows are in the sample to the checks that look at them, none of them used before.
+
+    Args:
+        spec: how the contract reads an input.
+        checks: the bars.
+        tokens: how many tokens each text has before it is cut; None for images.
+    """
+    level, seed, similarity = checks.level, checks.seed, checks.similarity
+
+    def made(chosen: NDArray[np.bool_]) -> Sequence[Inspector]:
+        if isinstance(spec, TextSpec):
+            found: list[Inspector] = [
+                TextFaults(level),
+                PersonalData(level),
+                NearTexts(chosen, similarity, seed),
+                TextShortcuts(chosen, level=level, seed=seed),
+            ]
+            if tokens is not None:
+                limit, share = spec.max_tokens, checks.truncated_share
+                found.append(Truncation(tokens, limit, chosen=chosen, share=share, level=level))
+            return found
+        faults = PictureFaults("L" if spec.mode == "L" else "RGB", *_size(spec), level=level)
+        shown: list[PictureInspector] = [
+            faults,
+            NearImages(chosen, similarity),
+            ImageShortcuts(chosen, level=level, seed=seed),
+        ]
+        return [Pictures(shown, max_pixels=spec.max_pixels)]
+
+    return made
+
+
+def _size(spec: ImageSpec) -> tuple[int, int]:
+    """Height and width of what the network sees, in pixels."""
+    if spec.crop is not None:
+        return spec.crop
+    edge = spec.shortest_edge or 1
+    return spec.height or edge, spec.width or edge

@@ -1,0 +1,31 @@
+"""Sentences that several checks share: rows by name with what was seen there, and counts that read well."""
+
+from collections.abc import Mapping, Sequence
+
+from headstart.data.examples import Examples, Places
+
+SHOWN = 3
+KEPT_NOTES = 100
+
+
+class Notes(dict[int, str]):
+    """What was seen in a row, by its place; only of the first hundred rows, so that memory stays flat."""
+
+    def add(self, place: int, note: str) -> None:
+        """Keep the note, if there is room."""
+        if len(self) < KEPT_NOTES:
+            self[place] = note
+
+
+def some(examples: Examples, places: Sequence[int] | Places, notes: Mapping[int, str] | None = None) -> str:
+    """`train row 4 (it reads 'Ã©'), test row 9 and 12 more`."""
+    notes = notes or {}
+    first = sorted((int(place) for place in places), key=lambda place: (place not in notes, place))[:SHOWN]
+    names = [examples.named(place) + (f" ({notes[place]})" if place in notes else "") for place in first]
+    more = len(places) - len(names)
+    return ", ".join(names) + (f" and {more:,} more" if more else "")
+
+
+def of(count: int, total: int, noun: str) -> str:
+    """`3 of 4,907 texts`."""
+    return f"{count:,} of {total:,} {noun}{'' if total == 1 else 's'}"

@@ -1,0 +1,277 @@
+"""Rows to score, a window at a time: what one row gets wrong is that row's problem, never the run's.
+
+Unlike `data.tables`, which refuses a file for training that has one bad row, this reads on. A file is gone through
+once before the first row is answered: its hash, how many rows it has, and which columns of which type.
+"""
+
+import csv
+import gzip
+import json
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from headstart.data import tables
+from headstart.determinism import file_digest
+from headstart.errors import DataError
+
+JSON_TEXT = {b"headstart": b"json"}
+"""Marks a column whose values are kept as JSON text: objects, lists, and keys whose values are of several types."""
+
+KINDS = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
+EXAMPLE = '{"text": "Where is my card?"}'
+LARGEST_FIELD = 1 << 30
+"""Characters of one CSV field; the standard library stops at 128 KiB unless told otherwise."""
+
+RENEW = "Fetch or write it again; a download that was cut short looks like this."
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A file that was gone through once.
+
+    Attributes:
+        path: the file.
+        kind: one of `tables.SUFFIXES`.
+        sha256: of its bytes.
+        count: how many rows it has, bad ones included.
+        schema: its columns; all strings in CSV.
+        delimiter: of CSV.
+    """
+
+    path: Path
+    kind: str
+    sha256: str
+    count: int
+    schema: pa.Schema
+    delimiter: str = ","
+
+
+@dataclass(frozen=True)
+class Window:
+    """Rows that follow one another.
+
+    Attributes:
+        columns: what the rows hold; null throughout where a row could not be read.
+        raw: the input column as Python values, not yet held against the contract.
+        problems: why a row could not be read, by its place in the window.
+        names: how a person finds a row in the file: `row 412`, `line 7`.
+    """
+
+    columns: pa.Table
+    raw: list[Any]
+    problems: dict[int, str]
+    names: list[str]
+
+
+Record = tuple[str, dict[str, Any] | str]
+"""What a person calls the row, and its values by column, or what is wrong with it."""
+
+
+def look(path: Path) -> Rows:
+    """Go through the file once.
+
+    Raises:
+        DataError: if it does not exist, is of another kind, or cannot be read as a whole: damaged, not UTF-8 (CSV),
+            quotes that never close, a column twice.
+    """
+    kind = tables.suffix(path)
+    if not path.is_file() or kind is None:
+        raise DataError(
+            f"{path} {'is of a kind that is not read here' if path.is_file() else 'is not a file'}.",
+            action=f"Name a file that ends in {', '.join(tables.SUFFIXES)}.",
+        )
+    sha256 = file_digest(path)
+    if kind == ".parquet":
+        return _look_at_parquet(path, sha256)
+    if kind == ".csv":
+        return _look_at_csv(path, sha256)
+    return _look_at_jsonl(path, kind, sha256)
+
+
+def windows(rows: Rows, column: str, *, start: int, size: int) -> Iterator[Window]:
+    """Windows of `size` rows (the last may be smaller), from row `start` (counted from 0) to the end.
+
+    Raises:
+        DataError: if the file turns out to be damaged.
+    """
+    if rows.kind == ".parquet":
+        yield from _parquet_windows(rows, column, start, size)
+        return
+    records = _csv_records(rows, start) if rows.kind == ".csv" else _jsonl_records(rows, start)
+    while chunk := list(islice(records, size)):
+        held = [values if isinstance(values, dict) else {} for _, values in chunk]
+        arrays = [_array([values.get(field.name) for values in held], field) for field in rows.schema]
+        columns = pa.table(arrays, schema=rows.schema)
+        problems = {place: values for place, (_, values) in enumerate(chunk) if isinstance(values, str)}
+        yield Window(columns, [values.get(column) for values in held], problems, [name for name, _ in chunk])
+
+
+def _look_at_parquet(path: Path, sha256: str) -> Rows:
+    try:
+        with pq.ParquetFile(path) as file:
+            count, schema = file.metadata.num_rows, file.schema_arrow.remove_metadata()
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path} is not a Parquet file that can be read: {error}.", action=RENEW) from None
+    _refuse_repeated(path, schema.names)
+    return Rows(path, ".parquet", sha256, count, schema)
+
+
+def _parquet_windows(rows: Rows, column: str, start: int, size: int) -> Iterator[Window]:
+    try:
+        with pq.ParquetFile(rows.path) as file:
+            groups, skipped = list(range(file.num_row_groups)), 0
+            while groups and skipped + file.metadata.row_group(groups[0]).num_rows <= start:
+                skipped += file.metadata.row_group(groups.pop(0)).num_rows
+            number, waiting = start + 1, pa.Table.from_batches([], rows.schema)
+            batches = file.iter_batches(batch_size=size, row_groups=groups)
+            for batch in chain(batches, [None]):
+                if batch is not None:
+                    held = pa.Table.from_batches([batch]).cast(rows.schema)
+                    waiting = pa.concat_tables([waiting, held.slice(max(0, start - skipped))])
+                    skipped += len(held)
+                while len(waiting) >= size or (batch is None and len(waiting)):
+                    table, waiting = waiting.slice(0, size), waiting.slice(size)
+                    names = [f"row {place}" for place in range(number, number + len(table))]
+                    yield Window(table, table[column].to_pylist(), {}, names)
+                    number += len(table)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{rows.path} is damaged after row {number - 1}: {error}.", action=RENEW) from None
+
+
+def _look_at_csv(path: Path, sha256: str) -> Rows:
+    csv.field_size_limit(LARGEST_FIELD)
+    count = 0
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            header = file.readline()
+            delimiter = max(",;\t", key=lambda mark: (header.count(mark), mark == ","))
+            file.seek(0)
+            reader = (row for row in csv.reader(file, delimiter=delimiter, strict=True) if row)
+            names = [name.strip() for name in next(reader, [])]
+            for _ in reader:
+                count += 1
+    except UnicodeDecodeError:
+        raise DataError(
+            f"{path} is not UTF-8, somewhere after row {count}.",
+            action="Save it as UTF-8; a file from a Windows program often is in cp1252.",
+        ) from None
+    except csv.Error as error:
+        raise DataError(
+            f"{path} is not CSV that can be read, after row {count}: {error}.",
+            action="Put fields that hold the delimiter, quotes or line breaks between double quotes.",
+        ) from None
+    if not names:
+        raise DataError(f"{path} is empty: it has not even a header.", action="Write the columns' names first.")
+    _refuse_repeated(path, names)
+    return Rows(path, ".csv", sha256, count, pa.schema([(name, pa.string()) for name in names]), delimiter)
+
+
+def _csv_records(rows: Rows, start: int) -> Iterator[Record]:
+    csv.field_size_limit(LARGEST_FIELD)
+    names = rows.schema.names
+    with rows.path.open(encoding="utf-8-sig", newline="") as file:
+        reader = (row for row in csv.reader(file, delimiter=rows.delimiter, strict=True) if row)
+        for number, row in enumerate(islice(reader, start + 1, None), start + 1):
+            whole = len(row) == len(names)
+            problem = f"has {len(row)} fields; the header has {len(names)}."
+            yield f"row {number}", dict(zip(names, row, strict=True)) if whole else problem
+
+
+def _look_at_jsonl(path: Path, kind: str, sha256: str) -> Rows:
+    count = 0
+    found: dict[str, set[pa.DataType | None]] = {}
+    try:
+        with _opened(path, kind) as file:
+            for _, line in _lines(file):
+                count += 1
+                values = _parsed(line)
+                for name, value in values.items() if isinstance(values, dict) else ():
+                    if value is not None or name not in found:
+                        found.setdefault(name, set()).add(_kind(value) if value is not None else pa.null())
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(f"{path} is not a whole gzip file: {error}.", action=RENEW) from None
+    fields = [_field(name, kinds - {pa.null()}) for name, kinds in found.items() if _encodable(name)]
+    return Rows(path, kind, sha256, count, pa.schema(fields))
+
+
+def _jsonl_records(rows: Rows, start: int) -> Iterator[Record]:
+    with _opened(rows.path, rows.kind) as file:
+        for number, line in islice(_lines(file), start, None):
+            yield f"line {number}", _parsed(line)
+
+
+def _opened(path: Path, kind: str) -> IO[bytes]:
+    return gzip.open(path, "rb") if kind.endswith(".gz") else path.open("rb")  # type: ignore[return-value]
+
+
+def _lines(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Lines that are not blank, with their numbers from 1."""
+    for number, line in enumerate(file, start=1):
+        text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+        if text.strip():
+            yield number, text
+
+
+def _parsed(line: bytes) -> dict[str, Any] | str:
+    """The line's object, or what is wrong with it; NaN and infinity, which JSON has not, become null."""
+    try:
+        values = json.loads(line.rstrip(b"\r\n").decode("utf-8"), parse_constant=lambda _: None)
+    except UnicodeDecodeError as error:
+        return f"is not UTF-8: it has the byte 0x{line[error.start]:02x} at place {error.start + 1}."
+    except json.JSONDecodeError as error:
+        return f"is not JSON: {error.msg} (character {error.pos + 1})."
+    except (ValueError, RecursionError) as error:
+        return f"is not JSON that can be read: {error}."
+    return values if isinstance(values, dict) else f"holds a {type(values).__name__}; expected an object: {EXAMPLE}."
+
+
+def _kind(value: Any) -> pa.DataType | None:
+    """The column type that holds the value as it is; None where only JSON text does."""
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+        return None
+    return KINDS.get(type(value))
+
+
+def _field(name: str, kinds: set[pa.DataType | None]) -> pa.Field:
+    if kinds == {pa.int64(), pa.float64()}:
+        return pa.field(name, pa.float64())
+    if len(kinds) > 1 or None in kinds:
+        return pa.field(name, pa.string(), metadata=JSON_TEXT)
+    return pa.field(name, next(iter(kinds), pa.string()))
+
+
+def _array(values: list[Any], field: pa.Field) -> pa.Array:
+    if field.metadata == JSON_TEXT:
+        values = [None if value is None else json.dumps(value, ensure_ascii=False) for value in values]
+    if pa.types.is_floating(field.type):
+        values = [None if value is None else float(value) for value in values]
+    try:
+        return pa.array(values, field.type)
+    except UnicodeEncodeError:  # JSON can hold half a surrogate pair, UTF-8 cannot: U+FFFD stands in its place
+        return pa.array(
+            [value if value is None or _encodable(value) else _whole(value) for value in values], field.type
+        )
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _whole(text: str) -> str:
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _refuse_repeated(path: Path, names: list[str]) -> None:
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise DataError(f"{path} has more than one column {repeated[0]!r}.", action="Rename or drop one of them.")

@@ -1,0 +1,291 @@
+"""`headstart add`: what is proposed for a source, with reasons; and each way of going wrong, by its sentence."""
+
+import json
+import shutil
+
+import pytest
+import yaml
+from PIL import Image
+
+from headstart.cli.add import add
+from headstart.cli.init import init
+from headstart.errors import HeadstartError, UsageError
+from headstart.params.data import Data
+from headstart.params.loader import load
+
+ROWS = "my card is lost,card\nwhere is my money,money\na card was eaten,card\nthe money came late,money\n" * 3
+TAKES_LISTS = "sources" in dir(Data)
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory):
+    init(folder := tmp_path_factory.mktemp("fresh") / "ws", as_json=True)
+    return folder
+
+
+@pytest.fixture
+def workspace(fresh, tmp_path, monkeypatch):
+    shutil.copytree(fresh, tmp_path / "ws")
+    monkeypatch.chdir(tmp_path / "ws")
+    return tmp_path / "ws"
+
+
+def write(workspace, text, name="tickets.csv"):
+    path = workspace / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return name
+
+
+def pictures(folder, labels=("ants", "bees"), count=3, size=(8, 6)):
+    for label in labels:
+        for number in range(count):
+            path = folder / label / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", size, (number, 0, 0)).save(path)
+
+
+def added(capsys, *arguments, **options):
+    capsys.readouterr()
+    assert add(*arguments, as_json=True, **options) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def said(capsys, *arguments, **options):
+    capsys.readouterr()
+    assert add(*arguments, **options) == 0
+    return capsys.readouterr().out
+
+
+def models(workspace):
+    return yaml.safe_load((workspace / "params.yaml").read_text())["models"]
+
+
+def refused(workspace, *arguments, **options):
+    before = (workspace / "params.yaml").read_text()
+    with pytest.raises(HeadstartError) as caught:
+        add(*arguments, **options)
+    assert caught.value.exit_status == 2
+    assert (workspace / "params.yaml").read_text() == before
+    return str(caught.value)
+
+
+def test_a_source_is_all_that_has_to_be_said(workspace, capsys):
+    entry = added(capsys, "tickets", data=[write(workspace, "body,queue\n" + ROWS.replace("\n", "\n"))], label="queue")
+    assert entry == {
+        "modality": "text",
+        "backbone": "minilm",
+        "data": {"source": "tickets.csv", "columns": {"input": "body", "label": "queue"}},
+    }
+    assert models(workspace) == {"tickets": entry}
+    assert load(workspace / "params.yaml").models["tickets"].data.columns.input == "body"
+
+
+def test_the_first_entry_stands_in_lines_and_every_comment_stays(workspace, capsys):
+    before = (workspace / "params.yaml").read_text()
+    added(capsys, "tickets", data=[write(workspace, "text,label\n" + ROWS)])
+    after = (workspace / "params.yaml").read_text()
+    assert after.startswith(before.partition("models:")[0])
+    assert after.endswith(
+        "models:\n  tickets:\n    modality: text\n    backbone: minilm\n    data:\n      source: tickets.csv\n"
+    )
+
+
+def test_every_choice_is_given_its_reason(workspace, capsys):
+    out = said(capsys, "tickets", data=[write(workspace, "text,category\n" + ROWS + "a card\tcame,card\n")])
+    for sentence in (
+        "modality text, because column 'text' holds texts",
+        "column 'category' is the label",
+        "13 labelled rows without a split",
+        "texts have 16 characters (median), 19 at most",
+        "largest class 'card' with 7 rows, smallest 'money' with 6",
+        "backbone minilm, because it is the only one for texts",
+        "Next: headstart run tickets",
+    ):
+        assert sentence in out, sentence
+
+
+def test_images_in_folders_are_seen_and_measured(workspace, capsys):
+    pictures(workspace / "photos")
+    out = said(capsys, "photos", data=["photos"])
+    assert "modality image, because photos holds folders of images, such as ants/0.png" in out
+    assert "images are 8 x 6 pixels, 6 of mode RGB" in out
+    assert models(workspace)["photos"]["backbone"] == "glyphs"
+
+
+def test_images_named_in_a_table_are_seen(workspace, capsys):
+    pictures(workspace / "shots")
+    rows = "".join(f"shots/{label}/{n}.png,{label}\n" for label in ("ants", "bees") for n in range(3))
+    out = said(capsys, "shots", data=[write(workspace, "image,label\n" + rows, "shots.csv")])
+    assert "modality image, because column 'image' holds images or names their files" in out
+    assert "images are 8 x 6 pixels" in out
+
+
+def test_another_script_is_pointed_out(workspace, capsys):
+    out = said(capsys, "t", data=[write(workspace, "text,label\n" + "где моя карта,a\nпоздно пришли деньги,b\n" * 4)])
+    assert "100% of letters are not Latin" in out
+
+
+def test_labels_with_spaces_in_two_cases_or_as_numbers_work_and_are_pointed_out(workspace, capsys):
+    rows = "one thing,Billing \ntwo things,billing\nthree things,other\nfour things,Billing\n" * 3
+    out = said(capsys, "t", data=[write(workspace, "text,label\n" + rows)])
+    assert "label 'Billing ' has spaces around it; they are cut off" in out
+    assert "'Billing' (6 rows) and 'billing' (3 rows) differ in case alone" in out
+    out = said(capsys, "n", data=[write(workspace, "text,label\n" + "a b,0\nc d,1\n" * 5, "numbers.csv")])
+    assert "labels are numbers, and answers will read so" in out
+
+
+def test_the_same_add_again_changes_nothing_also_when_the_user_wrote_more_into_the_entry(workspace, capsys):
+    name = write(workspace, "text,label\n" + ROWS)
+    first = added(capsys, "tickets", data=[name])
+    path = workspace / "params.yaml"
+    path.write_text(path.read_text() + "    gates:\n      accuracy: 0.7  # ours\n")
+    before = path.read_text()
+    assert added(capsys, "tickets", data=[name]) == first
+    assert path.read_text() == before
+
+
+@pytest.mark.skipif(not TAKES_LISTS, reason="data.source takes one source only")
+def test_several_sources_become_a_list_and_feedback_joins_them(workspace, capsys):
+    one, two = (write(workspace, "text,label\n" + ROWS, name) for name in ("one.csv", "two.csv"))
+    assert added(capsys, "t", data=[one, two])["data"]["source"] == [one, two]
+    assert added(capsys, "t", from_feedback=True)["data"]["source"] == [one, two, "feedback:t"]
+    text = (workspace / "params.yaml").read_text()
+    assert added(capsys, "t", from_feedback=True) == models(workspace)["t"]
+    assert added(capsys, "t", data=[one, two])["data"]["source"] == [one, two]
+    assert (workspace / "params.yaml").read_text() == text
+
+
+@pytest.mark.skipif(not TAKES_LISTS, reason="data.unlabelled is not there yet")
+def test_a_pool_without_labels_stands_beside_the_source(workspace, capsys):
+    write(workspace, "text\nhello there\n", "pool.csv")
+    entry = added(capsys, "t", data=[write(workspace, "text,label\n" + ROWS)], unlabelled="pool.csv")
+    assert entry["data"] == {"source": "tickets.csv", "unlabelled": "pool.csv"}
+
+
+def test_feedback_of_a_model_that_is_not_there_is_refused(workspace):
+    assert "there is no model 't'" in refused(workspace, "t", from_feedback=True)
+
+
+def test_a_command_without_data_says_what_to_name(workspace):
+    assert "no data was named for t. headstart add t --data" in refused(workspace, "t")
+
+
+@pytest.mark.parametrize(
+    ("name", "like"),
+    [("a/b", "a-b"), ("Tickets", "tickets"), ("x" * 70, "x" * 63), ("-dash", "dash"), ("straße", "stra-e")],
+)
+def test_a_name_that_cannot_be_one_is_refused_with_one_that_can(workspace, name, like):
+    assert f"{name!r} is no name: a name is lower-case" in (
+        sentence := refused(workspace, name, data=["builtin:digits"])
+    )
+    assert f"Take {like!r}." in sentence
+
+
+def test_a_path_that_is_not_there_is_refused_with_the_nearest(workspace):
+    write(workspace, "text,label\n" + ROWS)
+    sentence = refused(workspace, "t", data=["tickts.csv"])
+    assert "tickts.csv does not exist (looked at" in sentence
+    assert "Did you mean tickets.csv?" in sentence
+
+
+def test_a_name_that_is_taken_is_refused_with_what_stands_there(workspace, capsys):
+    added(capsys, "t", data=[write(workspace, "text,label\n" + ROWS)])
+    other = write(workspace, "text,label\n" + ROWS, "other.csv")
+    assert "already has a model 't' with other values" in refused(workspace, "t", data=[other])
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "sentence"),
+    [
+        pytest.param("text,label\n" + ROWS, {"label": "lable"}, "no column 'lable'; nearest is 'label'", id="column"),
+        pytest.param(
+            "text,queue_x\n" + ROWS, {}, "has no column 'label'. It has 'text', 'queue_x'", id="no label column"
+        ),
+        pytest.param("text,label\n" + "a b,same\nc d,same\n" * 4, {}, "all 8 labelled rows are 'same'", id="one class"),
+        pytest.param("text,label\na b,\nc d,\n", {}, "no row has a label", id="no label at all"),
+        pytest.param("text,label\na b,x\nc d,y\ne f,z\n", {}, "hardly two rows share one", id="ids as labels"),
+        pytest.param("", {}, "has no row", id="an empty file"),
+        pytest.param("text,label\n", {}, "has no row", id="a header alone"),
+        pytest.param("text,label\n" + ROWS, {"modality": "sound"}, "text or image was expected", id="modality"),
+        pytest.param(
+            "text,label\n" + ROWS, {"modality": "image", "image": "text"}, "holds texts, such as", id="as images"
+        ),
+        pytest.param("text,label\n" + ROWS, {"modality": "image"}, "is modality: text meant?", id="no image column"),
+        pytest.param(
+            "image,label\n" + "a.png,x\nb.png,y\n" * 3,
+            {},
+            "names 6 images (of 6) that are not there",
+            id="absent images",
+        ),
+        pytest.param(
+            "image,label\na.png,x\nb.png,y\n", {"text": "image"}, "names their files, and text", id="as texts"
+        ),
+        pytest.param("text,image,label\na b,a.png,x\n", {}, "has texts and images", id="texts and images"),
+        pytest.param("a,b\n1,2\n", {}, "no column of tickets.csv looks like texts or images", id="numbers alone"),
+        pytest.param(
+            "text,label,split\n" + ROWS.replace("\n", ",test\n"), {}, "no labelled row is in train", id="no train"
+        ),
+        pytest.param("text,label\n" + ROWS, {"backbone": "bert"}, "neither under backbones", id="no such backbone"),
+        pytest.param(
+            "text,label\n" + ROWS, {"backbone": "glyphs"}, "glyphs is for image, the data is text", id="backbone"
+        ),
+    ],
+)
+def test_what_a_file_cannot_be_used_for_is_said(workspace, text, options, sentence):
+    assert sentence in refused(workspace, "t", data=[write(workspace, text)], **options)
+
+
+def test_images_given_as_texts_are_refused_with_one_of_them(workspace):
+    pictures(workspace / "photos")
+    assert "holds images, such as ants/0.png, and text was asked for" in refused(
+        workspace, "t", data=["photos"], modality="text"
+    )
+
+
+def test_a_folder_with_nothing_usable_is_refused_with_what_would_be(workspace):
+    write(workspace, "hello", "folder/notes.docx")
+    sentence = "folder holds neither a file train.* nor class folders with images, but notes.docx"
+    assert sentence in refused(workspace, "t", data=["folder"])
+
+
+def test_a_folder_with_a_file_of_another_name_is_refused_with_that_file(workspace):
+    write(workspace, "text,label\n" + ROWS, "folder/all.csv")
+    assert "Is folder/all.csv meant?" in refused(workspace, "t", data=["folder"])
+
+
+def test_a_source_that_cannot_be_looked_at_is_a_question(workspace):
+    assert "Say --modality text or" in refused(workspace, "t", data=["feedback:other"])
+
+
+def test_an_empty_split_is_refused(workspace):
+    write(workspace, "text,label\n" + ROWS, "sets/train.csv")
+    write(workspace, "text,label\n", "sets/test.csv")
+    assert "test.csv has no row" in refused(workspace, "t", data=["sets"])
+
+
+def test_two_backbones_are_a_question_and_named(workspace):
+    path = workspace / "params.yaml"
+    path.write_text(
+        path.read_text().replace("\n  glyphs:", "\n  other:\n    modality: text\n    source: package:x\n  glyphs:")
+    )
+    sentence = refused(workspace, "t", data=[write(workspace, "text,label\n" + ROWS)])
+    assert "2 backbones are for text: minilm, other. Say which: --backbone minilm." in sentence
+
+
+def test_nothing_is_written_unless_the_person_at_the_terminal_agrees(workspace, monkeypatch, capsys):
+    name = write(workspace, "text,label\n" + ROWS)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("typer.confirm", lambda question, default: False)
+    assert "nothing was written" in said(capsys, "t", data=[name])
+    assert models(workspace) == {}
+    monkeypatch.setattr("typer.confirm", lambda question, default: True)
+    assert "because it is the only one" in said(capsys, "t", data=[name])
+    assert set(models(workspace)) == {"t"}
+
+
+def test_outside_a_workspace_the_refusal_says_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="is not inside a workspace"):
+        add("t", data=["builtin:digits"])
