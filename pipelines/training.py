@@ -10,10 +10,9 @@ from collections.abc import Collection
 from prefect import flow
 
 from headstart import artifacts, registry, tracking
-from headstart.errors import GateError, HeadstartError, OutsideError, ParamsError, UsageError
+from headstart.errors import GateError, HeadstartError, ParamsError
 from headstart.params.loader import load
 from headstart.params.workspace import Model, Params
-from headstart.report import data_page
 from headstart.stages import graph, outcome
 from headstart.stages.lock import exclusive
 from pipelines import world
@@ -85,12 +84,8 @@ def build(params: Params, names: Collection[str], until: str | None) -> dict[str
             world.run_stage.with_options(task_run_name=step.name, tags=[step.owner])(step.name)
         except HeadstartError as error:
             refused |= dict.fromkeys(owners, error)
-        if (
-            step.stage == "prepare"
-            and step.stale
-            and not isinstance(refused.get(step.owner), UsageError | OutsideError)
-        ):
-            data_page.write(step.owner, revision=graph.revision(artifacts.raw(step.owner)))
+        if step.stage == "prepare":
+            world.show_data.with_options(task_run_name=f"show {step.owner}")(step.owner)
     return refused
 
 

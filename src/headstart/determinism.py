@@ -6,8 +6,12 @@ Randomness is a `numpy.random.Generator` that is passed in; torch alone keeps a 
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 BLOCK = 1 << 20
 
@@ -41,6 +45,14 @@ def folder_digest(folder: Path) -> str:
 def fraction(key: str, *, seed: int) -> float:
     """A number in [0, 1) that depends on `key` and `seed` alone: uniform over keys, the same for ever."""
     return int(digest(f"{seed}:{key}")[:13], 16) / 16**13
+
+
+def drawn(names: Sequence[str], most: int, *, seed: int) -> NDArray[np.bool_]:
+    """Which of `names` are in a sample of at most `most`: those whose hash is least, whatever order they come in."""
+    chosen = np.ones(len(names), dtype=bool)
+    if len(names) > most:
+        chosen[np.argsort([fraction(name, seed=seed) for name in names], kind="stable")[most:]] = False
+    return chosen
 
 
 def threads() -> int:

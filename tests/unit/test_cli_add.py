@@ -10,11 +10,9 @@ from PIL import Image
 from headstart.cli.add import add
 from headstart.cli.init import init
 from headstart.errors import HeadstartError, UsageError
-from headstart.params.data import Data
 from headstart.params.loader import load
 
 ROWS = "my card is lost,card\nwhere is my money,money\na card was eaten,card\nthe money came late,money\n" * 3
-TAKES_LISTS = "sources" in dir(Data)
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +143,6 @@ def test_the_same_add_again_changes_nothing_also_when_the_user_wrote_more_into_t
     assert path.read_text() == before
 
 
-@pytest.mark.skipif(not TAKES_LISTS, reason="data.source takes one source only")
 def test_several_sources_become_a_list_and_feedback_joins_them(workspace, capsys):
     one, two = (write(workspace, "text,label\n" + ROWS, name) for name in ("one.csv", "two.csv"))
     assert added(capsys, "t", data=[one, two])["data"]["source"] == [one, two]
@@ -156,7 +153,6 @@ def test_several_sources_become_a_list_and_feedback_joins_them(workspace, capsys
     assert (workspace / "params.yaml").read_text() == text
 
 
-@pytest.mark.skipif(not TAKES_LISTS, reason="data.unlabelled is not there yet")
 def test_a_pool_without_labels_stands_beside_the_source(workspace, capsys):
     write(workspace, "text\nhello there\n", "pool.csv")
     entry = added(capsys, "t", data=[write(workspace, "text,label\n" + ROWS)], unlabelled="pool.csv")

@@ -26,6 +26,10 @@ def source(path, *rows):
     return Data(source=str(path), columns=PLAIN)
 
 
+def rows_of(folder):
+    return [row for batch in raw.batches(folder) for row in batch.to_pylist()]
+
+
 def test_rows_with_and_without_a_label_add_up_to_the_source(tmp_path):
     data = source(tmp_path / "a.jsonl", {"text": "a", "label": "x"}, {"text": "b"}, {"text": "c", "label": "  "})
     ingest.ingest("m", "text", data, tmp_path / "raw/m")
@@ -53,12 +57,12 @@ def test_ids_are_unique_whatever_the_source_gives(tmp_path):
         {"text": "f", "label": "x"},
     ]
     ingest.ingest("m", "text", source(tmp_path / "a.jsonl", *rows), tmp_path / "raw/m")
-    content = raw.read(tmp_path / "raw/m")
-    ids = [row.id for row in content.rows]
+    content = rows_of(tmp_path / "raw/m")
+    ids = [row["id"] for row in content]
     assert len(set(ids)) == len(ids)
     assert ids[3:5] == ["2", "test/1"]
     assert ids[0] == "train/1"
-    [finding] = [finding for finding in content.findings if finding.check == "ids"]
+    [finding] = [finding for finding in raw.meta(tmp_path / "raw/m").findings if finding.check == "ids"]
     assert (finding.verdict, finding.statistic) == ("unsure", 1.0)
 
 
@@ -67,7 +71,7 @@ def test_ids_made_from_content_do_not_depend_on_the_rows_around(tmp_path):
     two = source(tmp_path / "b.jsonl", {"text": "b", "label": "x"}, {"text": "a", "label": "x"})
     ingest.ingest("m", "text", one, tmp_path / "raw/one")
     ingest.ingest("m", "text", two, tmp_path / "raw/two")
-    assert raw.read(tmp_path / "raw/one").rows[0].id == raw.read(tmp_path / "raw/two").rows[1].id
+    assert rows_of(tmp_path / "raw/one")[0]["id"] == rows_of(tmp_path / "raw/two")[1]["id"]
 
 
 def test_the_same_rows_give_the_same_bytes_in_any_folder(tmp_path):
@@ -96,13 +100,13 @@ def test_what_a_kill_left_behind_is_mended_by_the_next_call(tmp_path):
     first = ingest.ingest("m", "text", data, into)
     (into / raw.LABELLED).write_bytes(b"half")
     assert ingest.ingest("m", "text", data, into) == first
-    assert len(raw.read(into).rows) == 1
+    assert len(rows_of(into)) == 1
 
 
 def test_half_a_surrogate_pair_becomes_a_replacement_character(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"text": "a\\ud83d!", "label": "x"}\n{"text": "\\ud83d\\ude00", "label": "x"}\n')
     ingest.ingest("m", "text", Data(source=str(tmp_path / "a.jsonl"), columns=PLAIN), tmp_path / "raw/m")
-    assert [row.input for row in raw.read(tmp_path / "raw/m").rows] == ["a\ufffd!", "\U0001f600"]
+    assert [row["text"] for row in rows_of(tmp_path / "raw/m")] == ["a\ufffd!", "\U0001f600"]
 
 
 def test_a_source_without_any_label_is_refused(tmp_path):
@@ -113,7 +117,7 @@ def test_a_source_without_any_label_is_refused(tmp_path):
 
 def test_reading_before_ingest_says_what_to_do(tmp_path):
     with pytest.raises(DataError, match="holds no ingested data") as caught:
-        raw.read(tmp_path)
+        raw.meta(tmp_path)
     assert "headstart run" in caught.value.action
 
 
@@ -122,7 +126,7 @@ def test_raw_data_of_another_format_is_refused(tmp_path):
     path = tmp_path / "raw/m" / raw.MANIFEST
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
     with pytest.raises(DataError, match="format 99, expected 1"):
-        raw.read(tmp_path / "raw/m")
+        raw.meta(tmp_path / "raw/m")
 
 
 def test_a_data_set_is_read_as_it_was_written(tmp_path):

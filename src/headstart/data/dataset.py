@@ -133,9 +133,7 @@ def drawn(path: Path, most: int, *, seed: int) -> Dataset:
     with pq.ParquetFile(path) as file:
         if file.metadata.num_rows <= most:
             return read(path)
-        place = [determinism.fraction(str(name), seed=seed) for name in file.read(["id"])["id"]]
-        chosen = np.zeros(len(place), dtype=bool)
-        chosen[np.argsort(place, kind="stable")[:most]] = True
+        chosen = determinism.drawn(file.read(["id"])["id"].to_pylist(), most, seed=seed)
         parts, first = [], 0
         for batch in file.iter_batches():
             parts.append(pa.Table.from_batches([batch]).filter(pa.array(chosen[first : first + len(batch)])))

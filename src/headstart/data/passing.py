@@ -16,7 +16,6 @@ from headstart.data.checks import Inspector
 from headstart.data.dataset import SPLITS
 from headstart.data.examples import Examples, Reasons
 from headstart.data.identity import content_key
-from headstart.determinism import fraction
 from headstart.findings import Finding
 from headstart.params.prepare import Prepare
 
@@ -50,16 +49,6 @@ def look(
     return Seen(contents, positions, refused)
 
 
-def sample(ids: pa.ChunkedArray, most: int, seed: int) -> NDArray[np.bool_]:
-    """Which rows are compared with one another: all, or the `most` whose id's hash is least."""
-    if len(ids) <= most:
-        return np.ones(len(ids), dtype=bool)
-    place = np.array([fraction(str(name), seed=seed) for name in ids])
-    chosen = np.zeros(len(ids), dtype=bool)
-    chosen[np.argsort(place, kind="stable")[:most]] = True
-    return chosen
-
-
 def examples(columns: pa.Table, seen: Seen, params: Prepare) -> tuple[Examples, Finding, list[str]]:
     """Rows with their final label and split, the finding about labels, and the splits that had to be carved."""
     written, label_at = _coded(columns["label"])
@@ -86,13 +75,6 @@ def examples(columns: pa.Table, seen: Seen, params: Prepare) -> tuple[Examples, 
     return result, finding, split.carved(given)
 
 
-def _coded(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int64]]:
-    """The distinct strings of a column, and for each row which one it has, -1 for null."""
-    coded = column.combine_chunks().dictionary_encode()
-    places = np.asarray(coded.indices.fill_null(-1), dtype=np.int64)
-    return coded.dictionary.to_pylist(), places
-
-
 def batches(raw: Path, count: int, saying: str) -> Iterator[pa.RecordBatch]:
     """Batches of raw rows, with a bar on standard error where it takes longer than a moment."""
     from tqdm import tqdm
@@ -101,3 +83,10 @@ def batches(raw: Path, count: int, saying: str) -> Iterator[pa.RecordBatch]:
         for batch in raw_rows.batches(raw):
             yield batch
             bar.update(len(batch))
+
+
+def _coded(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int64]]:
+    """The distinct strings of a column, and for each row which one it has, -1 for null."""
+    coded = column.combine_chunks().dictionary_encode()
+    places = np.asarray(coded.indices.fill_null(-1), dtype=np.int64)
+    return coded.dictionary.to_pylist(), places

@@ -30,6 +30,7 @@ from headstart.data.checks import Inspector, metadata, rows, splits
 from headstart.data.dataset import SPLITS, Dataset
 from headstart.data.examples import Examples, Reasons
 from headstart.data.rows import Row
+from headstart.determinism import drawn
 from headstart.errors import DataError, GateError
 from headstart.findings import Finding
 from headstart.params.prepare import Prepare
@@ -140,7 +141,7 @@ def prepare(
             action="Mend modality or data.source in params.yaml, and run again.",
         )
     columns = raw_rows.columns(raw)
-    looking = inspectors(passing.sample(columns["id"], params.checks.sample, params.checks.seed))
+    looking = inspectors(drawn(columns["id"].to_pylist(), params.checks.sample, seed=params.checks.seed))
     seen = passing.look(raw, params, len(columns), decodes, looking)
     examples, label_finding, carved = passing.examples(columns, seen, params)
     findings = [*about.findings, label_finding, rows.groups(examples)]
@@ -166,7 +167,7 @@ def prepare(
             rows.rare(examples, params.checks.examples_per_class),
             rows.imbalance(examples, params.checks.imbalance),
             splits.time_order(examples),
-            metadata.shortcut(examples, level=params.checks.level),
+            metadata.shortcut(examples, level=params.checks.level, seed=params.checks.seed),
         ]
     _write(raw, examples, aside, out, params.modality)
     classes = [examples.classes[label] for label in np.unique(examples.labels[examples.split("train")])]

@@ -17,7 +17,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from headstart import artifacts
-from headstart.data.rows import Row
 from headstart.errors import DataError
 from headstart.findings import Finding
 from headstart.params.section import Modality
@@ -46,15 +45,6 @@ class Meta:
     modality: Modality
     rows: int
     unlabelled: int
-    findings: list[Finding]
-
-
-@dataclass(frozen=True)
-class Raw:
-    """The labelled rows of `data/raw/<model>/` in their order, ids unique, and what ingest noticed."""
-
-    modality: Modality
-    rows: list[Row]
     findings: list[Finding]
 
 
@@ -105,29 +95,6 @@ def columns(raw: Path, *, file: str = LABELLED) -> pa.Table:
     modality = meta(raw).modality
     with pq.ParquetFile(raw / file) as content:
         return content.read([name for name in content.schema_arrow.names if name != modality])
-
-
-def read(raw: Path) -> Raw:
-    """All labelled rows at once, as objects.
-
-    Raises:
-        DataError: as `meta`.
-    """
-    about = meta(raw)
-    rows = [
-        Row(
-            input=row[about.modality],
-            label=row["label"],
-            id=row["id"],
-            group=row["group"],
-            time=row["time"],
-            split=row["split"],
-            number=row["row"],
-        )
-        for batch in batches(raw)
-        for row in batch.to_pylist()
-    ]
-    return Raw(about.modality, rows, about.findings)
 
 
 def schema(modality: Modality, *, labels: bool) -> pa.Schema:

@@ -92,7 +92,11 @@ def label_errors(
 def alike(
     train: Dataset, seen: NDArray[np.float32], test: Dataset, held: NDArray[np.float32], params: Prepare
 ) -> Finding:
-    """`train_like_test`: as many rows of each, told apart out of fold by a probe that is kept weak."""
+    """`train_like_test`: as many rows of each, told apart by a probe that is kept weak.
+
+    It learns from half of the rows (of the groups, where there are any) and is judged on the other: answers of one
+    fixed classifier are independent, those of cross-validation are not, and then a test alarms too often.
+    """
     generator = np.random.default_rng(params.checks.seed)
     count = min(len(train), len(test))
     ours = np.sort(generator.permutation(len(train))[:count])
@@ -100,8 +104,18 @@ def alike(
     which = np.repeat([0, 1], count)
     names = [*(train.groups[row] for row in ours), *(test.groups[row] for row in theirs)]
     groups = names if any(name is not None for name in names) else None
+    values = np.concatenate([seen[ours], held[theirs]])
+    judged = probe.folds(which, 2, seed=params.checks.seed, groups=groups) == 1
+    if len(np.unique(which[judged])) < 2 or len(np.unique(which[~judged])) < 2:
+        return splits.too_few(len(train), len(test))
     weak = params.probe.model_copy(update={"strengths": [min(params.probe.strengths)]})
-    _, logits = probe.choose(np.concatenate([seen[ours], held[theirs]]), which, 2, weak, groups=groups)
+    head = probe.fit(values[~judged], which[~judged], 2, weak, level=0.9, groups=_of(groups, ~judged))
+    right = head.logits(values[judged]).argmax(axis=1) == which[judged]
     own = [name if name is not None else f"row {row}" for row, name in enumerate(names)] if groups else None
-    right = logits.argmax(axis=1) == which
-    return splits.alike(right, which == 1, own, level=params.checks.level, looked=(len(train), len(test)))
+    return splits.alike(
+        right, which[judged] == 1, _of(own, judged), level=params.checks.level, looked=(len(train), len(test))
+    )
+
+
+def _of(names: list[str] | None, rows: NDArray[np.bool_]) -> list[str] | None:
+    return None if names is None else [names[row] for row in np.flatnonzero(rows)]

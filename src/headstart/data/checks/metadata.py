@@ -15,10 +15,10 @@ _STEM = re.compile(r"^[^\d/]*")
 FEWEST = 20  # rows on each side, below which nothing is said
 
 
-def shortcut(examples: Examples, *, level: float) -> Finding:
+def shortcut(examples: Examples, *, level: float, seed: int) -> Finding:
     """`metadata_shortcut`: a column that predicts the label of unseen training rows better than the largest class does.
 
-    Half of the training rows (by content) say which label each value goes with; on the other half the lower end of
+    Half of the training rows, drawn by `seed`, say which label each value goes with; on the other half the lower end of
     the accuracy (Wilson, at `level` for each column) is held against the share of the largest class, with its own
     upper end. The model never sees these columns, so its accuracy is not inflated by them: they show that classes
     were collected differently, and then the inputs often differ in the same way.
@@ -27,11 +27,11 @@ def shortcut(examples: Examples, *, level: float) -> Finding:
     share = counts(examples, "train").max() / max(1, len(train))
     told = []
     columns = _columns(examples, train)
+    labels, learned = examples.labels[train], np.random.default_rng(seed).permutation(len(train)) % 2 == 0
     for name, values in columns.items():
-        labels, even = examples.labels[train], examples.contents[train] % 2 == 0
-        if min(even.sum(), (~even).sum()) < FEWEST:
+        if len(train) < 2 * FEWEST:
             continue
-        right, known = _guess(values[even], labels[even], values[~even], labels[~even])
+        right, known = _guess(values[learned], labels[learned], values[~learned], labels[~learned])
         accuracy = wilson(int(right.sum()), len(right), 1 - 2 * level / len(columns))
         majority = wilson(round(share * len(right)), len(right), 1 - 2 * level / len(columns))
         if known and accuracy.low > majority.high:

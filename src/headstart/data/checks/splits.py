@@ -66,9 +66,13 @@ def alike(
     accuracy = float(np.mean([part.mean() for part in parts]))
     errors = [part.var(ddof=1) / len(part) if len(part) > 1 else np.inf for part in parts]
     error = float(np.sqrt(sum(errors)) / 2)
-    freedom = sum(errors) ** 2 / sum(e**2 / (len(part) - 1) for e, part in zip(errors, parts, strict=True) if e)
-    usable = 0 < error < np.inf
-    p = float(stats.t.sf((accuracy - 0.5) / error, freedom)) if usable else float(accuracy < 1.0 or error > 0)
+    if error == 0:  # one answer for all of train and one for all of test: right on both, or on one and wrong on other
+        p = 0.5 ** sum(map(len, parts)) if accuracy > 0.5 else 1.0
+    elif error == np.inf:  # a single group says nothing about the next
+        p = 1.0
+    else:
+        freedom = sum(errors) ** 2 / sum(e**2 / (len(part) - 1) for e, part in zip(errors, parts, strict=True))
+        p = float(stats.t.sf((accuracy - 0.5) / error, freedom))
     differs = p < level
     units = "rows" if groups is None else "groups of rows"
     return Finding(
@@ -85,6 +89,12 @@ def alike(
         else "",
         evidence={"p": p, "level": level, "train_rows": looked[0], "test_rows": looked[1]},
     )
+
+
+def too_few(train: int, test: int) -> Finding:
+    """The finding `train_like_test` where too few rows or groups are there to tell."""
+    reason = f"{train} rows of train and {test} of test are too few to tell whether they look alike."
+    return Finding("train_like_test", "pass", None, 0.5, reason)
 
 
 def _units(right: NDArray[np.bool_], groups: NDArray[np.str_] | None) -> NDArray[np.float64]:
