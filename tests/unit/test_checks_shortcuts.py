@@ -48,6 +48,19 @@ def test_a_label_whose_texts_are_longer_is_a_length_shortcut():
     assert finding.statistic is not None and finding.statistic > 0.3
 
 
+def test_one_class_of_ten_that_its_length_tells_is_a_length_shortcut():
+    """Of all ten labels length takes a tenth of the errors off, too little to be seen in the whole."""
+    payloads, _ = labelled(n=1000)
+    labels = [f"class {number % 10}" for number in range(1000)]
+    payloads = [
+        f"{text} {'and so on ' * 60}" if label == "class 3" else text
+        for text, label in zip(payloads, labels, strict=True)
+    ]
+    _, found = texts(payloads, examples(payloads, labels))["length_shortcut"]
+    assert found.verdict == "unsure"
+    assert "'class 3' is told from all others by it" in found.reason
+
+
 @pytest.mark.parametrize("mark", ["[src:a]", "id4711", "http://zoo.example/cat", "@zoo"])
 def test_a_mark_in_half_of_a_class_is_a_token_shortcut(mark):
     payloads, labels = labelled()

@@ -33,14 +33,16 @@ IMAGE = ImageSpec(
 )  # fmt: skip
 
 
-def params(modality="text", *, leaked_share=0.5, labels=None, validation=0.15, test=0.2, examples_per_class=1):
+def params(
+    modality="text", *, leaked_share=0.5, labels=None, validation=0.15, test=0.2, examples_per_class=1, put_aside=()
+):
     return Prepare(
         modality=modality,
         backbone="b",
         split=Split(validation=validation, test=test, seed=1),
         checks=Checks(
-            leaked_share=leaked_share, examples_per_class=examples_per_class, imbalance=50.0, put_aside=[], sample=1000,
-            featured=100, level=0.001, similarity=0.8, truncated_share=0.05, suspicion=0.5, seed=1,
+            leaked_share=leaked_share, examples_per_class=examples_per_class, imbalance=50.0, put_aside=list(put_aside),
+            sample=1000, featured=100, level=0.001, similarity=0.8, truncated_share=0.05, suspicion=0.5, seed=1,
         ),
         limits=Limits(tokens=16, characters=50, pixels=100, megabytes=1),
         labels=labels or {},
@@ -48,20 +50,20 @@ def params(modality="text", *, leaked_share=0.5, labels=None, validation=0.15, t
     )  # fmt: skip
 
 
-def prepared(folder: Path, rows, **keys):
+def prepared(folder: Path, rows, looking=lambda chosen: (), **keys):
     """Prepare rows of (split, text, label, group)."""
     names = ("split", "text", "label", "group")
     folder.mkdir(parents=True, exist_ok=True)
     lines = (json.dumps(dict(zip(names, row, strict=False))) for row in rows)
     (folder / "a.jsonl").write_text("".join(f"{line}\n" for line in lines))
     ingest.ingest("m", "text", Data(source=str(folder / "a.jsonl"), columns=PLAIN), folder / "raw/m")
-    return prepare_into(folder / "out", folder / "raw/m", params(**keys), TEXT)
+    return prepare_into(folder / "out", folder / "raw/m", params(**keys), TEXT, looking)
 
 
-def prepare_into(out, raw, values, spec):
+def prepare_into(out, raw, values, spec, looking=lambda chosen: ()):
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
-    return prepare.prepare(raw, values, out=out, decodes=row_checks.by_contract(spec))
+    return prepare.prepare(raw, values, out=out, decodes=row_checks.by_contract(spec), inspectors=looking)
 
 
 def finding(result, check):

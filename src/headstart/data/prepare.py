@@ -150,7 +150,8 @@ def prepare(
     def sort_out(reasons: Reasons, finding: Finding) -> None:
         nonlocal examples
         findings.append(finding)
-        aside.update({place: (finding.check, reason) for place, reason in reasons.items()})
+        for place, reason in reasons.items():
+            aside.setdefault(place, (finding.check, reason))  # the first check that says so
         examples = examples.without(reasons)
 
     sort_out(*rows.unusable(examples, params.modality, seen.refused))

@@ -11,7 +11,6 @@ from headstart.data.examples import Examples, Places
 from headstart.findings import Finding
 from headstart.statistics.interval import wilson
 
-_STEM = re.compile(r"^[^\d/]*")
 FEWEST = 20  # rows on each side, below which nothing is said
 
 
@@ -60,24 +59,31 @@ def _columns(examples: Examples, train: Places) -> dict[str, NDArray[np.object_]
     ids = [str(examples.ids[int(place)]) for place in train]
     times = [examples.times[int(place)].as_py() for place in train]
     names = [examples.group_names[group] if group >= 0 else "" for group in examples.groups[train]]
-    found: dict[str, Sequence[str]] = {"the start of the id": [_STEM.match(name)[0] for name in ids]}  # type: ignore[index]
-    found["the start of the group"] = [_STEM.match(name)[0] for name in names]  # type: ignore[index]
-    found["the group"] = names
+    found: dict[str, Sequence[str]] = {}
+    if not _is_folder(ids, examples, train):
+        found["the start of the id"] = [_stem(name) for name in ids]
+    if not _is_folder(names, examples, train):
+        found |= {"the start of the group": [_stem(name) for name in names], "the group": names}
     if any(times):
         found["the date"] = [time[:10] if time else "" for time in times]
         found["the hour"] = [time[11:13] if time else "" for time in times]
     return {
         name: np.array(values, dtype=object)
         for name, values in found.items()
-        if 1 < len(set(values)) <= max(2, len(values) // 2) and not _is_label(values, examples, train)
+        if 1 < len(set(values)) <= max(2, len(values) // 2)
     }
 
 
-def _is_label(values: Sequence[str], examples: Examples, train: Places) -> bool:
-    """Whether ids or groups are named after the label itself, as the files of class folders are."""
-    named = [value.strip("/_- ").casefold() for value in values]
-    own = [examples.label(int(place)).casefold() for place in train]
-    return sum(a == b for a, b in zip(named, own, strict=True)) > 0.9 * len(own)
+def _stem(name: str) -> str:
+    """`invoice_` of `invoice_0041`: how a name begins, up to the first digit or folder."""
+    return re.split(r"[\d/]", name, maxsplit=1)[0]
+
+
+def _is_folder(column: Sequence[str], examples: Examples, train: Places) -> bool:
+    """Whether values are a folder for each class, as the ids of class folders begin: the label by another name."""
+    folders = [value.partition("/")[0] for value in column]
+    pairs = set(zip(folders, examples.labels[train].tolist(), strict=True))
+    return all("/" in value for value in column) and len(pairs) == len(set(folders)) == len({b for _, b in pairs})
 
 
 def _guess(

@@ -5,12 +5,13 @@ costs nothing: a set whose labels have nothing to do with it is suspected in a s
 do tell topics, and lengths do differ: what is natural is kept out by how much is asked for. On eleven real sets length
 alone took at most 16% off the errors of the commonest label, and the strongest topical word stood in 75% of its class.
 
-    length_shortcut    length alone takes `SKILL` of the errors off, beyond doubt
+    length_shortcut    length alone takes `SKILL` of the errors off, or tells half of one class from all others,
+                       beyond doubt
     token_shortcut     a token nearly never outside its class, and in 30% of it; 90% where it is a plain word
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ from headstart.findings import Finding
 from headstart.statistics.interval import Interval, wilson
 
 SKILL = 0.3
+TOLD, ALMOST = 0.5, 0.8  # of one class among many: share told, and precision above that class's share of all rows
 LEAVES, LEAF = 16, 5
 COVERED, COVERED_BY_WORD = 0.3, 0.9
 PRECISE, SURELY = 0.98, 0.6  # of the rows with a token, in its class: as counted, and at the least
@@ -41,12 +43,23 @@ class Skill:
         chance: accuracy of the commonest label.
         taken: share of that guess's errors that the tree does not make.
         at_least: lower end of `taken`.
+        label: the class that the number tells best from all others.
+        covered: share of that class's rows told, at the least.
+        precise: share of the rows told to be of it that are, above its share of all rows: 1 is always, at the least.
     """
 
     accuracy: Interval
     chance: float
     taken: float
     at_least: float
+    label: int
+    covered: float
+    precise: float
+
+    @property
+    def gives_away(self) -> bool:
+        """Whether labels as a whole, or one class of many, are told."""
+        return self.at_least >= SKILL or (self.covered >= TOLD and self.precise >= ALMOST)
 
 
 def alone(values: NDArray[np.float64], labels: Labels, *, level: float, seed: int) -> Skill:
@@ -54,16 +67,28 @@ def alone(values: NDArray[np.float64], labels: Labels, *, level: float, seed: in
     from sklearn.tree import DecisionTreeClassifier
 
     half = halves(len(labels), seed)
-    right = common = 0
+    answers, common = np.empty_like(labels), 0
     for grown, told in ((half, ~half), (~half, half)):
         tree = DecisionTreeClassifier(max_leaf_nodes=LEAVES, min_samples_leaf=LEAF, random_state=0)
         tree.fit(values[grown, None], labels[grown])
-        right += int((tree.predict(values[told, None]) == labels[told]).sum())
+        answers[told] = tree.predict(values[told, None])
         common += int((labels[told] == np.bincount(labels[grown]).argmax()).sum())
-    accuracy = wilson(right, len(labels), 1 - 2 * level)
+    accuracy = wilson(int((answers == labels).sum()), len(labels), 1 - 2 * level)
     chance = max(common / len(labels), float(np.bincount(labels).max()) / len(labels))
     wrong = max(1 - chance, 1e-9)
-    return Skill(accuracy, chance, (accuracy.value - chance) / wrong, (accuracy.low - chance) / wrong)
+    best = max(_told(answers, labels, level), key=lambda entry: min(entry[1] / TOLD, entry[2] / ALMOST))
+    return Skill(accuracy, chance, (accuracy.value - chance) / wrong, (accuracy.low - chance) / wrong, *best)
+
+
+def _told(answers: Labels, labels: Labels, level: float) -> Iterator[tuple[int, float, float]]:
+    """For each class: which, how much of it is told, and how precisely, both at the least."""
+    present = np.unique(labels).tolist()
+    confidence = 1 - 2 * level / len(present)
+    for label in present:
+        own, said = labels == label, answers == label
+        hits, share = int((own & said).sum()), float(own.mean())
+        precision = wilson(hits, int(said.sum()), confidence).low if said.any() else 0.0
+        yield label, wilson(hits, int(own.sum()), confidence).low, (precision - share) / max(1 - share, 1e-9)
 
 
 def halves(n: int, seed: int) -> NDArray[np.bool_]:
@@ -177,13 +202,17 @@ class TextShortcuts:
 
 def by_number(examples: Examples, check: str, skills: dict[str, Skill], rows: int) -> Finding:
     """The finding about the numbers that might tell labels: what the best of them does."""
-    name, best = max(skills.items(), key=lambda item: item[1].at_least)
-    given_away = best.at_least >= SKILL
+    name, best = max(skills.items(), key=lambda item: (item[1].gives_away, item[1].at_least))
+    given_away = best.gives_away
     reason = (
         f"From {name} alone {best.accuracy.value:.1%} of {rows:,} training rows get their label (at least "
         f"{best.accuracy.low:.1%}), from guessing the commonest {best.chance:.1%}"
     )
     reason += f"; the bar lies at {best.chance + SKILL * (1 - best.chance):.1%}."
+    if best.covered >= TOLD and best.precise >= ALMOST:
+        reason += (
+            f" {examples.classes[best.label]!r} is told from all others by it, {best.covered:.0%} of its rows or more."
+        )
     return Finding(
         check,
         "unsure" if given_away else "pass",
