@@ -37,3 +37,20 @@ def tracked(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         yield workspace
         mlflow.set_tracking_uri("")
         mlflow.set_registry_uri("")
+
+
+@pytest.fixture(scope="session")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `headstart init` makes; not to be changed."""
+    from headstart.cli.init import init
+
+    init(folder := tmp_path_factory.mktemp("fresh") / "ws", as_json=True)
+    return folder
+
+
+@pytest.fixture
+def initialised(fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it to work in, to be changed at will."""
+    shutil.copytree(fresh, tmp_path / "ws")
+    monkeypatch.chdir(tmp_path / "ws")
+    return tmp_path / "ws"

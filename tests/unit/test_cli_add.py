@@ -1,31 +1,21 @@
 """`headstart add`: what is proposed for a source, with reasons; and each way of going wrong, by its sentence."""
 
 import json
-import shutil
 
 import pytest
 import yaml
 from PIL import Image
 
 from headstart.cli.add import add
-from headstart.cli.init import init
 from headstart.errors import HeadstartError, UsageError
 from headstart.params.loader import load
 
 ROWS = "my card is lost,card\nwhere is my money,money\na card was eaten,card\nthe money came late,money\n" * 3
 
 
-@pytest.fixture(scope="module")
-def fresh(tmp_path_factory):
-    init(folder := tmp_path_factory.mktemp("fresh") / "ws", as_json=True)
-    return folder
-
-
 @pytest.fixture
-def workspace(fresh, tmp_path, monkeypatch):
-    shutil.copytree(fresh, tmp_path / "ws")
-    monkeypatch.chdir(tmp_path / "ws")
-    return tmp_path / "ws"
+def workspace(initialised):
+    return initialised
 
 
 def write(workspace, text, name="tickets.csv"):

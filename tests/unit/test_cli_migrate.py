@@ -2,12 +2,10 @@
 
 import json
 import re
-import shutil
 
 import pytest
 
 from headstart.cli import lift, template
-from headstart.cli.init import init
 from headstart.cli.migrate import migrate
 from headstart.errors import ParamsError
 from headstart.params.loader import load
@@ -42,17 +40,9 @@ models: {}
 """
 
 
-@pytest.fixture(scope="module")
-def fresh(tmp_path_factory):
-    init(folder := tmp_path_factory.mktemp("fresh") / "ws", as_json=True)
-    return folder
-
-
 @pytest.fixture
-def workspace(fresh, tmp_path, monkeypatch):
-    shutil.copytree(fresh, tmp_path / "ws")
-    monkeypatch.chdir(tmp_path / "ws")
-    return tmp_path / "ws"
+def workspace(initialised):
+    return initialised
 
 
 def lines(text, *left_out):
