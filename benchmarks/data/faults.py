@@ -50,6 +50,11 @@ IMAGE = ImageSpec(
 )  # fmt: skip
 
 
+def plain() -> Columns:
+    """Columns that are called plainly."""
+    return Columns(input=None, label=None, id=None, group=None, time=None, split=None)
+
+
 def original(folder: Path, modality: str) -> Rows:
     """At most `MOST` rows of a set, each payload once, so that the clean set has no exact repeat."""
     payloads, labels, splits, seen = [], [], [], set()
@@ -82,8 +87,7 @@ def said(rows: Rows, modality: Any) -> tuple[dict[str, set[str]], dict[str, tupl
         if any(rows.times):
             columns["time"] = rows.times
         pq.write_table(pa.table(columns), folder / "set.parquet")
-        plain = Columns(input=None, label=None, id=None, group=None, time=None, split=None)
-        ingest.ingest("m", modality, Data(source=str(folder / "set.parquet"), columns=plain), folder / "raw/m")
+        ingest.ingest("m", modality, Data(source=str(folder / "set.parquet"), columns=plain()), folder / "raw/m")
         model = load(ROOT / "params.yaml").models["apidocs" if modality == "text" else "digits"].prepare
         params = model.model_copy(
             update={"checks": model.checks.model_copy(update={"put_aside": NAMING, "leaked_share": 1.0})}
