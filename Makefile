@@ -26,7 +26,7 @@ test: $(INSTALLED) check ## every check and every test
 	@$(BIN)/python -m pytest
 
 unit: $(INSTALLED) ## the fast tests, in a minute
-	@$(BIN)/python -m pytest tests/unit tests/contract -m "not slow"
+	@$(BIN)/python -m pytest tests/unit tests/contract -m "not slow" --numprocesses 2
 
 check: $(INSTALLED) ## style, types and layers
 	@$(BIN)/ruff check $(SOURCES)

@@ -36,10 +36,10 @@ def test_a_stage_depends_on_its_own_parameters_and_code_and_on_no_other_source(s
     assert "params" not in body
 
 
-@pytest.mark.parametrize("stage", [name for name in MODULES - NOT_STAGES if name != "resolve"])
+@pytest.mark.parametrize("stage", sorted(MODULES - NOT_STAGES - {"resolve"}))
 def test_a_stage_is_a_shell_of_forty_lines_at_most(stage):
     text = (ROOT / f"src/headstart/stages/{stage}.py").read_text()
-    assert len([line for line in text.splitlines() if line.strip()]) <= 45
+    assert len([line for line in text.splitlines() if line.strip()]) <= 40
 
 
 def test_what_dvc_interpolates_stands_in_each_entry():
