@@ -22,8 +22,8 @@ $(INSTALLED): requirements.lock pyproject.toml
 run: $(INSTALLED) ## both built-in models, from raw data to champion
 	@$(BIN)/headstart run
 
-test: $(INSTALLED) check ## every check and every test
-	@$(BIN)/python -m pytest
+test: $(INSTALLED) check ## every check and every test, on two cores
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 unit: $(INSTALLED) ## the fast tests, in a minute
 	@$(BIN)/python -m pytest tests/unit tests/contract -m "not slow" --numprocesses 2

@@ -3,6 +3,7 @@
 import base64
 import csv
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -168,8 +169,15 @@ def test_others_load_the_champion_with_mlflow_alone(finished, tmp_path):
         "print(model.predict(pd.DataFrame({'text': ['the baban came with deden 12']}))['label'][0])\n"
         "import headstart; print(headstart.__file__)"
     )
+    # MLflow writes the registry that a process opened into its environment, and children inherit it
+    theirs = {name: value for name, value in os.environ.items() if "MLFLOW" not in name}
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-W", "ignore", "-c", script],
+        cwd=tmp_path,
+        env={**theirs, "MLFLOW_DISABLE_TELEMETRY": "true"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[0] == "weather"
