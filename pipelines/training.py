@@ -86,6 +86,8 @@ def build(params: Params, names: Collection[str], until: str | None) -> dict[str
             refused |= dict.fromkeys(owners, error)
         if step.stage == "prepare":
             world.show_data.with_options(task_run_name=f"show {step.owner}")(step.owner)
+        if step.stage == "plan":
+            world.show_plan.with_options(task_run_name=f"show plan {step.owner}")(step.owner)
     return refused
 
 

@@ -16,12 +16,13 @@ from headstart import artifacts, settings
 from headstart.backbones import fetch as backbone_source
 from headstart.data import feedback, revisions, sources
 from headstart.data import ingest as data_source
+from headstart.data import reference as own_domain
 from headstart.errors import DataError, OutsideError
 from headstart.journal import reader as journal
 from headstart.params.loader import load
 from headstart.params.section import Modality
 from headstart.params.workspace import Params
-from headstart.report import data_page
+from headstart.report import data_page, decision
 from headstart.stages import graph
 from headstart.stages.resolve import resolve as write_resolved
 
@@ -44,9 +45,13 @@ def worth_retrying(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> b
 
 @task(name="fetch", retries=2, retry_delay_seconds=5, retry_condition_fn=worth_retrying)
 def fetch(name: str, params: Params) -> str:
-    """Bring a backbone into `data/backbones/` and record the revision."""
-    folder = artifacts.fetched_backbone(name)
-    backbone_source.fetch(name, params.backbones[name], folder)
+    """Bring a backbone, and a sample of its own domain where one is named, and record the revision."""
+    spec, folder = params.backbones[name], artifacts.fetched_backbone(name)
+    sample = None
+    if source := spec.reference:
+        mark = own_domain.fingerprint(source, spec.modality)
+        sample = backbone_source.Sample(mark, lambda path: own_domain.write(source, spec.modality, path))
+    backbone_source.fetch(name, spec, folder, sample=sample)
     return graph.record(folder)
 
 
@@ -111,6 +116,14 @@ def show_data(name: str) -> None:
     page, summary = artifacts.release(name) / "data.html", artifacts.stage_output(name, "data") / "summary.json"
     if summary.is_file() and not (page.is_file() and page.stat().st_mtime_ns > summary.stat().st_mtime_ns):
         data_page.write(name, revision=graph.revision(artifacts.raw(name)))
+
+
+@task(name="show plan")
+def show_plan(name: str) -> None:
+    """Write the decision card before anything is trained; left alone where it shows today's plan already."""
+    page, plan = artifacts.release(name) / "plan.html", artifacts.stage_output(name, "plan") / "plan.json"
+    if plan.is_file() and not (page.is_file() and page.stat().st_mtime_ns > plan.stat().st_mtime_ns):
+        decision.write(name)
 
 
 @task(name="push", retries=2, retry_delay_seconds=5, retry_condition_fn=worth_retrying)

@@ -81,7 +81,7 @@ def test_every_section_has_its_evidence_for_images_and_for_texts(digits, intents
         assert sections == ["gates", "choice", "few-labels", "layers", "learning", "confusion", "confidence",
                             "classes", "mistakes", "data", "next", "provenance"]  # fmt: skip
         assert 'class="absent"' not in html
-        assert html.count("<svg") == 8  # chosen, few labels, layers, rates, loss, accuracy, confusion, reliability
+        assert html.count("<svg") == 9  # race, layers, rates, loss, confusion and more
 
 
 def test_the_page_is_well_formed_and_its_ids_are_unique(digits, intents):
@@ -174,8 +174,8 @@ def test_a_model_without_any_stage_is_refused_with_what_to_do(workspace):
 
 def test_a_document_of_a_newer_format_is_refused(workspace):
     report_evidence.write("m", "text", ["a", "b"])
-    artifacts.write_json(artifacts.stage_output("m", "plan") / "plan.json", {"format": 2})
-    with pytest.raises(DataError, match=r"plan\.json has format 2, this headstart reads up to 1"):
+    artifacts.write_json(artifacts.stage_output("m", "plan") / "plan.json", {"format": 3})
+    with pytest.raises(DataError, match=r"plan\.json has format 3, this headstart reads up to 2"):
         gather("m")
 
 
@@ -193,7 +193,7 @@ def test_a_linear_probe_has_no_learning_curve_and_says_so(workspace):
     report_evidence.write("m", "text", ["a", "b"], strategy="linear_probe")
     html = render(gather("m"))
     assert "a linear probe is solved" in html.lower()
-    assert html.count("<svg") == 5  # no rates, no loss, no accuracy by epoch
+    assert html.count("<svg") == 6  # no rates, no loss, no accuracy by epoch
 
 
 def test_a_model_without_a_mistake_says_so(workspace):

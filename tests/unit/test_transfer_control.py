@@ -2,10 +2,12 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
 from headstart.data.dataset import Dataset
 from headstart.params.transfer import FewLabels
-from headstart.transfer import control, planner
+from headstart.transfer import control, evidence, planner, strategies
+from headstart.transfer.setting import Setting, Split
 from tests.unit import tiny_transfer
 
 FEW = FewLabels(
@@ -22,11 +24,11 @@ FEW = FewLabels(
 TARGETS = np.repeat(np.arange(6), [1, 3, 5, 8, 13, 21])
 
 
-def split(name: str, targets: np.ndarray) -> control.Split:
+def split(name: str, targets: np.ndarray) -> Split:
     """Examples whose one feature is their class."""
     ids, none = [f"{name}-{row}" for row in range(len(targets))], [None] * len(targets)
     examples = Dataset("text", ids, [str(label) for label in targets], ids, none, none)
-    return control.Split(examples, targets, targets[:, None].astype(np.float32))
+    return Split(examples, targets, targets[:, None].astype(np.float32))
 
 
 def test_each_chosen_class_gives_as_many_labels_as_asked_or_all_it_has():
@@ -103,27 +105,28 @@ def test_a_plan_is_the_same_document_twice_and_complete(tmp_path, modality):
     first, seconds = planner.plan(params, **places, cache=tmp_path / "cache")
     second, _ = planner.plan(params, **places, cache=tmp_path / "another cache")
     assert first == second
-    assert set(first) == {"format", "strategy", "runner_up", "reason", "predicted", "evidence"}
-    assert set(first["evidence"]) == {"examples", "probe", "layers", "few_labels", "work"}
+    keys = {"format", "strategy", "runner_up", "reason", "otherwise", "predicted", "work", "barred", "evidence", "race"}
+    assert set(first) == keys
+    assert set(first["evidence"]) == {"examples", "probe", "layers", "gap", "transferability", "few_labels"}
     assert first["evidence"]["examples"]["classes"] == 3
     assert first["evidence"]["few_labels"]["repeats"] == 2
-    assert {"probe", "layers", "few_labels/transfer", "few_labels/scratch", "fine_tune_predicted"} == set(seconds)
+    assert {"probe", "layers", "gap", "few_labels/transfer", "few_labels/scratch", "a_pass"} <= set(seconds)
+    assert first["race"]["legs"][0]["strategy"] == "linear_probe"
 
 
 @pytest.mark.slow
-def test_work_is_counted_in_tokens_of_cut_texts_and_pixels_of_resized_pictures(tmp_path):
-    text, image = tiny_transfer.text_model(tmp_path / "text"), tiny_transfer.image_model(tmp_path / "image")
-    from headstart.data import dataset
-    from headstart.predictor import Preprocessor
-    from headstart.transfer import evidence
-
-    counted = {}
-    for modality, folder in (("text", text), ("image", image)):
-        preprocessor = Preprocessor.load(folder / "data/contract")
-        learn = dataset.read(folder / "data/train.parquet")
-        counted[modality] = evidence.count_work(preprocessor, learn, tiny_transfer.sections(modality, epochs=5)[0])
-        if modality == "text":
-            tokens = sum(len(ids) for ids in preprocessor.prepare(learn.inputs))
-    assert (counted["text"].unit, counted["text"].linear_probe) == ("tokens", tokens)
-    assert (counted["image"].unit, counted["image"].linear_probe) == ("pixels", 54 * 12 * 12)
-    assert counted["image"].fine_tune == 5 * 54 * 12 * 12
+@pytest.mark.parametrize("modality", ["text", "image"])
+def test_work_is_counted_in_tokens_of_cut_texts_and_pixels_of_resized_pictures(tmp_path, modality):
+    make = tiny_transfer.text_model if modality == "text" else tiny_transfer.image_model
+    folder = make(tmp_path / "model")
+    params = tiny_transfer.sections(modality, epochs=5)[0]
+    place = torch.device("cpu")
+    places = {"backbone": folder / "backbone", "data": folder / "data", "cache": tmp_path / "cache"}
+    setting = Setting.of(params, **places, level=0.9, place=place)
+    found, _ = evidence.ground(params, setting, folder / "data")
+    unit, once = evidence.count_work(found)
+    if modality == "text":
+        assert (unit, once) == ("tokens", sum(map(len, setting.preprocessor.prepare(found.learn.examples.inputs))))
+    else:
+        assert (unit, once) == ("pixels", 54 * 12 * 12)
+    assert strategies.WAYS["fine_tune"].passes(setting) == 5

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from headstart.transfer import finetune
+from headstart.transfer import course, finetune
 from tests.unit import tiny_transfer
 
 
@@ -15,7 +15,9 @@ def log(*validation: float, steps: int = 2) -> list[dict]:
         for step in range(1, steps + 1):
             place = {"epoch": epoch + step / steps, "step": epoch * steps + step}
             entries.append({"loss": 1.0 / (epoch + step), "grad_norm": 2.0, "learning_rate": 0.1, **place})
-        entries.append({"eval_nll": loss, "eval_accuracy": 0.5, "eval_loss": 9.0, "epoch": epoch + 1.0})
+        entries.append(
+            {"eval_nll": loss, "eval_accuracy": 0.5, "eval_macro_f1": 0.4, "eval_loss": 9.0, "epoch": epoch + 1.0}
+        )
     return entries
 
 
@@ -36,23 +38,24 @@ def params(**changes: object):
     ],
 )
 def test_when_to_stop_and_what_to_keep_follow_from_the_log_alone(losses, best, finished):
-    assert finetune._best(log(*losses)) == best
-    assert finetune._finished(log(*losses), params(epochs=5, patience=2)) is finished
+    assert course.best(log(*losses), params(epochs=5, patience=2)) == best
+    assert course.finished(log(*losses), params(epochs=5, patience=2)) is finished
 
 
 def test_a_training_loss_that_is_not_a_number_ends_training():
     entries = log(0.9, 0.8)
     entries[-2]["loss"] = math.nan
-    assert finetune._finished(entries, params(epochs=5, patience=3))
+    assert course.finished(entries, params(epochs=5, patience=3))
 
 
 def test_the_history_has_a_mean_loss_for_each_epoch_and_null_where_a_number_is_none():
     entries = log(0.9, math.nan)
-    assert finetune._epochs(entries) == [
-        {"epoch": 1, "loss": pytest.approx(0.75), "validation/loss": 0.9, "validation/accuracy": 0.5},
-        {"epoch": 2, "loss": pytest.approx((1 / 2 + 1 / 3) / 2), "validation/loss": None, "validation/accuracy": 0.5},
+    scores = {"validation/accuracy": 0.5, "validation/macro_f1": 0.4}
+    assert course.epochs(entries) == [
+        {"epoch": 1, "loss": pytest.approx(0.75), "validation/loss": 0.9, **scores},
+        {"epoch": 2, "loss": pytest.approx((1 / 2 + 1 / 3) / 2), "validation/loss": None, **scores},
     ]
-    assert finetune._steps(entries)[0] == {
+    assert course.steps(entries)[0] == {
         "step": 1,
         "epoch": 0.5,
         "loss": 1.0,

@@ -1,7 +1,5 @@
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from headstart.backbones import layers
 from headstart.backbones.network import Network
@@ -68,18 +66,3 @@ def test_more_frozen_layers_than_there_are_is_refused_with_the_number_there_are(
 def test_all_backbone_layers_frozen_leaves_the_head():
     groups = [layers.LayerGroup(name, depth, [], []) for depth, name in enumerate(("stem", "block", "head"))]
     assert [rate.frozen for rate in rates.assign(groups, params(frozen_layers=2))] == [True, True, False]
-
-
-def test_the_schedule_rises_falls_and_ends_as_worked_out_by_hand():
-    # 2 of 10 steps rise: 1/3, 2/3; then from 8/8 down by eighths
-    share = rates.schedule(10, 0.2)
-    expected = [1 / 3, 2 / 3, 1.0, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8, 0.0]
-    assert [share(step) for step in range(11)] == pytest.approx(expected)
-
-
-@given(st.integers(1, 300), st.floats(0.0, 1.0))
-@settings(deadline=None, max_examples=60)
-def test_the_schedule_stays_above_zero_while_training_and_never_above_one(steps, warmup):
-    share = rates.schedule(steps, warmup)
-    assert all(0.0 < share(step) <= 1.0 for step in range(steps))
-    assert 0.0 <= share(steps) <= 1.0

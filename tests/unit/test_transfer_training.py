@@ -122,7 +122,7 @@ def test_a_run_killed_in_the_middle_of_an_epoch_ends_in_the_same_bytes(tmp_path,
     train(text, tmp_path / "whole", "text", **changes)
     running = started("text", text, tmp_path / "broken", kill_after=0, **changes)
     deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("broken-partial/checkpoint-*/COMPLETE")) and time.monotonic() < deadline:
+    while not list(tmp_path.glob("broken-partial/*/checkpoint-*/COMPLETE")) and time.monotonic() < deadline:
         time.sleep(0.01)
     running.kill()
     told = running.communicate()[1]
@@ -185,4 +185,4 @@ def test_nothing_is_printed_and_the_bar_goes_to_standard_error(tmp_path, text, c
     train(text, tmp_path / "out", "text", epochs=1)
     printed = capfd.readouterr()
     assert printed.out == ""
-    assert "fine-tuning" in printed.err
+    assert "fine_tune" in printed.err

@@ -21,7 +21,11 @@ def sections(modality: str, **fine_tune: object) -> tuple[Plan, Train]:
     changed = model.train.fine_tune.model_copy(update={"precision": "float32", **fine_tune})
     few = {"per_class": 4, "epochs": 1, "scratch_epochs": 1, "repeats": 2}
     plan = model.plan.model_copy(
-        update={"fine_tune": changed, "few_labels": model.plan.few_labels.model_copy(update=few)}
+        update={
+            "fine_tune": changed,
+            "few_labels": model.plan.few_labels.model_copy(update=few),
+            "lora": model.plan.lora.model_copy(update={"epochs": 1}),
+        }
     )
     return plan, model.train.model_copy(update={"fine_tune": changed})
 

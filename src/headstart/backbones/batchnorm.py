@@ -34,6 +34,16 @@ def freeze(groups: Iterable[LayerGroup]) -> list[str]:
     return names
 
 
+def thaw(groups: Iterable[LayerGroup]) -> None:
+    """Let every parameter of `groups` learn again, and their BatchNorms follow the network's mode."""
+    for group in groups:
+        for _, parameter in group.parameters:
+            parameter.requires_grad_(True)
+        for module in norms(group.modules):
+            if vars(module).pop("train", None) is not None:
+                module.train()
+
+
 def norms(modules: Iterable[nn.Module]) -> list[nn.Module]:
     """Every BatchNorm at or below `modules`, each once."""
     found = (inner for module in modules for inner in module.modules() if isinstance(inner, _BatchNorm))

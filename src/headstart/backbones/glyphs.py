@@ -6,6 +6,7 @@ coarsened to a scan's few pixels before it is seen, so that strokes are learned 
 among them: that is the gap which a model that starts here has to cross.
 """
 
+import io
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,12 +15,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional
 
 from headstart import artifacts, determinism
-from headstart.backbones import checkpoint
+from headstart.backbones import checkpoint, reference
 from headstart.backbones.network import Network
 from headstart.backbones.silence import quiet
 from headstart.errors import BackboneError
@@ -35,6 +37,7 @@ INK = 48  # a template's ink fills this square, whatever the letter's proportion
 MARGIN = 8  # black around it
 COARSE = (6, 8, 12)  # sides that coarsened glyphs pass through
 BENDS = 4  # control points a side of the random field that bends a glyph
+SAMPLE = 10  # glyphs of each class in the reference sample
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ class Templates:
 
 def pretrain(fonts: Sequence[Path], params: Pretrain, out: Path) -> list[Finding]:
     """Train a backbone on glyphs and write it as `config.json`, `model.safetensors`, `preprocessor_config.json`.
+
+    Beside it stands `reference.parquet`, a sample of such glyphs.
 
     The same fonts, parameters and number of threads give the same bytes.
 
@@ -77,6 +82,7 @@ def pretrain(fonts: Sequence[Path], params: Pretrain, out: Path) -> list[Finding
     read = _train(network, every, params)
     checkpoint.write(network.backbone.to(memory_format=torch.contiguous_format), out)
     artifacts.write_json(out / "preprocessor_config.json", _processor(params.size))
+    reference.write(out / reference.FILE, "image", *sample(every, params))
     chance = 1 / len(CLASSES)
     reason = (
         f"of the glyphs drawn in the last epoch, none seen before, {read:.3f} were read right; chance is {chance:.3f}."
@@ -140,6 +146,19 @@ def draw(every: Templates, rows: Tensor, params: Pretrain, generator: torch.Gene
     return glyphs.clamp(0, 1) * between(0.7, 1.0, 1, 1, 1) * 2 - 1
 
 
+def sample(every: Templates, params: Pretrain) -> tuple[list[bytes], list[str]]:
+    """Fresh glyphs as PNG files and what they show, ten of each class, in a random order.
+
+    Drawn by a generator of their own, so that training does not depend on them.
+    """
+    generator = torch.Generator().manual_seed(params.seed + 1)
+    of_class = [torch.nonzero(every.targets == target)[:, 0] for target in range(len(CLASSES))]
+    rows = torch.cat([own[torch.randint(len(own), (SAMPLE,), generator=generator)] for own in of_class])
+    rows = rows[torch.randperm(len(rows), generator=generator)]
+    levels = ((draw(every, rows, params, generator)[:, 0] + 1) * 127.5).round().to(torch.uint8).numpy()
+    return [_png(glyph) for glyph in levels], [CLASSES[target] for target in every.targets[rows].tolist()]
+
+
 def _train(network: Network, every: Templates, params: Pretrain) -> float:
     """Train in place, leave the network in evaluation mode; the share read right in the last epoch."""
     from tqdm import tqdm
@@ -184,6 +203,12 @@ def _ink(letter: str, face: Any, stroke: int, path: Path) -> Image.Image:
     if box is None:
         raise BackboneError(f"the font {path.name} draws nothing for {letter!r}.", action="Leave it out.")
     return page.crop(box)
+
+
+def _png(levels: NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(levels).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def _processor(size: int) -> dict[str, Any]:

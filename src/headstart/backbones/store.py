@@ -1,17 +1,21 @@
 """Turn what was fetched into one clean, checked folder that everything later reads.
 
 config.json model.safetensors             the network, float32, no learned pooler, no head
+masked_language_head.safetensors          text, where the checkpoint brought one: see `masked_language`
 tokenizer.json tokenizer_config.json      text
 preprocessor_config.json                  images
+reference.parquet                         a sample of its own domain, where one is known: see `reference`
 backbone.json                             what it is, the SHA-256 of each file, findings; written last
 """
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from headstart import artifacts
-from headstart.backbones import checkpoint, glyphs, layers, processor
+from headstart.backbones import checkpoint, glyphs, layers, masked_language, processor, reference
+from headstart.backbones.masked_language import MaskedLanguageModel
 from headstart.backbones.network import DESCRIPTION_FILE, Network
 from headstart.backbones.silence import quiet
 from headstart.determinism import file_digest
@@ -21,6 +25,7 @@ from headstart.params.backbones import Backbone
 from headstart.params.prepare import Limits
 
 FORMAT = 1
+WEIGHTS_FILE = "model.safetensors"
 TOKENIZER_FILES = ("tokenizer_config.json", "special_tokens_map.json")
 ANY_LIMITS = Limits(tokens=8, characters=1, pixels=1, megabytes=1)
 
@@ -42,9 +47,12 @@ def make(fetched: Path, spec: Backbone, out: Path) -> None:
         findings = glyphs.pretrain(sorted(fetched.glob("*.ttf")), spec.pretrain, out)
     else:
         findings = _clean(fetched, out, spec)
+        reference.keep(fetched, out, spec.modality)
     network = Network.from_backbone(out, 2, dropout=0.0)
     shape = _try(network, out)
     findings.append(layers.recognised(network.backbone))
+    if (sample := reference.finding(out)) is not None:
+        findings.append(sample)
     document = {
         "format": FORMAT,
         "kind": network.backbone.config.model_type,
@@ -59,6 +67,29 @@ def make(fetched: Path, spec: Backbone, out: Path) -> None:
     artifacts.write_json(out / DESCRIPTION_FILE, document)
 
 
+def with_weights(
+    backbone: Path, weights: Mapping[str, Any], out: Path, *, head: MaskedLanguageModel | None = None
+) -> None:
+    """Write a stored backbone anew with other weights, its hashes brought up to date; all else byte for byte.
+
+    Args:
+        backbone: the folder that `make` wrote.
+        weights: of transformers' model, by name: its `state_dict()`.
+        out: another folder, made where it does not exist.
+        head: whose masked-language head is kept beside it; None leaves the backbone's own, if any, as it is.
+    """
+    model = checkpoint.pretrained(backbone)[0]
+    model.load_state_dict(weights)
+    checkpoint.write(model, out)
+    document = artifacts.read_json(backbone / DESCRIPTION_FILE)
+    for name in sorted(set(document["files"]) - {WEIGHTS_FILE}):
+        shutil.copyfile(backbone / name, out / name)
+    if head is not None:
+        masked_language.write(head, out)
+    document["files"] = {name: file_digest(out / name) for name in document["files"]}
+    artifacts.write_json(out / DESCRIPTION_FILE, document)
+
+
 def _clean(fetched: Path, out: Path, spec: Backbone) -> list[Finding]:
     """Load and write again: weights in one file, float32, under transformers' present names."""
     model, unused = checkpoint.pretrained(fetched)
@@ -70,7 +101,8 @@ def _clean(fetched: Path, out: Path, spec: Backbone) -> list[Finding]:
             action=f"Write modality: {modality}, or name another source.",
         )
     checkpoint.write(model, out)
-    findings = [_weights(unused)]
+    kept = masked_language.keep(fetched, out, unused)
+    findings = [_weights([name for name in unused if name not in kept], len(kept))]
     if modality == "image":
         findings.append(_image_processor(fetched, out))
     else:
@@ -78,12 +110,13 @@ def _clean(fetched: Path, out: Path, spec: Backbone) -> list[Finding]:
     return findings
 
 
-def _weights(unused: list[str]) -> Finding:
-    """What the file held beyond the backbone: heads and poolers, left out."""
-    if not unused:
-        return Finding("weights", "pass", 0, None, "every weight in the file belongs to the backbone.")
-    some = ", ".join(unused[:5]) + (" and others" if len(unused) > 5 else "")
-    reason = f"{len(unused)} weights are no part of the backbone and were left out: {some}."
+def _weights(unused: list[str], kept: int) -> Finding:
+    """What the file held beyond the backbone: a masked-language head, kept; other heads and poolers, left out."""
+    parts = [f"{kept} weights of its masked-language head are kept beside it."] if kept else []
+    if unused:
+        some = ", ".join(unused[:5]) + (" and others" if len(unused) > 5 else "")
+        parts.append(f"{len(unused)} weights are no part of the backbone and were left out: {some}.")
+    reason = " ".join(parts) or "every weight in the file belongs to the backbone."
     return Finding("weights", "pass", len(unused), None, reason)
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from headstart import artifacts
-from headstart.cli.output import Json, emit, metric, run_lines, say
+from headstart.cli.output import Json, emit, run_lines, say
 from headstart.cli.workspace import chosen, enter, start_flow
 from headstart.errors import GateError, OutsideError
 
@@ -45,31 +45,19 @@ def plan(
 
 
 def _plan_document(name: str) -> dict[str, Any]:
+    from headstart.report import decision
+
     path = artifacts.stage_output(name, "plan") / "plan.json"
     if not path.is_file():
         raise OutsideError(f"the plan of {name} was not written.", action="Read what the flow printed above.")
-    result = artifacts.read_json(path)
-    timing = artifacts.timing(name, "plan")
-    seconds = artifacts.read_json(timing)["parts"] if timing.is_file() else {}
-    cost = seconds.get("probe", 0.0) + (
-        seconds.get("fine_tune_predicted", 0.0) if result["strategy"] == "fine_tune" else 0
-    )
-    return {
-        "strategy": result["strategy"],
-        "runner_up": result["runner_up"],
-        "reason": result["reason"],
-        "predicted": result["predicted"],
-        "evidence": result["evidence"],
-        "cost_s": round(cost, 1),
-    }
+    plan = artifacts.read_json(path)
+    cost = decision.cost(plan, plan["strategy"], decision.seconds(name))
+    return {**plan, "cost_s": None if cost is None else round(cost, 1)}
 
 
 def _plan_lines(document: dict[str, Any]) -> Any:
-    for name, result in document.items():
-        predicted = result["predicted"]
-        yield f"\n{name}: {result['strategy']} (runner-up {result['runner_up']})"
-        yield f"  why        {result['reason']}"
-        yield f"  predicted  {predicted['metric']} {predicted['low']:.3f} to {predicted['high']:.3f}"
-        probe = result["evidence"]["probe"]
-        yield f"  costs      about {result['cost_s']:.0f} s on this machine"
-        yield f"  probe      {metric('accuracy', probe)}"
+    from headstart.report import decision
+
+    for name, plan in document.items():
+        yield from decision.lines(name, plan, decision.seconds(name))
+        yield f"  card       {artifacts.release(name) / 'plan.html'}"

@@ -1,6 +1,7 @@
 """Raw rows to splits a model can be trained and judged on; every row that is not kept stands in the quarantine.
 
     train.parquet validation.parquet test.parquet    see `data.dataset`
+    unlabelled.parquet                               see `data.pool`; absent where every row has a label
     quarantine.parquet                               the raw columns, with `check` and `reason`
     findings.json                                    what each check found
     summary.json                                     rows by split and class; written last
@@ -24,7 +25,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from headstart import artifacts
-from headstart.data import dataset, passing
+from headstart.data import dataset, passing, pool
 from headstart.data import raw as raw_rows
 from headstart.data.checks import Inspector, metadata, rows, splits
 from headstart.data.dataset import SPLITS, Dataset
@@ -171,6 +172,9 @@ def prepare(
             metadata.shortcut(examples, level=params.checks.level, seed=params.checks.seed),
         ]
     _write(raw, examples, aside, out, params.modality)
+    of_test = seen.contents[examples.splits == SPLITS.index("test")]
+    if (found := pool.write(raw, out, params.modality, decodes, of_test)) is not None:
+        findings.append(found)
     classes = [examples.classes[label] for label in np.unique(examples.labels[examples.split("train")])]
     result = Prepared(out, params.modality, findings, classes, _summary(examples, aside, classes, carved, params))
     return write(result)

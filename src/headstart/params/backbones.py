@@ -26,9 +26,14 @@ class Pretrain(Section):
 
 
 class Backbone(Section):
-    """Either `source` (`hub:org/model@revision`, a folder, `package:NAME`) or `pretrain`."""
+    """Either `source` (`hub:org/model@revision`, a folder, `package:NAME`) or `pretrain`.
+
+    `reference`: a data source of the backbone's own domain, a sample of which is kept beside it; None, which is what
+    its absence says, where none is known. Pretraining done here draws its own.
+    """
 
     modality: Modality
     source: str | None
     sha256: dict[str, str]
     pretrain: Pretrain | None
+    reference: str | None = None

@@ -17,7 +17,9 @@ from headstart.params.workspace import Model, Params
 FORMAT = 1
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 TOP = {"format", "schedules", "defaults", "backbones", "models"}
-SHARED = {"prepare": ("probe",), "plan": ("probe", "fine_tune"), "train": ("probe", "fine_tune", "screen")}
+STRATEGIES = ("probe", "fine_tune", "lora", "adapt", "scratch")
+SHARED = {"prepare": ("probe",), "plan": STRATEGIES, "train": (*STRATEGIES, "forgetting", "screen")}
+RETIRED = ("mended", "mended_at_most")  # keys of plan.choice that older files have and nothing reads any more
 STAGES_WITH_MODALITY = ("prepare", "plan", "train", "export", "evaluate", "seal")
 STAGES_WITH_BACKBONE = ("prepare", "plan", "train", "export")
 T = TypeVar("T", bound=BaseModel)
@@ -103,7 +105,9 @@ def _model(
         problems.append(f"{where}.backbone: {backbone} is for {known.modality}, the model for {modality}")
         return None
     merged = _merge(_merge(defaults.get("all") or {}, defaults.get(modality) or {}), entry)
-    shared = {key: merged.pop(key, None) for key in ("probe", "fine_tune", "screen")}
+    for key in RETIRED:
+        merged.get("plan", {}).get("choice", {}).pop(key, None)
+    shared = {key: merged.pop(key, None) for key in (*STRATEGIES, "forgetting", "screen")}
     for stage, keys in SHARED.items():
         merged[stage] = _merge({key: shared[key] for key in keys}, merged.get(stage) or {})
     for stage in STAGES_WITH_MODALITY:
@@ -124,6 +128,8 @@ def _backbones(entries: Mapping[str, Any], problems: list[str]) -> dict[str, Bac
         if backbone := _check(Backbone, filled, where, problems):
             if (backbone.source is None) == (backbone.pretrain is None):
                 problems.append(f"{where}: needs either source or pretrain, exactly one of them")
+            if backbone.pretrain is not None and backbone.reference is not None:
+                problems.append(f"{where}.reference: pretraining done here keeps a sample of its own; leave it out")
             result[name] = backbone
     return result
 

@@ -5,10 +5,11 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Modality = Literal["text", "image"]
-Strategy = Literal["linear_probe", "fine_tune"]
+Strategy = Literal["linear_probe", "fine_tune", "lora", "adapt_then_fine_tune", "scratch"]
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
+Amount = Annotated[float, Field(ge=0.0)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
 

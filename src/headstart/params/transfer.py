@@ -2,7 +2,8 @@
 
 from typing import Literal
 
-from headstart.params.section import Count, Modality, Positive, Section, Seed, Share
+from headstart.params.adapt import Adapt
+from headstart.params.section import Amount, Count, Modality, Positive, Section, Seed, Share, Strategy
 
 
 class Probe(Section):
@@ -22,6 +23,17 @@ class Augmentation(Section):
     mirror: bool
 
 
+class Guard(Section):
+    """What watches a training run between its epochs; a run that diverges is stopped, and tried once more, gently."""
+
+    checks: Count
+    examples: Count
+    drop: Share
+    level: Share
+    gentler: Share
+    gentler_decay: Share
+
+
 class FineTune(Section):
     """Head first (from the probe), then every layer with its own rate."""
 
@@ -30,15 +42,41 @@ class FineTune(Section):
     learning_rate: Positive
     head_learning_rate: Positive
     layer_decay: Share
+    schedule: Literal["linear", "cosine"]
     warmup: Share
     weight_decay: float
+    pull: Amount
     clip_norm: Positive
+    label_smoothing: Share
+    class_weights: Literal["none", "balanced"]
     dropout: Share
     patience: Count
+    stop_on: Literal["loss", "accuracy", "macro_f1"]
+    averaging: Literal["none", "soup"]
     frozen_layers: int
+    unfreezing: Literal["all", "gradual"]
+    deadline_minutes: Positive | None
     precision: Literal["auto", "float32", "bfloat16"]
     seed: Seed
     augmentation: Augmentation
+    guard: Guard
+
+
+class Scratch(Section):
+    """How the same architecture learns from random weights; all else as in `fine_tune`."""
+
+    epochs: Count
+    learning_rate: Positive
+
+
+class Lora(Section):
+    """Low-rank updates of the linear layers, merged into them before export; all else as in `fine_tune`."""
+
+    rank: Count
+    scale: Positive
+    dropout: Share
+    learning_rate: Positive
+    epochs: Count
 
 
 class FewLabels(Section):
@@ -56,17 +94,27 @@ class FewLabels(Section):
 
 
 class Choice(Section):
-    """The measured rule by which the plan picks a strategy."""
+    """What the plan may choose from, and where it does not look further."""
 
-    strategy: Literal["auto", "linear_probe", "fine_tune"]
+    strategy: Literal["auto"] | Strategy
     good_enough: Share
     examples_per_class: Count
     budget: Count
-    mended: Share
-    mended_at_most: Share
     folds: Count
     layer_examples: Count
     interval: Share
+
+
+class Race(Section):
+    """Successive halving: candidates learn from a growing share of train and are judged on what none has seen."""
+
+    candidates: list[Strategy]
+    shares: list[Share]
+    examples: Count
+    judged: Count
+    budget: Count
+    doubt: Share
+    seed: Seed
 
 
 class Plan(Section):
@@ -75,9 +123,25 @@ class Plan(Section):
     modality: Modality
     backbone: str
     choice: Choice
+    race: Race
     few_labels: FewLabels
     probe: Probe
     fine_tune: FineTune
+    lora: Lora
+    adapt: Adapt
+    scratch: Scratch
+
+
+class Forgetting(Section):
+    """How much of what the backbone knew may be lost, and the ladder that is climbed where it is more."""
+
+    budget: Share
+    worth: Share
+    examples: Count
+    alphas: list[Share]
+    pull: Positive
+    layer_decay: Share
+    level: Share
 
 
 class Screen(Section):
@@ -94,4 +158,8 @@ class Train(Section):
     backbone: str
     probe: Probe
     fine_tune: FineTune
+    lora: Lora
+    adapt: Adapt
+    scratch: Scratch
+    forgetting: Forgetting
     screen: Screen

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from headstart.report import advice, confusion, plots, strips, tables, vocabulary, words
+from headstart.report import advice, confusion, decision, forgetting, plots, strips, tables, vocabulary, words
 from headstart.report.evidence import Evidence
 from headstart.report.plots import Row, percent
 
@@ -19,12 +19,12 @@ Document = Mapping[str, Any]
 
 def render(evidence: Evidence) -> str:
     """The page as HTML; everything that comes from data is escaped, what is absent is named."""
-    html = _environment().get_template("page.html").render(_view(evidence))
+    html = environment().get_template("page.html").render(_view(evidence))
     return html.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate cannot be written
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,
@@ -55,6 +55,7 @@ def _view(evidence: Evidence) -> dict[str, Any]:
         "few": _few_labels(evidence),
         "layers": _layers(evidence),
         "curve": _curve(evidence.history),
+        "forgotten": forgetting.view(evidence.history),
         "errors": _errors(evidence),
         "trust": _trust(evidence, level),
         "classes": tables.class_rows(evidence.evaluation, level) if evidence.evaluation else None,
@@ -83,7 +84,7 @@ def _choice(evidence: Evidence) -> dict[str, Any] | None:
         "words": words.choice(plan, evidence.history),
         "reason": plan["reason"],
         "foresight": words.foresight(plan, evaluation),
-        "work": plan["evidence"].get("work"),
+        "card": decision.view(plan, (evidence.timing.get("plan") or {}).get("parts") or {}) if "race" in plan else None,
         "chart": plots.intervals(rows, alt, width=450, labels=140),
     }
 
@@ -145,13 +146,14 @@ def _curve(history: Document | None) -> dict[str, Any] | None:
     probe = (history.get("probe") or {}).get("validation/accuracy")
     epochs: Sequence[Document] = history.get("epochs") or []
     if not epochs:
-        return {"loss": None, "reason": history["reason"], "probe": probe}
+        return {"loss": None, "reason": history["reason"], "probe": probe, "told": []}
     best = history["best_epoch"]
     over = f"over {len(epochs)} epochs" + (f"; epoch {best} was the best" if best else "")
     return {
         "loss": plots.losses(epochs, best, f"Training and validation loss {over}"),
         "accuracy": plots.accuracies(epochs, best, probe, f"Validation accuracy {over}"),
         "reason": history["reason"],
+        "told": [*(attempt["reason"] for attempt in history.get("attempts", [])), *history.get("notes", [])],
     }
 
 

@@ -11,48 +11,17 @@ class `digits` reached 0.964 against 0.913 from scratch without it, and 0.969 ag
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from headstart.backbones.network import Network
-from headstart.data.dataset import Dataset
-from headstart.params.transfer import FewLabels, FineTune, Probe
-from headstart.predictor import Preprocessor
+from headstart.params.section import Strategy
+from headstart.params.transfer import FewLabels, Scratch
 from headstart.statistics.interval import Interval, wilson
-from headstart.transfer import augment, features, finetune, probe
-from headstart.transfer.examples import Examples
-from headstart.transfer.probe import Head
-
-
-@dataclass(frozen=True)
-class Split:
-    """A split with what the frozen backbone makes of it.
-
-    Attributes:
-        examples: raw payloads and labels.
-        targets: `(examples,)`, class indices.
-        features: `(examples, d)`.
-    """
-
-    examples: Dataset
-    targets: NDArray[np.int64]
-    features: NDArray[np.float32]
-
-    def select(self, rows: NDArray[np.int64]) -> "Split":
-        """The examples at `rows`, in that order."""
-        return Split(self.examples.select(rows.tolist()), self.targets[rows], self.features[rows])
-
-    def joined(self, other: "Split") -> "Split":
-        """These examples, then the other's."""
-        return Split(
-            _joined(self.examples, other.examples),
-            np.concatenate([self.targets, other.targets]),
-            np.concatenate([self.features, other.features]),
-        )
+from headstart.transfer import features, probe, strategies
+from headstart.transfer.setting import Setting, Split
 
 
 @dataclass(frozen=True)
@@ -91,32 +60,9 @@ class Control:
         }
 
 
-@dataclass(frozen=True)
-class Setting:
-    """What both trainings share.
-
-    Attributes:
-        preprocessor: the contract's.
-        backbone: folder; its architecture serves both, its weights only one.
-        few: how many labels and epochs.
-        probe: how the head that transfer starts from is fitted.
-        fine_tune: everything else about training; from scratch all layers learn at one rate.
-        level: two-sided confidence.
-        place: where to compute.
-    """
-
-    preprocessor: Preprocessor
-    backbone: Path
-    few: FewLabels
-    probe: Probe
-    fine_tune: FineTune
-    level: float
-    place: torch.device
-
-
-def measure(setting: Setting, learn: Split, validation: Split) -> Control:
+def measure(setting: Setting, few: FewLabels, learn: Split, validation: Split) -> Control:
     """Train both ways, `few.repeats` times, on `few.per_class` labels of at most `few.classes` classes."""
-    few = setting.few
+    scratch = Scratch(epochs=few.scratch_epochs, learning_rate=few.scratch_learning_rate)
     chosen = classes(learn.targets, few)
     draws = [draw(learn.targets, chosen, few.per_class, seed=few.seed + repeat) for repeat in range(few.repeats)]
     judged = _numbered(unseen(learn, validation, np.concatenate(draws), chosen, few), chosen)
@@ -124,15 +70,19 @@ def measure(setting: Setting, learn: Split, validation: Split) -> Control:
     seconds = {"transfer": 0.0, "scratch": 0.0}
     for repeat, rows in enumerate(draws):
         shown = _numbered(learn.select(rows), chosen)
-        started = time.perf_counter()
-        network, head = _transferred(setting, shown, len(chosen), repeat)
-        seconds["transfer"] += time.perf_counter() - started
+        own = replace(setting, classes=len(chosen), scratch=scratch).with_fine_tune(
+            epochs=few.epochs, seed=few.seed + repeat
+        )
+        groups = shown.examples.groups
+        head = probe.fit(shown.features, shown.targets, len(chosen), setting.probe, level=setting.level, groups=groups)
         right["probe"].append(head.logits(judged.features).argmax(axis=1) == judged.targets)
-        right["transfer"].append(_right(network, setting.preprocessor, judged))
-        started = time.perf_counter()
-        network = _from_scratch(setting, shown, len(chosen), repeat)
-        seconds["scratch"] += time.perf_counter() - started
-        right["scratch"].append(_right(network, setting.preprocessor, judged))
+        ways: dict[str, Strategy] = {"transfer": "fine_tune", "scratch": "scratch"}
+        for name, way in ways.items():
+            started = time.perf_counter()
+            saying = f"few labels, {name} {repeat + 1}/{few.repeats}"
+            network, _ = strategies.train(way, own, shown, head, watch=None, augmented=few.augmented, progress=saying)
+            seconds[name] += time.perf_counter() - started
+            right[name].append(answers(network, setting, judged) == judged.targets)
     intervals = {name: _averaged(repeats, setting.level) for name, repeats in right.items()}
     passes = few.epochs * sum(map(len, draws))
     return Control(few.per_class, len(chosen), few.repeats, passes=passes, seconds=seconds, **intervals)
@@ -174,48 +124,18 @@ def _numbered(split: Split, chosen: NDArray[np.int64]) -> Split:
     return replace(split, targets=np.searchsorted(chosen, split.targets))
 
 
-def _transferred(setting: Setting, shown: Split, count: int, repeat: int) -> tuple[Network, Head]:
-    """A network fine-tuned from the probe, and that probe."""
-    few, fine_tune = setting.few, setting.fine_tune
-    network = Network.from_backbone(setting.backbone, count, dropout=fine_tune.dropout).to(setting.place)
-    groups = shown.examples.groups
-    head = probe.fit(shown.features, shown.targets, count, setting.probe, level=setting.level, groups=groups)
-    network.set_head(head.weight, head.bias)
-    params = fine_tune.model_copy(update={"epochs": few.epochs, "seed": few.seed + repeat})
-    _train(setting, network, shown, params, f"few labels, transfer {repeat + 1}/{few.repeats}")
-    return network, head
+def answers(network: Network, setting: Setting, judged: Split) -> NDArray[np.int64]:
+    """`(examples,)`, the class that the network gives each example."""
+    result: NDArray[np.int64] = logits(network, setting, judged).argmax(axis=1)
+    return result
 
 
-def _from_scratch(setting: Setting, shown: Split, count: int, repeat: int) -> Network:
-    """The same network, trained from random weights."""
-    few, dropout, seed = setting.few, setting.fine_tune.dropout, setting.few.seed + repeat
-    network = Network.from_scratch(setting.backbone, count, dropout=dropout, seed=seed).to(setting.place)
-    rate = few.scratch_learning_rate
-    alike = {"learning_rate": rate, "head_learning_rate": rate, "layer_decay": 1.0, "frozen_layers": 0}
-    params = setting.fine_tune.model_copy(update={"epochs": few.scratch_epochs, "seed": seed, **alike})
-    _train(setting, network, shown, params, f"few labels, from scratch {repeat + 1}/{few.repeats}")
-    return network
-
-
-def _train(setting: Setting, network: Network, shown: Split, params: FineTune, saying: str) -> None:
-    changed = setting.few.augmented and network.modality == "image"
-    change = augment.augmentation(params.augmentation) if changed else None
-    examples = Examples(setting.preprocessor, shown.examples, shown.targets, augment=change)
-    finetune.run(network, examples, params, watch=None, progress=saying)
-
-
-def _joined(first: Dataset, second: Dataset) -> Dataset:
-    """Examples of one modality, one list after the other."""
-    names = ("ids", "labels", "inputs", "groups", "times")
-    columns = [[*getattr(first, name), *getattr(second, name)] for name in names]
-    return Dataset(first.modality, *columns)
-
-
-def _right(network: Network, preprocessor: Preprocessor, judged: Split) -> NDArray[np.bool_]:
-    moved = features.compute(network, preprocessor, judged.examples, progress="judging")
-    logits = moved @ network.head.weight.detach().cpu().numpy().T + network.head.bias.detach().cpu().numpy()
-    answers: NDArray[np.bool_] = logits.argmax(axis=1) == judged.targets
-    return answers
+def logits(network: Network, setting: Setting, judged: Split) -> NDArray[np.float64]:
+    """`(examples, classes)`, what the network as it is now says of each example."""
+    moved = features.compute(network, setting.preprocessor, judged.examples, progress="judging").astype(np.float64)
+    weight, bias = (value.detach().cpu().numpy().astype(np.float64) for value in network.head.parameters())
+    result: NDArray[np.float64] = moved @ weight.T + bias
+    return result
 
 
 def _averaged(repeats: Sequence[NDArray[np.bool_]], level: float) -> Interval:

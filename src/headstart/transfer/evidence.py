@@ -1,4 +1,4 @@
-"""What is measured before a strategy is chosen: the data, the probe, each layer, few labels, and the work ahead."""
+"""What the plan knows before it chooses: size, domain gap, what the frozen features are worth, which layers, cost."""
 
 import time
 from dataclasses import dataclass
@@ -12,135 +12,236 @@ from numpy.typing import NDArray
 from headstart.backbones.network import Network
 from headstart.data import dataset
 from headstart.determinism import folder_digest
-from headstart.params.transfer import Plan, Probe
-from headstart.predictor import Preprocessor
+from headstart.params.transfer import Plan
+from headstart.statistics import learning_curve, transferability
 from headstart.statistics.interval import Interval, wilson
-from headstart.transfer import control, device, features, probe
-from headstart.transfer.control import Control, Setting, Split
+from headstart.statistics.learning_curve import Curve
+from headstart.transfer import adapt, control, features, gap, probe
+from headstart.transfer.control import Control
 from headstart.transfer.examples import Prepared
+from headstart.transfer.probe import Head
+from headstart.transfer.setting import Setting, Split
 
-
-@dataclass(frozen=True)
-class Work:
-    """What training costs, counted and not timed: input units that pass through the network.
-
-    Attributes:
-        unit: `tokens` or `pixels`.
-        linear_probe: each training example once.
-        fine_tune: each training example in every epoch.
-        budget: the most fine-tuning may cost.
-    """
-
-    unit: str
-    linear_probe: int
-    fine_tune: int
-    budget: int
+NEIGHBOURS = 5  # of the k-nearest-neighbour check
+RESAMPLES = 500  # behind the curve's interval
+CURVE = (0.125, 0.25, 0.5, 1.0)  # shares of train that the probe's learning curve rests on
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that the rule of the planner may look at.
+    """All that the plan may look at before the race.
 
     Attributes:
-        examples: counts by split, classes, and labels a class in train.
+        examples: counts by split, classes, labels a class, imbalance, classes too small to judge, conflicting labels.
         probe: accuracy of the linear probe on held-out folds of train.
         strength: its strength.
         layers: accuracy of a probe on each layer's output, input side first; which layers transfer.
+        gap: how far the target lies from the backbone's own domain (`gap.measure`).
+        transferability: LogME, nearest neighbours, and the probe's learning curve.
+        curve: of the probe; None where train is too small for one.
         few_labels: the control.
-        work: of each strategy.
+        unit: of work, `tokens` or `pixels`.
+        once: work of passing all of train through the network once.
     """
 
     examples: dict[str, Any]
     probe: Interval
     strength: float
     layers: list[tuple[str, Interval]]
+    gap: dict[str, Any]
+    transferability: dict[str, Any]
+    curve: Curve | None
     few_labels: Control
-    work: Work
+    unit: str
+    once: int
 
     def document(self) -> dict[str, Any]:
         return {
             "examples": self.examples,
             "probe": {**self.probe.document(), "strength": self.strength},
             "layers": [{"layer": name, **accuracy.document()} for name, accuracy in self.layers],
+            "gap": self.gap,
+            "transferability": self.transferability,
             "few_labels": self.few_labels.document(),
-            "work": vars(self.work),
         }
 
 
-def gather(params: Plan, *, backbone: Path, data: Path, cache: Path) -> tuple[Evidence, dict[str, float]]:
-    """The evidence, and seconds by part. Of the test split only the number of rows is read."""
-    place = device.settle(params.fine_tune.seed)
-    preprocessor = Preprocessor.load(data / "contract")
-    labels, key = preprocessor.contract.labels, folder_digest(backbone)
-    network = Network.from_backbone(backbone, len(labels), dropout=0.0).to(place)
-    splits = {}
+@dataclass(frozen=True)
+class Ground:
+    """What evidence and race both stand on.
+
+    Attributes:
+        setting: how to train.
+        learn: train, with the frozen backbone's features.
+        validation: likewise.
+        head: the probe on all of train.
+        test_rows: how many there are; nothing else of test is looked at.
+    """
+
+    setting: Setting
+    learn: Split
+    validation: Split
+    head: Head
+    test_rows: int
+
+
+def ground(params: Plan, setting: Setting, data: Path) -> tuple[Ground, dict[str, float]]:
+    """Splits, features and the probe, and the seconds they took."""
     started = time.perf_counter()
+    labels, key = setting.preprocessor.contract.labels, folder_digest(setting.backbone)
+    network = Network.from_backbone(setting.backbone, len(labels), dropout=0.0).to(setting.place)
+    splits = []
     for name in ("train", "validation"):
         rows = dataset.read(data / f"{name}.parquet")
         saying = f"features of {name}"
-        values = features.extract(network, preprocessor, rows, cache=cache, key=key, progress=saying)
-        splits[name] = Split(rows, rows.targets(labels), values)
-    learn = splits["train"]
+        seen = features.extract(network, setting.preprocessor, rows, cache=setting.cache, key=key, progress=saying)
+        splits.append(Split(rows, rows.targets(labels), seen))
+    learn, validation = splits
     head = probe.fit(
         learn.features,
         learn.targets,
         len(labels),
         params.probe,
-        level=params.choice.interval,
+        level=setting.level,
         groups=learn.examples.groups,
     )
-    seconds = {"probe": time.perf_counter() - started}
+    test_rows = pq.read_metadata(data / "test.parquet").num_rows
+    return Ground(setting, learn, validation, head, test_rows), {"probe": time.perf_counter() - started}
 
-    started = time.perf_counter()
-    some = _some(learn.targets, params.choice.layer_examples, seed=params.probe.seed)
-    few = learn.select(some)
-    by_layer = features.extract_layers(
-        network, preprocessor, few.examples, cache=cache, key=key, progress="features by layer"
-    )
-    plain = params.probe.model_copy(update={"strengths": [head.strength], "folds": params.choice.folds})
-    layers = [(name, _held_out(values, few, len(labels), plain, params.choice.interval)) for name, values in by_layer]
+
+def gather(params: Plan, found: Ground) -> tuple[Evidence, dict[str, float]]:
+    """The evidence, and seconds by part."""
+    setting, learn, level = found.setting, found.learn, params.choice.interval
+    network = Network.from_backbone(setting.backbone, setting.classes, dropout=0.0).to(setting.place)
+    seconds, started = dict[str, float](), time.perf_counter()
+    layers = _layers(params, found, network)
     seconds["layers"] = time.perf_counter() - started
 
-    setting = Setting(
-        preprocessor,
-        backbone,
-        params.few_labels,
-        params.probe,
-        params.fine_tune,
-        level=params.choice.interval,
-        place=place,
+    started = time.perf_counter()
+    distance = gap.of_backbone(
+        network,
+        setting,
+        learn,
+        most=params.choice.layer_examples,
+        level=level,
+        masked_language_loss=_masked_language_loss(params, found),
     )
-    few_labels = control.measure(setting, learn, splits["validation"])
+    curve = _curve(params, found)
+    shown = {
+        "log_me": transferability.log_me(learn.features, learn.targets),
+        "neighbours": _neighbours(learn, level),
+        "curve": curve.document() if curve else None,
+    }
+    seconds["gap"] = time.perf_counter() - started
+
+    few_labels = control.measure(setting, params.few_labels, learn, found.validation)
     seconds |= {f"few_labels/{name}": value for name, value in few_labels.seconds.items()}
-    examples = _examples(splits, pq.read_metadata(data / "test.parquet").num_rows)
     a_pass = few_labels.seconds["transfer"] / max(1, few_labels.passes)
-    seconds["fine_tune_predicted"] = a_pass * examples["train"] * params.fine_tune.epochs
-    work = count_work(preprocessor, learn.examples, params)
-    return Evidence(examples, head.accuracy_cv, head.strength, layers, few_labels, work), seconds
+    seconds["a_pass"] = a_pass * len(learn)  # one epoch of fine-tuning all of train, extrapolated
+    unit, once = count_work(found)
+    sizes = _examples(params, found)
+    head = found.head
+    return (
+        Evidence(sizes, head.accuracy_cv, head.strength, layers, distance, shown, curve, few_labels, unit, once),
+        seconds,
+    )
 
 
-def count_work(preprocessor: Preprocessor, learn: dataset.Dataset, params: Plan) -> Work:
-    """Tokens after cutting, special ones included, or pixels after resizing, of all training examples."""
-    prepared = Prepared(preprocessor, learn.inputs)
-    if params.modality == "text":
-        once = sum(len(ids) for ids in prepared.get(range(len(learn))))
-    else:
-        once = len(learn) * int(np.prod(prepared.get([0])[0].shape[-2:]))
-    unit = "tokens" if params.modality == "text" else "pixels"
-    return Work(unit, once, once * params.fine_tune.epochs, params.choice.budget)
+def count_work(found: Ground) -> tuple[str, int]:
+    """Unit and work of one pass: tokens after cutting, special ones included, or pixels after resizing."""
+    prepared = Prepared(found.setting.preprocessor, found.learn.examples.inputs)
+    if found.setting.modality == "text":
+        return "tokens", sum(len(ids) for ids in prepared.get(range(len(found.learn))))
+    return "pixels", len(found.learn) * int(np.prod(prepared.get([0])[0].shape[-2:]))
 
 
-def _examples(splits: dict[str, Split], test: int) -> dict[str, Any]:
-    learn = splits["train"]
-    counts = np.bincount(learn.targets)
+def _examples(params: Plan, found: Ground) -> dict[str, Any]:
+    targets, inputs = found.learn.targets, found.learn.examples.inputs
+    counts = np.bincount(targets)
     counts = counts[counts > 0]
+    seen: dict[Any, set[int]] = {}
+    for payload, target in zip(inputs, targets.tolist(), strict=True):
+        seen.setdefault(payload, set()).add(target)
     return {
-        "train": len(learn.targets),
-        "validation": len(splits["validation"].targets),
-        "test": test,
+        "train": len(targets),
+        "validation": len(found.validation),
+        "test": found.test_rows,
         "classes": len(counts),
         "per_class": {"min": int(counts.min()), "median": float(np.median(counts)), "max": int(counts.max())},
+        "imbalance": float(counts.max() / counts.min()),
+        "small_classes": int((counts < params.choice.examples_per_class).sum()),
+        "conflicts": sum(len(labels) > 1 for labels in seen.values()),
     }
+
+
+def _layers(params: Plan, found: Ground, network: Network) -> list[tuple[str, Interval]]:
+    """Held-out accuracy of a probe on each layer, on a sample of train."""
+    learn, setting = found.learn, found.setting
+    few = learn.select(_some(learn.targets, params.choice.layer_examples, seed=params.probe.seed))
+    key = folder_digest(setting.backbone)
+    by_layer = features.extract_layers(
+        network, setting.preprocessor, few.examples, cache=setting.cache, key=key, progress="features by layer"
+    )
+    plain = params.probe.model_copy(update={"strengths": [found.head.strength], "folds": params.choice.folds})
+    return [(name, _held_out(values, few, setting.classes, plain, params.choice.interval)) for name, values in by_layer]
+
+
+def _neighbours(learn: Split, level: float) -> dict[str, Any]:
+    right = transferability.neighbours(learn.features, learn.targets, NEIGHBOURS, groups=learn.examples.groups)
+    return {"k": NEIGHBOURS, **wilson(int(right.sum()), len(right), level).document()}
+
+
+def _curve(params: Plan, found: Ground) -> Curve | None:
+    """The probe's learning curve: nested shares of train without one fold, judged on that fold and on validation.
+
+    None where the smallest share would show fewer than two classes or fewer than eight examples.
+    """
+    learn, validation = found.learn, found.validation
+    fold = probe.folds(learn.targets, params.choice.folds, seed=params.probe.seed, groups=learn.examples.groups)
+    own, judges = np.flatnonzero(fold > 0), learn.select(np.flatnonzero(fold == 0)).joined(validation)
+    order = _balanced(learn.targets[own], seed=params.probe.seed)
+    sizes, answered = [], []
+    for share in CURVE:
+        rows = own[order[: round(share * len(own))]]
+        if len(rows) < 8 or len(np.unique(learn.targets[rows])) < 2:
+            return None
+        head = probe.refit(
+            learn.features[rows],
+            learn.targets[rows],
+            found.setting.classes,
+            params.probe,
+            strength=found.head.strength,
+            accuracy_cv=found.head.accuracy_cv,
+        )
+        sizes.append(len(rows))
+        answered.append(int((head.logits(judges.features).argmax(axis=1) == judges.targets).sum()))
+    generator = np.random.default_rng(params.probe.seed)
+    level = params.choice.interval
+    return learning_curve.fit(sizes, answered, len(judges), level=level, resamples=RESAMPLES, generator=generator)
+
+
+def _masked_language_loss(params: Plan, found: Ground) -> Interval | None:
+    if found.setting.modality == "image":
+        return None
+    texts = found.learn.examples.inputs
+    return adapt.held_out_loss(
+        found.setting.backbone,
+        texts,
+        preprocessor=found.setting.preprocessor,
+        masked=params.adapt.masked,
+        seed=params.adapt.seed,
+        most=params.choice.layer_examples,
+    )
+
+
+def _balanced(targets: NDArray[np.int64], *, seed: int) -> NDArray[np.int64]:
+    """A random order of which every beginning has the classes' shares, as nearly as can be."""
+    shuffled = np.random.default_rng(seed).permutation(len(targets))
+    place = np.empty(len(targets))
+    for label in np.unique(targets):
+        own = shuffled[targets[shuffled] == label]
+        place[own] = (np.arange(len(own)) + 0.5) / len(own)
+    return shuffled[np.argsort(place[shuffled], kind="stable")]
 
 
 def _some(targets: NDArray[np.int64], count: int, *, seed: int) -> NDArray[np.int64]:
@@ -151,7 +252,7 @@ def _some(targets: NDArray[np.int64], count: int, *, seed: int) -> NDArray[np.in
     return np.flatnonzero(share == 0)
 
 
-def _held_out(values: NDArray[np.float32], few: Split, classes: int, params: Probe, level: float) -> Interval:
+def _held_out(values: NDArray[np.float32], few: Split, classes: int, params: Any, level: float) -> Interval:
     right = (
         probe.choose(values, few.targets, classes, params, groups=few.examples.groups)[1].argmax(axis=1) == few.targets
     )

@@ -47,10 +47,10 @@ class Examples(TorchDataset[Mapping[str, Any]]):
         name = "input_ids" if self._preprocessor.contract.modality == "text" else "pixel_values"
         return {name: self._items.get([row])[0], "labels": int(self.targets[row])}
 
-    def __getitems__(self, rows: list[int]) -> dict[str, Tensor]:
+    def __getitems__(self, rows: list[int], *, augmented: bool = True) -> dict[str, Tensor]:
         """The batch of `rows`, padded together: the name is torch's door for fetching many at once."""
         inputs = tensors(self._preprocessor.collate(self._items.get(rows)))
-        if self._augment is not None:
+        if augmented and self._augment is not None:
             inputs["pixel_values"] = self._augment(inputs["pixel_values"])
         return {**inputs, "labels": torch.from_numpy(self.targets[rows])}
 

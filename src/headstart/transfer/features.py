@@ -71,6 +71,15 @@ def compute(network: Network, preprocessor: Preprocessor, dataset: Dataset, *, p
     return _run(network, preprocessor, list(unique.values()), progress, layers=False)[0][1][rows]
 
 
+def compute_layers(network: Network, preprocessor: Preprocessor, dataset: Dataset, *, progress: str) -> Layers:
+    """Each layer group's pooled output, input side first, not cached; the last one is the features a head sees."""
+    unique, rows = _distinct(dataset.inputs)
+    payloads = list(unique.values())
+    layers = _run(network, preprocessor, payloads, progress, layers=True)
+    last = _run(network, preprocessor, payloads, progress, layers=False)
+    return [(name, values[rows]) for name, values in [*layers[:-1], (layers[-1][0], last[0][1])]]
+
+
 def _distinct(inputs: Sequence[Any]) -> tuple[dict[str, Any], NDArray[np.int64]]:
     """Payloads by their digest, sorted, and for each input its place among them."""
     digests = [digest(payload) for payload in inputs]

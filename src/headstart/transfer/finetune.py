@@ -1,7 +1,7 @@
 """Fine-tuning: every layer learns, each at its own rate, from the weights and the head the network comes with.
 
 transformers' `Trainer` runs the loop. What is ours goes in through its doors: optimizer and schedule, batches,
-loss, and callbacks that watch the validation loss, keep the best weights and mark finished checkpoints.
+loss, and callbacks that watch validation, keep the best weights and mark finished checkpoints.
 
 Checkpoints are taken at the ends of epochs only, where `Trainer` restores order, dropout and augmentation exactly
 (in the middle of an epoch with length grouping it does not), so a killed run ends in the bytes of one never stopped.
@@ -11,14 +11,13 @@ import math
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 from transformers import EvalPrediction, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
@@ -26,17 +25,21 @@ from headstart import artifacts
 from headstart.backbones.network import Network
 from headstart.backbones.silence import quiet
 from headstart.params.transfer import FineTune
-from headstart.transfer import device, rates
+from headstart.transfer import course, device, guard, memory, rates, soup
+from headstart.transfer.course import Attempt, Course, Log
 from headstart.transfer.examples import Examples
+from headstart.transfer.guard import Guard
+from headstart.transfer.objective import Objective
 from headstart.transfer.probe import calibrated_loss
 from headstart.transfer.progress import bar
-from headstart.transfer.rates import Rate
+from headstart.transfer.pull import Pull
+from headstart.transfer.schedule import Deadline, Schedule
+from headstart.transfer.unfreezing import Gradual
 
 DONE = "COMPLETE"  # written into a checkpoint last
-BEST = "best.safetensors"
 STATE = "trainer_state.json"
-
-Log = list[dict[str, Any]]
+PIECES = "pieces.json"  # how many a batch is cut into, where it had to be
+GIVEN_UP = "given-up.json"  # of an attempt: what was wrong with it
 
 
 @dataclass(frozen=True)
@@ -52,71 +55,114 @@ class Watch:
     partial: Path
 
 
-@dataclass(frozen=True)
-class Course:
-    """How training went.
-
-    Attributes:
-        rates: of each layer group, input first.
-        steps: `{step, epoch, loss, gradient_norm, learning_rate}`; the rate is the head's. Null: not finite.
-        epochs: `{epoch, loss, validation/loss, validation/accuracy}`; the last two only if watched.
-        best_epoch: the one whose weights were kept, from 1; None if unwatched, or none was finite.
-        precision: of the passes.
-    """
-
-    rates: list[Rate]
-    steps: Log
-    epochs: Log
-    best_epoch: int | None
-    precision: device.Precision
-
-
 def run(network: Network, examples: Examples, params: FineTune, *, watch: Watch | None, progress: str) -> Course:
-    """Train `network` in place; watched, it ends with the weights of the epoch of least validation loss.
+    """Train `network` in place; watched, it ends with the weights of the best epoch.
 
-    Unwatched it trains all `params.epochs` and keeps the last weights, and a killed run starts anew.
+    A watched run that diverges is stopped, put back to its start, and tried once more at `guard.gentler` of its rates;
+    the course says so. Unwatched it trains all `params.epochs` and keeps the last weights, and a killed run starts
+    anew. A batch that does not fit into memory is cut in halves whose gradients are added up.
     """
-    if watch is not None:
-        return _run(network, examples, params, watch.partial, watch, progress)
-    with tempfile.TemporaryDirectory() as folder:
-        return _run(network, examples, params, Path(folder), None, progress)
+    start = {name: value.detach().clone() for name, value in network.state_dict().items()}
+    if watch is None:
+        with tempfile.TemporaryDirectory() as folder:
+            return _fitted(network, examples, params, Path(folder), None, progress, start)
+    first = watch.partial / "attempt-1"
+    given_up = artifacts.read_json(first / GIVEN_UP) if (first / GIVEN_UP).is_file() else None
+    if given_up is None:
+        result = _fitted(network, examples, params, first, watch, progress, start)
+        if (stopped := guard.stopped(result.log)) is None:
+            return result
+        own = {name: getattr(params, name) for name in ("learning_rate", "head_learning_rate", "layer_decay")}
+        given_up = Attempt(**stopped, **own, checks=result.checks).document()
+        artifacts.write_json(first / GIVEN_UP, given_up)
+    network.load_state_dict(start)
+    share = params.guard.gentler
+    gentle = params.model_copy(
+        update={
+            "learning_rate": share * params.learning_rate,
+            "head_learning_rate": share * params.head_learning_rate,
+            "layer_decay": min(params.layer_decay, params.guard.gentler_decay),
+        }
+    )
+    result = _fitted(network, examples, gentle, watch.partial / "attempt-2", watch, progress, start)
+    return replace(result, attempts=[Attempt(**given_up)])
+
+
+def _fitted(
+    network: Network,
+    examples: Examples,
+    params: FineTune,
+    folder: Path,
+    watch: Watch | None,
+    progress: str,
+    start: Mapping[str, Tensor],
+) -> Course:
+    """`_run`, in batches as large as memory allows; halves of a batch add up to the same step."""
+    pieces = artifacts.read_json(folder / PIECES)["pieces"] if (folder / PIECES).is_file() else 1
+    while True:
+        try:
+            result = _run(network, examples, params, folder, watch, progress, pieces)
+            return replace(result, notes=[*memory.note(params.batch_size, pieces), *result.notes])
+        except (MemoryError, RuntimeError) as error:
+            if not memory.ran_out(error) or params.batch_size % (2 * pieces):
+                raise
+        pieces *= 2
+        memory.release()
+        network.load_state_dict(dict(start))
+        shutil.rmtree(folder, ignore_errors=True)  # checkpoints remember the batch that did not fit
+        artifacts.write_json(folder / PIECES, {"pieces": pieces})
 
 
 def _run(
-    network: Network, examples: Examples, params: FineTune, folder: Path, watch: Watch | None, progress: str
+    network: Network,
+    examples: Examples,
+    params: FineTune,
+    folder: Path,
+    watch: Watch | None,
+    progress: str,
+    pieces: int,
 ) -> Course:
     with quiet():
-        trainer, assigned, precision = _trainer(network, examples, params, folder, watch)
+        trainer, assigned, precision, deadline = _trainer(network, examples, params, folder, watch, pieces)
     checkpoint = _latest(folder)
     log = artifacts.read_json(checkpoint / STATE)["log_history"] if checkpoint else []
-    if not _finished(log, params):
-        steps = math.ceil(len(examples) / params.batch_size) * params.epochs
-        with bar(steps, progress, "steps") as advance:
+    if not course.finished(log, params):
+        with bar(_steps(examples, params), progress, "steps") as advance:
             advance(sum("loss" in entry for entry in log))
-            trainer.add_callback(_Steps(advance))
+            trainer.add_callback(_Advance(advance))
             with quiet():
                 trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         log = trainer.state.log_history
-    best = _best(log)
+    notes = []
+    best = course.best(log, params)
     if watch is not None and best is not None:
-        network.load_state_dict(load_file(folder / BEST))
+        paths = [folder / _weights(epoch) for epoch in _ranked(log, params)]
+        weights, count = (load_file(paths[0]), 1)
+        if params.averaging == "soup":
+            weights, count = soup.greedy(paths, lambda tried: _score(trainer, network, tried))
+        network.load_state_dict(weights)
+        notes += [f"The weights are the average of its {count} best epochs."] if count > 1 else []
+    if deadline and deadline.cut:
+        notes.append(_short_of_time(deadline.cut, log, params))
     network.eval()
-    return Course(assigned, _steps(log), _epochs(log), best, precision)
+    done = Course(assigned, course.steps(log), course.epochs(log), best, precision, guard.checks(log), log=log)
+    return replace(done, notes=notes)
 
 
 def _trainer(
-    network: Network, examples: Examples, params: FineTune, folder: Path, watch: Watch | None
-) -> tuple[Trainer, list[Rate], device.Precision]:
+    network: Network, examples: Examples, params: FineTune, folder: Path, watch: Watch | None, pieces: int
+) -> tuple[Trainer, list[rates.Rate], device.Precision, Deadline | None]:
     """A silent `Trainer` that learns as `params` say."""
     precision = device.precision(params.precision)
     update, assigned = rates.optimizer(network, params)
-    total = math.ceil(len(examples) / params.batch_size) * params.epochs
-    factor = torch.optim.lr_scheduler.LambdaLR(update, rates.schedule(total, params.warmup))
+    schedule = Schedule(_steps(examples, params), params.warmup, params.schedule)
+    deadline = Deadline(schedule, params.deadline_minutes) if params.deadline_minutes else None
     arguments = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=params.epochs,
-        per_device_train_batch_size=params.batch_size,
-        per_device_eval_batch_size=4 * params.batch_size,
+        per_device_train_batch_size=params.batch_size // pieces,
+        gradient_accumulation_steps=pieces,
+        per_device_eval_batch_size=4 * params.batch_size // pieces,
         max_grad_norm=params.clip_norm,
         seed=params.seed,
         bf16=precision == "bfloat16",
@@ -133,36 +179,29 @@ def _trainer(
         disable_tqdm=True,
         log_level="error",
     )
+    callbacks: list[TrainerCallback] = [_Watcher(network, params, folder)]
+    if watch:
+        steps = math.ceil(len(examples) / params.batch_size)
+        callbacks.append(Guard(network, watch.validation, params.guard, steps=steps, epochs=params.epochs))
+    callbacks += [deadline] if deadline else []
+    callbacks += [Gradual(network, params.frozen_layers)] if params.unfreezing == "gradual" else []
+    callbacks += [Pull(network, update, params.pull)] if params.pull else []
     trainer = Trainer(
-        model=_WithLoss(network),
+        model=Objective(network, examples.targets, params),
         args=arguments,
         data_collator=_as_it_is,
         train_dataset=examples,
         eval_dataset=watch.validation if watch else None,
         compute_metrics=_metrics,
-        optimizers=(update, factor),
-        callbacks=[_Watcher(network, params, folder)],
+        optimizers=(update, torch.optim.lr_scheduler.LambdaLR(update, schedule)),
+        callbacks=callbacks,
     )
     trainer.remove_callback(PrinterCallback)
-    return trainer, assigned, precision
-
-
-class _WithLoss(nn.Module):
-    """A network as `Trainer` wants it: labels in, loss out, and nothing it would gather in vain."""
-
-    accepts_loss_kwargs = False
-
-    def __init__(self, network: Network) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, labels: Tensor, **inputs: Tensor) -> dict[str, Tensor]:
-        logits = self.network(**inputs)["logits"].float()
-        return {"loss": functional.cross_entropy(logits, labels), "logits": logits}
+    return trainer, assigned, precision, deadline
 
 
 class _Watcher(TrainerCallback):
-    """Keeps the best weights, stops in time, and marks checkpoints that are whole.
+    """Keeps the weights of the best epochs, stops in time, and marks checkpoints that are whole.
 
     It remembers nothing itself: all it decides follows from the log, which checkpoints carry.
     """
@@ -171,23 +210,28 @@ class _Watcher(TrainerCallback):
         self._network, self._params, self._folder = network, params, folder
 
     def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if not _finite(state.log_history[-1:]):
+        if not course.finite(state.log_history[-1:]):
             control.should_training_stop = True
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if _best(state.log_history) == len(_evaluations(state.log_history)):
+        epoch, kept = len(course.evaluations(state.log_history)), _ranked(state.log_history, self._params)
+        if epoch in kept:
             weights = {name: value.detach().cpu().contiguous() for name, value in self._network.state_dict().items()}
-            with artifacts.replaced(self._folder / BEST) as temporary:
+            with artifacts.replaced(self._folder / _weights(epoch)) as temporary:
                 save_file(weights, temporary)
-        if _finished(state.log_history, self._params):
+        if course.finished(state.log_history, self._params):
             control.should_training_stop = True
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         artifacts.write_text(self._folder / f"checkpoint-{state.global_step}" / DONE, "")
         _latest(self._folder)
+        kept = {_weights(epoch) for epoch in _ranked(state.log_history, self._params)}
+        for path in self._folder.glob("epoch-*.safetensors"):
+            if path.name not in kept:
+                path.unlink()
 
 
-class _Steps(TrainerCallback):
+class _Advance(TrainerCallback):
     """Moves a progress bar."""
 
     def __init__(self, advance: Any) -> None:
@@ -213,62 +257,56 @@ def _as_it_is(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _metrics(prediction: EvalPrediction) -> dict[str, float]:
+    from sklearn.metrics import f1_score
+
     logits, targets = prediction.predictions.astype("float64"), prediction.label_ids
-    return {"accuracy": float((logits.argmax(axis=1) == targets).mean()), "nll": calibrated_loss(logits, targets)}
+    answers = logits.argmax(axis=1)
+    return {
+        "accuracy": float((answers == targets).mean()),
+        "macro_f1": float(f1_score(targets, answers, average="macro", zero_division=0.0)),
+        "nll": calibrated_loss(logits, targets),
+    }
 
 
-def _finished(log: Log, params: FineTune) -> bool:
-    """Whether no further epoch is due: all are done, patience is at its end, or a number is not finite."""
-    done = len(_evaluations(log))
-    return done >= params.epochs or done - (_best(log) or 0) >= params.patience or not _finite(log)
+def _score(trainer: Trainer, network: Network, weights: soup.Weights) -> tuple[float, float]:
+    """(share of wrong answers, loss) of `weights` on validation."""
+    network.load_state_dict(weights)
+    with quiet():
+        found = trainer.predict(trainer.eval_dataset).metrics
+    return 1.0 - found["test_accuracy"], found["test_nll"]
 
 
-def _finite(log: Log) -> bool:
-    return all(math.isfinite(entry[name]) for entry in log for name in ("loss", "eval_nll") if name in entry)
+def _ranked(log: Log, params: FineTune) -> list[int]:
+    """Epochs whose weights are kept, the best first: one, or as many as a soup takes."""
+    rest, ranked = list(log), list[int]()
+    found = course.evaluations(log)
+    while len(ranked) < (soup.INGREDIENTS if params.averaging == "soup" else 1):
+        if (best := course.best(rest, params)) is None:
+            break
+        ranked.append(best)
+        found = [{**entry, "eval_nll": math.nan} if at + 1 == best else entry for at, entry in enumerate(found)]
+        rest = found
+    return ranked
 
 
-def _evaluations(log: Log) -> Log:
-    return [entry for entry in log if "eval_nll" in entry]
+def _weights(epoch: int) -> str:
+    return f"epoch-{epoch:03d}.safetensors"
 
 
-def _best(log: Log) -> int | None:
-    """The first epoch, from 1, with the least validation loss; None while there is none."""
-    losses = [entry["eval_nll"] for entry in _evaluations(log)]
-    finite = [loss for loss in losses if math.isfinite(loss)]
-    return losses.index(min(finite)) + 1 if finite else None
+def _steps(examples: Examples, params: FineTune) -> int:
+    return math.ceil(len(examples) / params.batch_size) * params.epochs
 
 
-def _steps(log: Log) -> Log:
-    return [
-        {
-            "step": entry["step"],
-            "epoch": entry["epoch"],
-            "loss": _number(entry["loss"]),
-            "gradient_norm": _number(entry["grad_norm"]),
-            "learning_rate": entry["learning_rate"],
-        }
-        for entry in log
-        if "loss" in entry
-    ]
-
-
-def _epochs(log: Log) -> Log:
-    """One entry an epoch: mean training loss of its steps, and validation where it was watched."""
-    result: Log = []
-    evaluations = _evaluations(log)
-    losses: dict[int, list[float]] = {}
-    for entry in log:
-        if "loss" in entry:
-            losses.setdefault(math.ceil(entry["epoch"] - 1e-9), []).append(entry["loss"])
-    for epoch, values in losses.items():
-        document: dict[str, Any] = {"epoch": epoch, "loss": _number(sum(values) / len(values))}
-        if epoch <= len(evaluations):
-            document["validation/loss"] = _number(evaluations[epoch - 1]["eval_nll"])
-            document["validation/accuracy"] = evaluations[epoch - 1]["eval_accuracy"]
-        result.append(document)
-    return result
-
-
-def _number(value: float) -> float | None:
-    """The value, or None where it is not finite: JSON has no word for that."""
-    return value if math.isfinite(value) else None
+def _short_of_time(cut: tuple[int, int], log: Log, params: FineTune) -> str:
+    """What a deadline cost, and what more time would likely bring."""
+    scores = [entry["eval_accuracy"] for entry in course.evaluations(log)]
+    told = (
+        f"The deadline of {params.deadline_minutes:g} minutes left time for {cut[0]} of {cut[1]} steps; the learning "
+        "rates were brought down within them."
+    )
+    if len(scores) < 2:
+        return f"{told} One evaluation does not tell what more time would bring."
+    gain = max(scores) - max(scores[:-1])
+    if gain <= 0:
+        return f"{told} The last epoch brought nothing on validation; more time would likely bring little."
+    return f"{told} The last epoch brought {100 * gain:.1f} points on validation; one more would likely bring less."

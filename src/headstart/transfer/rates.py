@@ -2,13 +2,11 @@
 
     rate(group) = learning_rate * layer_decay ** (top - depth)
 
-All rates rise together from almost nothing (warm-up) and fall together to nothing, so their ratios hold throughout.
-Layers near the input hold what is common to all tasks and should move least.
+All rates rise and fall together (`schedule`), so their ratios hold throughout. Layers near the input hold what is
+common to all tasks and should move least.
 Source: Howard and Ruder 2018, arXiv:1801.06146 (discriminative rates, slanted triangle).
 """
 
-import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -67,7 +65,9 @@ def assign(groups: list[LayerGroup], params: FineTune) -> list[Rate]:
 
 
 def optimizer(network: Network, params: FineTune) -> tuple[torch.optim.Optimizer, list[Rate]]:
-    """AdamW over the layers that learn, head first; the others are frozen, BatchNorm statistics included.
+    """AdamW over the layers that learn, head first; those below are frozen, BatchNorm statistics included.
+
+    A parameter that does not learn already (a layer that carries a low-rank update) is left as it is.
 
     Biases and normalisation weights are not decayed: pulling them to zero regularises nothing.
     """
@@ -77,20 +77,12 @@ def optimizer(network: Network, params: FineTune) -> tuple[torch.optim.Optimizer
     options = []
     for group, rate in reversed([pair for pair in zip(groups, rates, strict=True) if not pair[1].frozen]):
         for decayed in (True, False):
-            chosen = [parameter for _, parameter in group.parameters if (parameter.ndim > 1) is decayed]
+            chosen = [
+                parameter
+                for _, parameter in group.parameters
+                if parameter.requires_grad and (parameter.ndim > 1) is decayed
+            ]
             decay = params.weight_decay if decayed else 0.0
             if chosen:
                 options.append({"params": chosen, "lr": rate.learning_rate, "weight_decay": decay})
     return torch.optim.AdamW(options, fused=True), rates
-
-
-def schedule(steps: int, warmup: float) -> Callable[[int], float]:
-    """The share of its height that every rate has at a step: straight up over `warmup` of the steps, straight down."""
-    rising = math.ceil(warmup * steps)
-
-    def share(step: int) -> float:
-        if step < rising:
-            return (step + 1) / (rising + 1)
-        return max(0.0, (steps - step) / max(1, steps - rising))
-
-    return share

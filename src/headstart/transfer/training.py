@@ -1,4 +1,4 @@
-"""Train as planned: the probe always, then fine-tuning from it; what is no better than the probe hands the probe on."""
+"""Train as planned: the probe always, then layers from it; what is no better than the probe hands the probe on."""
 
 import time
 from collections.abc import Mapping
@@ -15,14 +15,16 @@ from headstart.backbones.network import Network
 from headstart.data import dataset
 from headstart.determinism import folder_digest
 from headstart.evaluation.gates import screen
+from headstart.params.section import Strategy
 from headstart.params.transfer import Train
-from headstart.predictor import Preprocessor
 from headstart.statistics import paired
 from headstart.statistics.interval import Interval
-from headstart.transfer import augment, device, features, finetune, probe, rates
-from headstart.transfer.examples import Examples
-from headstart.transfer.finetune import Course, Watch
+from headstart.transfer import control, device, features, ladder, probe, rates, retention, strategies
+from headstart.transfer.course import Course
+from headstart.transfer.finetune import Watch
 from headstart.transfer.probe import Head
+from headstart.transfer.setting import Setting, Split
+from headstart.transfer.strategies import linear_probe
 
 FORMAT = 1
 
@@ -62,48 +64,55 @@ def train(
         cache: features already computed.
     """
     place = device.settle(params.fine_tune.seed)
-    preprocessor = Preprocessor.load(data / "contract")
-    classes, key = preprocessor.contract.labels, folder_digest(backbone)
-    learn, validate = dataset.read(data / "train.parquet"), dataset.read(data / "validation.parquet")
-    targets, truth = learn.targets(classes), validate.targets(classes)
-
     started = time.perf_counter()
-    network = Network.from_backbone(backbone, len(classes), dropout=params.fine_tune.dropout).to(place)
-    found = [
-        features.extract(network, preprocessor, split, cache=cache, key=key, progress=f"features of {name}")
-        for name, split in (("train", learn), ("validation", validate))
-    ]
+    level = params.forgetting.level
+    setting = Setting.of(params, backbone=backbone, data=data, cache=cache, level=level, place=place)
+    learn, validate = (_split(setting, data, name) for name in ("train", "validation"))
     measured = plan["evidence"]["probe"]
     head = probe.refit(
-        found[0],
-        targets,
-        len(classes),
+        learn.features,
+        learn.targets,
+        setting.classes,
         params.probe,
         strength=measured["strength"],
         accuracy_cv=Interval.from_document(measured),
     )
-    network.set_head(head.weight, head.bias)
-    at_start = Score.of(head.logits(found[1]), truth)
+    network = linear_probe.start(setting, head)
+    at_start = Score.of(head.logits(validate.features), validate.targets)
     seconds = {"probe": time.perf_counter() - started}
 
-    course, after = None, None
-    if plan["strategy"] == "fine_tune":
+    strategy: Strategy = plan["strategy"]
+    course, after, climbed, kept = None, None, None, None
+    if strategy != "linear_probe":
         started = time.perf_counter()
-        change = augment.augmentation(params.fine_tune.augmentation) if params.modality == "image" else None
-        examples = Examples(preprocessor, learn, targets, augment=change)
-        watch = Watch(Examples(preprocessor, validate, truth), partial)
-        course = finetune.run(network, examples, params.fine_tune, watch=watch, progress="fine-tuning")
-        moved = features.compute(network, preprocessor, validate, progress="validation")
-        after = Score.of(_head_of(network, head).logits(moved), truth)
-        seconds["fine_tune"] = time.perf_counter() - started
+        before = retention.remember(network, setting, validate.examples, params.forgetting.examples)
+        watch = Watch(setting.shown(validate, augmented=False), partial)
+        network, course = strategies.train(strategy, setting, learn, head, watch=watch, progress=strategy)
+        seconds[strategy] = time.perf_counter() - started
+        if strategy != "scratch" and course is not None and course.best_epoch is not None:
+            started = time.perf_counter()
+            judge = _Judge(setting, network, validate, before)
+            tuned = judge("tuned", {name: value.detach().cpu().clone() for name, value in network.state_dict().items()})
+
+            def again(name: str, changes: Mapping[str, Any]) -> ladder.Weights:
+                own = setting.with_fine_tune(**changes)
+                rung = Watch(watch.validation, partial / name.replace(" ", "-"))
+                return strategies.train(strategy, own, learn, head, watch=rung, progress=name)[0].state_dict()
+
+            climbed = ladder.climb(tuned, before.weights, params.forgetting, judge, again)
+            chosen = climbed.points[climbed.chosen]
+            network, kept = ladder.put(network, chosen.weights), chosen.retention
+            seconds["retention"] = time.perf_counter() - started
+        after = _score(setting, network, validate)
     keep, reason = _decide(at_start, after, course, params.screen.loss_growth)
     if course is not None and not keep:
-        network = Network.from_backbone(backbone, len(classes), dropout=params.fine_tune.dropout)
-        network.set_head(head.weight, head.bias)
+        network = linear_probe.start(setting, head)
 
-    history = _history(plan["strategy"], "fine_tune" if keep else "linear_probe", reason, head, at_start, after, course)
+    history = _history(strategy, strategy if keep else "linear_probe", reason, head, at_start, after, course)
     history["groups"] = [rate.document() for rate in (course.rates if course else _frozen(network))]
-    share = np.bincount(truth, minlength=len(classes)).max() / max(1, len(truth))
+    history["retention"] = kept.document() if kept else None
+    history["ladder"] = climbed.document(params.forgetting.budget) if climbed else None
+    share = np.bincount(validate.targets, minlength=setting.classes).max() / max(1, len(validate))
     judged = screen.judge(history, params.screen, float(share))
     network.to("cpu").save(out / "model")
     artifacts.write_json(out / "history.json", history)
@@ -118,19 +127,45 @@ def train(
     return seconds
 
 
+class _Judge:
+    """Makes a point of the ladder from weights."""
+
+    def __init__(self, setting: Setting, network: Network, validate: Split, before: retention.Before) -> None:
+        self._setting, self._network, self._validate, self._before = setting, network, validate, before
+
+    def __call__(self, name: str, weights: ladder.Weights) -> ladder.Point:
+        network = ladder.put(self._network, weights)
+        score = _score(self._setting, network, self._validate)
+        kept = retention.measure(network, self._setting, self._before, self._setting.level)
+        return ladder.Point(name, score.accuracy, score.loss, kept, weights)
+
+
+def _split(setting: Setting, data: Path, name: str) -> Split:
+    """A split with its features, from the cache where the plan left them."""
+    rows = dataset.read(data / f"{name}.parquet")
+    network = Network.from_backbone(setting.backbone, setting.classes, dropout=0.0).to(setting.place)
+    key, saying = folder_digest(setting.backbone), f"features of {name}"
+    seen = features.extract(network, setting.preprocessor, rows, cache=setting.cache, key=key, progress=saying)
+    return Split(rows, rows.targets(setting.preprocessor.contract.labels), seen)
+
+
+def _score(setting: Setting, network: Network, validate: Split) -> Score:
+    return Score.of(control.logits(network, setting, validate), validate.targets)
+
+
 def _decide(before: Score, after: Score | None, course: Course | None, growth: float) -> tuple[bool, str]:
     """Whether the fine-tuned network is handed on, and why: more right answers, or as many at a lower loss."""
     if after is None or course is None:
-        return False, "The plan chose the linear probe; nothing was fine-tuned."
+        return False, "The plan chose the linear probe; no layer was trained."
     was, became = f"{before.accuracy:.3f}", f"{after.accuracy:.3f}"
     if course.best_epoch is None or after.loss is None or before.loss is None:
-        return False, "Fine-tuning met losses that are not finite; the linear probe it started from is handed on."
+        return False, "Training met losses that are not finite; the linear probe it started from is handed on."
     told = f"validation accuracy went from {was} to {became}, loss from {before.loss:.3f} to {after.loss:.3f}"
     if after.loss > growth * before.loss:
-        return False, f"Fine-tuning diverged: {told}. The linear probe it started from is handed on."
+        return False, f"Training diverged: {told}. The linear probe it started from is handed on."
     if (after.accuracy, -after.loss) <= (before.accuracy, -before.loss):
-        return False, f"Fine-tuning did not improve on the linear probe: {told}. The probe is handed on."
-    return True, f"Fine-tuning improved on the linear probe: {told}, at epoch {course.best_epoch}."
+        return False, f"Training did not improve on the linear probe: {told}. The probe is handed on."
+    return True, f"Training improved on the linear probe: {told}, at epoch {course.best_epoch}."
 
 
 def _history(
@@ -153,6 +188,9 @@ def _history(
         "epochs": course.epochs if course else [],
         "best_epoch": course.best_epoch if course else None,
         "precision": course.precision if course else "float32",
+        "checks": course.checks if course else [],
+        "attempts": [attempt.document() for attempt in course.attempts] if course else [],
+        "notes": course.notes if course else [],
     }
     if after is not None:
         wins, losses = int((after.right & ~before.right).sum()), int((before.right & ~after.right).sum())
@@ -167,12 +205,6 @@ def _history(
 
 def _shown(score: Score) -> dict[str, float | None]:
     return {"validation/accuracy": score.accuracy, "validation/loss": score.loss}
-
-
-def _head_of(network: Network, before: Head) -> Head:
-    """The network's head as it is now; strength and held-out accuracy are those of the probe it grew from."""
-    weight, bias = network.head.weight.detach().cpu().numpy(), network.head.bias.detach().cpu().numpy()
-    return Head(weight, bias, before.strength, before.accuracy_cv)
 
 
 def _frozen(network: Network) -> list[rates.Rate]:

@@ -1,0 +1,132 @@
+"""Every strategy on every set, and what the planner would have done: one JSON file a case, kept by its name.
+
+    python benchmarks/transfer/cases.py --data ../shared/data --work /tmp/transfer
+    python benchmarks/transfer/table.py --work /tmp/transfer
+
+Killed, it goes on with the next case. Each case trains every strategy on at most `--rows` rows as the stage `train`
+does (best epoch by validation; what is no better than the probe hands the probe on) and judges it on test; the plan is
+made as the stage `plan` makes it, without looking at test.
+"""
+
+import argparse
+import dataclasses
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sets import IMAGES, REPORTED, TUNED_ON, Prepared, prepared
+
+from headstart import artifacts, settings
+from headstart.transfer import control, device, planner, retention, strategies
+from headstart.transfer.evidence import Ground, ground
+from headstart.transfer.finetune import Watch
+from headstart.transfer.setting import Setting, Split
+from headstart.transfer.strategies import linear_probe
+
+
+def case(name: str, rows: int, seed: int, *, data: Path, work: Path) -> dict[str, Any]:
+    """One set, one draw of training rows: the plan, and each strategy's accuracy on validation and test."""
+    found = prepared(name, rows, seed, data=data, work=work)
+    params = found.model.plan.model_copy(
+        update={
+            "fine_tune": found.model.plan.fine_tune.model_copy(update={"seed": seed}),
+            "few_labels": found.model.plan.few_labels.model_copy(
+                update={"epochs": 1, "scratch_epochs": 1, "per_class": 2, "repeats": 1}
+            ),
+            "choice": found.model.plan.choice.model_copy(update={"budget": 10**12}),
+        }
+    )
+    cache = work / "cache"
+    started = time.perf_counter()
+    plan, parts = planner.plan(params, backbone=found.backbone, data=found.data, cache=cache)
+    took = time.perf_counter() - started - sum(value for key, value in parts.items() if key.startswith("few_labels"))
+    place = device.settle(seed)
+    setting = Setting.of(params, backbone=found.backbone, data=found.data, cache=cache, level=0.9, place=place)
+    base, _ = ground(params, setting, found.data)
+    test = _split(found, setting, "test")
+    reached = {}
+    for way in strategies.WAYS:
+        if strategies.WAYS[way].obstacle(setting) is None:
+            reached[way] = _trained(way, setting, base, test, work / "partial" / f"{name}-{rows}-{seed}-{way}")
+    return {
+        "set": name,
+        "rows": len(base.learn),
+        "seed": seed,
+        "plan": {key: plan[key] for key in ("strategy", "runner_up", "reason", "predicted", "race", "work", "barred")},
+        "plan_seconds": took,
+        "reached": reached,
+    }
+
+
+def _split(found: Prepared, setting: Setting, name: str) -> Split:
+    from headstart.data import dataset
+
+    rows = dataset.read(found.data / f"{name}.parquet")
+    targets = rows.targets(setting.preprocessor.contract.labels)
+    return Split(rows, targets, np.zeros((len(rows), 1), dtype=np.float32))
+
+
+def _trained(way: Any, setting: Setting, base: Ground, test: Split, partial: Path) -> dict[str, Any]:
+    before = retention.remember(linear_probe.start(setting, base.head), setting, base.validation.examples, 500)
+    watch = Watch(setting.shown(base.validation, augmented=False), partial)
+    started = time.perf_counter()
+    network, course = strategies.train(way, setting, base.learn, base.head, watch=watch, progress=way)
+    took = time.perf_counter() - started
+    kept = retention.measure(network, setting, before, 0.9)
+    right = control.answers(network, setting, test) == test.targets
+    validation = control.answers(network, setting, base.validation) == base.validation.targets
+    return {
+        "test": float(right.mean()),
+        "n": len(right),
+        "validation": float(validation.mean()),
+        "seconds": took,
+        "retention": kept.document(),
+        "notes": course.notes if course else [],
+        "attempts": len(course.attempts) if course else 0,
+    }
+
+
+def flat(name: str, rows: int, seed: int, rates: Mapping[str, float], *, data: Path, work: Path) -> dict[str, Any]:
+    """Full fine-tuning the usual way, from a head of zeros, every layer at one rate: what forgets."""
+    found = prepared(name, rows, seed, data=data, work=work)
+    place = device.settle(seed)
+    plan, cache = found.model.plan, work / "cache"
+    setting = Setting.of(plan, backbone=found.backbone, data=found.data, cache=cache, level=0.9, place=place)
+    base, _ = ground(plan, setting, found.data)
+    test, result = _split(found, setting, "test"), {}
+    zero = dataclasses.replace(base.head, weight=np.zeros_like(base.head.weight), bias=np.zeros_like(base.head.bias))
+    for label, rate in rates.items():
+        own = setting.with_fine_tune(learning_rate=rate, head_learning_rate=rate, layer_decay=1.0, seed=seed, epochs=5)
+        partial = work / "partial" / f"{name}-{rows}-{seed}-flat-{label}"
+        result[label] = _trained("fine_tune", own, dataclasses.replace(base, head=zero), test, partial)
+    return {"set": name, "rows": len(base.learn), "seed": seed, "flat": result}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path(__file__).parents[3] / "shared/data")
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--rows", type=int, default=1000)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--sets", nargs="+", default=[*REPORTED, *TUNED_ON, *IMAGES])
+    parser.add_argument("--flat", action="store_true", help="also fine-tune flatly, for the figures on forgetting")
+    asked = parser.parse_args()
+    settings.hush()
+    warnings.simplefilter("ignore")
+    for seed in asked.seeds:
+        for name in asked.sets:
+            path = asked.work / "results" / f"{name}-{asked.rows}-{seed}.json"
+            if not path.is_file():
+                artifacts.write_json(path, case(name, asked.rows, seed, data=asked.data, work=asked.work))
+            path = asked.work / "results" / f"flat-{name}-{asked.rows}-{seed}.json"
+            if asked.flat and not path.is_file():
+                rates = {"2e-4": 2e-4, "1e-4": 1e-4} if name not in IMAGES else {"2e-3": 2e-3, "1e-3": 1e-3}
+                artifacts.write_json(path, flat(name, asked.rows, seed, rates, data=asked.data, work=asked.work))
+            print(f"{name} seed {seed}: done", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""Fine-tuning and probing here against what a user would take instead: a stock `Trainer`, same model, data and steps.
+
+    python benchmarks/transfer/speed.py --data ../shared/data --work /tmp/transfer
+
+Text of natural lengths (banking77). Stock: `Trainer` with its defaults (fp32, random batches padded to the longest),
+batch 16, one epoch. Ours: `finetune.run` with the same batch size and steps. The probe: features once and a logistic
+regression, against a head trained through `Trainer` on a frozen backbone for 10 epochs (one epoch timed, times 10).
+"""
+
+import argparse
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sets import prepared
+from transformers import Trainer, TrainingArguments
+
+from headstart import settings
+from headstart.backbones.silence import quiet
+from headstart.transfer import control, device, finetune, probe
+from headstart.transfer.course import Course
+from headstart.transfer.evidence import ground
+from headstart.transfer.objective import Objective
+from headstart.transfer.setting import Setting
+from headstart.transfer.strategies import linear_probe
+
+
+def timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    started = time.perf_counter()
+    result = work()
+    return time.perf_counter() - started, result
+
+
+def stock(setting: Setting, found: Any, *, frozen: bool, rate: float) -> tuple[float, Any]:
+    """One epoch of a plain `Trainer`; seconds and the network."""
+    network = linear_probe.start(setting, found.head)
+    for parameter in network.backbone.parameters():
+        parameter.requires_grad_(not frozen)
+    examples = setting.shown(found.learn, augmented=False)
+    arguments = TrainingArguments(
+        output_dir="/tmp/stock", num_train_epochs=1, per_device_train_batch_size=setting.fine_tune.batch_size,
+        learning_rate=rate, save_strategy="no", report_to="none", disable_tqdm=True, remove_unused_columns=False,
+        label_names=["labels"], use_cpu=not torch.cuda.is_available(), log_level="error", seed=1,
+        dataloader_pin_memory=False,
+    )  # fmt: skip
+    with quiet():
+        trainer = Trainer(
+            model=Objective(network, found.learn.targets, setting.fine_tune),
+            args=arguments,
+            train_dataset=examples,
+            data_collator=dict,
+        )
+        seconds, _ = timed(trainer.train)
+    return seconds, network.eval()
+
+
+def ours(setting: Setting, found: Any) -> tuple[float, Any]:
+    network = linear_probe.start(setting, found.head)
+    examples = setting.shown(found.learn, augmented=False)
+
+    def learn() -> Course:
+        return finetune.run(network, examples, setting.fine_tune, watch=None, progress="ours")
+
+    return timed(learn)[0], network
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path(__file__).parents[3] / "shared/data")
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--rows", type=int, default=2000)
+    asked = parser.parse_args()
+    settings.hush()
+    warnings.simplefilter("ignore")
+    case = prepared("banking77", asked.rows, 1, data=asked.data, work=asked.work)
+    place = device.settle(1)
+    cache = asked.work / "speed-cache"
+    plan = case.model.plan
+    setting = Setting.of(plan, backbone=case.backbone, data=case.data, cache=cache, level=0.9, place=place)
+    setting = setting.with_fine_tune(epochs=1)
+    embedding, (found, _) = timed(lambda: ground(plan, setting, case.data))
+    rows = len(found.learn)
+
+    def accuracy(network: Any) -> float:
+        return float(np.mean(control.answers(network, setting, found.validation) == found.validation.targets))
+
+    plain, network = stock(setting, found, frozen=False, rate=2e-4)
+    print(f"fine-tuning, stock Trainer: {rows / plain:.1f} texts/s, validation {accuracy(network):.3f}", flush=True)
+    for precision in ("auto", "float32"):
+        seconds, network = ours(setting.with_fine_tune(precision=precision), found)
+        told = f"{rows / seconds:.1f} texts/s, ratio {plain / seconds:.2f}, validation {accuracy(network):.3f}"
+        print(f"fine-tuning, ours, {device.precision(precision)}: {told}", flush=True)
+    frozen, _ = stock(setting, found, frozen=True, rate=1e-3)
+    print(f"head on frozen backbone, stock Trainer: {10 * frozen:.0f} s for 10 epochs (one timed)")
+    weak = plan.probe
+    fit, head = timed(lambda: probe.fit(found.learn.features, found.learn.targets, setting.classes, weak, level=0.9))
+    right = head.logits(found.validation.features).argmax(axis=1) == found.validation.targets
+    print(
+        f"probe, ours: {embedding:.1f} s for features, strength by cross-validation and head ({fit:.1f} s without "
+        f"features), ratio {10 * frozen / embedding:.1f}, validation {right.mean():.3f}"
+    )
+
+
+if __name__ == "__main__":
+    main()

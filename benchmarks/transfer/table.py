@@ -1,0 +1,97 @@
+"""The benchmark's tables, from the cases that `cases.py` left: regret, coverage, cost, forgetting."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sets import TUNED_ON
+
+WAYS = ("linear_probe", "lora", "fine_tune", "adapt_then_fine_tune", "scratch")
+
+
+def outcome(case: dict[str, Any], way: str) -> float:
+    """Test accuracy of what the stage `train` hands on: the probe where validation did not improve on it."""
+    probe, own = case["reached"]["linear_probe"], case["reached"][way]
+    return float(own["test"] if own["validation"] > probe["validation"] else probe["test"])
+
+
+def regret(case: dict[str, Any]) -> float:
+    """Best strategy's accuracy, trained in full, minus that of the one that was planned."""
+    best = max(one["test"] for way, one in case["reached"].items() if way != "scratch")
+    return float(best - outcome(case, case["plan"]["strategy"]))
+
+
+def covered(case: dict[str, Any]) -> bool:
+    predicted = case["plan"]["predicted"]
+    return bool(predicted["low"] <= outcome(case, case["plan"]["strategy"]) <= predicted["high"])
+
+
+def cost(case: dict[str, Any]) -> float:
+    """Seconds of planning and training the chosen, as a share of training every strategy."""
+    every = sum(one["seconds"] for way, one in case["reached"].items() if way != "scratch")
+    return float((case["plan_seconds"] + case["reached"][case["plan"]["strategy"]]["seconds"]) / max(every, 1e-9))
+
+
+def mean_interval(values: Sequence[float]) -> str:
+    """Mean with a 95% bootstrap interval over cases."""
+    drawn = np.random.default_rng(0).choice(values, (2000, len(values))).mean(axis=1)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return f"{np.mean(values):.3f} ({low:.3f} to {high:.3f})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True)
+    folder = parser.parse_args().work / "results"
+    cases = [json.loads(path.read_text()) for path in sorted(folder.glob("[!f]*.json"))]
+    flat = {
+        path.stem.removeprefix("flat-"): json.loads(path.read_text()) for path in sorted(folder.glob("flat-*.json"))
+    }
+    print(f"| set, rows, seed | {' | '.join(WAYS)} | planned | regret | predicted | in it | cost |")
+    print("| --- |" + " --- |" * (len(WAYS) + 5))
+    for case in cases:
+        cells = [f"{case['reached'][way]['test']:.3f}" if way in case["reached"] else "-" for way in WAYS]
+        predicted, chosen = case["plan"]["predicted"], case["plan"]["strategy"]
+        star = "*" if case["set"] in TUNED_ON else ""
+        print(
+            f"| {case['set']}{star}, {case['rows']}, {case['seed']} | {' | '.join(cells)} | {chosen} | "
+            f"{regret(case):.3f} | {predicted['low']:.3f} to {predicted['high']:.3f} | "
+            f"{'yes' if covered(case) else 'NO'} | {cost(case):.2f} |"
+        )
+    for name, some in (
+        ("reported", [case for case in cases if case["set"] not in TUNED_ON]),
+        ("tuned on (*)", [case for case in cases if case["set"] in TUNED_ON]),
+    ):
+        if some:
+            found = [regret(case) for case in some]
+            held, spent = np.mean([covered(case) for case in some]), mean_interval([cost(case) for case in some])
+            print(
+                f"\n{name}, {len(some)} cases: regret {mean_interval(found)}, worst {max(found):.3f}; predicted "
+                f"interval holds {held:.2f}; cost {spent}"
+            )
+    forgetting(cases, flat)
+
+
+def forgetting(cases: list[dict[str, Any]], flat: dict[str, Any]) -> None:
+    """Retention of layer-wise fine-tuning from the probe against flat-rate fine-tuning, at the nearest accuracy."""
+    print("\n| set, rows, seed | LP-FT layer-wise: test, lost | flat rate: test, lost |\n| --- | --- | --- |")
+    for case in cases:
+        other = flat.get(f"{case['set']}-{case['rows']}-{case['seed']}") or flat.get(
+            f"{case['set']}-1000-{case['seed']}"
+        )
+        own = case["reached"]["fine_tune"]
+        if other is None or own["retention"]["kept"] is None:
+            continue
+        near = min(other["flat"].values(), key=lambda one: abs(one["test"] - own["test"]))
+        lost = [-one["retention"]["kept"]["value"] for one in (own, near)]
+        print(
+            f"| {case['set']}, {case['rows']}, {case['seed']} | {own['test']:.3f}, {lost[0]:.3f} | "
+            f"{near['test']:.3f}, {lost[1]:.3f} |"
+        )
+
+
+if __name__ == "__main__":
+    main()

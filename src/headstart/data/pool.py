@@ -1,0 +1,87 @@
+"""Examples without labels, for what adapts to a domain before it learns a task: `unlabelled.parquet` beside the splits.
+
+Columns: `id`, `text` or `image`, `group`, `time`; rows in their order. No row equals a test row, whose inputs a model
+must not have seen; and none is in it that the contract refuses.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from headstart.data import dataset
+from headstart.data import raw as raw_rows
+from headstart.data.identity import content_key
+from headstart.findings import Finding, Verdict
+from headstart.params.section import Modality
+
+POOL = "unlabelled.parquet"
+NAMED = 10
+SHOWN = 3
+
+
+def write(
+    raw: Path, out: Path, modality: Modality, decodes: Callable[[Any], str | None], test: NDArray[np.uint64]
+) -> Finding | None:
+    """Hand on the rows without a label that may be learned from; the finding `unlabelled`, or None if there are none.
+
+    Rows pass in batches, so that millions fit.
+
+    Args:
+        raw: the folder that ingest wrote.
+        out: the folder of the splits.
+        modality: what the payload is.
+        decodes: why the contract refuses a payload, or None where it takes it.
+        test: of each test row, the first 64 bits of its `content_key`.
+    """
+    if not (raw / raw_rows.UNLABELLED).is_file():
+        return None
+    labelled = dataset.schema(modality)
+    columns = pa.schema([field for field in labelled if field.name != "label"])
+    known = frozenset(test.tolist())
+    kept = refused = held_out = 0
+    named: list[dict[str, Any]] = []
+    with dataset.writer(out / POOL, columns) as append:
+        for batch in raw_rows.batches(raw, file=raw_rows.UNLABELLED):
+            payloads = batch[modality].to_pylist()
+            good = np.zeros(len(payloads), dtype=bool)
+            for place, payload in enumerate(payloads):
+                if (reason := decodes(payload)) is not None:
+                    refused += 1
+                    if len(named) < NAMED:
+                        named.append({"row": batch["row"][place].as_py(), "reason": reason})
+                elif int(content_key(payload)[:16], 16) in known:
+                    held_out += 1
+                else:
+                    good[place] = True
+            kept += int(good.sum())
+            append(pa.Table.from_batches([batch]).filter(pa.array(good)).select(columns.names).cast(columns))
+    return _finding(modality, kept, refused, held_out, named)
+
+
+def read(data: Path) -> list[Any]:
+    """The payloads of the pool in the folder of the splits, in their order; none where there is no pool."""
+    if not (data / POOL).is_file():
+        return []
+    with pq.ParquetFile(data / POOL) as file:
+        modality = "text" if "text" in file.schema_arrow.names else "image"
+        payloads: list[Any] = file.read([modality])[modality].to_pylist()
+    return payloads
+
+
+def _finding(modality: Modality, kept: int, refused: int, held_out: int, named: list[dict[str, Any]]) -> Finding:
+    parts = [f"{kept} of {kept + refused + held_out} rows without a label can be adapted to"]
+    action = "" if kept else "Name another source under data.unlabelled in params.yaml, or none."
+    if held_out:
+        parts.append(f"{held_out} equal a test row and are left out")
+    if refused:
+        what = "; ".join(f"row {row['row']}: {row['reason'].rstrip('.')}" for row in named[:SHOWN])
+        parts.append(f"{refused} can't be used: {what}" + ("; and others" if refused > SHOWN else ""))
+        action = action or f"Mend these {modality}s at their source; the others are used."
+    evidence = {"kept": kept, "refused": refused, "equal_a_test_row": held_out, "rows": named}
+    verdict: Verdict = "unsure" if action else "pass"
+    return Finding("unlabelled", verdict, float(refused), None, f"{'; '.join(parts)}.", action, evidence)

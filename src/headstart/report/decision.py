@@ -1,0 +1,179 @@
+"""The decision card: what was seen, what was chosen, what it will likely reach and cost, and what would change it.
+
+One view of `plan.json` serves the terminal, the card of its own and the report of a run.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from headstart import artifacts
+from headstart.report import plots, vocabulary, words
+from headstart.report.plots import Row, percent
+
+Document = Mapping[str, Any]
+
+
+def write(model: str) -> Path:
+    """Render `plan.json` to `artifacts/releases/<model>/plan.html`; where that is."""
+    from headstart.report.page import environment
+
+    plan = artifacts.read_json(artifacts.stage_output(model, "plan") / "plan.json")
+    predicted = plan["predicted"]
+    row = Row("predicted", predicted["value"], predicted["low"], predicted["high"], strong=True)
+    caption = f"Accuracy to expect on the {predicted['n']:,} test examples, with the interval of the prediction"
+    html = (
+        environment()
+        .get_template("plan.html")
+        .render(
+            name=model,
+            words=words.choice(plan, None),
+            reason=plan["reason"],
+            caption=caption,
+            chart=plots.intervals([row], caption, width=560, labels=120),
+            card=view(plan, seconds(model)),
+        )
+    )
+    path = artifacts.release(model) / "plan.html"
+    artifacts.write_text(path, html)
+    return path
+
+
+def seconds(model: str) -> Mapping[str, float]:
+    """What the parts of planning took on this machine; empty where that is not known."""
+    path = artifacts.timing(model, "plan")
+    return dict(artifacts.read_json(path)["parts"]) if path.is_file() else {}
+
+
+def cost(plan: Document, strategy: str, parts: Mapping[str, float]) -> float | None:
+    """Seconds a strategy would likely take on all of train, by its longest leg or a timed epoch; None: unknown."""
+    if strategy == "linear_probe":
+        return parts.get("probe")
+    legs = {int(key.rpartition("/")[2]): value for key, value in parts.items() if key.startswith(f"race/{strategy}/")}
+    if legs:
+        return legs[max(legs)] * float(plan["evidence"]["examples"]["train"]) / max(legs)
+    once = plan["work"]["of"]["linear_probe"]
+    return parts["a_pass"] * float(plan["work"]["of"][strategy]) / once if "a_pass" in parts and once else None
+
+
+def view(plan: Document, parts: Mapping[str, float]) -> dict[str, Any]:
+    """What the card shows."""
+    race = plan.get("race")
+    return {
+        "seen": list(seen(plan)),
+        "race": _chart(race) if race else None,
+        "race_caption": _caption(race) if race else "",
+        "left": [(_name(name), why) for name, why in race["left"].items()] if race else [],
+        "unit": plan["work"]["unit"],
+        "costs": [
+            {
+                "name": _name(name),
+                "work": work,
+                "memory": f"{plan['work']['memory_mb'][name]:,} MB",
+                "seconds": vocabulary.duration(value) if (value := cost(plan, name, parts)) is not None else "unknown",
+                "chosen": name == plan["strategy"],
+            }
+            for name, work in plan["work"]["of"].items()
+            if name not in plan["barred"] and name != "scratch"
+        ],
+        "otherwise": plan["otherwise"],
+    }
+
+
+def seen(plan: Document) -> Iterator[tuple[str, str]]:
+    """The evidence, a line each."""
+    evidence = plan["evidence"]
+    sizes, each = evidence["examples"], evidence["examples"]["per_class"]
+    yield (
+        "size",
+        f"{sizes['train']:,} training examples of {sizes['classes']} classes, {each['min']} to {each['max']} a class"
+        + (f"; {sizes['small_classes']} classes too small to train layers on" if sizes["small_classes"] else "")
+        + (f"; {sizes['conflicts']} inputs with two labels" if sizes["conflicts"] else ""),
+    )
+    yield "domain gap", _gap(evidence["gap"])
+    probe, near = evidence["probe"], evidence["transferability"]["neighbours"]
+    yield (
+        "frozen features",
+        f"the probe is right on {_range(probe)} of held-out "
+        f"examples, {near['k']} nearest neighbours on {percent(near['value'])}; LogME "
+        f"{evidence['transferability']['log_me']:.3f}",
+    )
+    if curve := evidence["transferability"]["curve"]:
+        twice = curve["twice"]
+        yield (
+            "more labels",
+            f"{twice['labels']:,} would likely take the probe to {_range(twice)}" + _needed(plan.get("labels_needed")),
+        )
+    if layers := evidence["layers"]:
+        best = max(layers, key=lambda one: one["value"])
+        where = (
+            "the last one" if best is layers[-1] else f"{best['layer']}, the last gives {percent(layers[-1]['value'])}"
+        )
+        yield "best layer", f"{where}: a probe on it is right on {percent(best['value'])}"
+    few = evidence["few_labels"]
+    yield (
+        "few labels",
+        f"{few['per_class']} a class: {percent(few['transfer']['value'])} transferred, "
+        f"{percent(few['scratch']['value'])} from scratch",
+    )
+
+
+def lines(name: str, plan: Document, parts: Mapping[str, float]) -> Iterator[str]:
+    """The card for a terminal."""
+    predicted = plan["predicted"]
+    yield f"\n{name}: {plan['strategy']} (runner-up {plan['runner_up']})"
+    yield f"  why        {plan['reason']}"
+    yield f"  predicted  {predicted['metric']} {_range(predicted)} on {predicted['n']:,} test examples"
+    took = cost(plan, plan["strategy"], parts)
+    about = f", about {took:.0f} s on this machine" if took is not None else ""
+    yield f"  costs      {plan['work']['of'][plan['strategy']]:,} {plan['work']['unit']}{about}"
+    for what, told in seen(plan):
+        yield f"  {what:15} {told}"
+    for leg in (plan.get("race") or {}).get("legs", []):
+        yield f"  race       {leg['strategy']:20} {leg['rows']:6,} rows  {_range(leg)}"
+    for one in plan["otherwise"]:
+        yield f"  otherwise  {one}"
+
+
+def _range(interval: Document) -> str:
+    return f"{percent(interval['value'])} ({percent(interval['low'])} to {percent(interval['high'])})"
+
+
+def _gap(gap: Document) -> str:
+    domain = gap["domain"]
+    if "unknown" in domain:
+        return f"unknown: {domain['unknown']}"
+    told = f"proxy A-distance {domain['value']:.2f} of 2 ({domain['low']:.2f} to {domain['high']:.2f})"
+    return f"{told}; {domain['meaning']}"
+
+
+def _needed(needed: Document | None) -> str:
+    if needed is None:
+        return ""
+    if needed["labels"] is None:
+        return f"; no number of labels takes this curve to {percent(needed['accuracy'])}"
+    return f"; {percent(needed['accuracy'])} would take about {needed['labels']:,}"
+
+
+def _chart(race: Document) -> Markup:
+    """Each strategy on its last rung; the leader carries the accent."""
+    last = {leg["strategy"]: leg for leg in race["legs"]}
+    rows = [
+        Row(_name(name), leg["value"], leg["low"], leg["high"], f"{leg['rows']:,} rows", strong=name == race["leader"])
+        for name, leg in sorted(last.items(), key=lambda item: (-item[1]["rows"], -item[1]["value"]))
+    ]
+    return plots.intervals(rows, _caption(race), width=560, labels=190)
+
+
+def _caption(race: Document) -> str:
+    judged = race["legs"][0]["n"] if race["legs"] else 0
+    return (
+        f"Accuracy on {judged:,} examples that none has learned from, by how many rows each learned from. "
+        f"{race['ended']} {race['spent']:,} of {race['budget']:,} were spent."
+    )
+
+
+def _name(strategy: str) -> str:
+    return str(vocabulary.STRATEGIES.get(strategy, (strategy,))[0])

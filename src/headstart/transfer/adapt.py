@@ -1,0 +1,240 @@
+"""Domain-adaptive pretraining: a text backbone goes on guessing hidden words, now of the target's own unlabelled texts.
+
+It stops when the loss on texts held out stops falling, and the best state is kept; where nothing fell, that is the
+backbone as it came. A backbone without a head for this gets a new one under its own word embeddings, which first
+learns alone. Source: Gururangan et al. 2020, arXiv:2004.10964 (DAPT).
+"""
+
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from headstart.backbones import checkpoint, masked_language, processor, store
+from headstart.backbones.masked_language import MaskedLanguageModel
+from headstart.data.identity import content_key
+from headstart.determinism import fraction
+from headstart.errors import DataError, ParamsError
+from headstart.params.adapt import Adapt
+from headstart.predictor import Preprocessor
+from headstart.statistics import bootstrap
+from headstart.statistics.interval import Interval
+from headstart.transfer import device, pretraining, rounds
+from headstart.transfer.masking import Piece, Words
+from headstart.transfer.pretraining import Course
+
+FORMAT = 1
+LEAST = 8
+"""Texts held out: with fewer, whether a loss fell is a matter of luck."""
+RESAMPLES, LEVEL = 1000, 0.95  # of the intervals, which decide nothing
+
+Origin = Literal["the backbone's own", "made here"]
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """What pretraining on unlabelled text came to.
+
+    Attributes:
+        texts: distinct ones there were, held out or not.
+        tokens: that passed to learn from.
+        epochs: that were measured.
+        held_out: mean loss in nats of a hidden token of texts held out: before the backbone learned, then after each
+            epoch; empty where it was never a number.
+        change: the best epoch's less the first, the same texts compared; None likewise.
+        best_epoch: the one that was kept; 0 is the backbone as it came.
+        stopped: why it ended, in words.
+        head: whether the head that guesses came with the backbone.
+        precision: of the passes.
+    """
+
+    texts: int
+    tokens: int
+    epochs: int
+    held_out: list[Interval]
+    change: Interval | None
+    best_epoch: int
+    stopped: str
+    head: Origin
+    precision: device.Precision
+
+    def document(self) -> dict[str, Any]:
+        """The values as plain JSON, with `format`."""
+        return {"format": FORMAT, **asdict(self)}
+
+    @property
+    def told(self) -> str:
+        """The result in two sentences."""
+        if not self.best_epoch or self.change is None:
+            return f"Adapting changed nothing: no epoch lowered the loss on texts held out. {self.stopped}"
+        first, best = self.held_out[0].value, self.held_out[self.best_epoch]
+        made = "; its head was made here" if self.head == "made here" else ""
+        return (
+            f"The backbone read {self.tokens} tokens without labels{made}; the loss on texts held out went from "
+            f"{first:.3f} to {best.value:.3f} [{best.low:.3f}, {best.high:.3f}]. {self.stopped}"
+        )
+
+
+def obstacle(backbone: Path) -> str | None:
+    """Why a stored text backbone can't go on guessing hidden words; None where it can."""
+    kind = checkpoint.configuration(backbone).model_type
+    if kind not in masked_language.HEADS:
+        return f"No head that guesses hidden words is known for a {kind}."
+    if processor.load_tokenizer(backbone).mask_token_id is None:
+        return "Its tokenizer has no mask token that could stand in a hidden word's place."
+    return None
+
+
+def adapt(
+    backbone: Path, texts: Sequence[str], params: Adapt, *, preprocessor: Preprocessor, out: Path, partial: Path
+) -> Adaptation:
+    """Write the adapted backbone into the folder `out`: the same files, other weights, hashes brought up to date.
+
+    Neither the order of `texts` nor their copies change the result. A head made here is not kept. Every text is held
+    in memory, and token ids for as many as `params.budget` allows.
+
+    Args:
+        backbone: the stored backbone.
+        texts: unlabelled, as the contract takes them; long ones are read in pieces of the contract's length.
+        params: how.
+        preprocessor: the contract's.
+        out: a folder, empty or absent.
+        partial: checkpoints of this very run; a killed run that is started again goes on from them, and the caller
+            removes them.
+
+    Raises:
+        DataError: if there is no text, or too few to hold some out.
+        ParamsError: if the budget has no room for a single text.
+        BackboneError: if the tokenizer has no mask token or is not the contract's, or no head is known for the
+            architecture.
+        ContractError: if the contract refuses a text.
+    """
+    place = device.settle(params.seed)
+    words = Words.load(backbone, preprocessor)
+    distinct = {content_key(text): text for text in sorted(set(texts), reverse=True)}
+    learn, held_out = _divided(dict(sorted(distinct.items())), words, params)
+    model = masked_language.load(backbone)
+    made = model is None
+    if model is None:
+        model = masked_language.fresh(backbone, seed=params.seed)
+        _start(model, learn)
+    passes = rounds.cut(learn, params, made=made)
+    if not passes:
+        raise ParamsError(
+            f"adapt.budget is {params.budget} tokens, in {params.epochs} epochs; the first text alone has "
+            f"{len(learn[0])}.",
+            action="Raise adapt.budget.",
+        )
+    model.to(place)
+    course = pretraining.run(model, words, passes, held_out, params, made=made, partial=partial, place=place)
+    if course.best == 0:
+        shutil.copytree(backbone, out, dirs_exist_ok=True)
+    else:
+        store.with_weights(backbone, model.backbone.state_dict(), out, head=None if made else model)
+    return _adaptation(course, len(distinct), params, "made here" if made else "the backbone's own")
+
+
+def held_out_loss(
+    backbone: Path, texts: Sequence[str], *, preprocessor: Preprocessor, masked: float, seed: int, most: int
+) -> Interval | None:
+    """How hard a backbone finds the words of `texts`: mean loss of a hidden token, in nats; None without such a head.
+
+    The exponential of it is a perplexity. On texts like those it was pretrained on it is low; the gap between the two
+    is one measure of the distance between domains. It is of the part of each text that the contract keeps.
+
+    Args:
+        backbone: the stored backbone.
+        texts: as the contract takes them.
+        preprocessor: the contract's.
+        masked: share of words hidden.
+        seed: of what is hidden, and of which texts are drawn.
+        most: distinct texts looked at.
+
+    Raises:
+        DataError: if there is no text.
+        BackboneError: as `adapt`.
+    """
+    model = masked_language.load(backbone)
+    if model is None:
+        return None
+    if not texts:
+        raise DataError("there is no text to guess words of.", action="Give one at least.")
+    words = Words.load(backbone, preprocessor)
+    drawn = sorted(set(texts), key=lambda text: (fraction(text, seed=seed), text))[:most]
+    first: dict[int, Piece] = {}
+    for piece in words.pieces(drawn):
+        first.setdefault(piece.text, piece)
+    model.to(device.settle(seed))
+    losses, counts = pretraining.measure(model, words, list(first.values()), masked=masked, seed=seed)
+    return _mean(losses, counts, seed)
+
+
+def _divided(distinct: dict[str, str], words: Words, params: Adapt) -> tuple[list[Piece], list[Piece]]:
+    """Pieces to learn from and pieces held out, as many tokens as are allowed, in the order of their contents' hash."""
+    if not distinct:
+        raise DataError(
+            "there is no unlabelled text to adapt to.", action="Name some under data.unlabelled in params.yaml."
+        )
+    aside = {key for key in distinct if fraction(key, seed=params.seed) < params.held_out}
+    learn = [text for key, text in distinct.items() if key not in aside]
+    held_out = [text for key, text in distinct.items() if key in aside]
+    if len(held_out) < LEAST or not learn:
+        raise DataError(
+            f"{len(distinct)} distinct texts without a label, of which adapt.held_out = {params.held_out} sets "
+            f"{len(held_out)} aside, leave {len(learn)} to learn from; {LEAST} and 1 are the least.",
+            action="Give more unlabelled texts, or change adapt.held_out.",
+        )
+    return (
+        _first(words.pieces(learn), params.budget, texts=1),
+        _first(words.pieces(held_out), round(params.held_out * params.budget), texts=LEAST),
+    )
+
+
+def _first(pieces: Iterable[Piece], tokens: int, *, texts: int) -> list[Piece]:
+    """The first pieces, until there are so many tokens in so many texts."""
+    found: list[Piece] = []
+    held = 0
+    for piece in pieces:
+        if held >= tokens and piece.text >= texts:
+            break
+        found.append(piece)
+        held += len(piece)
+    return found
+
+
+def _start(model: MaskedLanguageModel, pieces: Sequence[Piece]) -> None:
+    """Let a new head's first answer be how often each token occurs, so that it needn't be learned."""
+    bias = model.words()
+    counts = np.bincount(np.concatenate([piece.ids[piece.words >= 0] for piece in pieces]), minlength=len(bias)) + 1.0
+    with torch.no_grad():
+        bias.copy_(torch.from_numpy(np.log(counts / counts.sum())))
+
+
+def _adaptation(course: Course, texts: int, params: Adapt, head: Origin) -> Adaptation:
+    finite = bool(np.isfinite(course.losses).all())
+    moved = course.losses[course.best] - course.losses[0]
+    return Adaptation(
+        texts=texts,
+        tokens=course.tokens,
+        epochs=len(course.losses) - 1,
+        held_out=[_mean(losses, course.counts, params.seed) for losses in course.losses] if finite else [],
+        change=_mean(moved, course.counts, params.seed) if finite else None,
+        best_epoch=course.best,
+        stopped=course.stopped,
+        head=head,
+        precision=device.precision(params.precision),
+    )
+
+
+def _mean(sums: NDArray[np.float64], counts: NDArray[np.float64], seed: int) -> Interval:
+    """Mean over hidden tokens, resampled by text: tokens of one text are alike."""
+
+    def ratio(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(sums.sum(axis=1) / counts.sum(axis=1))
+
+    return bootstrap.interval(ratio, sums, counts, resamples=RESAMPLES, level=LEVEL, seed=seed)

@@ -1,0 +1,57 @@
+"""The backbone adapted to a domain from unlabelled examples, kept by what went into it: computed once, found again.
+
+Texts: masked-language modelling goes on (`adapt`). Images: BatchNorm statistics are taken anew (`adapt_images`).
+"""
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from headstart import artifacts
+from headstart.backbones import batchnorm
+from headstart.backbones.network import Network
+from headstart.determinism import digest, file_digest, folder_digest
+from headstart.transfer import adapt, adapt_images
+from headstart.transfer.setting import Setting
+
+TOLD = "told.json"  # written last: its existence means that the folder beside it is whole
+
+
+def adapted(setting: Setting) -> tuple[Path, str]:
+    """The folder of the adapted backbone, and what a person should know of how it was adapted."""
+    assert setting.pool is not None, "`obstacle` was not asked"
+    parts = [folder_digest(setting.backbone), file_digest(setting.pool), setting.adapt.model_dump()]
+    key = digest([*parts, setting.preprocessor.contract.input_hash])
+    home = setting.cache / "adapted" / key
+    if not (home / TOLD).is_file():
+        pool = pq.read_table(setting.pool, columns=[setting.modality])[setting.modality].to_pylist()
+        if setting.modality == "text":
+            told = adapt.adapt(
+                setting.backbone,
+                pool,
+                setting.adapt,
+                preprocessor=setting.preprocessor,
+                out=home / "backbone",
+                partial=home / "partial",
+            ).told
+        else:
+            found = adapt_images.adapt(
+                setting.backbone, pool, setting.adapt, preprocessor=setting.preprocessor, out=home / "backbone"
+            )
+            told = (
+                f"The statistics of {found.norms} BatchNorms were taken anew from {found.images} images; their means "
+                f"moved by {found.moved:.2f} standard deviations."
+            )
+        artifacts.write_json(home / TOLD, {"format": artifacts.FORMAT, "told": told})
+    return home / "backbone", str(artifacts.read_json(home / TOLD)["told"])
+
+
+def obstacle(setting: Setting) -> str | None:
+    """Why nothing can be adapted here; None where something can."""
+    if setting.pool is None:
+        return "There are no unlabelled examples to adapt to (data.unlabelled)."
+    if setting.modality == "image":
+        network = Network.from_backbone(setting.backbone, 2, dropout=0.0)
+        if not batchnorm.norms([network.backbone]):
+            return f"{network.backbone.config.model_type} has no BatchNorm, whose statistics are what images adapt."
+    return None

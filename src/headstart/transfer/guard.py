@@ -1,0 +1,135 @@
+"""The guard: between epochs too it asks a few validation examples whether training is wrecking what the network knew.
+
+The classic incident: every layer learns at a head's rate, and validation falls from 85% to 15% within three epochs,
+long after the first steps did the harm. Training starts from the probe, so each check is paired with the answers at the
+start: how many are newly right (mended), how many newly wrong (broken). A run is diverging when it broke significantly
+more than it mended (exact McNemar at `level`, divided by the checks of the whole run) and accuracy lies `drop` or more
+below the start.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import TrainerCallback
+
+from headstart.backbones import layers
+from headstart.backbones.network import Network
+from headstart.params.transfer import Guard as GuardParams
+from headstart.statistics import paired
+from headstart.transfer.course import Log
+from headstart.transfer.examples import Examples
+
+CHECK, START, STOP = "guard_check", "guard_start", "guard_stop"  # keys in the log, which checkpoints carry
+BATCH = 64
+
+
+class Guard(TrainerCallback):
+    """Checks `params.checks` times an epoch, and ends training once it diverges.
+
+    It remembers nothing that the log does not hold, and draws no random number.
+    """
+
+    def __init__(self, network: Network, examples: Examples, params: GuardParams, *, steps: int, epochs: int) -> None:
+        """Watch `network` on at most `params.examples` of `examples`.
+
+        Args:
+            network: the one being trained.
+            examples: validation; its first rows are asked, spread evenly over the split.
+            params: how often, how many, and the bars.
+            steps: optimizer steps in an epoch.
+            epochs: at most.
+        """
+        self._network, self._params = network, params
+        self._every = max(1, steps // params.checks)
+        self._level = params.level / max(1, epochs * params.checks)
+        rows = np.unique(np.linspace(0, len(examples) - 1, min(len(examples), params.examples)).astype(int)).tolist()
+        self._targets = examples.targets[rows]
+        self._batches = [
+            examples.__getitems__(rows[start : start + BATCH], augmented=False) for start in range(0, len(rows), BATCH)
+        ]
+        self._norms: dict[str, float] = {}
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if not any(START in entry for entry in state.log_history):
+            state.log_history.append({START: "".join(map(str, self._right().astype(int)))})
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if (state.global_step + 1) % self._every == 0:
+            self._norms = gradient_norms(self._network)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step % self._every:
+            return
+        start = next(entry[START] for entry in state.log_history if START in entry)
+        before, now = np.array([answer == "1" for answer in start]), self._right()
+        check = {
+            "step": state.global_step,
+            "epoch": state.epoch,
+            "accuracy": float(now.mean()),
+            "mended": int((now & ~before).sum()),
+            "broken": int((before & ~now).sum()),
+            "gradient_norms": self._norms,
+        }
+        state.log_history.append({CHECK: check})
+        if reason := diverging(check, float(before.mean()), len(before), self._params.drop, self._level):
+            state.log_history.append({STOP: {"step": state.global_step, "reason": reason}})
+            control.should_training_stop = True
+
+    @torch.inference_mode()
+    def _right(self) -> NDArray[np.bool_]:
+        """`(examples,)`, which are answered rightly now."""
+        mode, device = self._network.training, next(self._network.parameters()).device
+        self._network.eval()
+        answers = [self._network(**_inputs(batch, device))["logits"].argmax(dim=1).cpu() for batch in self._batches]
+        self._network.train(mode)
+        right: NDArray[np.bool_] = torch.cat(answers).numpy() == self._targets
+        return right
+
+
+def diverging(check: Mapping[str, Any], start: float, n: int, drop: float, level: float) -> str | None:
+    """Why a check says that training is diverging; None where it does not.
+
+    Args:
+        check: `accuracy`, `mended`, `broken` of `n` examples.
+        start: their accuracy before the first step.
+        n: how many were asked.
+        drop: accuracy that must be lost, at least.
+        level: p-value below which more broken than mended is no chance.
+    """
+    lost, mended, broken = start - check["accuracy"], check["mended"], check["broken"]
+    if lost < drop or broken <= mended or paired.mcnemar(mended, broken) >= level:
+        return None
+    return (
+        f"Training was diverging: of {n} validation examples {check['accuracy']:.1%} were right at step "
+        f"{check['step']}, {start:.1%} before the first; {broken} were newly wrong and {mended} newly right. "
+        "Rates that suit a new head are too high for pretrained layers."
+    )
+
+
+def gradient_norms(network: Network) -> dict[str, float]:
+    """The Euclidean norm of each layer group's gradient, after clipping; groups that don't learn are left out."""
+    result = {}
+    for group in layers.groups(network):
+        found = [parameter.grad for _, parameter in group.parameters if parameter.grad is not None]
+        if found:
+            norm = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(found))))
+            result[group.name] = norm if math.isfinite(norm) else -1.0  # JSON has no word for it
+    return result
+
+
+def checks(log: Log) -> Log:
+    return [entry[CHECK] for entry in log if CHECK in entry]
+
+
+def stopped(log: Log) -> dict[str, Any] | None:
+    """`{step, reason}` where the guard ended the run."""
+    return next((dict(entry[STOP]) for entry in log if STOP in entry), None)
+
+
+def _inputs(batch: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    return {name: value.to(device) for name, value in batch.items() if name != "labels"}

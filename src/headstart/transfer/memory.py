@@ -1,0 +1,30 @@
+"""Out of memory: whether an exception says so, and what a run tells of how it was fitted in."""
+
+import gc
+
+import torch
+
+SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "defaultcpuallocator")
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether memory, of the machine or of the device, is what was short."""
+    told = str(error).lower()
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(sign in told for sign in SIGNS)
+
+
+def release() -> None:
+    """Give back what the failed step held."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def note(batch: int, pieces: int) -> list[str]:
+    """What a person should know of a batch that was cut; nothing where it was not."""
+    if pieces == 1:
+        return []
+    return [
+        f"A batch of {batch} did not fit into memory: {pieces} pieces of {batch // pieces} are computed one after "
+        f"another and their gradients added up, so each step still learns from {batch} examples."
+    ]

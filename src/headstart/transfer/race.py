@@ -1,0 +1,251 @@
+"""The race: strategies learn from a growing share of train, and are judged on examples that none of them has seen.
+
+    rung 1    share of train ──► every entrant ──► paired answers on the judged ──► the better half stays
+    rung 2    a larger share ──► who is left   ──► ...
+
+Successive halving (Jamieson and Talwalkar 2016, arXiv:1502.07943), with three differences: the probe costs nearly
+nothing and stays throughout as the yardstick; who is worse beyond doubt leaves at once, unless it is dearer than the
+leader and could still overtake with more labels; and the race ends when nobody left can be told apart from its leader
+by more rungs, or the budget is spent. The budget is counted in tokens or pixels that pass, so the same inputs give the
+same race; seconds are kept beside it.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.params.section import Strategy
+from headstart.params.transfer import Race as RaceParams
+from headstart.statistics import paired
+from headstart.statistics.interval import Interval, wilson
+from headstart.statistics.paired import Difference
+from headstart.transfer import probe
+from headstart.transfer.setting import Split
+
+PIECES = 8  # train is dealt into as many; a rung takes whole ones, so that rungs are nested and groups stay together
+
+Right = NDArray[np.bool_]
+Run = Callable[[Strategy, Split, Split], Right]
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One strategy on one rung.
+
+    Attributes:
+        strategy: who ran.
+        rows: how many examples it learned from.
+        accuracy: on the judged.
+        right: `(judged,)`, which it answered rightly.
+        work: input units that passed.
+        seconds: what it took here; never decided on.
+    """
+
+    strategy: Strategy
+    rows: int
+    accuracy: Interval
+    right: Right
+    work: int
+    seconds: float
+
+    def document(self) -> dict[str, Any]:
+        """Everything that repeats to the byte."""
+        return {"strategy": self.strategy, "rows": self.rows, "work": self.work, **self.accuracy.document()}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the race went.
+
+    Attributes:
+        legs: in the order they were run.
+        left: why each strategy that is out is out.
+        standing: who is still in, cheapest first.
+        leader: the most accurate of them on the last rung; None where nobody ran.
+        gaps: each strategy's accuracy minus the probe's, on the last rung it ran.
+        behind: by how much each strategy still in lies behind the leader, on the last rung.
+        spent: work of all legs.
+        budget: what was allowed.
+        ended: why the race ended.
+    """
+
+    legs: list[Leg]
+    left: dict[Strategy, str]
+    standing: list[Strategy]
+    leader: Strategy | None
+    gaps: dict[Strategy, Difference]
+    behind: dict[Strategy, Difference]
+    spent: int
+    budget: int
+    ended: str
+
+    def document(self) -> dict[str, Any]:
+        """The race as plain JSON values, without seconds."""
+        return {
+            "legs": [leg.document() for leg in self.legs],
+            "left": self.left,
+            "standing": self.standing,
+            "leader": self.leader,
+            "gaps": {name: gap.interval.document() for name, gap in self.gaps.items()},
+            "behind": {name: one.interval.document() for name, one in self.behind.items()},
+            "spent": self.spent,
+            "budget": self.budget,
+            "ended": self.ended,
+        }
+
+
+@dataclass(frozen=True)
+class Field:
+    """Who learns from what, and who judges.
+
+    Attributes:
+        rungs: rows of train on each rung, nested.
+        judged: examples that no rung learns from: validation first, then the rest of train.
+    """
+
+    rungs: list[NDArray[np.int64]]
+    judged: Split
+
+
+def run(
+    entrants: Sequence[Strategy],
+    costs: Mapping[Strategy, tuple[int, float]],
+    learn: Split,
+    validation: Split,
+    params: RaceParams,
+    train: Run,
+    *,
+    level: float,
+) -> Outcome:
+    """Race `entrants`, cheapest first; `linear_probe` must be the first of them.
+
+    Args:
+        entrants: at least two.
+        costs: work of each strategy before its first leg (adapting a backbone), and for each row of a leg.
+        learn: train.
+        validation: judges first.
+        params: shares, budget, doubt.
+        train: learns by a strategy from a split, and answers on another.
+        level: two-sided confidence of accuracies.
+    """
+    field = draw(learn, validation, params)
+    standing, legs, left = list(entrants), list[Leg](), dict[Strategy, str]()
+    spent, ended = 0, "All rungs were run."
+    for number, rows in enumerate(field.rungs):
+        ran = list[Strategy]()
+        for name in standing:
+            once, a_row = costs[name]
+            work = round(a_row * len(rows)) + (0 if any(leg.strategy == name for leg in legs) else once)
+            if spent + work > params.budget:
+                left[name] = f"Its rung of {len(rows)} rows would cost {work:,}; {params.budget - spent:,} were left."
+                continue
+            started = time.perf_counter()
+            right = train(name, learn.select(rows), field.judged)
+            accuracy = wilson(int(right.sum()), len(right), level)
+            legs.append(Leg(name, len(rows), accuracy, right, work, time.perf_counter() - started))
+            spent += work
+            ran.append(name)
+        if len(ran) < 2:
+            ended = "The budget was spent."
+            break
+        standing = ran
+        last = number == len(field.rungs) - 1
+        out = leaving(standing, _latest(legs), params.doubt, last=last)
+        left |= out
+        standing = [name for name in standing if name not in out]
+        if len(standing) == 1:
+            ended = f"{standing[0]} is ahead beyond doubt."
+            break
+    return _outcome(legs, left, standing, spent, params.budget, ended, level)
+
+
+def draw(learn: Split, validation: Split, params: RaceParams) -> Field:
+    """Nested rungs of at most `params.examples` rows, and at most `params.judged` examples outside all of them."""
+    groups = learn.examples.groups
+    largest = max(params.shares) * len(learn)
+    arena = np.arange(len(learn))
+    if largest > params.examples:
+        shares = probe.folds(learn.targets, math.ceil(largest / params.examples), seed=params.seed, groups=groups)
+        arena = np.flatnonzero(shares == 0)
+    own = [groups[row] for row in arena.tolist()]
+    piece = probe.folds(learn.targets[arena], PIECES, seed=params.seed, groups=own)
+    rungs = [arena[piece < max(1, round(share * PIECES))] for share in sorted(params.shares)]
+    taken = {groups[row] for row in rungs[-1]} - {None}
+    free = np.setdiff1d(np.arange(len(learn)), rungs[-1])
+    free = np.array([row for row in free if groups[row] not in taken], dtype=np.int64)
+    generator = np.random.default_rng(params.seed)
+    first = np.sort(generator.permutation(len(validation))[: params.judged])
+    more = np.sort(generator.permutation(free)[: params.judged - len(first)])
+    return Field(rungs, validation.select(first).joined(learn.select(more)))
+
+
+def leaving(
+    standing: Sequence[Strategy], right: Mapping[Strategy, Right], doubt: float, *, last: bool
+) -> dict[Strategy, str]:
+    """Who leaves after a rung, and why.
+
+    Beyond doubt is a one-sided paired test at `doubt`, divided by the number of strategies compared with the leader.
+    Before the last rung a strategy dearer than the leader is not sent away by the test alone: with more labels it may
+    overtake. Of the trained ones the better half goes on.
+
+    Args:
+        standing: cheapest first.
+        right: the answers of each.
+        doubt: chance to send away one that is as good as the leader.
+        last: whether no rung follows.
+    """
+    leader = max(standing, key=lambda name: int(right[name].sum()))
+    out = dict[Strategy, str]()
+    level = 1 - 2 * doubt / max(1, len(standing) - 1)
+    for name in standing:
+        if name == leader:
+            continue
+        ahead = paired.difference(right[leader], right[name], level)
+        cheaper = standing.index(name) < standing.index(leader)
+        if ahead.interval.low > 0 and (last or cheaper):
+            out[name] = (
+                f"Behind {leader} by {100 * ahead.interval.value:.1f} points beyond doubt "
+                f"(right alone on {ahead.losses} of {len(right[name])} examples, {leader} on {ahead.wins})."
+            )
+    trained = [name for name in standing if name != "linear_probe" and name not in out]
+    if not last and len(trained) > 1:
+        trained.sort(key=lambda name: -int(right[name].sum()))
+        for name in trained[math.ceil(len(trained) / 2) :]:
+            best = trained[0]
+            out[name] = (
+                f"In the worse half of this rung (accuracy {right[name].mean():.3f}; {best} {right[best].mean():.3f})."
+            )
+    return out
+
+
+def _outcome(
+    legs: list[Leg],
+    left: dict[Strategy, str],
+    standing: list[Strategy],
+    spent: int,
+    budget: int,
+    ended: str,
+    level: float,
+) -> Outcome:
+    right = _latest(legs)
+    ranked: list[Strategy] = sorted(standing, key=lambda name: -int(right[name].sum())) if right else []
+    leader = ranked[0] if ranked else None
+    gaps = dict[Strategy, Difference]()
+    for leg in legs:
+        if leg.strategy != "linear_probe":
+            base = next(one for one in legs if one.strategy == "linear_probe" and one.rows == leg.rows)
+            gaps[leg.strategy] = paired.difference(leg.right, base.right, level)
+    behind = dict[Strategy, Difference]()
+    for name in standing:
+        if leader is not None and name != leader:
+            behind[name] = paired.difference(right[leader], right[name], level)
+    return Outcome(legs, left, standing, leader, gaps, behind, spent, budget, ended)
+
+
+def _latest(legs: Sequence[Leg]) -> dict[Strategy, Right]:
+    return {leg.strategy: leg.right for leg in legs}

@@ -1,0 +1,133 @@
+"""What a trained network still has of what its backbone knew: the meters of forgetting.
+
+    kept          accuracy of a probe on the backbone's reference sample, after training and before, paired
+    similarity    linear CKA of each layer's features, after against before (1: the same up to rotation and scale)
+    moved         distance of each layer's weights from their start, as a share of the start's norm
+
+The sample is the backbone's own (`reference.parquet` beside it) where one is known; else what was kept is unknown, and
+similarity is measured on validation inputs, which says how far features moved, not what was lost.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from headstart.backbones import layers, reference
+from headstart.backbones.network import Network
+from headstart.data import dataset
+from headstart.data.dataset import Dataset
+from headstart.statistics import paired, representation
+from headstart.statistics.paired import Difference
+from headstart.transfer import features, probe
+from headstart.transfer.setting import Setting
+
+
+@dataclass(frozen=True)
+class Before:
+    """The network as it was before training, and what it is asked.
+
+    Attributes:
+        sample: inputs; of the reference where there is one, else of validation.
+        known: whether the sample is the backbone's own reference.
+        targets: `(examples,)`, class indices of the reference; None where it has no labels, or there is none.
+        layers: each layer's features of the sample, input side first.
+        right: `(examples,)`, what a probe on held-out folds answers rightly; None where there are no labels.
+        strength: of that probe.
+        weights: of the network.
+    """
+
+    sample: Dataset
+    known: bool
+    targets: NDArray[np.int64] | None
+    layers: features.Layers
+    right: NDArray[np.bool_] | None
+    strength: float
+    weights: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Retention:
+    """What was kept.
+
+    Attributes:
+        kept: accuracy on the reference after minus before, with its interval; None where unknown.
+        accuracy: on the reference, before and after.
+        similarity: layer to linear CKA in [0, 1].
+        moved: layer to relative distance of its weights.
+    """
+
+    kept: Difference | None
+    accuracy: tuple[float, float] | None
+    similarity: dict[str, float]
+    moved: dict[str, float]
+
+    @property
+    def lost(self) -> float | None:
+        """Accuracy lost on the reference, at least 0; None where unknown."""
+        return None if self.kept is None else max(0.0, -self.kept.interval.value)
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "kept": self.kept.interval.document() if self.kept else None,
+            "accuracy": dict(zip(("before", "after"), self.accuracy, strict=True)) if self.accuracy else None,
+            "similarity": self.similarity,
+            "moved": self.moved,
+        }
+
+
+def remember(network: Network, setting: Setting, validation: Dataset, most: int) -> Before:
+    """Ask `network`, before it is trained, at most `most` examples."""
+    path = setting.backbone / reference.FILE
+    known = path.is_file()
+    sample = dataset.drawn(path, most, seed=setting.probe.seed) if known else _first(validation, most)
+    seen = layer_features(network, setting, sample)
+    targets, right, strength = None, None, 0.0
+    names = sorted(set(sample.labels) - {"", None})
+    if known and len(names) > 1 and all(sample.labels):
+        targets = sample.targets(names)
+        strength, logits = probe.choose(seen[-1][1], targets, len(names), setting.probe, groups=sample.groups)
+        right = logits.argmax(axis=1) == targets
+    weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+    return Before(sample, known, targets, seen, right, strength, weights)
+
+
+def measure(network: Network, setting: Setting, before: Before, level: float) -> Retention:
+    """What `network` has kept of what it was before."""
+    seen = layer_features(network, setting, before.sample)
+    similarity = {
+        name: representation.linear_cka(was, now) for (name, was), (_, now) in zip(before.layers, seen, strict=True)
+    }
+    kept = accuracy = None
+    if before.targets is not None and before.right is not None:
+        own = setting.probe.model_copy(update={"strengths": [before.strength]})
+        count = int(before.targets.max()) + 1
+        _, logits = probe.choose(seen[-1][1], before.targets, count, own, groups=before.sample.groups)
+        right = logits.argmax(axis=1) == before.targets
+        kept = paired.difference(right, before.right, level)
+        accuracy = (float(before.right.mean()), float(right.mean()))
+    return Retention(kept, accuracy, similarity, moved(network, before.weights))
+
+
+def moved(network: Network, start: Mapping[str, Tensor]) -> dict[str, float]:
+    """Relative distance of each layer group below the head: |w - w0| / |w0|."""
+    result = {}
+    for group in layers.groups(network)[:-1]:
+        away = sum(float((value.detach().cpu() - start[name]).square().sum()) for name, value in group.parameters)
+        size = sum(float(start[name].square().sum()) for name, _ in group.parameters)
+        result[group.name] = float(np.sqrt(away / size)) if size > 0 else 0.0
+    return result
+
+
+def layer_features(network: Network, setting: Setting, sample: Dataset) -> features.Layers:
+    """Each layer's features of the sample, not cached: the network is being trained; the last is what a head sees."""
+    with torch.inference_mode():
+        return features.compute_layers(network, setting.preprocessor, sample, progress="retention")
+
+
+def _first(rows: Dataset, most: int) -> Dataset:
+    return rows.select(range(min(most, len(rows))))

@@ -1,0 +1,64 @@
+"""How learning rates rise and fall over a run: all together, so that the ratios between layers hold throughout."""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+from transformers import TrainerCallback
+
+RESERVE = 0.1  # share of a deadline that is kept for the last evaluation and what follows training
+ELAPSED = "elapsed_s"  # in the log, which checkpoints carry
+TIMED = 5  # steps before the first estimate: the first ones are slower
+
+
+class Schedule:
+    """The share of its height that every rate has at a step; `total` may shrink while training goes on.
+
+    Straight up over `warmup` of the steps, then straight down (Howard and Ruder 2018, arXiv:1801.06146, call it a
+    slanted triangle) or down along half a cosine (Loshchilov and Hutter 2017, arXiv:1608.03983).
+    """
+
+    def __init__(self, total: int, warmup: float, shape: Literal["linear", "cosine"]) -> None:
+        self.total, self._shape = total, shape
+        self._rising = math.ceil(warmup * total)
+
+    def __call__(self, step: int) -> float:
+        if step < self._rising:
+            return (step + 1) / (self._rising + 1)
+        left = max(0.0, (self.total - step) / max(1, self.total - self._rising))
+        return left if self._shape == "linear" else (1 - math.cos(math.pi * left)) / 2
+
+
+class Deadline(TrainerCallback):
+    """Shortens the schedule to the time that is left, and ends training where it ends.
+
+    Rates so reach nothing in time, instead of being cut off at their height. What a run with a deadline computes
+    depends on the machine's speed: it is the one setting under which the same inputs need not give the same bytes.
+    """
+
+    def __init__(self, schedule: Schedule, minutes: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._schedule, self._allowed, self._clock = schedule, minutes * 60 * (1 - RESERVE), clock
+        self._asked = schedule.total
+        self._before = self._started = 0.0
+        self._first = 0
+
+    @property
+    def cut(self) -> tuple[int, int] | None:
+        """Steps made and steps asked for, where time ran short."""
+        return (self._schedule.total, self._asked) if self._schedule.total < self._asked else None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._before = next((entry[ELAPSED] for entry in reversed(state.log_history) if ELAPSED in entry), 0.0)
+        self._started, self._first = self._clock(), state.global_step
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        done, spent = state.global_step - self._first, self._clock() - self._started
+        if done >= TIMED:
+            fits = int((self._allowed - self._before - spent) / (spent / done))
+            self._schedule.total = min(self._asked, max(state.global_step, state.global_step + fits))
+        if state.global_step >= self._schedule.total < self._asked:
+            control.should_evaluate = control.should_training_stop = True
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        state.log_history.append({ELAPSED: self._before + self._clock() - self._started})

@@ -1,0 +1,30 @@
+"""`scratch`: the same architecture from random weights, all layers at one rate. A baseline, never silently chosen."""
+
+from headstart.backbones.network import Network
+from headstart.transfer import finetune
+from headstart.transfer.course import Course
+from headstart.transfer.finetune import Watch
+from headstart.transfer.probe import Head
+from headstart.transfer.setting import Setting, Split
+
+
+def train(
+    setting: Setting, learn: Split, head: Head, watch: Watch | None, augmented: bool, progress: str
+) -> tuple[Network, Course | None]:
+    """A network that starts from random weights drawn from `fine_tune.seed`; the probe is not looked at."""
+    own, rate = setting.fine_tune, setting.scratch.learning_rate
+    network = Network.from_scratch(setting.backbone, setting.classes, dropout=own.dropout, seed=own.seed)
+    network = network.to(setting.place)
+    alike = {"learning_rate": rate, "head_learning_rate": rate, "layer_decay": 1.0}
+    free = {"frozen_layers": 0, "unfreezing": "all", "pull": 0.0}
+    params = own.model_copy(update={"epochs": setting.scratch.epochs, **alike, **free})
+    examples = setting.shown(learn, augmented=augmented)
+    return network, finetune.run(network, examples, params, watch=watch, progress=progress)
+
+
+def obstacle(setting: Setting) -> str | None:
+    return None
+
+
+def passes(setting: Setting) -> int:
+    return setting.scratch.epochs

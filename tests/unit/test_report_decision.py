@@ -1,0 +1,69 @@
+"""The decision card: everything a person needs to follow the choice, in the terminal and on a page."""
+
+import pytest
+
+from headstart import artifacts
+from headstart.report import decision, page
+from headstart.report.evidence import gather
+from tests.unit import report_evidence
+
+PARTS = {"probe": 2.0, "a_pass": 4.0, "race/fine_tune/269": 10.0, "race/fine_tune/538": 20.0}
+
+
+@pytest.fixture()
+def plan() -> dict:
+    return report_evidence.plan("fine_tune", 10, 36)
+
+
+def test_the_terminal_shows_choice_forecast_cost_evidence_race_and_what_would_change_it(plan):
+    told = "\n".join(decision.lines("tickets", plan, PARTS))
+    for sentence in (
+        "tickets: fine_tune (runner-up linear_probe)",
+        "predicted  accuracy 93.0% (89.6% to 96.4%) on 360 test examples",
+        "costs      84,100,000 pixels, about 40 s on this machine",
+        "proxy A-distance 1.72 of 2 (1.60 to 1.81)",
+        "2,154 would likely take the probe to 93.1%",
+        "98.0% would take about 12,000",
+        "race       fine_tune               538 rows  93.0% (91.0% to 95.0%)",
+        "otherwise  Twice the labels",
+    ):
+        assert sentence in told
+
+
+def test_seconds_come_from_the_longest_leg_else_from_a_timed_epoch_else_are_unknown(plan):
+    # 20 s for 538 rows are 40.04 s for 1,077; an epoch of 4 s for 1.8 million pixels is 40 s for 18 million
+    assert decision.cost(plan, "fine_tune", PARTS) == pytest.approx(20 * 1077 / 538)
+    assert decision.cost(plan, "lora", PARTS) == pytest.approx(40.0)
+    assert decision.cost(plan, "linear_probe", PARTS) == 2.0
+    assert decision.cost(plan, "lora", {}) is None
+
+
+def test_an_unknown_gap_and_an_unreachable_target_are_said_in_words(plan):
+    plan["evidence"]["gap"]["domain"] = {"unknown": "no sample is kept"}
+    plan["labels_needed"]["labels"] = None
+    told = dict(decision.seen(plan))
+    assert told["domain gap"] == "unknown: no sample is kept"
+    assert "no number of labels takes this curve to 98.0%" in told["more labels"]
+
+
+def test_a_strategy_that_was_barred_is_not_priced(plan):
+    assert [row["name"] for row in decision.view(plan, PARTS)["costs"]] == ["a linear probe", "fine-tuning"]
+
+
+def test_the_card_is_one_page_that_needs_no_network(plan, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    artifacts.write_json(artifacts.stage_output("tickets", "plan") / "plan.json", plan)
+    html = decision.write("tickets").read_text()
+    assert "What would change the decision" in html
+    assert "http://" not in html.replace("http://www.w3.org", "") and "https://" not in html
+    assert html == decision.write("tickets").read_text()
+
+
+def test_a_report_shows_the_card_and_a_plan_of_the_format_before_without_it(plan, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    report_evidence.write("digits", "image", report_evidence.DIGITS)
+    assert "What was seen" in page.render(gather("digits"))
+    path = artifacts.stage_output("digits", "plan") / "plan.json"
+    old = {key: plan[key] for key in ("strategy", "runner_up", "reason", "predicted", "evidence")}
+    artifacts.write_json(path, {**old, "format": 1})
+    assert "What was seen" not in page.render(gather("digits"))

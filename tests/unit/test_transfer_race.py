@@ -1,0 +1,123 @@
+"""The race: who leaves when, what is never spent, and that nobody judges what they learned from."""
+
+import numpy as np
+import pytest
+
+from headstart.data.dataset import Dataset
+from headstart.params.transfer import Race
+from headstart.transfer import race
+from headstart.transfer.setting import Split
+
+
+def params(**changes: object) -> Race:
+    values = {
+        "candidates": ["linear_probe", "lora", "fine_tune"],
+        "shares": [0.25, 0.5],
+        "examples": 1000,
+        "judged": 400,
+        "budget": 10_000,
+        "doubt": 0.1,
+        "seed": 1,
+    }
+    return Race(**{**values, **changes})
+
+
+def split(name: str, count: int, *, groups: list[str | None] | None = None) -> Split:
+    ids = [f"{name}-{row}" for row in range(count)]
+    targets = np.arange(count) % 4
+    examples = Dataset("text", ids, [str(one) for one in targets], ids, groups or [None] * count, [None] * count)
+    return Split(examples, targets, np.zeros((count, 1), dtype=np.float32))
+
+
+def answers(share: float, n: int, *, seed: int) -> np.ndarray:
+    """`share` of `n` answers are right; which ones depends on the seed, so strategies err on different examples."""
+    return np.random.default_rng(seed).permutation(n) < round(share * n)
+
+
+def run(accuracies: dict[str, list[float]], **changes: object):
+    """A race in which each strategy reaches the accuracies given, rung by rung; who ran on how many rows."""
+    ran: list[tuple[str, int]] = []
+
+    def train(name: str, shown: Split, judged: Split) -> np.ndarray:
+        rung = sum(one == name for one, _ in ran)
+        ran.append((name, len(shown)))
+        return answers(accuracies[name][rung], len(judged), seed=len(name))
+
+    costs = {"linear_probe": (0, 1.0), "lora": (0, 3.0), "fine_tune": (0, 5.0), "adapt_then_fine_tune": (500, 5.0)}
+    outcome = race.run(
+        list(accuracies), costs, split("train", 400), split("validation", 200), params(**changes), train, level=0.9
+    )
+    return outcome, ran
+
+
+def test_the_better_trained_half_goes_on_and_the_probe_stays_as_yardstick():
+    outcome, ran = run({"linear_probe": [0.7, 0.7], "lora": [0.71, 0.7], "fine_tune": [0.72, 0.8]})
+    assert ran == [("linear_probe", 100), ("lora", 100), ("fine_tune", 100), ("linear_probe", 200), ("fine_tune", 200)]
+    assert "worse half" in outcome.left["lora"]
+    assert (outcome.standing, outcome.leader) == (["fine_tune"], "fine_tune")
+    assert outcome.gaps["fine_tune"].interval.value == pytest.approx(0.1)
+
+
+def test_a_leader_beyond_doubt_ends_the_race_at_once():
+    outcome, ran = run({"linear_probe": [0.5], "fine_tune": [0.9]})
+    assert [name for name, _ in ran] == ["linear_probe", "fine_tune"]
+    assert outcome.ended == "fine_tune is ahead beyond doubt."
+    assert "Behind fine_tune by 40.0 points" in outcome.left["linear_probe"]
+
+
+def test_a_dearer_strategy_that_is_behind_may_overtake_with_more_labels():
+    outcome, ran = run({"linear_probe": [0.8, 0.7], "fine_tune": [0.6, 0.8]})
+    assert ("fine_tune", 200) in ran
+    assert outcome.leader == "fine_tune"
+
+
+def test_those_that_cannot_be_told_apart_stay_cheapest_first():
+    outcome, _ = run({"linear_probe": [0.70, 0.70], "fine_tune": [0.705, 0.705]})
+    assert (outcome.standing, outcome.leader) == (["linear_probe", "fine_tune"], "fine_tune")
+    assert outcome.behind["linear_probe"].interval.low <= 0
+
+
+def test_no_leg_is_run_that_the_budget_does_not_hold():
+    # 100 rows: 100 + 300 + 500 = 900; then 200 + 1000 more would be 2,100
+    outcome, ran = run({"linear_probe": [0.7, 0.7], "lora": [0.6], "fine_tune": [0.72]}, budget=1200)
+    assert len(ran) == 4
+    assert outcome.spent == 100 + 300 + 500 + 200
+    assert outcome.ended == "The budget was spent."
+    assert "would cost 1,000; 100 were left" in outcome.left["fine_tune"]
+
+
+def test_what_adapting_reads_is_paid_once():
+    outcome, _ = run({"linear_probe": [0.7, 0.7], "adapt_then_fine_tune": [0.72, 0.72]})
+    # probe 100 + 200; adapting 500, then 5 * 100 + 5 * 200
+    assert outcome.spent == 300 + 500 + 1500
+
+
+def test_rungs_are_nested_and_nobody_judges_what_they_learned_from_or_a_near_copy_of_it():
+    groups = [f"g{row // 5}" for row in range(400)]
+    field = race.draw(split("train", 400, groups=groups), split("validation", 50), params())
+    first, second = (set(rows.tolist()) for rows in field.rungs)
+    assert first < second
+    learned = {groups[row] for row in second}
+    assert not learned & {group for group in field.judged.examples.groups if group is not None}
+    assert sum(name.startswith("validation") for name in field.judged.examples.ids) == 50
+
+
+def test_a_rung_has_at_most_as_many_rows_as_allowed():
+    field = race.draw(split("train", 4000), split("validation", 50), params(examples=300))
+    assert max(map(len, field.rungs)) <= 300
+    assert len(field.judged) == 400
+
+
+def test_equally_good_strategies_are_rarely_sent_away():
+    # both right on 75%, independently: at `doubt` 0.1, one side or the other looks worse at most twice that often
+    generator = np.random.default_rng(3)
+    sent = 0
+    for _ in range(400):
+        right = {name: generator.random(400) < 0.75 for name in ("linear_probe", "fine_tune")}
+        sent += bool(race.leaving(["linear_probe", "fine_tune"], right, 0.1, last=True))
+    assert sent / 400 <= 0.2 + 2 * (0.2 * 0.8 / 400) ** 0.5
+
+
+def test_the_same_race_is_the_same_document():
+    accuracies = {"linear_probe": [0.7, 0.7], "fine_tune": [0.72, 0.8]}
+    assert run(accuracies)[0].document() == run(accuracies)[0].document()
