@@ -119,6 +119,7 @@ def test_a_comparison_has_a_page_of_its_own_and_its_findings_are_printed(workspa
     status, out = said(capsys, diff=("current", "current"))
     assert status == 0
     assert "changed    2 in, 1 out, 3 stayed" in out and "1 with another label, 1 changed sides" in out
+    assert "train 1 to 2, validation 1 to 2, test 1 to 2" in out
     assert "unsure     revision_words" in out
     assert out.rstrip().endswith("data-diff.html")
     assert not (artifacts.release("moods") / "data.html").exists()

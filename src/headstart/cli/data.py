@@ -135,5 +135,7 @@ def _lines(document: dict[str, Entry]) -> Any:
             count = diff["rows"]
             yield f"  changed    {count['in']:,} in, {count['out']:,} out, {count['stayed']:,} stayed"
             relabelled, moved = diff["relabelled"]["count"], diff["moved"]["count"]
+            sizes = (f"{name} {side['before']:,} to {side['after']:,}" for name, side in diff["splits"].items())
+            yield f"             {', '.join(sizes)}"
             yield f"             {relabelled:,} with another label, {moved:,} changed sides"
         yield f"  page       {result['page']}"
