@@ -19,7 +19,7 @@ Entry = dict[str, Any]
 def add(
     name: Annotated[str, typer.Argument(help="The new model's name: lower-case letters, digits, - and _.")],
     data: Annotated[
-        list[str] | None, typer.Option(help="A .csv, .jsonl(.gz) or .parquet file, a folder, builtin:NAME; repeatable.")
+        list[str] | None, typer.Option(help="A file or folder, s3://…, hub:ORG/SET@COMMIT or builtin:NAME; repeatable.")
     ] = None,
     modality: Annotated[str | None, typer.Option(help="text or image; by default what the data holds.")] = None,
     backbone: Annotated[
@@ -158,4 +158,4 @@ def _write(workspace: Workspace, name: str, proposed: Entry, addition: Entry | N
 def _lines(name: str, proposed: Entry, reasons: list[str], standing: bool) -> Any:
     yield f"{name} {'stands already' if standing else 'is written'} in params.yaml: {proposed}"
     yield from (f"  {reason}" for reason in reasons)
-    yield f"Next: headstart run {name}"
+    yield f"Next: headstart data {name} shows what is in it; headstart run {name} makes a champion"
