@@ -65,8 +65,8 @@ def score(
 def _lines(document: dict[str, Any]) -> Any:
     rows = document["rows"]
     if document["already"]:
-        yield f"{rows['out']:,} rows by {document['model']} version {document['version']} stand in "
-        yield f"  {document['output']} already: nothing was left to do; --overwrite does it again"
+        yield f"{rows['out']:,} rows by {document['model']} version {document['version']} stood in {document['output']}"
+        yield "  nothing was left to do; --overwrite does it again"
         return
     begun = "" if document["resumed_from"] is None else f", gone on after row {document['resumed_from']:,}"
     yield f"{rows['out']:,} rows by {document['model']} version {document['version']} in {document['output']}"
