@@ -41,7 +41,7 @@ def main() -> None:
         for number in range(rounds):
             output = Path(temporary) / f"answers-{number}.parquet"
             with _timed(ours):
-                job.score(bundle, rows, output, model="benchmark", version=1)
+                job.score(bundle, rows, output, model="benchmark", version=1, records=Path(temporary) / "records")
             with _timed(ceiling):
                 for first in range(0, len(texts), job.PART_ROWS["text"]):
                     _run(tokenizer, session, texts[first : first + job.PART_ROWS["text"]])

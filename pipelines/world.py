@@ -23,7 +23,7 @@ from headstart.params.loader import load
 from headstart.params.section import Modality
 from headstart.params.workspace import Params
 from headstart.report import data_page, decision
-from headstart.stages import graph
+from headstart.stages import graph, outcome
 from headstart.stages.resolve import resolve as write_resolved
 
 
@@ -113,8 +113,7 @@ def run_stage(name: str) -> State[None] | None:
 @task(name="show data")
 def show_data(name: str) -> None:
     """Write the page about a model's data, before anything is trained; left alone where it shows them already."""
-    page, summary = artifacts.release(name) / "data.html", artifacts.stage_output(name, "data") / "summary.json"
-    if summary.is_file() and not (page.is_file() and page.stat().st_mtime_ns > summary.stat().st_mtime_ns):
+    if (artifacts.stage_output(name, "data") / "summary.json").is_file() and outcome.data_page(name) is None:
         data_page.write(name, revision=graph.revision(artifacts.raw(name)))
 
 

@@ -139,6 +139,12 @@ def mirrored(payload: bytes, _generator: np.random.Generator) -> bytes:
     return saved(opened(payload).transpose(Image.Transpose.FLIP_LEFT_RIGHT))
 
 
+def quarter_turned(payload: bytes, generator: np.random.Generator) -> bytes:
+    """Turned by 90, 180 or 270 degrees, and as often mirrored too."""
+    image = opened(payload).rotate(90 * int(generator.integers(1, 4)), expand=True)
+    return saved(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if generator.random() < 0.5 else image)
+
+
 def flat(_payload: bytes, generator: np.random.Generator) -> bytes:
     return saved(Image.new("RGB", (32, 32), int(generator.integers(1 << 24))))
 
@@ -187,6 +193,7 @@ PICTURE_FAULTS: dict[str, tuple[str, Plant, bool]] = {
     "test row in train": ("leak", copies(same, source="test"), True),
     "test row saved anew": ("near_leak", copies(again, source="test"), True),
     "test row mirrored": ("near_leak", copies(mirrored, source="test"), True),
+    "test row turned": ("near_leak", copies(quarter_turned, source="test"), True),
     "repeat saved anew": ("near_duplicates", copies(again, source="train"), True),
     "two labels": ("label_conflicts", conflict, True),
     "turned by EXIF": ("rotated", changed(turned), False),

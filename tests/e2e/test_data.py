@@ -40,6 +40,15 @@ def test_what_changed_between_two_revisions_is_said_and_no_row_changes_sides(tmp
     assert [one["verdict"] for one in diff["findings"] if one["check"] == "revision_balance"] == ["unsure"]
 
 
+def test_with_nothing_new_the_page_stands_as_it_was_and_no_server_is_started(finished, headstart):
+    page = finished / "artifacts/releases/topics/data.html"
+    before = page.stat().st_mtime_ns
+    answer = headstart(finished, "data", "topics", "--json", PREFECT_API_URL="http://127.0.0.1:9/nobody")
+    assert answer.status == 0, answer.err
+    assert page.stat().st_mtime_ns == before
+    assert answer.document["topics"]["page"] == "artifacts/releases/topics/data.html"
+
+
 def test_an_unknown_revision_is_refused_with_those_there_are(finished, headstart):
     answer = headstart(finished, "data", "topics", "--diff", "feedbeef", "current", "--json")
     assert answer.status == 2

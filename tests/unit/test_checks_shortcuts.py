@@ -48,6 +48,16 @@ def test_a_label_whose_texts_are_longer_is_a_length_shortcut():
     assert finding.statistic is not None and finding.statistic > 0.3
 
 
+@pytest.mark.parametrize("check", ["token_shortcut", "length_shortcut"])
+def test_what_tells_a_quarter_of_a_class_is_a_shortcut(check):
+    payloads, labels = labelled(n=1500)
+    own = [place for place, label in enumerate(labels) if label == "cat"]
+    for place in own[: len(own) // 4]:
+        payloads[place] += " xqz7" if check == "token_shortcut" else " and so on" * 60
+    found = texts(payloads, examples(payloads, labels))
+    assert found[check][1].verdict == "unsure"
+
+
 def test_one_class_of_ten_that_its_length_tells_is_a_length_shortcut():
     """Of all ten labels length takes a tenth of the errors off, too little to be seen in the whole."""
     payloads, _ = labelled(n=1000)

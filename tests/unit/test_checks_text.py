@@ -89,6 +89,27 @@ def test_of_sound_sets_at_most_the_level_has_an_absurd_length():
     assert named < 12
 
 
+def test_absurd_lengths_are_named_also_where_they_are_many():
+    """Quantiles take a tenth of the rows for a heavy tail; that nothing lies between gives them away."""
+    random = np.random.default_rng(7)
+    texts = ["x" * int(length) for length in np.exp(random.normal(4.5, 0.5, 900))]
+    _, finding = said([*texts, *["x" * 15_000] * 100], "lengths")
+    assert (finding.verdict, finding.statistic) == ("unsure", 100.0)
+    _, finding = said([*[text * 40 for text in texts], *["x"] * 100], "lengths")
+    assert (finding.verdict, finding.statistic) == ("unsure", 100.0)
+
+
+def test_a_heavy_tail_has_a_gap_no_more_often_than_the_level_says():
+    # 400 tails of Pareto with index 1, the heaviest there is a promise for, at level 0.05: 20 expected at most; 34 or
+    # more come with chance 0.002 (binomial)
+    random = np.random.default_rng(8)
+    named = 0
+    for _ in range(400):
+        values = 10 * (1 + random.pareto(1.0, 1000))
+        named += outliers.gap(values, 0.05) != (0.0, float("inf"))
+    assert named < 34
+
+
 def test_a_rare_script_is_named_and_a_common_one_is_not():
     latin = ["A plain sentence of words."] * 80
     assert said([*latin, SOUND[6]], "scripts")[1].statistic == 1.0

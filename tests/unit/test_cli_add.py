@@ -88,7 +88,7 @@ def test_every_choice_is_given_its_reason(workspace, capsys):
         "texts have 16 characters (median), 19 at most",
         "largest class 'card' with 7 rows, smallest 'money' with 6",
         "backbone minilm, because it is the only one for texts",
-        "Next: headstart run tickets",
+        "Next: headstart data tickets shows what is in it; headstart run tickets makes a champion",
     ):
         assert sentence in out, sentence
 
@@ -136,11 +136,26 @@ def test_the_same_add_again_changes_nothing_also_when_the_user_wrote_more_into_t
 def test_several_sources_become_a_list_and_feedback_joins_them(workspace, capsys):
     one, two = (write(workspace, "text,label\n" + ROWS, name) for name in ("one.csv", "two.csv"))
     assert added(capsys, "t", data=[one, two])["data"]["source"] == [one, two]
+    keep_raw_inputs(workspace)
     assert added(capsys, "t", from_feedback=True)["data"]["source"] == [one, two, "feedback:t"]
     text = (workspace / "params.yaml").read_text()
     assert added(capsys, "t", from_feedback=True) == models(workspace)["t"]
     assert added(capsys, "t", data=[one, two])["data"]["source"] == [one, two]
     assert (workspace / "params.yaml").read_text() == text
+
+
+def keep_raw_inputs(workspace, policy="sampled"):
+    path = workspace / "params.yaml"
+    path.write_text(path.read_text() + f"    journal:\n      raw: {policy!r}\n")
+
+
+@pytest.mark.parametrize("policy", ["off", "hashed"])
+def test_feedback_without_raw_inputs_in_the_journal_is_refused_with_the_key_to_set(workspace, capsys, policy):
+    added(capsys, "t", data=[write(workspace, "text,label\n" + ROWS)])
+    keep_raw_inputs(workspace, policy)
+    refusal = refused(workspace, "t", from_feedback=True)
+    assert f"journal.raw is {policy}, so the journal keeps no raw input" in refusal
+    assert "Set models.t.journal.raw in params.yaml to sampled" in refusal
 
 
 def test_a_pool_without_labels_stands_beside_the_source(workspace, capsys):

@@ -156,7 +156,7 @@ def test_a_file_that_lacks_a_key_is_told_of_migrate_and_is_mended_by_it(workspac
     whole = path.read_text()
     entry = "models:\n  m:\n    modality: text\n    backbone: minilm\n    data:\n      source: a.csv\n"
     path.write_text(lines(whole, "opset: 20", "models:") + entry)
-    with pytest.raises(ParamsError, match=r"models\.m\.export\.opset: is missing") as caught:
+    with pytest.raises(ParamsError, match=r"defaults\.all\.export\.opset: is missing") as caught:
         load(path)
     assert "headstart migrate" in caught.value.action
     assert answered(capsys, yes=True)["added"] == ["defaults.all.export.opset"]

@@ -45,8 +45,8 @@ def test_all_problems_come_in_one_message_each_with_its_dotted_key(tmp_path):
         load(written(tmp_path, change))
     message = str(refused.value)
     assert "schedule: unknown key, did you mean schedules?" in message
-    assert "models.apidocs.train.fine_tune.epoch: unknown key, did you mean epochs?" in message
-    assert "models.apidocs.train.fine_tune.learning_rate: '2e-5' arrived, a valid number was expected" in message
+    assert "models.apidocs.fine_tune.epoch: unknown key, did you mean epochs?" in message
+    assert "models.apidocs.fine_tune.learning_rate: '2e-5' arrived, a valid number was expected" in message
     assert "models.digits.backbone: 'glyph' is not under backbones, did you mean glyphs?" in message
 
 
@@ -59,9 +59,53 @@ def test_a_name_that_could_not_be_a_folder_is_refused(tmp_path, name):
         load(written(tmp_path, change))
 
 
-def test_a_missing_value_is_named(tmp_path):
-    with pytest.raises(ParamsError, match=r"models\.digits\.monitor\.rows: is missing"):
-        load(written(tmp_path, lambda document: document["defaults"]["all"]["monitor"].pop("rows")))
+def _wrong(document, *path, value):
+    for key in path[:-1]:
+        document = document.setdefault(key, {})
+    document[path[-1]] = value
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(("defaults", "all", "monitor", "rows"), id="of every model"),
+        pytest.param(("defaults", "all", "fine_tune", "epochs"), id="of every model and several stages"),
+        pytest.param(("defaults", "image", "fine_tune", "epochs"), id="of one modality"),
+        pytest.param(("models", "digits", "fine_tune", "epochs"), id="of one model and several stages"),
+        pytest.param(("models", "digits", "train", "fine_tune", "epochs"), id="of one model and stage"),
+    ],
+)
+def test_a_problem_is_said_once_and_where_it_stands(tmp_path, path):
+    with pytest.raises(ParamsError) as refused:
+        load(written(tmp_path, lambda document: _wrong(document, *path, value=-1)))
+    assert refused.value.message.splitlines()[:2] == [
+        "params.yaml has 1 problem:",
+        f"  - {'.'.join(path)}: -1 arrived, greater than or equal to 1 was expected",
+    ]
+
+
+@pytest.mark.parametrize("path", [("monitor", "rows"), ("monitor",), ("fine_tune", "epochs"), ("fine_tune",)])
+def test_what_the_defaults_lack_is_named_once_under_defaults(tmp_path, path):
+    def change(document):
+        section = document["defaults"]["all"]
+        for key in path[:-1]:
+            section = section[key]
+        del section[path[-1]]
+        if path[0] == "monitor":
+            document["models"]["digits"]["monitor"] = {"window_minutes": 30}
+        else:
+            document["defaults"]["image"].pop("fine_tune")
+
+    with pytest.raises(ParamsError) as refused:
+        load(written(tmp_path, change))
+    problems = refused.value.message.splitlines()[1:]
+    assert f"  - defaults.all.{'.'.join(path)}: is missing" in problems
+    assert len(problems) == len(set(problems))
+
+
+def test_a_source_is_the_models_own_and_missed_there(tmp_path):
+    with pytest.raises(ParamsError, match=r"models\.digits\.data\.source: is missing"):
+        load(written(tmp_path, lambda document: document["models"]["digits"].pop("data")))
 
 
 def test_a_backbone_has_a_source_or_is_pretrained_never_both(tmp_path):

@@ -76,6 +76,7 @@ DIFF = {
         "reasons": {},
         "rows": [{"id": "a", "old": ["train"], "new": ["test"], "reason": "its group"}],
     },
+    "splits": {name: {"before": 1, "after": 2} for name in SPLITS},
     "level": 0.001,
     "findings": [finding("revision_words", "unsure", reason=HOSTILE), finding("revision_pixels", "pass")],
 }

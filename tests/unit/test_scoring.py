@@ -30,7 +30,8 @@ def pictures(tmp_path_factory):
 
 
 def score(bundle, source, output, **options):
-    return job.score(bundle, source, output, model="moods", **{"version": 3, **options})
+    fixed = {"version": 3, "records": bundle.parent / "records"}
+    return job.score(bundle, source, output, model="moods", **{**fixed, **options})
 
 
 def rows(path):
@@ -257,6 +258,10 @@ def test_the_command_answers_with_the_champion_and_names_what_it_did(finished, h
     assert answer.document["resumed_from"] is None and answer.document["rows_per_second"] > 0
     assert rows(tmp_path / "out.csv")[0]["predicted_label"] == "weather"
     again = headstart(finished, "score", "topics", str(source), "--output", str(tmp_path / "out.csv"), "--json")
-    assert again.status == 2 and "exists already" in again.document["error"]["message"]
+    assert again.status == 0, again.err
+    assert (again.document["already"], again.document["rows"]) == (True, answer.document["rows"])
+    (tmp_path / "out.csv").write_text("precious")
+    kept = headstart(finished, "score", "topics", str(source), "--output", str(tmp_path / "out.csv"), "--json")
+    assert kept.status == 2 and "exists already" in kept.document["error"]["message"]
     absent = headstart(finished, "score", "topics", str(source), "--output", str(tmp_path / "b.csv"), "--version", "9")
     assert absent.status == 2 and "topics has no version 9" in absent.err

@@ -19,7 +19,8 @@ def bundle(tmp_path_factory):
 
 
 def score(bundle, source, output, **options):
-    return job.score(bundle, source, output, model="moods", **{"version": 3, **options})
+    fixed = {"version": 3, "records": bundle.parent / "records"}
+    return job.score(bundle, source, output, model="moods", **{**fixed, **options})
 
 
 def rows(path):
@@ -30,6 +31,10 @@ def rows(path):
 def lines(path, *values):
     path.write_text("".join(f"{value if isinstance(value, str) else json.dumps(value)}\n" for value in values))
     return path
+
+
+def folder_of(tmp_path):
+    return sorted(path.name for path in tmp_path.iterdir())
 
 
 KILLED_EVERYWHERE = """
@@ -54,7 +59,8 @@ def run(output, fatal):
         return wrapped
     for name in ("replace", "unlink", "mkdir"):
         setattr(pathlib.Path, name, deadly(getattr(pathlib.Path, name)))
-    done = job.score(bundle, folder / "in.jsonl", output, model="moods", version=3, part_rows=4)
+    records = folder / "records"
+    done = job.score(bundle, folder / "in.jsonl", output, model="moods", version=3, part_rows=4, records=records)
     assert done.rows == {"in": 18, "out": 18, "errors": 1}, done
     os._exit(0)
 
@@ -64,13 +70,8 @@ while True:
     output = folder / f"killed{fatal}.parquet"
     if run(output, fatal) == 0:
         break
-    left = output.with_name(output.name + ".parts")
-    if output.exists() and not (left / "job.json").exists():
-        assert all(path.name == "lock" for path in left.glob("*"))  # killed after the last moment that matters
-    else:
-        assert not output.exists() or (left / "job.json").exists()
-        assert run(output, 0) == 0
-        assert not left.exists()
+    assert run(output, 0) == 0
+    assert not output.with_name(output.name + ".parts").exists()
     assert output.read_bytes() == (folder / "whole.parquet").read_bytes(), fatal
     fatal += 1
 print(fatal)
@@ -143,6 +144,31 @@ def test_an_output_that_exists_is_kept_unless_told_otherwise(bundle, tmp_path):
     assert output.read_text() == "precious" and not list(tmp_path.glob("*.parts"))
     score(bundle, source, output, overwrite=True)
     assert rows(output)[0]["predicted_label"] == "positive"
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "jsonl"])
+def test_the_same_call_again_says_that_all_is_done_and_touches_nothing(bundle, tmp_path, ending):
+    source, output = lines(tmp_path / "in.jsonl", {"text": "good"}, "nonsense"), tmp_path / f"out.{ending}"
+    first, written = score(bundle, source, output), output.stat().st_mtime_ns
+    again = score(bundle, source, output)
+    assert (first.already, again.already) == (False, True)
+    assert again.rows == first.rows == {"in": 2, "out": 2, "errors": 1}
+    assert (output.stat().st_mtime_ns, folder_of(tmp_path)) == (written, ["in.jsonl", f"out.{ending}"])
+    assert not score(bundle, source, output, overwrite=True).already
+
+
+@pytest.mark.parametrize("change", ["output", "input", "version"])
+def test_a_finished_output_is_no_other_jobs_and_not_what_somebody_made_of_it(bundle, tmp_path, change):
+    source, output = lines(tmp_path / "in.jsonl", {"text": "good"}), tmp_path / "out.csv"
+    score(bundle, source, output)
+    if change == "output":
+        output.write_text(output.read_text() + "a note\n")
+    if change == "input":
+        lines(source, {"text": "bad"})
+    before = output.read_text()
+    with pytest.raises(UsageError, match=r"out.csv exists already"):
+        score(bundle, source, output, version=4 if change == "version" else 3)
+    assert output.read_text() == before and folder_of(tmp_path) == ["in.jsonl", "out.csv"]
 
 
 def test_a_folder_of_somebody_elses_is_not_touched(bundle, tmp_path):

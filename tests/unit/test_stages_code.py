@@ -24,12 +24,12 @@ def package(tmp_path, monkeypatch):
     monkeypatch.setattr(code, "PACKAGE", tmp_path)
 
     def described():
-        for cached in (code._imports, code._tree, code._syntax_digest):
+        for cached in (code._imports, code._syntax_digest):
             cached.cache_clear()
         return code.describe("train")
 
     yield tmp_path, described
-    for cached in (code._imports, code._tree, code._syntax_digest):
+    for cached in (code._imports, code._syntax_digest):
         cached.cache_clear()
 
 

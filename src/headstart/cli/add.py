@@ -9,7 +9,7 @@ from headstart import settings
 from headstart.cli import entry as entries
 from headstart.cli.output import Json, emit
 from headstart.errors import UsageError
-from headstart.params.loader import NAME, read
+from headstart.params.loader import NAME, load, read
 from headstart.params.section import Modality
 from headstart.settings import Workspace
 
@@ -19,7 +19,7 @@ Entry = dict[str, Any]
 def add(
     name: Annotated[str, typer.Argument(help="The new model's name: lower-case letters, digits, - and _.")],
     data: Annotated[
-        list[str] | None, typer.Option(help="A .csv, .jsonl(.gz) or .parquet file, a folder, builtin:NAME; repeatable.")
+        list[str] | None, typer.Option(help="A file or folder, s3://…, hub:ORG/SET@COMMIT or builtin:NAME; repeatable.")
     ] = None,
     modality: Annotated[str | None, typer.Option(help="text or image; by default what the data holds.")] = None,
     backbone: Annotated[
@@ -51,7 +51,7 @@ def add(
     aside = entries.portable(unlabelled, workspace.root) if unlabelled else None
     reasons: list[str] = []
     if not data:
-        proposed, addition = _extended(name, known, aside, from_feedback), None
+        proposed, addition = _extended(name, known, aside, from_feedback, workspace), None
     else:
         if from_feedback:
             raise UsageError(
@@ -91,7 +91,7 @@ def _modality(given: str | None) -> Modality | None:
     return "text" if given == "text" else "image" if given == "image" else None
 
 
-def _extended(name: str, known: Any, unlabelled: str | None, from_feedback: bool) -> Entry:
+def _extended(name: str, known: Any, unlabelled: str | None, from_feedback: bool, workspace: Workspace) -> Entry:
     """The entry of a model that is there, with its feedback or unlabelled sources besides."""
     if not unlabelled and not from_feedback:
         raise UsageError(
@@ -105,10 +105,22 @@ def _extended(name: str, known: Any, unlabelled: str | None, from_feedback: bool
     data = dict(known["data"])
     if from_feedback:
         before = data["source"] if isinstance(data["source"], list) else [data["source"]]
-        data["source"] = list(dict.fromkeys([*before, f"feedback:{name}"]))
+        if f"feedback:{name}" not in before:
+            _require_raw_inputs(name, workspace)
+            data["source"] = [*before, f"feedback:{name}"]
     if unlabelled:
         data["unlabelled"] = unlabelled
     return {**known, "data": data}
+
+
+def _require_raw_inputs(name: str, workspace: Workspace) -> None:
+    """Refuse feedback of a model whose journal keeps none of the inputs that labels come back for."""
+    if (policy := load(workspace.params).models[name].journal.raw) != "sampled":
+        raise UsageError(
+            f"feedback:{name} would give no example: journal.raw is {policy}, so the journal keeps no raw input.",
+            action=f"Set models.{name}.journal.raw in params.yaml to sampled, raw_share and raw_days to how many and "
+            "how long; what is answered from then on can be learned from.",
+        )
 
 
 def _refuse_other(name: str, known: Any, proposed: Entry) -> None:
@@ -146,4 +158,4 @@ def _write(workspace: Workspace, name: str, proposed: Entry, addition: Entry | N
 def _lines(name: str, proposed: Entry, reasons: list[str], standing: bool) -> Any:
     yield f"{name} {'stands already' if standing else 'is written'} in params.yaml: {proposed}"
     yield from (f"  {reason}" for reason in reasons)
-    yield f"Next: headstart run {name}"
+    yield f"Next: headstart data {name} shows what is in it; headstart run {name} makes a champion"

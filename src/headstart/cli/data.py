@@ -13,6 +13,7 @@ from headstart.errors import GateError, OutsideError, UsageError
 from headstart.params.workspace import Model
 
 Entry = dict[str, Any]
+SPLITS = ("train", "validation", "test")
 
 
 def data(
@@ -27,21 +28,28 @@ def data(
 ) -> int:
     """Bring the data in, check it, and show what it is; with --diff also what changed. Nothing is trained.
 
-    The page is artifacts/releases/NAME/data.html.
+    The page is artifacts/releases/NAME/data.html, with --diff data-diff.html.
     """
     workspace, params = enter()
     chosen(params, [name])
-    refusal = start_flow(workspace, "training", [name], "--until", "prepare")
-    if refusal and not isinstance(refusal, GateError):
-        raise refusal
-    from headstart.report import data_page
-    from headstart.stages import graph
+    from headstart.cli.fresh import unbuilt_models
+
+    refusal = None
+    if unbuilt_models(workspace, params, [name], until="prepare"):
+        refusal = start_flow(workspace, "training", [name], "--until", "prepare")
+        if refusal and not isinstance(refusal, GateError):
+            raise refusal
+    from headstart.stages import graph, outcome
 
     revision = graph.revision(artifacts.raw(name))
     compared = _compared(name, params.models[name], *diff) if diff else None
     if not (artifacts.stage_output(name, "data") / "summary.json").is_file():
         raise refusal or OutsideError(f"the data of {name} was not prepared.", action="Read what was printed above.")
-    page = data_page.write(name, revision=revision, diff=compared)
+    page = outcome.data_page(name)
+    if page is None or compared:
+        from headstart.report import data_page
+
+        page = data_page.write(name, revision=revision, diff=compared)
     document = {name: _document(name, revision, page, compared)}
     emit(document, as_json, _lines)
     return 1 if refusal else 0
@@ -54,7 +62,7 @@ def _document(name: str, revision: str, page: Path, compared: Entry | None) -> E
     found = {one["check"]: one for one in [*noticed, *artifacts.read_json(folder / "findings.json")]}
     return {
         "revision": revision,
-        "rows": summary["rows"],
+        "rows": {split: summary["rows"][split] for split in SPLITS},
         "classes": summary["per_class"],
         "quarantined": summary["quarantined_by"],
         "findings": list(found.values()),
@@ -127,5 +135,7 @@ def _lines(document: dict[str, Entry]) -> Any:
             count = diff["rows"]
             yield f"  changed    {count['in']:,} in, {count['out']:,} out, {count['stayed']:,} stayed"
             relabelled, moved = diff["relabelled"]["count"], diff["moved"]["count"]
+            sizes = (f"{name} {side['before']:,} to {side['after']:,}" for name, side in diff["splits"].items())
+            yield f"             {', '.join(sizes)}"
             yield f"             {relabelled:,} with another label, {moved:,} changed sides"
         yield f"  page       {result['page']}"

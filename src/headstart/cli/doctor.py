@@ -3,6 +3,7 @@
 import os
 import platform
 import shutil
+import sys
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Any
 
@@ -19,7 +20,7 @@ def doctor(as_json: Json = False) -> int:
     workspace, params = enter()
     checks = [
         _check("python", True, platform.python_version()),
-        *_packages(),
+        *_packages(workspace),
         _disk(workspace),
         _registry(workspace, params),
         _prefect(),
@@ -47,10 +48,11 @@ def _check(name: str, ok: bool, found: str, action: str = "") -> dict[str, Any]:
     return {"name": name, "ok": ok, "found": found, "action": "" if ok else action}
 
 
-def _packages() -> list[dict[str, Any]]:
+def _packages(workspace: Workspace) -> list[dict[str, Any]]:
     """Every dependency that headstart's own metadata names, against what is installed."""
     from packaging.requirements import Requirement
 
+    own = (workspace.root / "requirements.lock").is_file() and (workspace.root / "Makefile").is_file()
     result = []
     for line in requires("headstart") or []:
         requirement = Requirement(line)
@@ -62,7 +64,8 @@ def _packages() -> list[dict[str, Any]]:
         except PackageNotFoundError:
             found, ok = "not installed", False
         wanted = f"{requirement.name}{requirement.specifier}"
-        result.append(_check(requirement.name, ok, found, f"Install {wanted}: make setup."))
+        how = "make setup" if own else f"{sys.executable} -m pip install '{wanted}'"
+        result.append(_check(requirement.name, ok, found, f"Install {wanted}: {how}"))
     return result
 
 

@@ -1,6 +1,6 @@
 """Is anything new? Sources, DVC and the registry are asked before a server is started or a library imported."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from headstart import artifacts, bundle
 from headstart.errors import HeadstartError
@@ -13,19 +13,29 @@ def stale_models(workspace: Workspace, params: Params, models: Sequence[str]) ->
     from headstart.stages.lock import free
 
     with free(workspace.state) as alone:
-        return _stale(workspace, params, models) if alone else list(models)
+        return _stale(params, models, lambda name: _released(workspace, params, name)) if alone else list(models)
 
 
-def _stale(workspace: Workspace, params: Params, models: Sequence[str]) -> list[str]:
+def unbuilt_models(workspace: Workspace, params: Params, models: Sequence[str], *, until: str) -> list[str]:
+    """The models for which a run that ends after the stage `until` would change something; as `stale_models`."""
+    from headstart.stages.lock import free
+
+    with free(workspace.state) as alone:
+        return _stale(params, models, lambda name: True, until=until) if alone else list(models)
+
+
+def _stale(
+    params: Params, models: Sequence[str], ended: Callable[[str], bool], *, until: str | None = None
+) -> list[str]:
     from headstart.stages.resolve import resolve
 
     resolve(params)
-    candidates = [name for name in models if _sources_unchanged(params, name) and _released(workspace, params, name)]
+    candidates = [name for name in models if _sources_unchanged(params, name) and ended(name)]
     if not candidates:
         return list(models)
     from headstart.stages import graph
 
-    owners = {step.owner for step in graph.plan(params, candidates) if step.stale}
+    owners = {step.owner for step in graph.plan(params, candidates, until=until) if step.stale}
     fresh = {name for name in candidates if not owners & {name, params.models[name].backbone}}
     return [name for name in models if name not in fresh]
 
@@ -35,11 +45,13 @@ def _sources_unchanged(params: Params, name: str) -> bool:
     from headstart.backbones import fetch
     from headstart.data import ingest
 
-    model = params.models[name]
+    model, raw = params.models[name], artifacts.raw(name)
     try:
-        return fetch.is_current(
-            params.backbones[model.backbone], artifacts.fetched_backbone(model.backbone)
-        ) and ingest.is_current(model.modality, model.data, artifacts.raw(name))
+        return (
+            raw.with_name(f"{raw.name}.dvc").is_file()
+            and fetch.is_current(params.backbones[model.backbone], artifacts.fetched_backbone(model.backbone))
+            and ingest.is_current(model.modality, model.data, raw)
+        )
     except HeadstartError:  # a source that is gone: the flow says so, and the other models go on
         return False
 

@@ -37,7 +37,10 @@ def plan(
     """Choose how to transfer, and show the evidence; nothing is trained."""
     workspace, params = enter()
     models = chosen(params, names)
-    if refusal := start_flow(workspace, "training", models, "--until", "plan"):
+    from headstart.cli.fresh import unbuilt_models
+
+    stale = unbuilt_models(workspace, params, models, until="plan")
+    if stale and (refusal := start_flow(workspace, "training", stale, "--until", "plan")):
         raise refusal
     document = {name: _plan_document(name) for name in models}
     emit(document, as_json, _plan_lines)

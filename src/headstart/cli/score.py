@@ -23,7 +23,8 @@ def score(
 ) -> int:
     """Answer every row of a file: one row out for each row in, in order, in batches of flat memory.
 
-    A row that cannot be answered says why in the column `error`. Killed and started again, it goes on where it was.
+    A row that cannot be answered says why in the column `error`. Killed and started again, it goes on where it was;
+    called again when all is done, it says so.
     """
     source, output = source.absolute(), output.absolute()  # named from where the person stands
     workspace, params = enter()
@@ -41,6 +42,7 @@ def score(
         output,
         model=name,
         version=number,
+        records=workspace.state / "scored",
         column=column or params.models[name].data.columns.input,
         keep=keep,
         probabilities=probabilities,
@@ -54,6 +56,7 @@ def score(
         "seconds": round(done.seconds, 3),
         "rows_per_second": round(done.rows_per_second, 1),
         "resumed_from": done.resumed_from,
+        "already": done.already,
     }
     emit(document, as_json, _lines)
     return 0
@@ -61,6 +64,10 @@ def score(
 
 def _lines(document: dict[str, Any]) -> Any:
     rows = document["rows"]
+    if document["already"]:
+        yield f"{rows['out']:,} rows by {document['model']} version {document['version']} stood in {document['output']}"
+        yield "  nothing was left to do; --overwrite does it again"
+        return
     begun = "" if document["resumed_from"] is None else f", gone on after row {document['resumed_from']:,}"
     yield f"{rows['out']:,} rows by {document['model']} version {document['version']} in {document['output']}"
     yield f"  {document['seconds']:.1f} s, {document['rows_per_second']:,.1f} rows a second{begun}"

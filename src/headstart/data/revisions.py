@@ -70,8 +70,8 @@ def compare(old: Path, new: Path, params: Prepare) -> dict[str, Any]:
     """What is different between two revisions, as plain JSON values.
 
     `rows` in and out are counted by content; `relabelled`, `classes` new and vanished, `duplicates` and `conflicts`
-    before and after; `moved` are rows whose split changed, which only the source's own splits or groups can bring
-    about; `findings` hold these and the tests for drift, each with its p-value.
+    before and after, as are the sizes of `splits`; `moved` are rows whose split changed, which only the source's own
+    splits or groups can bring about; `findings` hold these and the tests for drift, each with its p-value.
 
     Args:
         old: a folder as ingest wrote it.
@@ -97,6 +97,7 @@ def compare(old: Path, new: Path, params: Prepare) -> dict[str, Any]:
         "classes": {**classes, "counts": dict(zip(before.classes, each, strict=True))},
         "duplicates": {"before": _duplicates(before), "after": _duplicates(after)},
         "conflicts": {"before": _conflicts(before), "after": _conflicts(after)},
+        "splits": _splits(before, after),
         "moved": moved,
         "level": params.checks.level,
         "findings": [
@@ -189,6 +190,14 @@ def _conflicts(side: Content) -> int:
     """Rows whose content stands with more than one label."""
     keys, counts = np.unique(distinct(side)[:, 0], return_counts=True)
     return int(np.isin(side.keys, keys[counts > 1]).sum())
+
+
+def _splits(before: Content, after: Content) -> dict[str, dict[str, int]]:
+    """How many different contents each split has, before what prepare puts aside."""
+    counts = [
+        [len(np.unique(side.keys[side.homes == place])) for place in range(len(SPLITS))] for side in (before, after)
+    ]
+    return {name: {"before": old, "after": new} for name, old, new in zip(SPLITS, *counts, strict=True)}
 
 
 def _finding(check: str, count: int, said: Callable[[], tuple[str, str]], fine: str, *, fail: bool = False) -> Finding:

@@ -1,7 +1,7 @@
 """Read `params.yaml`, fill in defaults, check everything, and report every problem in one message."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +22,7 @@ SHARED = {"prepare": ("probe",), "plan": STRATEGIES, "train": (*STRATEGIES, "for
 RETIRED = ("mended", "mended_at_most")  # keys of plan.choice that older files have and nothing reads any more
 STAGES_WITH_MODALITY = ("prepare", "plan", "train", "export", "evaluate", "seal")
 STAGES_WITH_BACKBONE = ("prepare", "plan", "train", "export")
+Key = tuple[Any, ...]
 T = TypeVar("T", bound=BaseModel)
 ABSENT: dict[str, Any] = {"source": None, "pretrain": None, "sha256": {}}
 
@@ -48,6 +49,7 @@ def load(path: Path, *, named: Path | None = None) -> Params:
     for name, entry in _mapping(document, "models", problems).items():
         if model := _model(name, entry, defaults, backbones, problems):
             models[name] = model
+    problems = list(dict.fromkeys(problems))  # what stands in defaults is wrong in each model alike
     if problems:
         older = any(problem.endswith(": is missing") or problem.startswith("format: ") for problem in problems)
         raise ParamsError(
@@ -109,12 +111,44 @@ def _model(
         merged.get("plan", {}).get("choice", {}).pop(key, None)
     shared = {key: merged.pop(key, None) for key in (*STRATEGIES, "forgetting", "screen")}
     for stage, keys in SHARED.items():
-        merged[stage] = _merge({key: shared[key] for key in keys}, merged.get(stage) or {})
+        held = {key: shared[key] for key in keys if shared[key] is not None}
+        merged[stage] = _merge(held, merged.get(stage) or {})
     for stage in STAGES_WITH_MODALITY:
         merged[stage] = {"modality": modality, **(merged.get(stage) or {})}
     for stage in STAGES_WITH_BACKBONE:
         merged[stage]["backbone"] = backbone
-    return _check(Model, merged, where, problems)
+    layers = {where: entry, f"defaults.{modality}": defaults.get(modality), "defaults.all": defaults.get("all")}
+    return _check(Model, merged, where, problems, named=lambda key, missing: _standing(layers, key, missing))
+
+
+def _standing(layers: Mapping[str, Any], key: Key, missing: bool) -> str:
+    """The dotted key under which a merged value stands in the file, or a missing one should.
+
+    Args:
+        layers: the mappings that were merged by their own dotted key, the one that counts most first.
+        key: of the merged value.
+        missing: whether it stands nowhere: then it is a default's, all but the source of the data.
+    """
+    stage, *rest = key
+    shared = tuple(rest) if rest and rest[0] in SHARED.get(stage, ()) else None
+    if missing:
+        wanted = shared or key
+        where = next(iter(layers)) if stage == "data" else "defaults.all"
+        return ".".join(map(str, (where, *wanted)))
+    for wanted in filter(None, (key, shared)):
+        for where, layer in layers.items():
+            if _holds(layer, wanted):
+                return ".".join(map(str, (where, *wanted)))
+    return ".".join(map(str, (next(iter(layers)), *key)))
+
+
+def _holds(layer: Any, key: Sequence[Any]) -> bool:
+    """Whether a nested mapping has a value under the key; what lies inside a list is not looked for."""
+    for part in key:
+        if not isinstance(layer, Mapping) or part not in layer:
+            return isinstance(layer, list)
+        layer = layer[part]
+    return True
 
 
 def _backbones(entries: Mapping[str, Any], problems: list[str]) -> dict[str, Backbone]:
@@ -134,16 +168,26 @@ def _backbones(entries: Mapping[str, Any], problems: list[str]) -> dict[str, Bac
     return result
 
 
-def _check(kind: type[T], value: Any, where: str, problems: list[str]) -> T | None:
+def _check(
+    kind: type[T],
+    value: Any,
+    where: str,
+    problems: list[str],
+    *,
+    named: Callable[[Key, bool], str] | None = None,
+) -> T | None:
+    """The value as `kind`; its problems under the keys that `named` gives them, else as they lie below `where`."""
     try:
         return kind.model_validate(value)
     except ValidationError as error:
-        problems += [_sentence(kind, where, detail) for detail in error.errors(include_url=False)]
+        for detail in error.errors(include_url=False):
+            key = detail["loc"]
+            dotted = named(key, detail["type"] == "missing") if named else ".".join([where, *map(str, key)])
+            problems.append(_sentence(kind, dotted, detail))
         return None
 
 
-def _sentence(kind: type[BaseModel], where: str, detail: Any) -> str:
-    key = ".".join([where, *map(str, detail["loc"])])
+def _sentence(kind: type[BaseModel], key: str, detail: Any) -> str:
     if detail["type"] == "extra_forbidden":
         section: Any = kind
         for part in detail["loc"][:-1]:

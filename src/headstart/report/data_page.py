@@ -76,8 +76,8 @@ def render(evidence: DataEvidence, *, diff: Mapping[str, Any] | None = None) -> 
 
 
 def write(model: str, *, revision: str | None = None, diff: Mapping[str, Any] | None = None) -> Path:
-    """Gather and render to `artifacts/releases/<model>/data.html`; where that is."""
-    path = artifacts.release(model) / "data.html"
+    """Gather and render to `artifacts/releases/<model>/data.html`, or `data-diff.html`; where that is."""
+    path = artifacts.release(model) / ("data-diff.html" if diff else "data.html")
     artifacts.write_text(path, render(gather(model, revision=revision), diff=diff))
     return path
 

@@ -32,12 +32,14 @@ class Done:
         seconds: of this process, since the input was opened.
         rows_per_second: of those answered by this process.
         resumed_from: how many rows an earlier process had answered; None where none had.
+        already: the same call had come to its end before; nothing was done.
     """
 
     rows: dict[str, int]
     seconds: float
     rows_per_second: float
     resumed_from: int | None
+    already: bool = False
 
 
 def score(
@@ -47,6 +49,7 @@ def score(
     *,
     model: str,
     version: int,
+    records: Path,
     column: str | None = None,
     keep: Sequence[str] | None = None,
     probabilities: bool = False,
@@ -66,6 +69,7 @@ def score(
         output: `.parquet`, `.csv` or `.jsonl`.
         model: the bundle's name.
         version: the bundle's version.
+        records: a folder in which is kept which jobs are over; the same call again answers from it.
         column: with the raw inputs; `text` or `image` where not given.
         keep: columns to carry along; all where not given.
         probabilities: one a class too, in the column `probabilities`.
@@ -74,15 +78,16 @@ def score(
 
     Raises:
         DataError: if the source cannot be read as a whole, or lacks the column.
-        UsageError: if the output exists, is the source, is of another kind, or is being written by another process.
+        UsageError: if the output exists and is not this very job's, is the source, is of another kind, or is being
+            written by another process.
         BundleError: if the bundle is not the one that was sealed.
     """
     started = time.perf_counter()
     kind = writing.suffix(output)
     if output.resolve() == source.resolve():
         raise UsageError(f"{output} is the input itself.", action="Write to another file.")
-    parts = Parts(output)
-    if output.exists() and not overwrite and not parts.begun():
+    parts = Parts(output, records)
+    if output.exists() and not overwrite and not parts.known():
         parts.refuse_existing()
     rows = reading.look(source)
     predictor = Predictor.load(bundle)
@@ -94,6 +99,9 @@ def score(
     size = part_rows or PART_ROWS[modality]
     job = Job(rows.sha256, rows.count, name, kept, model, version, manifest_hash(bundle), probabilities, size)
     with parts.alone():
+        if not overwrite and (counts := parts.finished(job)) is not None:
+            seconds = time.perf_counter() - started
+            return Done({"in": rows.count, **counts}, seconds, 0.0, rows.count, already=True)
         parts.take_up(job, overwrite=overwrite)
         done = job.parts if parts.counts() else parts.whole(job)
         resumed = min(done * size, rows.count)
@@ -126,7 +134,7 @@ def _finish(parts: Parts, job: Job, kind: str, schema: pa.Schema) -> dict[str, i
         parts.note(job, counts)
     if parts.joined.exists():
         parts.joined.replace(parts.output)
-    parts.clear()
+    parts.end(job, counts)
     return counts
 
 

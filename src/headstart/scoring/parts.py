@@ -3,11 +3,15 @@
 OUT.parts/job.json              what is scored with what; parts of another job are not gone on with
 OUT.parts/part-00000.parquet    answered rows, whole or not there
 OUT.parts/joined                all parts in OUT's format, until it takes OUT's name
+
+What is known of a job that is over stands apart, in a folder of records, so that the same call again finds it done:
+
+RECORDS/<hash of OUT's path>.json    the job, what it counted, SHA-256 of OUT; written before the parts go
 """
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +22,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from headstart import artifacts
+from headstart.determinism import digest, file_digest
 from headstart.errors import UsageError
 
 FORMAT = 1
@@ -59,8 +64,9 @@ class Job:
 class Parts:
     """The folder of one job, kept to this process by `alone`."""
 
-    def __init__(self, output: Path) -> None:
+    def __init__(self, output: Path, records: Path) -> None:
         self.output = output
+        self.record = records / f"{digest(str(output.resolve()))[:32]}.json"
         self.folder = output.with_name(f"{output.name}.parts")
         self.joined = self.folder / JOINED
         self._job = self.folder / JOB
@@ -118,7 +124,7 @@ class Parts:
         artifacts.write_json(self._job, wanted)
 
     def refuse_existing(self) -> None:
-        """Refuse an output that exists, unless a job that is not over may be its author.
+        """Refuse an output that is not this job's.
 
         Raises:
             UsageError: saying so.
@@ -127,8 +133,18 @@ class Parts:
             f"{self.output} exists already.", action="Choose another --output, or add --overwrite to replace it."
         )
 
-    def begun(self) -> bool:
-        return self._job.exists()
+    def known(self) -> bool:
+        """Whether a job wrote the output, or may have."""
+        return self._job.exists() or self.record.exists()
+
+    def finished(self, job: Job) -> dict[str, int] | None:
+        """`out` and `errors`, if this very job is over and its output lies there untouched; else None."""
+        if self._job.exists() or not self.record.exists() or not self.output.is_file():
+            return None
+        document = artifacts.read_json(self.record)
+        if any(document.get(key) != value for key, value in asdict(job).items()):
+            return None
+        return _counted(document) if document["sha256"] == file_digest(self.output) else None
 
     def whole(self, job: Job) -> int:
         """How many parts from the first on are there, each with as many rows as it should have."""
@@ -144,17 +160,26 @@ class Parts:
     def counts(self) -> dict[str, int] | None:
         """`out` and `errors` of a job whose parts are joined, else None."""
         document = artifacts.read_json(self._job)
-        return {key: document[key] for key in ("out", "errors")} if "out" in document else None
+        return _counted(document) if "out" in document else None
 
     def note(self, job: Job, counts: dict[str, int]) -> None:
         """Write down that all parts are joined."""
         artifacts.write_json(self._job, {**asdict(job), **counts})
+
+    def end(self, job: Job, counts: dict[str, int]) -> None:
+        """Write down that the output has its name, and remove the parts."""
+        artifacts.write_json(self.record, {**asdict(job), **counts, "sha256": file_digest(self.output)})
+        self.clear()
 
     def clear(self) -> None:
         """Remove what is in the folder; `job.json` last, for it says what the rest is."""
         for path in sorted(self.folder.iterdir(), key=lambda path: path.name == JOB):
             if path.name != LOCK:
                 path.unlink()
+
+
+def _counted(document: Mapping[str, int]) -> dict[str, int]:
+    return {key: document[key] for key in ("out", "errors")}
 
 
 def _short(value: Any) -> str:

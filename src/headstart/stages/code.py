@@ -79,7 +79,6 @@ def _file(name: str) -> Path | None:
     return None
 
 
-@cache
 def _tree(name: str) -> ast.Module:
     file = _file(name)
     assert file is not None, name
@@ -89,7 +88,7 @@ def _tree(name: str) -> ast.Module:
 @cache
 def _syntax_digest(name: str) -> str:
     """SHA-256 of a module's code without docstrings; comments and layout are no syntax."""
-    tree = ast.parse(ast.unparse(_tree(name)))
+    tree = _tree(name)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and body:

@@ -34,6 +34,14 @@ def concluded(name: str, params: Model) -> dict[str, Any] | None:
     return dict(artifacts.read_json(artifacts.release(name) / "run.json"))
 
 
+def data_page(name: str) -> Path | None:
+    """The page about a model's data, if it was written after that data was prepared; else None."""
+    page, summary = artifacts.release(name) / "data.html", artifacts.stage_output(name, "data") / "summary.json"
+    if not summary.is_file() or not page.is_file() or page.stat().st_mtime_ns <= summary.stat().st_mtime_ns:
+        return None
+    return page
+
+
 def _judged_by(params: Model) -> str:
     return digest([params.gates.model_dump(), params.release.model_dump()])
 

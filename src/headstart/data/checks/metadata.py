@@ -11,16 +11,19 @@ from headstart.data.examples import Examples, Places
 from headstart.findings import Finding
 from headstart.statistics.interval import wilson
 
+SHOWN = 3
 FEWEST = 20  # rows on each side, below which nothing is said
+COVERED, PURE = 0.15, 0.95  # share of a class with one value, and of the rows with that value in that class
 
 
 def shortcut(examples: Examples, *, level: float, seed: int) -> Finding:
-    """`metadata_shortcut`: a column that predicts the label of unseen training rows better than the largest class does.
+    """`metadata_shortcut`: a column that predicts the label of unseen training rows better than the largest class does,
+    or a value of it that stands in `COVERED` of a class and hardly anywhere else.
 
     Half of the training rows, drawn by `seed`, say which label each value goes with; on the other half the lower end of
-    the accuracy (Wilson, at `level` for each column) is held against the share of the largest class, with its own
-    upper end. The model never sees these columns, so its accuracy is not inflated by them: they show that classes
-    were collected differently, and then the inputs often differ in the same way.
+    the accuracy (Wilson, at `level` for all columns and values) is held against the share of the largest class, with
+    its own upper end. The model never sees these columns, so its accuracy is not inflated by them: they show that
+    classes were collected differently, and then the inputs often differ in the same way.
     """
     train = examples.split("train")
     share = counts(examples, "train").max() / max(1, len(train))
@@ -34,9 +37,14 @@ def shortcut(examples: Examples, *, level: float, seed: int) -> Finding:
         accuracy = wilson(int(right.sum()), len(right), 1 - 2 * level / len(columns))
         majority = wilson(round(share * len(right)), len(right), 1 - 2 * level / len(columns))
         if known and accuracy.low > majority.high:
-            told.append((accuracy.value, accuracy.low, name))
-    told.sort(reverse=True)
-    what = "; ".join(f"{name} alone predicts {value:.1%} (at least {low:.1%})" for value, low, name in told)
+            said = f"{name} alone predicts {accuracy.value:.1%} (at least {accuracy.low:.1%})"
+            told.append((accuracy.value, said, name))
+            continue
+        for value, label, covered in _telling(values, labels, learned, level / len(columns)):
+            said = f"{name} {value!r} stands on {covered:.0%} of {examples.classes[label]!r} and hardly elsewhere"
+            told.append((covered, said, name))
+    told.sort(key=lambda entry: -entry[0])
+    what = "; ".join(said for _, said, _ in told[:SHOWN])
     return Finding(
         check="metadata_shortcut",
         verdict="unsure" if told else "pass",
@@ -50,8 +58,30 @@ def shortcut(examples: Examples, *, level: float, seed: int) -> Finding:
         "findings), and collect each class in the same way."
         if told
         else "",
-        evidence={"columns": [name for *_, name in told]},
+        evidence={"columns": list(dict.fromkeys(name for *_, name in told))},
     )
+
+
+def _telling(
+    values: NDArray[np.object_], labels: NDArray[np.int32], learned: NDArray[np.bool_], level: float
+) -> list[tuple[str, int, float]]:
+    """Values that tell a class, with how much of it: suspected on the rows learned from, confirmed on the others."""
+    names, member = np.unique(values.astype(str), return_inverse=True)
+    tables = [np.zeros((len(names), int(labels.max()) + 1)) for _ in range(2)]
+    for table, half in zip(tables, (learned, ~learned), strict=True):
+        np.add.at(table, (member[half], labels[half]), 1.0)
+    shares = tables[1].sum(axis=0) / max(1.0, tables[1].sum())
+    fits = [
+        (table >= COVERED * np.maximum(table.sum(axis=0), 1)) & (table >= PURE * table.sum(axis=1, keepdims=True))
+        for table in tables
+    ]
+    suspects = np.argwhere(fits[0] & (tables[0].sum(axis=1, keepdims=True) > 0))
+    found = []
+    for value, label in suspects[fits[1][tuple(suspects.T)]].tolist():
+        inside, total = int(tables[1][value, label]), int(tables[1][value].sum())
+        if wilson(inside, total, 1 - 2 * level / len(suspects)).low > shares[label]:
+            found.append((str(names[value]), label, inside / float(tables[1][:, label].sum())))
+    return found
 
 
 def _columns(examples: Examples, train: Places) -> dict[str, NDArray[np.object_]]:

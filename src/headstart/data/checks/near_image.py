@@ -1,27 +1,41 @@
-"""Pictures that are nearly equal, also mirrored: a perceptual hash finds candidates, their thumbnails decide.
+"""Pictures that are nearly equal, also turned or mirrored: perceptual hashes find candidates, thumbnails decide.
 
-hash         64 bits of the lowest frequencies (imagehash.phash); saving anew, scaling and brightening change few
+hash         64 bits of the lowest frequencies, those of imagehash.phash; saving anew, scaling, brightening change few
+turned       of a picture turned or mirrored those frequencies are the same but for order and sign: one transform gives
+             the hashes of all eight, where imagehash would make eight (8 microseconds a picture, not 8 times 100)
 candidates   pairs that differ in k bits at most agree whole in one of k + 1 bands of bits: only those are compared
 decision     the correlation of both thumbnails, without which X-rays and digits of one kind would pass for copies
 left out     pictures whose thumbnail is flat: their hash is noise
 """
 
 from collections.abc import Iterator
+from typing import Any
 
-import imagehash
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from scipy import fft
 
 from headstart.data.checks import near
 from headstart.data.checks.image import SIDE, Picture
 from headstart.data.examples import Examples, Places, Reasons
 from headstart.findings import Finding
 
-BITS = 64
+EDGE, BITS = 8, 64  # of the hash: frequencies a side, and all
+TURNS = {
+    "": (False, False, False),
+    "mirrored": (False, False, True),
+    "upside down": (False, True, True),
+    "mirrored upside down": (False, True, False),
+    "turned left": (True, True, False),
+    "turned right": (True, False, True),
+    "mirrored and turned left": (True, False, False),
+    "mirrored and turned right": (True, True, True),
+}
+"""How a picture becomes another: transposed, then rows in reverse, then columns in reverse; plain copies first."""
 FLAT = 4.0  # standard deviation of a thumbnail's grey levels below which its hash is noise
 LEAST = 16  # pixels a side
 ALIKE = 0.97  # correlation of two thumbnails: 93% of copies saved anew at quality 50 pass, no two X-rays of 5,838 do
+CHUNK = 4096  # pictures transformed at once
 CROWD, TRIED = 2048, 4  # of many in one band, the first so many a split are compared, and so many fits a row decided
 BLOCK = 512  # rows of a crowded band compared at once
 Hashes = NDArray[np.uint64]
@@ -37,7 +51,6 @@ class NearImages:
         """
         self.chosen, self.similarity = chosen, similarity
         self._places: list[int] = []
-        self._hashes: list[tuple[int, int]] = []
         self._thumbnails: list[NDArray[np.uint8]] = []
         self._left_out = 0
 
@@ -48,7 +61,6 @@ class NearImages:
             self._left_out += 1
             return
         self._places.append(place)
-        self._hashes.append((perceptual(picture.thumbnail), perceptual(picture.thumbnail[:, ::-1])))
         self._thumbnails.append(picture.thumbnail)
 
     def conclude(self, examples: Examples) -> list[tuple[Reasons, Finding]]:
@@ -62,22 +74,22 @@ class NearImages:
             looked_at=len(places),
             drawn=self.chosen,
             noun="image",
-            bar=f"at most {apart} of {BITS} bits of their perceptual hashes differ, and their thumbnails agree",
+            bar=f"also turned or mirrored, at most {apart} of {BITS} bits of their perceptual hashes differ, and their "
+            "thumbnails agree",
             left_out=self._left_out,
         )
 
     def _twins(self, examples: Examples, places: Places, apart: int) -> Iterator[near.Twin]:
-        """Each row's first twin in each split, plain ones before mirrored ones."""
+        """Each row's first twin in each split, plain ones before turned ones."""
         at = np.full(len(examples), -1)
         at[self._places] = np.arange(len(self._places))
-        rows = at[places]
-        hashes = np.array(self._hashes, np.uint64).reshape(-1, 2)[rows]
-        pictures = _standard(np.array(self._thumbnails, np.uint8).reshape(-1, SIDE, SIDE)[rows])
-        for how, others in (("", hashes[:, 0]), ("mirrored", hashes[:, 1])):
+        thumbnails = np.array(self._thumbnails, np.uint8).reshape(-1, SIDE, SIDE)[at[places]]
+        hashes = perceptual(thumbnails)
+        pictures = _standard(thumbnails)
+        for how, others in hashes.items():
             first: dict[tuple[int, int], tuple[int, float]] = {}
-            for later, earlier in _candidates(hashes[:, 0], others, examples.splits[places], apart):
-                turned = pictures[later][:, :, ::-1] if how else pictures[later]
-                alike = np.einsum("ijk,ijk->i", turned, pictures[earlier])
+            for later, earlier in _candidates(hashes[""], others, examples.splits[places], apart):
+                alike = np.einsum("ijk,ijk->i", pictures[later], turned(pictures[earlier], how))
                 for row, other, likeness in zip(later, earlier, alike, strict=True):
                     if likeness < ALIKE or examples.contents[places[row]] == examples.contents[places[other]]:
                         continue
@@ -88,10 +100,33 @@ class NearImages:
                 yield near.Twin(int(places[row]), int(places[other]), likeness, how)
 
 
-def perceptual(thumbnail: NDArray[np.uint8]) -> int:
-    """The perceptual hash as a number of 64 bits."""
-    bits = imagehash.phash(Image.fromarray(np.ascontiguousarray(thumbnail))).hash
-    return int.from_bytes(np.packbits(bits.ravel()).tobytes(), "big")
+def turned(pictures: NDArray[Any], how: str) -> NDArray[Any]:
+    """Pictures `(pictures, side, side)` turned or mirrored, as `TURNS` names it."""
+    transposed, rows, columns = TURNS[how]
+    pictures = pictures.swapaxes(1, 2) if transposed else pictures
+    return pictures[:, :: -1 if rows else 1, :: -1 if columns else 1]
+
+
+def perceptual(thumbnails: NDArray[np.uint8]) -> dict[str, Hashes]:
+    """The perceptual hashes, numbers of 64 bits, of each thumbnail as it is and as each of `TURNS` makes it.
+
+    A bit says whether one of the 8 by 8 lowest frequencies is above their median. Reversed rows change the sign of
+    every other frequency along them, transposed pictures have transposed frequencies.
+    Source: imagehash.phash, after "Looks Like It", hackerfactor.com, 2011.
+
+    Args:
+        thumbnails: `(pictures, 32, 32)`, grey levels.
+    """
+    chunks = [thumbnails[start : start + CHUNK] for start in range(0, max(1, len(thumbnails)), CHUNK)]
+    low = np.concatenate([fft.dctn(chunk.astype(np.float64), axes=(1, 2))[:, :EDGE, :EDGE] for chunk in chunks])
+    signs = (-1.0) ** np.arange(EDGE)
+    found = {}
+    for how, (transposed, rows, columns) in TURNS.items():
+        waves = low.swapaxes(1, 2) if transposed else low
+        waves = waves * (signs[:, None] if rows else 1.0) * (signs if columns else 1.0)
+        bits = waves > np.median(waves, axis=(1, 2), keepdims=True)
+        found[how] = np.packbits(bits.reshape(-1, BITS), axis=1).view(">u8").ravel().astype(np.uint64)
+    return found
 
 
 def _standard(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:

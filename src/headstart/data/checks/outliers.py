@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-FACTOR = 4.0  # nothing nearer to the median than this, either way, is called absurd
+FACTOR = 4.0  # nothing nearer to the median than this, either way, is called absurd; nor is a smaller gap a gap
 TAILS = (0.75, 0.9, 0.99)
 BEYOND = 5  # rows that a quantile must have beyond it, else a single outlier could set its own bound
 
@@ -42,3 +42,28 @@ def bounds(values: NDArray[Any], level: float) -> tuple[float, float]:
         ]
         reach.append(max(float(np.log(FACTOR)), far * max(scales)))
     return float(np.exp(middle - reach[0])), float(np.exp(middle + reach[1]))
+
+
+def gap(values: NDArray[Any], level: float) -> tuple[float, float]:
+    """Where a minority stands apart: bounds as `bounds` gives them, however many rows lie beyond.
+
+    Quantiles can't tell a tenth of absurd rows from a heavy tail; that nothing lies between can. Of k rows beyond, the
+    nearest is `FACTOR` times as large as its neighbour with chance `FACTOR ** -k`, if the tail is as heavy as Pareto's
+    of index 1, and less often in a lighter one: k is the least for which all gaps together stay below `level`.
+    Source: Renyi 1953, On the theory of order statistics (spacings of logarithms are independent exponentials).
+
+    >>> gap(np.array([50, 60, 70] * 90 + [15_000] * 30), 0.001)
+    (0.0, 1024.6...)
+
+    Args:
+        values: positive.
+        level: how many sound sets in one may have such a gap.
+    """
+    least = int(np.ceil(np.log(level * (1 - 1 / FACTOR)) / -np.log(FACTOR)))
+    logs = np.sort(np.log(values.astype(np.float64)))
+    n = len(logs)
+    wide = np.flatnonzero(np.diff(logs) >= np.log(FACTOR)) + 1  # so many lie below the gap
+    middles = {int(below): float(np.exp((logs[below - 1] + logs[below]) / 2)) for below in wide}
+    low = [middle for below, middle in middles.items() if least <= below < n - below]
+    high = [middle for below, middle in middles.items() if least <= n - below <= below]
+    return max(low, default=0.0), min(high, default=float("inf"))

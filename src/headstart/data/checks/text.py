@@ -46,7 +46,7 @@ class TextFaults:
     """The checks `mojibake`, `control_characters`, `markup`, `lengths` and `scripts`.
 
     The first three name what stands there, so on sound texts they find nothing at all; `lengths` calls a text of a
-    sound set absurd in a share of `level` of such sets (`outliers.bounds`).
+    sound set absurd in a share of `level` of such sets (`outliers`: far beyond the rest, or apart from it).
     """
 
     def __init__(self, level: float) -> None:
@@ -147,7 +147,8 @@ class TextFaults:
         lengths = np.frombuffer(self._lengths, np.uint32)[at]
         filled = lengths > 0
         at, lengths = at[filled], lengths[filled]
-        low, high = outliers.bounds(lengths, self.level)
+        pairs = outliers.bounds(lengths, self.level / 2), outliers.gap(lengths, self.level / 2)
+        low, high = max(pair[0] for pair in pairs), min(pair[1] for pair in pairs)
         places = at[(lengths < low) | (lengths > high)]
         usual = f"{int(np.median(lengths)) if len(at) else 0:,} characters in the middle"
         if not len(places):

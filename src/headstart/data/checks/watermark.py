@@ -22,7 +22,7 @@ from headstart.findings import Finding
 
 MEASURES = ("the size of an image file", "the width of an image", "the height of an image", "the shape of an image")
 BINS = 17  # of 16 grey levels each; a second row of bins starts half a bin earlier
-MARKED, ELSEWHERE = 0.3, 0.1  # share of a class with the mark at least; of the others at most, as a part of that
+MARKED, ELSEWHERE = 0.15, 0.1  # share of a class with the mark at least; of the others at most, as a part of that
 AT_A_POINT = 0.25  # the same for a single point of it, where chance does more
 EVENLY, WHOLE = 0.7, 0.9  # a mark's points are about equally common, and nine of ten stand there together
 PIXELS = 6  # of a thumbnail: the smallest mark that is named
