@@ -94,7 +94,8 @@ class Network(nn.Module):
     def layer_features(self, **inputs: Tensor) -> list[tuple[str, Tensor]]:
         """The pooled output of each layer group, from the input side to the output side: `[(name, (n, width))]`.
 
-        Names are those of `layers.groups`, the head left out; widths differ where the architecture's do.
+        Names are those of `layers.groups`, the head left out; widths differ where the architecture's do. The last one
+        is what the head sees, `features`, whatever norm the architecture puts between.
         """
         outputs: dict[str, Tensor] = {}
         hooks = []
@@ -105,12 +106,13 @@ class Network(nn.Module):
 
             hooks.append((group.name, group.modules[-1].register_forward_hook(keep)))
         try:
-            self.backbone(**inputs)
+            features = self.features(**inputs)
         finally:
             for _, hook in hooks:
                 hook.remove()
         mask = inputs.get("attention_mask")
-        return [(name, self._pool(outputs[name], mask)) for name, _ in hooks if name in outputs]
+        pooled = [(name, self._pool(outputs[name], mask)) for name, _ in hooks if name in outputs]
+        return [*pooled[:-1], (pooled[-1][0], features)]
 
     def set_head(self, weight: Any, bias: Any) -> None:
         """Put `weight` `(k, d)` and `bias` `(k,)`, arrays or tensors, into the head.

@@ -22,7 +22,7 @@ from headstart.predictor import Preprocessor
 from headstart.transfer.examples import Prepared, tensors
 from headstart.transfer.progress import bar
 
-FORMAT = 1
+FORMAT = 2
 BATCH = 32
 
 Layers = list[tuple[str, NDArray[np.float32]]]
@@ -74,10 +74,8 @@ def compute(network: Network, preprocessor: Preprocessor, dataset: Dataset, *, p
 def compute_layers(network: Network, preprocessor: Preprocessor, dataset: Dataset, *, progress: str) -> Layers:
     """Each layer group's pooled output, input side first, not cached; the last one is the features a head sees."""
     unique, rows = _distinct(dataset.inputs)
-    payloads = list(unique.values())
-    layers = _run(network, preprocessor, payloads, progress, layers=True)
-    last = _run(network, preprocessor, payloads, progress, layers=False)
-    return [(name, values[rows]) for name, values in [*layers[:-1], (layers[-1][0], last[0][1])]]
+    layers = _run(network, preprocessor, list(unique.values()), progress, layers=True)
+    return [(name, values[rows]) for name, values in layers]
 
 
 def _distinct(inputs: Sequence[Any]) -> tuple[dict[str, Any], NDArray[np.int64]]:
