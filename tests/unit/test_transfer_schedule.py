@@ -53,6 +53,8 @@ def test_a_deadline_ends_training_in_time_with_the_rates_brought_down():
     assert train(deadline, now, seconds=2.0, steps=100) == pytest.approx(120 * (1 - RESERVE) / 2, abs=1)
     assert schedule(schedule.total) == 0.0
     assert deadline.cut == (schedule.total, 100)
+    assert "The last epoch brought 2.0 points" in deadline.told([0.80, 0.82])
+    assert "brought nothing" in deadline.told([0.80, 0.79])
 
 
 def test_a_deadline_that_is_far_off_changes_nothing():

@@ -87,7 +87,8 @@ def test_an_adapted_backbone_is_made_once_and_found_again(tmp_path, image):
     described = {"format": 1, "shape": [1, 12, 12], "files": {"config.json": "", "model.safetensors": ""}}
     artifacts.write_json(setting.backbone / "backbone.json", described)
     pool = tmp_path / "unlabelled.parquet"
-    dataset.write(pool, dataclasses.replace(found.learn.examples, labels=[""] * len(found.learn)))
+    many = found.learn.examples.select([*range(len(found.learn))] * 4)
+    dataset.write(pool, dataclasses.replace(many, labels=[""] * len(many)))
     own = dataclasses.replace(setting, pool=pool, cache=tmp_path / "cache")
     assert strategies.WAYS["adapt_then_fine_tune"].obstacle(own) is None
     network, course = trained("adapt_then_fine_tune", own, found)

@@ -3,6 +3,7 @@
 Texts: masked-language modelling goes on (`adapt`). Images: BatchNorm statistics are taken anew (`adapt_images`).
 """
 
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -14,6 +15,7 @@ from headstart.determinism import digest, file_digest, folder_digest
 from headstart.transfer import adapt, adapt_images
 from headstart.transfer.setting import Setting
 
+LEAST = 200  # fewer leave too few texts to hold out, or too few images for moments
 TOLD = "told.json"  # written last: its existence means that the folder beside it is whole
 
 
@@ -42,6 +44,7 @@ def adapted(setting: Setting) -> tuple[Path, str]:
                 f"The statistics of {found.norms} BatchNorms were taken anew from {found.images} images; their means "
                 f"moved by {found.moved:.2f} standard deviations."
             )
+        shutil.rmtree(home / "partial", ignore_errors=True)
         artifacts.write_json(home / TOLD, {"format": artifacts.FORMAT, "told": told})
     return home / "backbone", str(artifacts.read_json(home / TOLD)["told"])
 
@@ -50,8 +53,11 @@ def obstacle(setting: Setting) -> str | None:
     """Why nothing can be adapted here; None where something can."""
     if setting.pool is None:
         return "There are no unlabelled examples to adapt to (data.unlabelled)."
-    if setting.modality == "image":
-        network = Network.from_backbone(setting.backbone, 2, dropout=0.0)
-        if not batchnorm.norms([network.backbone]):
-            return f"{network.backbone.config.model_type} has no BatchNorm, whose statistics are what images adapt."
-    return None
+    if (rows := pq.read_metadata(setting.pool).num_rows) < LEAST:
+        return f"There are {rows} unlabelled examples; {LEAST} are the least that a backbone is adapted to."
+    if setting.modality == "text":
+        return adapt.obstacle(setting.backbone)
+    network = Network.from_backbone(setting.backbone, 2, dropout=0.0)
+    if batchnorm.norms([network.backbone]):
+        return None
+    return f"{network.backbone.config.model_type} has no BatchNorm, whose statistics are what images adapt."

@@ -143,7 +143,7 @@ def _run(
         network.load_state_dict(weights)
         notes += [f"The weights are the average of its {count} best epochs."] if count > 1 else []
     if deadline and deadline.cut:
-        notes.append(_short_of_time(deadline.cut, log, params))
+        notes.append(deadline.told([entry["eval_accuracy"] for entry in course.evaluations(log)]))
     network.eval()
     done = Course(assigned, course.steps(log), course.epochs(log), best, precision, guard.checks(log), log=log)
     return replace(done, notes=notes)
@@ -295,18 +295,3 @@ def _weights(epoch: int) -> str:
 
 def _steps(examples: Examples, params: FineTune) -> int:
     return math.ceil(len(examples) / params.batch_size) * params.epochs
-
-
-def _short_of_time(cut: tuple[int, int], log: Log, params: FineTune) -> str:
-    """What a deadline cost, and what more time would likely bring."""
-    scores = [entry["eval_accuracy"] for entry in course.evaluations(log)]
-    told = (
-        f"The deadline of {params.deadline_minutes:g} minutes left time for {cut[0]} of {cut[1]} steps; the learning "
-        "rates were brought down within them."
-    )
-    if len(scores) < 2:
-        return f"{told} One evaluation does not tell what more time would bring."
-    gain = max(scores) - max(scores[:-1])
-    if gain <= 0:
-        return f"{told} The last epoch brought nothing on validation; more time would likely bring little."
-    return f"{told} The last epoch brought {100 * gain:.1f} points on validation; one more would likely bring less."

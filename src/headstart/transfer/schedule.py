@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from transformers import TrainerCallback
@@ -39,7 +39,7 @@ class Deadline(TrainerCallback):
 
     def __init__(self, schedule: Schedule, minutes: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._schedule, self._allowed, self._clock = schedule, minutes * 60 * (1 - RESERVE), clock
-        self._asked = schedule.total
+        self._asked, self._minutes = schedule.total, minutes
         self._before = self._started = 0.0
         self._first = 0
 
@@ -62,3 +62,16 @@ class Deadline(TrainerCallback):
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         state.log_history.append({ELAPSED: self._before + self._clock() - self._started})
+
+    def told(self, scores: Sequence[float]) -> str:
+        """What the deadline cost, and what more time would likely bring, from the accuracy after each evaluation."""
+        told = (
+            f"The deadline of {self._minutes:g} minutes left time for {self._schedule.total} of {self._asked} steps; "
+            "the learning rates were brought down within them."
+        )
+        if len(scores) < 2:
+            return f"{told} One evaluation does not tell what more time would bring."
+        gain = max(scores) - max(scores[:-1])
+        if gain <= 0:
+            return f"{told} The last epoch brought nothing on validation; more time would likely bring little."
+        return f"{told} The last epoch brought {100 * gain:.1f} points on validation; one more would likely bring less."
