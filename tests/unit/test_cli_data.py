@@ -105,6 +105,14 @@ def test_data_that_may_not_be_trained_on_is_shown_with_exit_status_1(workspace, 
     assert "fail       leak: All of it." in out
 
 
+def test_a_leak_that_was_mended_is_told_before_all_else(workspace, monkeypatch, capsys):
+    found = [finding("lengths", "unsure"), finding("leak", "unsure", "54 of 139 test rows stand in other splits too.")]
+    made(findings=found)
+    flows(monkeypatch, stale=False)
+    out = said(capsys)[1]
+    assert out.index("unsure     leak: 54 of 139 test rows") < out.index("unsure     lengths")
+
+
 @pytest.mark.parametrize("refusal", [LEAK, OutsideError("the disk is full.", action="Make room.")])
 def test_a_refusal_before_anything_was_prepared_is_passed_on(workspace, monkeypatch, refusal):
     flows(monkeypatch, stale=True, refusal=refusal)

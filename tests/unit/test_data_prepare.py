@@ -104,11 +104,15 @@ def test_a_leaked_row_is_put_aside_from_train_and_validation_and_never_from_test
         (10, "equal to validation row 4"),
     ]
     leak = finding(result, "leak")
-    assert (leak.verdict, leak.statistic, leak.bar) == ("pass", 2.0, 2.0)
+    assert (leak.verdict, leak.statistic, leak.bar) == ("unsure", 2.0, 2.0)  # mended, and worth a look
+    assert leak.reason == (
+        "2 of 2 test rows stand in other splits too; 4 rows equal to a row of test or validation were taken out of "
+        "train and validation, none out of test."
+    )
     assert (leak.evidence["in_train"], leak.evidence["in_validation"]) == (1, 1)
 
 
-@pytest.mark.parametrize(("share", "verdict"), [(0.5, "pass"), (0.49, "fail")])
+@pytest.mark.parametrize(("share", "verdict"), [(0.5, "unsure"), (0.49, "fail")])
 def test_leaked_test_rows_above_the_share_stop_the_run(tmp_path, share, verdict):
     result = prepared(tmp_path, [*SOUND, ("train", "five", "x"), ("train", "five", "x")], leaked_share=share)
     leak = finding(result, "leak")

@@ -104,6 +104,12 @@ def test_the_badge_is_the_gravest_verdict_and_failures_come_first(workspace, ver
         assert page.text.index("check1") < page.text.index("check0")
 
 
+def test_a_leak_comes_before_whatever_else_is_unsure(workspace):
+    prepared("moods", ["a", "b"], ["x", "y"], findings=[finding("lengths", "unsure"), finding("leak", "unsure", "54.")])
+    text = Document(data_page.render(data_page.gather("moods"))).text
+    assert text.index("Test rows stand nowhere else") < text.index("Lengths are of one kind")
+
+
 def test_what_comes_from_data_is_escaped_and_no_network_is_asked(workspace):
     aside = [(HOSTILE, HOSTILE, HOSTILE, "train", HOSTILE, HOSTILE)]
     prepared(

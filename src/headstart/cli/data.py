@@ -11,6 +11,7 @@ from headstart.cli.output import Json, emit
 from headstart.cli.workspace import chosen, enter, start_flow
 from headstart.errors import GateError, OutsideError, UsageError
 from headstart.params.workspace import Model
+from headstart.report import vocabulary
 
 Entry = dict[str, Any]
 SPLITS = ("train", "validation", "test")
@@ -122,11 +123,11 @@ def _named(folder: Path, wanted: str) -> str:
 def _lines(document: dict[str, Entry]) -> Any:
     for name, result in document.items():
         rows = ", ".join(f"{count:,} {split}" for split, count in result["rows"].items())
-        aside = ", ".join(f"{count:,} {check}" for check, count in result["quarantined"].items())
+        aside = ", ".join(f"{check} {count:,}" for check, count in result["quarantined"].items())
         yield f"{name}, revision {result['revision'][:8]}: {rows}; {len(result['classes'])} classes"
         yield f"  put aside  {aside or 'nothing'}"
         findings = [*result["findings"], *result.get("diff", {}).get("findings", [])]
-        for finding in findings:
+        for finding in sorted(findings, key=vocabulary.urgency):
             if finding["verdict"] != "pass":
                 yield f"  {finding['verdict']:9}  {finding['check']}: {finding['reason']}"
                 if finding["action"]:

@@ -113,7 +113,6 @@ def _view(evidence: DataEvidence, diff: Mapping[str, Any] | None) -> dict[str, A
     summary = evidence.summary
     rows = {name: summary["rows"][name] for name in SPLITS}
     total = sum(rows.values())
-    order = {"fail": 0, "unsure": 1}
     examples = [(label, [_card(*one) for one in held]) for label, held in evidence.examples.items() if held]
     counts = (diff or {}).get("classes", {}).get("counts", {})
     changes = sorted(counts.items(), key=lambda item: (-abs(item[1]["after"] - item[1]["before"]), item[0]))
@@ -138,7 +137,7 @@ def _view(evidence: DataEvidence, diff: Mapping[str, Any] | None) -> dict[str, A
         "middle": _middle(evidence.sizes),
         "first_examples": examples[:SHOWN_CLASSES],
         "more_examples": examples[SHOWN_CLASSES:],
-        "open": sorted(open_findings, key=lambda finding: order[finding["verdict"]]),
+        "open": sorted(open_findings, key=vocabulary.urgency),
         "passed": [finding for finding in evidence.findings if finding["verdict"] == "pass"],
         "quarantine": [
             {
