@@ -110,6 +110,16 @@ def test_a_leak_comes_before_whatever_else_is_unsure(workspace):
     assert text.index("Test rows stand nowhere else") < text.index("Lengths are of one kind")
 
 
+def test_suspected_labels_are_shown_with_what_they_hold_and_where_they_stand(workspace):
+    prepared("moods", ["a", "b"], ["x", "y"])
+    row = {"id": "a0", "split": "train", "row": 107, "label": "x", "suggested": "y", "text": "call 555-123-4567 now"}
+    pq.write_table(pa.Table.from_pylist([row]), artifacts.stage_output("moods", "data") / "suspects.parquet")
+    text = Document(data_page.render(data_page.gather("moods"))).text
+    assert "Labels that may be wrong" in text and "train row 107" in text
+    assert "artifacts/models/moods/data/suspects.parquet" in text
+    assert "now" in text and "555-123" not in text
+
+
 def test_what_comes_from_data_is_escaped_and_no_network_is_asked(workspace):
     aside = [(HOSTILE, HOSTILE, HOSTILE, "train", HOSTILE, HOSTILE)]
     prepared(

@@ -150,6 +150,8 @@ def _view(evidence: DataEvidence, diff: Mapping[str, Any] | None) -> dict[str, A
             }
             for one in evidence.quarantine
         ],
+        "suspected": evidence.suspects[0],
+        "suspects": [{**row, **_card(row["id"], row["payload"])} for row in evidence.suspects[1]],
         "diff": diff,
         "changes": changes[:LISTED],
         "changes_left": len(changes[LISTED:]),
