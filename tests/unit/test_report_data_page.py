@@ -120,6 +120,12 @@ def test_suspected_labels_are_shown_with_what_they_hold_and_where_they_stand(wor
     assert "now" in text and "555-123" not in text
 
 
+def test_ids_are_shown_whole(workspace):
+    aside = [("f7e55db123456765fe", "x", None, "train", "payloads", "the row has no text")]
+    prepared("moods", ["a", "b"], ["x", "y"], aside=aside)
+    assert "f7e55db123456765fe" in data_page.render(data_page.gather("moods"))
+
+
 def test_what_comes_from_data_is_escaped_and_no_network_is_asked(workspace):
     aside = [(HOSTILE, HOSTILE, HOSTILE, "train", HOSTILE, HOSTILE)]
     prepared(

@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from headstart import artifacts
-from headstart.data.checks.privacy import masked
+from headstart.data.checks.privacy import masked, masked_id
 from headstart.report import strips, tables, vocabulary
 from headstart.report.data_evidence import SPLITS, DataEvidence, gather
 from headstart.report.figure import ACCENT, LINE, SMALL, SOFT, canvas, panel, svg
@@ -226,7 +226,7 @@ def _classes(per_class: Mapping[str, Mapping[str, int]]) -> list[dict[str, Any]]
 def _card(name: str, payload: Any) -> dict[str, Any]:
     text = masked(payload) if isinstance(payload, str) else None
     return {
-        "id": masked(name),
+        "id": masked_id(name),
         "text": text if text is None or len(text) <= SHOWN else f"{text[: SHOWN - 1].rstrip()}…",
         "image": tables.thumbnail(payload) if isinstance(payload, bytes) else None,
     }
