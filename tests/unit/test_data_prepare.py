@@ -198,9 +198,17 @@ def test_labels_are_trimmed_and_mapped_and_slips_are_said(tmp_path):
     assert result.train.labels == ["x", "y", "x", "X", "y"]
     labels = finding(result, "labels")
     assert labels.verdict == "unsure"
-    assert "'x ' on 1 rows had spaces around it" in labels.reason
-    assert "'X' (1 rows) and 'x' (4 rows) differ in case" in labels.reason
+    assert "spaces around the label were taken off on 1 row: 'x ' (1 row)" in labels.reason
+    assert labels.reason.startswith("'X' (1 row) and 'x' (4 rows) differ in case alone and are two classes")
     assert "'yy' is mapped but on no row; nearest is 'y'" in labels.reason
+
+
+def test_labels_with_spaces_by_the_dozen_do_not_hide_those_that_differ_in_case(tmp_path):
+    spaced = [("train", f"text {n}", " " * n + "x") for n in range(1, 15)]
+    labels = finding(prepared(tmp_path, [*SOUND, ("train", "eight", "X"), *spaced]), "labels")
+    assert labels.reason.startswith("'X' (1 row) and 'x' (17 rows) differ in case alone")
+    assert "taken off on 14 rows" in labels.reason and "and 11 more" in labels.reason
+    assert labels.statistic == 15.0  # one pair, fourteen spellings with spaces
 
 
 def test_rare_labels_are_named_with_their_counts(tmp_path):
