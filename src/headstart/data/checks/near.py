@@ -19,6 +19,7 @@ from headstart.params.section import Modality
 FIRST = ("test", "validation", "train")
 OFTEN = 0.05  # of the rows looked at: above it, near duplicates within a split are worth a word
 SHOWN = 3
+_OF_VALIDATION = "The test split is not touched; what is chosen and calibrated on validation trusts what is remembered"
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,9 @@ class _View:
             "unsure" if places else "pass",
             places,
             reason,
-            "Measured accuracy is too good by what is remembered: let checks.put_aside in params.yaml name near_leak, "
-            "or split the source by what these rows share (a group)."
+            ("Measured accuracy is too good by what is remembered" if held["test"] else _OF_VALIDATION)
+            + ": let checks.put_aside in params.yaml name near_leak, or split the source by what these rows share (a "
+            "group)."
             if places
             else "",
             looked_at=self.looked_at,
