@@ -150,16 +150,17 @@ def test_revisions_are_named_by_their_beginning_or_their_place(workspace, monkey
 @pytest.mark.parametrize(
     ("wanted", "sentence"),
     [
-        ("aa", r"'aa' is the beginning of 2 revisions of moods; there are aaaa1111, aabb2222"),
-        ("feed", r"'feed' is the beginning of no revisions of moods"),
+        ("aa", r"2 revisions of moods begin with 'aa': aaaa1111, aabb2222"),
+        ("feed", r"no revision of moods begins with 'feed'; there are aaaa1111, aabb2222"),
     ],
 )
-def test_a_name_that_fits_none_or_several_is_refused_with_those_there_are(workspace, monkeypatch, wanted, sentence):
-    flows(monkeypatch, stale=False)
+def test_a_name_that_fits_none_or_several_is_refused_before_any_work(workspace, monkeypatch, wanted, sentence):
+    started = flows(monkeypatch, stale=True)
     compared(monkeypatch)
     recorded("aabb2222.dir")
     with pytest.raises(UsageError, match=sentence):
         command.data("moods", diff=(wanted, "current"))
+    assert not started
 
 
 def test_the_first_revision_has_none_before_it(workspace, monkeypatch):
