@@ -44,6 +44,7 @@ TITLES = {
     "label_errors": "Labels fit what the backbone sees",
     "train_like_test": "Test examples look like training ones",
     "metadata_shortcut": "Nothing beside the input gives the label away",
+    "length_shortcut": "Length or size does not give the label away",
     "token_shortcut": "No single word gives the label away",
     "watermark": "No mark in the image gives the label away",
     "personal_data": "No personal data stands in texts",
@@ -117,6 +118,7 @@ def _view(evidence: DataEvidence, diff: Mapping[str, Any] | None) -> dict[str, A
     counts = (diff or {}).get("classes", {}).get("counts", {})
     changes = sorted(counts.items(), key=lambda item: (-abs(item[1]["after"] - item[1]["before"]), item[0]))
     open_findings = [finding for finding in evidence.findings if finding["verdict"] != "pass"]
+    differing = [finding for finding in (diff or {}).get("findings", ()) if finding["verdict"] != "pass"]
     return {
         "evidence": evidence,
         "kind": "a text classifier" if evidence.modality == "text" else "an image classifier",
@@ -124,7 +126,7 @@ def _view(evidence: DataEvidence, diff: Mapping[str, Any] | None) -> dict[str, A
         "verdicts": vocabulary.VERDICTS,
         "aside": vocabulary.ASIDE,
         "level": 0.95,
-        "status": _status(open_findings),
+        "status": _status(open_findings, differing),
         "lede": _lede(evidence, total),
         "facts": _facts(evidence, total),
         "origin": _origin(evidence),
@@ -155,23 +157,24 @@ def _view(evidence: DataEvidence, diff: Mapping[str, Any] | None) -> dict[str, A
         "diff": diff,
         "changes": changes[:LISTED],
         "changes_left": len(changes[LISTED:]),
-        "diff_open": [one for one in (diff or {}).get("findings", ()) if one["verdict"] != "pass"],
+        "diff_open": differing,
         "diff_passed": [one for one in (diff or {}).get("findings", ()) if one["verdict"] == "pass"],
     }
 
 
-def _status(findings: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Whether it may be trained on, in one word and one sentence."""
-    failed = [finding for finding in findings if finding["verdict"] == "fail"]
+def _status(findings: Sequence[Mapping[str, Any]], differing: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Whether it may be trained on, in one word and one sentence; what a comparison found is counted with the rest."""
+    failed = [finding for finding in (*findings, *differing) if finding["verdict"] == "fail"]
     if failed:
         names = "; ".join(f"“{_title(finding['check'])}”" for finding in failed)
         return {"tone": "fail", "badge": "Not to be trained on", "sentence": f"A check says no: {names}."}
-    if findings:
-        worth = "One finding is" if len(findings) == 1 else f"{len(findings)} findings are"
+    if count := len(findings) + len(differing):
+        worth = "One finding is" if count == 1 else f"{count} findings are"
+        changed = f", {len(differing)} of them on what changed" if differing else ""
         return {
             "tone": "unsure",
             "badge": "Worth a look",
-            "sentence": f"It can be trained on. {worth} worth a look first.",
+            "sentence": f"It can be trained on. {worth} worth a look first{changed}.",
         }
     return {"tone": "pass", "badge": "In order", "sentence": "It can be trained on, and every check passed."}
 
