@@ -118,7 +118,7 @@ def test_leaked_test_rows_above_the_share_stop_the_run(tmp_path, share, verdict)
     leak = finding(result, "leak")
     assert (leak.verdict, leak.statistic) == (verdict, 1.0)  # one of two test rows, however often it stands in train
     if verdict == "fail":
-        with pytest.raises(GateError, match=r"leak: 1 of 2 test rows stand in other splits too, more than .* 0\.49"):
+        with pytest.raises(GateError, match=r"leak: 1 of 2 test rows stands in other splits too, more than .* 0\.49"):
             prepare.judge(result.findings)
     else:
         prepare.judge(result.findings)
@@ -209,6 +209,14 @@ def test_labels_with_spaces_by_the_dozen_do_not_hide_those_that_differ_in_case(t
     assert labels.reason.startswith("'X' (1 row) and 'x' (17 rows) differ in case alone")
     assert "taken off on 14 rows" in labels.reason and "and 11 more" in labels.reason
     assert labels.statistic == 15.0  # one pair, fourteen spellings with spaces
+
+
+def test_counts_of_one_are_said_as_one(tmp_path):
+    rows = [*SOUND, ("train", "one", "x"), ("train", "seven", "x"), ("train", "seven", "y"), ("test", "eight", "new")]
+    result = prepared(tmp_path, rows)
+    assert finding(result, "duplicates").reason == "1 row repeats an earlier row of the split; 1 was put aside."
+    assert finding(result, "label_conflicts").reason.startswith("2 rows equal another row of the split")
+    assert finding(result, "untrained_labels").reason.startswith("1 row of validation and test has a label that train")
 
 
 def test_rare_labels_are_named_with_their_counts(tmp_path):

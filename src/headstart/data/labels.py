@@ -3,15 +3,11 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from headstart.data.checks.words import counted
 from headstart.data.columns import nearest
 from headstart.findings import Finding
 
 NAMED, SHOWN = 10, 3
-
-
-def rows(count: int) -> str:
-    """`1 row`, `4,682 rows`."""
-    return f"{count:,} row{'' if count == 1 else 's'}"
 
 
 def clean(written: Mapping[str, int], mapping: Mapping[str, str]) -> tuple[dict[str, str], Finding]:
@@ -36,7 +32,8 @@ def clean(written: Mapping[str, int], mapping: Mapping[str, str]) -> tuple[dict[
     variants = [names for names in alike.values() if len(names) > 1]
     unused = [name for name in mapping if name not in set(written) | trimmed]
     slips = [
-        " and ".join(f"{name!r} ({rows(counts[name])})" for name in names) + " differ in case alone and are two classes"
+        " and ".join(f"{name!r} ({counted(counts[name], 'row')})" for name in names)
+        + " differ in case alone and are two classes"
         for names in variants
     ]
     slips += [f"{name!r} is mapped but on no row{nearest(name, trimmed)}" for name in unused]
@@ -47,7 +44,7 @@ def clean(written: Mapping[str, int], mapping: Mapping[str, str]) -> tuple[dict[
         verdict="unsure" if slips else "pass",
         statistic=float(len(variants) + len(unused) + len(spaced)),
         bar=0.0,
-        reason=_sentence(slips) if slips else f"{len(counts)} labels, all written alike.",
+        reason=_sentence(slips) if slips else f"{counted(len(counts), 'label')}, all written alike.",
         action="Map labels that mean the same under prepare.labels in params.yaml, or mend the source."
         if variants or unused
         else "Nothing has to be done."
@@ -65,9 +62,9 @@ def clean(written: Mapping[str, int], mapping: Mapping[str, str]) -> tuple[dict[
 def _spaces(spaced: Mapping[str, int]) -> str:
     """One sentence for all labels with spaces around them, the commonest named."""
     first = sorted(spaced, key=lambda name: (-spaced[name], name))[:SHOWN]
-    named = ", ".join(f"{name!r} ({rows(spaced[name])})" for name in first)
+    named = ", ".join(f"{name!r} ({counted(spaced[name], 'row')})" for name in first)
     more = f" and {len(spaced) - len(first)} more" if len(spaced) > len(first) else ""
-    return f"spaces around the label were taken off on {rows(sum(spaced.values()))}: {named}{more}"
+    return f"spaces around the label were taken off on {counted(sum(spaced.values()), 'row')}: {named}{more}"
 
 
 def _sentence(slips: Sequence[str]) -> str:
