@@ -9,7 +9,7 @@ import typer
 
 from headstart import artifacts
 from headstart.cli.output import Json, emit
-from headstart.cli.workspace import chosen, enter, start_flow
+from headstart.cli.workspace import announce_pretraining, chosen, enter, start_flow
 from headstart.errors import GateError, OutsideError, UsageError
 from headstart.params.workspace import Model
 from headstart.report import vocabulary
@@ -31,7 +31,7 @@ def data(
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """Bring the data in, check it, and show what it is; with --diff also what changed. Nothing is trained.
+    """Bring the data in, check it, and show what it is; with --diff also what changed. No model is trained.
 
     The page is artifacts/releases/NAME/data.html, with --diff data-diff.html.
     """
@@ -44,6 +44,7 @@ def data(
 
     refusal = None
     if unbuilt_models(workspace, params, [name], until="prepare"):
+        announce_pretraining(params, [name])
         refusal = start_flow(workspace, "training", [name], "--until", "prepare")
         if refusal and not isinstance(refusal, GateError):
             raise refusal
