@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from headstart import settings
-from headstart.errors import HeadstartError
+from headstart.errors import GateError, HeadstartError
 from headstart.stages import describe
 from pipelines.server import prefect_server, wait_until_ready
 
@@ -40,9 +40,10 @@ def main() -> int:
             wait_until_ready()
             flow(**options)
         except HeadstartError as error:
-            print(f"{type(error).__name__}: {error}", file=sys.stderr)
             if arguments.refusal:
                 arguments.refusal.write_text(json.dumps(describe(error)), encoding="utf-8")
+            if not arguments.refusal or isinstance(error, GateError):  # else whoever asked for the reason says it
+                print(f"{type(error).__name__}: {error}", file=sys.stderr)
             return error.exit_status
     return 0
 

@@ -84,7 +84,7 @@ def find_workspace(start: Path | None = None) -> Workspace:
             return Workspace(folder)
     raise UsageError(
         f"{here} is not inside a workspace: no folder from here up holds params.yaml beside dvc.yaml.",
-        action="Change into your workspace, or clone the headstart repository and work there.",
+        action="Change into your workspace, or make one: headstart init DIR.",
     )
 
 

@@ -45,6 +45,14 @@ def test_an_edited_copy_of_a_test_text_is_a_near_leak(words):
     assert set(reasons) == {0} and "test row 30" in reasons[0]
 
 
+@pytest.mark.parametrize(
+    ("split", "said"), [("test", "accuracy is too good"), ("validation", "test split is not touch")]
+)
+def test_only_a_near_leak_of_test_rows_makes_the_measured_accuracy_too_good(split, said):
+    payloads = [sentence(1, 60) + " X", sentence(1, 60)]
+    assert said in texts(payloads, examples(payloads, splits=["train", split]))["near_leak"][1].action
+
+
 def test_case_and_punctuation_make_no_other_text():
     payloads = ["What are the Twin Cities ?", "what are the twin cities", "Where does the river end ?"]
     assert set(texts(payloads)["near_duplicates"][0]) == {1}

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from headstart.data.checks.privacy import PersonalData, masked
+from headstart.data.checks.privacy import PersonalData, masked, masked_id
 from tests.unit.checked_rows import LEVEL, examples, findings, real, real_rows
 
 ADDRESS = "jane.doe@mail.university.org"
@@ -30,6 +30,13 @@ PLAIN = [
 
 def said(texts):
     return findings(PersonalData(LEVEL), texts)["personal_data"]
+
+
+def said_with_ids(ids):
+    texts = [f"write to {ADDRESS}"] * len(ids)
+    rows = examples(texts)
+    rows = type(rows)(**{**vars(rows), "ids": type(rows.ids).from_pandas(ids)})
+    return findings(PersonalData(LEVEL), texts, rows)["personal_data"][1].evidence
 
 
 @pytest.mark.parametrize(("text", "kind", "secret", "shown"), PLANTED)
@@ -68,6 +75,13 @@ def test_one_card_among_many_texts_is_found():
 
 def test_masks_leave_other_words_alone():
     assert masked("user 17 jane@web.de") == "user 17 j***@***.de"
+
+
+@pytest.mark.parametrize("name", ["f7e55db123456765fe", "12345678995e28738c", "4155552671", "order-112-1234567"])
+def test_an_id_stays_as_it_is_however_many_digits_it_has(name):
+    """A stranger got "*******95e28738c" and could not find the row."""
+    assert masked_id(name) == name
+    assert said_with_ids([name])["rows"][0]["id"] == name
 
 
 @real

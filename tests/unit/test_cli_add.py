@@ -88,7 +88,7 @@ def test_every_choice_is_given_its_reason(workspace, capsys):
         "texts have 16 characters (median), 19 at most",
         "largest class 'card' with 7 rows, smallest 'money' with 6",
         "backbone minilm, because it is the only one for texts",
-        "Next: headstart data tickets shows what is in it; headstart run tickets makes a champion",
+        "headstart run tickets    makes a champion",
     ):
         assert sentence in out, sentence
 

@@ -105,6 +105,14 @@ def test_data_that_may_not_be_trained_on_is_shown_with_exit_status_1(workspace, 
     assert "fail       leak: All of it." in out
 
 
+def test_a_leak_that_was_mended_is_told_before_all_else(workspace, monkeypatch, capsys):
+    found = [finding("lengths", "unsure"), finding("leak", "unsure", "54 of 139 test rows stand in other splits too.")]
+    made(findings=found)
+    flows(monkeypatch, stale=False)
+    out = said(capsys)[1]
+    assert out.index("unsure     leak: 54 of 139 test rows") < out.index("unsure     lengths")
+
+
 @pytest.mark.parametrize("refusal", [LEAK, OutsideError("the disk is full.", action="Make room.")])
 def test_a_refusal_before_anything_was_prepared_is_passed_on(workspace, monkeypatch, refusal):
     flows(monkeypatch, stale=True, refusal=refusal)
@@ -142,16 +150,17 @@ def test_revisions_are_named_by_their_beginning_or_their_place(workspace, monkey
 @pytest.mark.parametrize(
     ("wanted", "sentence"),
     [
-        ("aa", r"'aa' is the beginning of 2 revisions of moods; there are aaaa1111, aabb2222"),
-        ("feed", r"'feed' is the beginning of no revisions of moods"),
+        ("aa", r"2 revisions of moods begin with 'aa': aaaa1111, aabb2222"),
+        ("feed", r"no revision of moods begins with 'feed'; there are aaaa1111, aabb2222"),
     ],
 )
-def test_a_name_that_fits_none_or_several_is_refused_with_those_there_are(workspace, monkeypatch, wanted, sentence):
-    flows(monkeypatch, stale=False)
+def test_a_name_that_fits_none_or_several_is_refused_before_any_work(workspace, monkeypatch, wanted, sentence):
+    started = flows(monkeypatch, stale=True)
     compared(monkeypatch)
     recorded("aabb2222.dir")
     with pytest.raises(UsageError, match=sentence):
         command.data("moods", diff=(wanted, "current"))
+    assert not started
 
 
 def test_the_first_revision_has_none_before_it(workspace, monkeypatch):

@@ -54,3 +54,12 @@ def test_in_the_repository_they_are_installed_by_make(initialised, capsys, lacki
     for name in ("Makefile", "requirements.lock"):
         (initialised / name).touch()
     assert examined(capsys)[1]["tqdm"]["action"] == "Install tqdm>=4.67: make setup"
+
+
+def test_a_typo_in_params_is_a_check_that_fails_and_the_others_go_on(initialised, capsys):
+    path = initialised / "params.yaml"
+    path.write_text(path.read_text() + "modells: {}\n")
+    status, checks = examined(capsys)
+    assert status == 1
+    assert [name for name, check in checks.items() if not check["ok"]] == ["params.yaml"]
+    assert "modells: unknown key, did you mean models?" in checks["params.yaml"]["found"]

@@ -11,6 +11,7 @@ from headstart.cli import template
 from headstart.cli.init import init
 from headstart.errors import UsageError
 from headstart.params.loader import load
+from headstart.settings import find_workspace
 
 ROOT = Path(__file__).parents[2]
 
@@ -98,3 +99,8 @@ def test_a_file_in_the_way_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="a folder was expected"):
         init(tmp_path / "file/below")
+
+
+def test_outside_a_workspace_the_way_to_make_one_is_named(tmp_path):
+    with pytest.raises(UsageError, match=r"is not inside a workspace.*headstart init DIR"):
+        find_workspace(tmp_path)

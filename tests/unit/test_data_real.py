@@ -39,6 +39,6 @@ def test_natural_leaks_are_found(name, in_train, anywhere, tmp_path):
     # in_train is what the set's own description says; two more test rows stand in validation alone
     _, result = prepared(name, tmp_path)
     [leak] = [finding for finding in result.findings if finding.check == "leak"]
-    assert (leak.verdict, leak.statistic, leak.evidence["in_train"]) == ("pass", anywhere, in_train)
+    assert (leak.verdict, leak.statistic, leak.evidence["in_train"]) == ("unsure", anywhere, in_train)
     assert not set(result.train.inputs) & set(result.test.inputs)
     assert len(leak.evidence["rows"]) == examples.NAMED

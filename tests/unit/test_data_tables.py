@@ -73,13 +73,28 @@ def test_a_field_longer_than_the_standard_limit_is_read(tmp_path):
         pytest.param("a.csv", "text,text\na,b\n", r"more than one column 'text'", id="column twice"),
         pytest.param("a.csv", "text,label\na,b\nc\n", r"2 columns, but\n  - row 2 has 1 fields", id="short row"),
         pytest.param("a.csv", "text,label\na,b,c\n", r"row 1 has 3 fields", id="comma without quotes"),
-        pytest.param("a.csv", 'text,label\n"a,b\n', r"is not CSV", id="open quote"),
+        pytest.param("a.csv", 'text,label\n"a,b\n', r"is not CSV .*: line 2: unexpected end", id="open quote"),
+        pytest.param(
+            "a.csv",
+            f'text,label\n{"a,b" + chr(10)}"c""d,x\ne,f\n"g" h,y\n',
+            r"begins on line 3, seen on line 5: ',' exp",
+            id="open quote, found out later",
+        ),
+        pytest.param(
+            "a.csv",
+            f'text,label\n{99 * "a,b{}"}"c" d,x\n'.format(*99 * "\n"),
+            r"line 101: ',' expected after",
+            id="late",
+        ),
+        pytest.param(
+            "a.jsonl", '{"a": "b\n', r"line 1: Unterminated string starting at character 7\n", id="open string"
+        ),
         pytest.param("a.csv", b"text,label\na,x\ncaf\xe9,y\n", r"not UTF-8: line 3 has the byte 0xe9", id="latin-1"),
         pytest.param("a.jsonl", '{"a": 1}\n{"a": \n', r"line 2: Expecting value at character 7", id="cut line"),
         pytest.param("a.jsonl", "[1, 2]\n", r"line 1: list arrived, an object was expected", id="list"),
         pytest.param("a.jsonl.gz", b"plain", r"not a whole gzip file", id="no gzip"),
         pytest.param("a.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 99)[:-9], r"not a whole gzip file", id="cut gzip"),
-        pytest.param("a.parquet", b"PAR1 no", r"not a Parquet file", id="no parquet"),
+        pytest.param("a.parquet", b"PAR1 no", r"not a Parquet file .*[^.]\.$", id="no parquet"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named_with_what_is_wrong(tmp_path, name, content, sentence):
@@ -148,10 +163,16 @@ def test_bad_rows_of_every_batch_are_counted(tmp_path):
 )
 def test_a_file_in_another_encoding_is_shown_as_it_would_read(tmp_path, encoding, text, proposed):
     path = file(tmp_path, "my file.csv", f"text,label\n{text},x\n".encode(encoding))
-    with pytest.raises(DataError, match=rf"not UTF-8: line 2 .*In {proposed} that line reads ") as caught:
+    with pytest.raises(DataError, match=rf"not UTF-8: line 2 .*In {proposed} that place reads ") as caught:
         read(path)
     assert text[:20] in caught.value.message
     assert f"iconv -f {proposed} -t utf-8 'my file.csv' > " in caught.value.action
+
+
+def test_the_letter_in_question_is_shown_in_a_long_line(tmp_path):
+    text = "What is the latitude and longitude of the city where they drink café, and who was its first mayor of all?"
+    with pytest.raises(DataError, match=r"0xe9.*reads '….*they drink café, and who.*…'"):
+        read(file(tmp_path, "a.csv", f'text,label\n"{text}",x\n'.encode("latin-1")))
 
 
 def test_a_spreadsheet_saved_as_unicode_text_is_recognised(tmp_path):

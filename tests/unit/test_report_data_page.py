@@ -1,6 +1,8 @@
 """The page about a model's data: whole, self-contained, escaped, and discreet."""
 
 import io
+import re
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -8,10 +10,10 @@ import pytest
 from PIL import Image
 
 from headstart import artifacts
-from headstart.data import dataset
+from headstart.data import checks, dataset
 from headstart.data.dataset import Dataset
 from headstart.errors import DataError
-from headstart.report import data_page
+from headstart.report import data_page, vocabulary
 from tests.unit.test_report_page import HOSTILE, Document
 
 SPLITS = ("train", "validation", "test")
@@ -104,6 +106,36 @@ def test_the_badge_is_the_gravest_verdict_and_failures_come_first(workspace, ver
         assert page.text.index("check1") < page.text.index("check0")
 
 
+def test_a_leak_comes_before_whatever_else_is_unsure(workspace):
+    prepared("moods", ["a", "b"], ["x", "y"], findings=[finding("lengths", "unsure"), finding("leak", "unsure", "54.")])
+    text = Document(data_page.render(data_page.gather("moods"))).text
+    assert text.index("Test rows stand nowhere else") < text.index("Lengths are of one kind")
+
+
+def test_suspected_labels_are_shown_with_what_they_hold_and_where_they_stand(workspace):
+    prepared("moods", ["a", "b"], ["x", "y"])
+    row = {"id": "a0", "split": "train", "row": 107, "label": "x", "suggested": "y", "text": "call 555-123-4567 now"}
+    pq.write_table(pa.Table.from_pylist([row]), artifacts.stage_output("moods", "data") / "suspects.parquet")
+    text = Document(data_page.render(data_page.gather("moods"))).text
+    assert "Labels that may be wrong" in text and "train row 107" in text
+    assert "artifacts/models/moods/data/suspects.parquet" in text
+    assert "now" in text and "555-123" not in text
+
+
+@pytest.mark.parametrize("source", sorted(Path(checks.__file__).parent.glob("*.py")), ids=lambda path: path.stem)
+def test_every_check_of_data_has_a_title_for_people(source):
+    """`length shortcut` stood as pneumonia's top finding, a name among sentences."""
+    named = set(re.findall(r'(?:check=|finding\(\s*|_shortcut", )"([a-z_]+)"', source.read_text()))
+    known = {*data_page.TITLES, *vocabulary.CHECKS}
+    assert not {name for name in named if name not in known}
+
+
+def test_ids_are_shown_whole(workspace):
+    aside = [("f7e55db123456765fe", "x", None, "train", "payloads", "the row has no text")]
+    prepared("moods", ["a", "b"], ["x", "y"], aside=aside)
+    assert "f7e55db123456765fe" in data_page.render(data_page.gather("moods"))
+
+
 def test_what_comes_from_data_is_escaped_and_no_network_is_asked(workspace):
     aside = [(HOSTILE, HOSTILE, HOSTILE, "train", HOSTILE, HOSTILE)]
     prepared(
@@ -132,7 +164,7 @@ def test_images_are_shown_small_and_their_sizes_drawn(workspace):
 
 
 def test_what_changed_is_a_section_of_its_own(workspace):
-    prepared("moods", ["a", "b"], ["x", "y"])
+    prepared("moods", ["a", "b"], ["x", "y"], findings=[finding("lengths", "unsure")])
     evidence = data_page.gather("moods")
     text = Document(data_page.render(evidence, diff=DIFF)).text
     for words in (
@@ -142,6 +174,7 @@ def test_what_changed_is_a_section_of_its_own(workspace):
         "+2",
         "Labels that changed",
         "its group",
+        "2 findings are worth a look first, 1 of them on what changed.",
     ):
         assert words in text, words
     assert "What changed" not in Document(data_page.render(evidence)).text

@@ -85,16 +85,16 @@ def test_probabilities_of_all_classes_are_given_when_asked_for(bundle, tmp_path)
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        pytest.param({"text": " "}, "line 2 is empty: it has 1 characters, none of them visible.", id="empty"),
+        pytest.param({"text": " "}, "line 2 is empty: it has 1 character, none of them visible.", id="empty"),
         pytest.param({"text": None}, "line 2 is null; expected a text.", id="null"),
-        pytest.param({"other": 1}, "line 2 is null; expected a text.", id="without the column"),
+        pytest.param({"other": 1}, "line 2 has no key 'text'.", id="without the column"),
         pytest.param({"text": 7}, "line 2 is an int; expected a text.", id="a number"),
         pytest.param({"text": ["good"]}, "line 2 is a list; expected a text.", id="a list"),
         pytest.param({"text": "good\0"}, "line 2 has a NUL at character 4", id="binary"),
         pytest.param('{"text": "\\ud800 good"}', "line 2 has half a surrogate pair at character 0", id="half a pair"),
         pytest.param({"text": "x" * 201}, "line 2 has 201 characters; at most 200 are accepted.", id="too long"),
         pytest.param("{nonsense", "line 2 is not JSON: Expecting property name", id="not JSON"),
-        pytest.param('{"text": "go', "line 2 is not JSON: Unterminated string", id="cut off"),
+        pytest.param('{"text": "go', "line 2 is not JSON: Unterminated string (character 10).", id="cut off"),
         pytest.param("[1, 2]", "line 2 holds a list; expected an object", id="no object"),
         pytest.param("[" * 100_000, "line 2 is not JSON that can be read", id="nested without end"),
     ],
@@ -193,7 +193,9 @@ def test_windows_of_any_size_give_every_row_once_whatever_the_row_groups(bundle,
         pytest.param("in.parquet", b"PAR1 no", r"is not a Parquet file that can be read", id="no Parquet"),
         pytest.param("in.jsonl.gz", gzip.compress(b'{"text": "good"}')[:-9], r"not a whole gzip file", id="cut short"),
         pytest.param("in.csv", b"text\ncaf\xe9\n", r"is not UTF-8, somewhere after row 0.*cp1252", id="cp1252"),
-        pytest.param("in.csv", b'text\n"good\n', r"is not CSV that can be read, after row 0", id="an open quote"),
+        pytest.param(
+            "in.csv", b'text\n"good\n', r"not CSV .*, in the row that begins on line 2: unexpected", id="an open quote"
+        ),
         pytest.param("in.csv", b"", r"is empty: it has not even a header", id="no header"),
         pytest.param("in.csv", b"text,text\n1,2\n", r"more than one column 'text'", id="a column twice"),
         pytest.param(

@@ -1,12 +1,16 @@
 """What the probe says of labels and splits: planted faults are named, and like splits seldom called different."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
+from headstart import artifacts
+from headstart.data import raw
 from headstart.data.dataset import Dataset
 from headstart.params.loader import load
 from headstart.transfer import inspection
@@ -17,7 +21,19 @@ CLASSES = ("a", "b", "c")
 
 def dataset(labels, groups=None):
     n = len(labels)
-    return Dataset("text", [f"id{k}" for k in range(n)], labels, [""] * n, groups or [None] * n, [None] * n)
+    texts = [f"text {k}" for k in range(n)]
+    return Dataset("text", [f"id{k}" for k in range(n)], labels, texts, groups or [None] * n, [None] * n)
+
+
+def ingested(folder, rows):
+    """What ingest leaves of rows `id0`, `id1`, ...: they begin in row 11 of their file."""
+    folder.mkdir()
+    table = {name: [None] * rows for name in raw.schema("text", labels=True).names}
+    table |= {"id": [f"id{row}" for row in range(rows)], "row": list(range(11, rows + 11))}
+    pq.write_table(pa.table(table, schema=raw.schema("text", labels=True)), folder / raw.LABELLED)
+    counts = {"labelled": rows, "unlabelled": 0}
+    artifacts.write_json(folder / raw.MANIFEST, {"format": 1, "modality": "text", "rows": counts, "findings": []})
+    return folder
 
 
 def alike(train, test, groups=(None, None)):
@@ -33,12 +49,27 @@ def test_flipped_labels_are_named_with_the_label_that_fits(tmp_path):
     flipped = {5: "b" if labels[5] != "b" else "c", 77: "a" if labels[77] != "a" else "b"}
     given = [flipped.get(row, label) for row, label in enumerate(labels)]
     out = tmp_path / "suspects.parquet"
-    found = inspection.label_errors(dataset(given), seen, CLASSES, PARAMS.probe, PARAMS.checks, out)
+    found = inspection.label_errors(
+        dataset(given), seen, CLASSES, PARAMS.probe, PARAMS.checks, raw=ingested(tmp_path / "raw", 300), out=out
+    )
     assert (found.verdict, found.statistic) == ("unsure", 2.0)
-    assert {(row["id"], row["suggested"]) for row in pq.read_table(out).to_pylist()} == {
-        ("id5", labels[5]), ("id77", labels[77]),
+    # row numbers count from 1, and the first training row is row 11 of its file
+    assert {(row["split"], row["row"], row["text"], row["suggested"]) for row in pq.read_table(out).to_pylist()} == {
+        ("train", 16, "text 5", labels[5]), ("train", 88, "text 77", labels[77]),
     }  # fmt: skip
     assert found.evidence["looked_at"] == 300
+    assert f"train row 16 (text 5) is {given[5]!r}, and {labels[5]!r} fits better" in found.reason
+    assert out.as_posix() in found.action
+
+
+def test_a_suspect_is_quoted_without_what_is_personal(tmp_path):
+    seen = np.eye(3, 6, dtype=np.float32)[np.arange(300) % 3] * 6
+    given = [CLASSES[(row + (row == 4)) % 3] for row in range(300)]
+    rows = replace(dataset(given), inputs=["write to jane.doe@corp-mail.com, please"] * 300)
+    raw, out = ingested(tmp_path / "raw", 300), tmp_path / "suspects.parquet"
+    found = inspection.label_errors(rows, seen, CLASSES, PARAMS.probe, PARAMS.checks, raw=raw, out=out)
+    assert "train row 15 (write to j***@***.com, please) is 'c', and 'b' fits better" in found.reason
+    assert "jane" not in str(found.document())
 
 
 def test_a_test_set_from_elsewhere_is_told_apart():

@@ -4,6 +4,7 @@ import sys
 from typing import Annotated, Any
 
 import typer
+import yaml
 
 from headstart import settings
 from headstart.cli import entry as entries
@@ -126,7 +127,8 @@ def _require_raw_inputs(name: str, workspace: Workspace) -> None:
 def _refuse_other(name: str, known: Any, proposed: Entry) -> None:
     if known is not None and not _holds(known, proposed):
         raise UsageError(
-            f"params.yaml already has a model {name!r} with other values: {known}; this add says {proposed}.",
+            f"params.yaml already has a model {name!r} with other values.\nThere stands\n"
+            f"{_indented(name, known)}\nand this add says\n{_indented(name, proposed)}\n",
             action="Take another name, or edit the entry in params.yaml.",
         )
 
@@ -145,7 +147,7 @@ def _asks(yes: bool, as_json: bool) -> bool:
 
 
 def _agreed(name: str, proposed: Entry, reasons: list[str]) -> bool:
-    print(f"{name}: {proposed}")
+    print("\n".join(_yaml(name, proposed)))
     for reason in reasons:
         print(f"  {reason}")
     return typer.confirm("Write this into params.yaml?", default=True)
@@ -156,6 +158,19 @@ def _write(workspace: Workspace, name: str, proposed: Entry, addition: Entry | N
 
 
 def _lines(name: str, proposed: Entry, reasons: list[str], standing: bool) -> Any:
-    yield f"{name} {'stands already' if standing else 'is written'} in params.yaml: {proposed}"
+    yield f"{name} {'stands already' if standing else 'is written'} in params.yaml:"
+    yield from (f"  {line}" for line in _yaml(name, proposed))
     yield from (f"  {reason}" for reason in reasons)
-    yield f"Next: headstart data {name} shows what is in it; headstart run {name} makes a champion"
+    yield "Next:"
+    yield f"  headstart data {name}   shows what is in it, and what is wrong with it"
+    yield f"  headstart plan {name}   chooses how to transfer, with the evidence"
+    yield f"  headstart run {name}    makes a champion, with whatever of these is left to do"
+
+
+def _yaml(name: str, proposed: Entry) -> list[str]:
+    """The entry as it stands in the file."""
+    return yaml.safe_dump({name: proposed}, sort_keys=False, allow_unicode=True).splitlines()
+
+
+def _indented(name: str, entry: Entry) -> str:
+    return "\n".join(f"  {line}" for line in _yaml(name, entry))

@@ -1,6 +1,7 @@
 """`data`: what is in a model's data, what is wrong with it, and what changed between two revisions."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,12 +9,14 @@ import typer
 
 from headstart import artifacts
 from headstart.cli.output import Json, emit
-from headstart.cli.workspace import chosen, enter, start_flow
+from headstart.cli.workspace import announce_pretraining, chosen, enter, start_flow
 from headstart.errors import GateError, OutsideError, UsageError
 from headstart.params.workspace import Model
+from headstart.report import vocabulary
 
 Entry = dict[str, Any]
 SPLITS = ("train", "validation", "test")
+PLACES = ("current", "previous")
 
 
 def data(
@@ -21,21 +24,27 @@ def data(
     diff: Annotated[
         tuple[str, str] | None,
         typer.Option(
-            metavar="OLD NEW", help="Compare two revisions: the beginnings of their names, previous, current."
+            metavar="OLD NEW",
+            help="Compare two revisions, each by the first characters of its name as `data` prints it, or as previous "
+            "or current; a name that fits none lists them all.",
         ),
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """Bring the data in, check it, and show what it is; with --diff also what changed. Nothing is trained.
+    """Bring the data in, check it, and show what it is; with --diff also what changed. No model is trained.
 
     The page is artifacts/releases/NAME/data.html, with --diff data-diff.html.
     """
     workspace, params = enter()
     chosen(params, [name])
+    for wanted in diff or ():
+        if wanted not in PLACES:
+            _named(artifacts.raw(name), wanted)  # refused now, not after minutes of work
     from headstart.cli.fresh import unbuilt_models
 
     refusal = None
     if unbuilt_models(workspace, params, [name], until="prepare"):
+        announce_pretraining(params, [name])
         refusal = start_flow(workspace, "training", [name], "--until", "prepare")
         if refusal and not isinstance(refusal, GateError):
             raise refusal
@@ -100,33 +109,44 @@ def _named(folder: Path, wanted: str) -> str:
     from headstart.stages import graph
 
     known = list(dict.fromkeys(graph.revisions(folder)))
-    current = graph.revision(folder)
-    shown = ", ".join(revision[:8] for revision in known[-10:])
-    if wanted == "current":
-        return current
-    if wanted == "previous":
+    if wanted in PLACES:
+        current = graph.revision(folder)
+        if wanted == "current":
+            return current
         if earlier := [revision for revision in graph.revisions(folder) if revision != current]:
             return earlier[-1]
         raise UsageError(
-            f"{folder.name} has no revision before {current[:8]}.", action="Add rows, run again, then compare."
+            f"{folder.name} has no revision before {current[:8]}.",
+            action=f"Add rows, then run the same command again: headstart data {folder.name} --diff previous current.",
         )
     found = [revision for revision in known if revision.startswith(wanted)] or graph.stored(wanted)
-    if len(found) != 1:
+    if len(found) > 1:
         raise UsageError(
-            f"{wanted!r} is the beginning of {len(found) or 'no'} revisions of {folder.name}; there are {shown}.",
+            f"{len(found)} revisions of {folder.name} begin with {wanted!r}: {_shown(found)}.",
             action="Name more of it, or say previous or current.",
         )
+    if not found:
+        raise UsageError(
+            f"no revision of {folder.name} begins with {wanted!r}; there are {_shown(known) or 'none yet'}.",
+            action="Name one of them, or say previous or current."
+            if known
+            else f"Make the first: headstart data {folder.name}.",
+        )
     return found[0]
+
+
+def _shown(revisions: Sequence[str]) -> str:
+    return ", ".join(revision[:8] for revision in revisions[-10:])
 
 
 def _lines(document: dict[str, Entry]) -> Any:
     for name, result in document.items():
         rows = ", ".join(f"{count:,} {split}" for split, count in result["rows"].items())
-        aside = ", ".join(f"{count:,} {check}" for check, count in result["quarantined"].items())
+        aside = ", ".join(f"{check} {count:,}" for check, count in result["quarantined"].items())
         yield f"{name}, revision {result['revision'][:8]}: {rows}; {len(result['classes'])} classes"
         yield f"  put aside  {aside or 'nothing'}"
         findings = [*result["findings"], *result.get("diff", {}).get("findings", [])]
-        for finding in findings:
+        for finding in sorted(findings, key=vocabulary.urgency):
             if finding["verdict"] != "pass":
                 yield f"  {finding['verdict']:9}  {finding['check']}: {finding['reason']}"
                 if finding["action"]:

@@ -4,27 +4,30 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Any
 
-from headstart import artifacts
+from headstart import artifacts, settings
 from headstart.cli.output import Json, emit
-from headstart.cli.workspace import enter
-from headstart.errors import HeadstartError
-from headstart.params.workspace import Params
+from headstart.errors import HeadstartError, ParamsError
+from headstart.params.loader import load
 from headstart.settings import Workspace
 
 
 def doctor(as_json: Json = False) -> int:
     """Check the installation, the workspace and the services it uses; say what to mend."""
-    workspace, params = enter()
+    workspace = settings.find_workspace()
+    os.chdir(workspace.root)
+    parameters, models = _params(workspace)
     checks = [
         _check("python", True, platform.python_version()),
+        parameters,
         *_packages(workspace),
         _disk(workspace),
-        _registry(workspace, params),
+        _registry(workspace, models),
         _prefect(),
-        *(_model(name) for name in params.models),
+        *(_model(name) for name in models),
     ]
     from headstart import tracking
 
@@ -37,7 +40,7 @@ def doctor(as_json: Json = False) -> int:
             "state": str(workspace.state),
             "dvc_remote": str(workspace.dvc_remote),
             "prefect_home": os.environ.get("PREFECT_HOME", str(workspace.prefect_home)),
-            "journals": {name: str(workspace.journal(name)) for name in params.models},
+            "journals": {name: str(workspace.journal(name)) for name in models},
         },
     }
     emit(document, as_json, _lines)
@@ -46,6 +49,15 @@ def doctor(as_json: Json = False) -> int:
 
 def _check(name: str, ok: bool, found: str, action: str = "") -> dict[str, Any]:
     return {"name": name, "ok": ok, "found": found, "action": "" if ok else action}
+
+
+def _params(workspace: Workspace) -> tuple[dict[str, Any], list[str]]:
+    """Whether params.yaml can be used, and the models in it; none where it cannot: the other checks go on."""
+    try:
+        models = list(load(workspace.params).models)
+    except ParamsError as error:
+        return _check("params.yaml", False, error.message.rstrip(), error.action), []
+    return _check("params.yaml", True, f"models: {', '.join(models) or 'none yet'}"), models
 
 
 def _packages(workspace: Workspace) -> list[dict[str, Any]]:
@@ -74,12 +86,12 @@ def _disk(workspace: Workspace) -> dict[str, Any]:
     return _check("disk", free_gb > 2.0, f"{free_gb:.0f} GB free", "Make room: a text model needs about 1 GB.")
 
 
-def _registry(workspace: Workspace, params: Params) -> dict[str, Any]:
+def _registry(workspace: Workspace, models: Sequence[str]) -> dict[str, Any]:
     from headstart import registry, tracking
 
     try:
         tracking.open(workspace)
-        versions = {name: registry.status(name)["champion"] for name in params.models}
+        versions = {name: registry.status(name)["champion"] for name in models}
     except HeadstartError as error:
         return _check("registry", False, error.message, error.action)
     champions = {name: champion["version"] for name, champion in versions.items() if champion}

@@ -8,6 +8,7 @@ from headstart import artifacts
 from headstart.errors import UsageError
 from headstart.params.loader import load
 
+NEAR = 0.8  # of two names, to take one for a slip of the other: `nothere.csv` is no slip of `quote.csv`
 ELSEWHERE = ("hub:", "package:", "builtin:", "feedback:", "s3:")
 
 
@@ -22,9 +23,9 @@ def portable(source: str, root: Path) -> str:
     path = Path(source).expanduser()
     if not path.exists():
         there = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-        near = get_close_matches(path.name, there, n=1)
+        near = get_close_matches(path.name, there, n=1, cutoff=NEAR)
         raise UsageError(
-            f"{source} does not exist (looked at {path.resolve()}).",
+            f"{source} does not exist{'' if path.is_absolute() else f' (looked at {path.resolve()})'}.",
             action=f"Did you mean {path.parent / near[0]}?" if near else "Check the path.",
         )
     resolved = path.resolve()

@@ -9,7 +9,7 @@ import typer
 
 from headstart.cli.output import Json, emit
 from headstart.cli.workspace import chosen, enter
-from headstart.errors import UsageError
+from headstart.errors import ContractError, UsageError
 
 
 def predict(
@@ -31,13 +31,18 @@ def predict(
 
     tracking.open(workspace)
     predictor = Predictor.load(registry.download(name))
+    try:
+        answers = predictor.predict(raw)
+    except ContractError as error:  # people count from 1
+        message = error.message.replace(f"input {error.index} ", f"input {error.index + 1} ", 1)
+        raise ContractError(message, index=error.index, action=error.action) from None
     document = [
         {
             "label": prediction.label,
             "probability": prediction.probability,
             "probabilities": dict(zip(predictor.labels, prediction.probabilities, strict=True)),
         }
-        for prediction in predictor.predict(raw)
+        for prediction in answers
     ]
     emit(document, as_json, _lines)
     return 0

@@ -26,7 +26,7 @@ def score(
     A row that cannot be answered says why in the column `error`. Killed and started again, it goes on where it was;
     called again when all is done, it says so.
     """
-    source, output = source.absolute(), output.absolute()  # named from where the person stands
+    source, output = (path.parent.resolve() / path.name for path in (source, output))  # from where the person stands
     workspace, params = enter()
     chosen(params, [name])
     from headstart import registry, tracking

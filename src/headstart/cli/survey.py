@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from headstart.data.checks.words import counted
 from headstart.errors import UsageError
 from headstart.params.section import Modality
 
@@ -148,13 +149,14 @@ def sentences(head: Head, kind: Modality, columns: Mapping[str, str | None]) -> 
 def about_classes(classes: Mapping[str, int]) -> Iterator[str]:
     """How many rows the classes have, and names that look like slips."""
     largest, smallest = max(classes, key=lambda name: classes[name]), min(classes, key=lambda name: classes[name])
-    yield f"largest class {largest!r} with {classes[largest]} rows, smallest {smallest!r} with {classes[smallest]}"
+    most = counted(classes[largest], "row")
+    yield f"largest class {largest!r} with {most}, smallest {smallest!r} with {classes[smallest]:,}"
     alike: dict[str, list[str]] = {}
     for name in classes:
         alike.setdefault(name.casefold(), []).append(name)
     for names in alike.values():
         if len(names) > 1:
-            both = " and ".join(f"{name!r} ({classes[name]} rows)" for name in names)
+            both = " and ".join(f"{name!r} ({counted(classes[name], 'row')})" for name in names)
             yield f"{both} differ in case alone and are taken as two classes; prepare.labels in params.yaml makes one"
     if all(name.lstrip("+-").isdigit() for name in classes):
         yield "labels are numbers, and answers will read so; prepare.labels in params.yaml gives them names"

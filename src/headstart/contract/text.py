@@ -38,7 +38,9 @@ def check(text: object, spec: TextSpec, *, index: int = 0) -> str:
         )
     if all(unicodedata.category(character) in INVISIBLE for character in text):
         raise ContractError(
-            f"input {index} is empty: it has {len(text)} characters, none of them visible.",
+            f"input {index} is empty: it has {len(text)} character{'s' if len(text) > 1 else ''}, none of them visible."
+            if text
+            else f"input {index} is empty.",
             index=index,
             action="Leave empty texts out.",
         )

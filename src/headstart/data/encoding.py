@@ -12,7 +12,7 @@ SHOWN = 60
 
 def not_utf8(path: Path) -> DataError:
     """The refusal: which line and byte, what it reads like, and the command that converts it."""
-    number, line, wrong = 0, b"", 0
+    number, line, at = 0, b"", 0
     sample = b""
     with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
         start = file.read(4)
@@ -23,21 +23,29 @@ def not_utf8(path: Path) -> DataError:
                 try:
                     content.decode()
                 except UnicodeDecodeError as error:
-                    line, wrong = content, content[error.start]
+                    line, at = content, error.start
             if not content.isascii():
                 sample += content[:SAMPLE_BYTES]
             if line and len(sample) >= SAMPLE_BYTES:
                 break
-    message = f"{path} is not UTF-8: line {number} has the byte 0x{wrong:02x}."
+    message = f"{path} is not UTF-8: line {number} has the byte 0x{line[at]:02x}."
     if start.startswith((b"\xff\xfe", b"\xfe\xff")):
         return DataError(f"{message} It begins like UTF-16.", action=_convert(path, "utf-16"))
     if encoding := _likely(sample):
-        read = line.decode(encoding, "replace").strip()
         return DataError(
-            f"{message} In {encoding} that line reads {read[:SHOWN]!r}.",
+            f"{message} In {encoding} that place reads {_around(line, at, encoding)!r}.",
             action=f"If it reads well: {_convert(path, encoding)[0].lower()}{_convert(path, encoding)[1:]}",
         )
     return DataError(message, action="Save it as UTF-8; a file from a Windows program often is in cp1252.")
+
+
+def _around(line: bytes, at: int, encoding: str) -> str:
+    """The line as it would read, or as much of it on both sides of the byte as can be shown."""
+    whole = line.decode(encoding, "replace").rstrip()
+    middle = len(line[:at].decode(encoding, "ignore"))
+    first = max(0, min(middle - SHOWN // 2, len(whole) - SHOWN))
+    shown = whole[first : first + SHOWN].strip()
+    return f"{'…' if first else ''}{shown}{'…' if first + SHOWN < len(whole) else ''}"
 
 
 def _likely(sample: bytes) -> str | None:

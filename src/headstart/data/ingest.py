@@ -12,6 +12,7 @@ from typing import Any
 
 from headstart import artifacts
 from headstart.data import raw, sources, spool
+from headstart.data.checks.words import counted
 from headstart.data.ids import Clashes
 from headstart.determinism import digest, file_digest
 from headstart.errors import DataError
@@ -148,13 +149,13 @@ def _shares(opened: Sequence[sources.Source], rows: dict[str, int]) -> Finding:
     """How many rows each of several sources gave."""
     given = {sources.shown(source.name): rows[source.name] for source in opened}
     kinds = ["" if source.labelled else " without labels" for source in opened]
-    each = [f"{count} from {name}{kind}" for (name, count), kind in zip(given.items(), kinds, strict=True)]
+    each = [f"{count:,} from {name}{kind}" for (name, count), kind in zip(given.items(), kinds, strict=True)]
     return Finding(
         check="sources",
         verdict="pass",
         statistic=float(len(opened)),
         bar=None,
-        reason=f"{sum(given.values())} rows of {len(opened)} sources: {', '.join(each)}.",
+        reason=f"{counted(sum(given.values()), 'row')} of {counted(len(opened), 'source')}: {', '.join(each)}.",
         evidence={"rows": given},
     )
 
@@ -165,7 +166,7 @@ def _passed_over(names: Sequence[str]) -> Finding:
         verdict="unsure" if names else "pass",
         statistic=float(len(names)),
         bar=0.0,
-        reason=f"{len(names)} files in class folders are no images and were passed over: {', '.join(names[:NAMED])}."
+        reason=f"{counted(len(names), 'file')} in class folders, of no image, passed over: {', '.join(names[:NAMED])}."
         if names
         else "Every file was read.",
         action="Remove them, or convert them to PNG or JPEG." if names else "",

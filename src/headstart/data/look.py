@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from headstart.data import columns as naming
 from headstart.data import sources
+from headstart.data.checks.words import counted
 from headstart.data.rows import whole_numbers, without_decimal_point
 from headstart.errors import DataError
 from headstart.params.data import Columns, Data
@@ -62,11 +63,12 @@ def propose(source: str, modality: Modality, given: Mapping[str, str | None]) ->
     reasons = [
         f"column {name!r} is the {modality if role == 'input' else role}" for role, name in columns.items() if name
     ]
-    reasons.append(f"{labelled} labelled rows: {', '.join(f'{n} in {s}' for s, n in splits.items() if s != 'none')}")
+    shares = ", ".join(f"{count:,} in {split}" for split, count in splits.items() if split != "none")
+    reasons.append(f"{counted(labelled, 'labelled row')}: {shares}")
     if "none" in splits:
-        reasons[-1] = f"{labelled} labelled rows without a split: a hash of their group or content decides"
+        reasons[-1] = f"{counted(labelled, 'labelled row')} without a split: a hash of their group or content decides"
     if unlabelled:
-        reasons.append(f"{unlabelled} rows have no label and are kept apart")
+        reasons.append(f"{counted(unlabelled, 'row')} without a label, kept apart")
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     reasons.append(f"{len(names)} classes: {', '.join(names[:NAMED])}{more}")
     return Look(columns, reasons, dict(splits), unlabelled, {name: counts[name] for name in names})

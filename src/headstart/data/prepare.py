@@ -3,6 +3,7 @@
     train.parquet validation.parquet test.parquet    see `data.dataset`
     unlabelled.parquet                               see `data.pool`; absent where every row has a label
     quarantine.parquet                               the raw columns, with `check` and `reason`
+    suspects.parquet                                 labels that may be wrong; the stage adds it, not this module
     findings.json                                    what each check found
     summary.json                                     rows by split and class; written last
 

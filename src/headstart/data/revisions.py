@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from headstart import settings
 from headstart.data import raw, split
-from headstart.data.checks.privacy import masked
+from headstart.data.checks.privacy import masked, masked_id
 from headstart.data.contents import Content, alike, changed, codes_of, distinct, read, signatures
 from headstart.data.dataset import SPLITS
 from headstart.data.drift import drift
@@ -143,7 +143,7 @@ def _relabelled(before: Content, after: Content, params: Prepare) -> dict[str, A
         "count": len(places),
         "pairs": [{"old": old, "new": new, "count": count} for (old, new), count in pairs.most_common(NAMED)],
         "rows": [
-            {"id": masked(after.ids[place]), "old": old, "new": new, "text": shown.get(place)}
+            {"id": masked_id(after.ids[place]), "old": old, "new": new, "text": shown.get(place)}
             for place, old, new in list(zip(places, *held, strict=True))[:NAMED]
         ],
     }
@@ -177,7 +177,7 @@ def _moved(before: Content, after: Content) -> dict[str, Any]:
         elif carved[0] != carved[1]:
             why = "the source now brings other splits"
         names = [[SPLITS[code] for code in sorted(side[at])] for side in homes]
-        rows.append({"id": masked(after.ids[place]), "old": names[0], "new": names[1], "reason": why})
+        rows.append({"id": masked_id(after.ids[place]), "old": names[0], "new": names[1], "reason": why})
     return {"count": len(rows), "reasons": dict(Counter(str(row["reason"]) for row in rows)), "rows": rows[:NAMED]}
 
 

@@ -117,7 +117,9 @@ def _parquet(path: Path, wanted: Collection[str] | None) -> Iterator[Table]:
                 yield Table(path, columns, list(range(start, start + batch.num_rows)), names)
                 start += batch.num_rows
     except pa.ArrowException as error:
-        raise DataError(f"{path} is not a Parquet file that can be read: {error}.", action=_RENEW) from None
+        raise DataError(
+            f"{path} is not a Parquet file that can be read: {str(error).rstrip('. ')}.", action=_RENEW
+        ) from None
 
 
 def _csv(path: Path, wanted: Collection[str] | None) -> Iterator[Table]:
@@ -130,6 +132,7 @@ def _csv(path: Path, wanted: Collection[str] | None) -> Iterator[Table]:
             reader = csv.reader(chain([header], lines), delimiter=delimiter, strict=True)
             with _fields_of_any_size():
                 names = tuple(name.strip() for name in next(reader, []))
+            lines.whole = lines.number
             _refuse_repeated(path, names)
             chosen = [(name, place) for place, name in enumerate(names) if wanted is None or name in wanted]
             while rows := _rows(reader, lines):
@@ -143,8 +146,9 @@ def _csv(path: Path, wanted: Collection[str] | None) -> Iterator[Table]:
                     values = list(zip(*rows, strict=True))
                     yield Table(path, {name: list(values[place]) for name, place in chosen}, numbers, names)
         except csv.Error as error:
-            where = f"after row {number}: {error}"
-            raise DataError(f"{path} is not CSV that can be read ({where}).", action=_QUOTE) from None
+            begins, here = lines.whole + 1, lines.number
+            where = f"line {begins}" if here <= begins else f"the row that begins on line {begins}, seen on line {here}"
+            raise DataError(f"{path} is not CSV that can be read: {where}: {error}.", action=_QUOTE) from None
         except UnicodeDecodeError:
             raise not_utf8(path) from None
     if problems:
@@ -152,10 +156,13 @@ def _csv(path: Path, wanted: Collection[str] | None) -> Iterator[Table]:
 
 
 class _Counted:
-    """The lines of a file, and how many characters went by: what bounds a batch of long texts."""
+    """The lines of a file, and how many characters went by: what bounds a batch of long texts.
+
+    `number` lines were read, `whole` of them when the last row had come to its end.
+    """
 
     def __init__(self, lines: Iterable[str]) -> None:
-        self.characters = 0
+        self.characters = self.number = self.whole = 0
         self._lines = iter(lines)
 
     def __iter__(self) -> "_Counted":
@@ -164,6 +171,7 @@ class _Counted:
     def __next__(self) -> str:
         line = next(self._lines)
         self.characters += len(line)
+        self.number += 1
         return line
 
 
@@ -173,6 +181,7 @@ def _rows(reader: Iterator[list[str]], lines: _Counted) -> list[list[str]]:
     until = lines.characters + BATCH_BYTES
     with _fields_of_any_size():
         for row in reader:
+            lines.whole = lines.number
             if row:
                 rows.append(row)
                 if len(rows) == BATCH_ROWS or lines.characters >= until:
@@ -199,7 +208,11 @@ def _jsonl(path: Path, wanted: Collection[str] | None, *, compressed: bool) -> I
         except UnicodeDecodeError:
             raise not_utf8(path) from None
         except ValueError as error:
-            at = f"{error.msg} at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else str(error)
+            at = (
+                f"{error.msg.removesuffix(' at')} at character {error.pos + 1}"
+                if isinstance(error, json.JSONDecodeError)
+                else str(error)
+            )
             problems.add(f"line {number}: {at}")
             continue
         if not isinstance(row, dict):

@@ -20,7 +20,7 @@ from headstart.errors import DataError
 
 Document = Mapping[str, Any]
 SPLITS = ("train", "validation", "test")
-CLASSES, EXAMPLES, CANDIDATES = 40, 4, 12
+CLASSES, EXAMPLES, CANDIDATES, SUSPECTS = 40, 4, 12, 12
 MEASURED = 20_000
 """Images whose size is looked at, at most: every so many-th one."""
 
@@ -46,6 +46,8 @@ class DataEvidence:
         summary: rows by split and class.
         findings: of the source and the prepared data.
         quarantine: most first.
+        suspects: how many labels may be wrong, and the likeliest errors with `split`, `row`, `label`, `suggested`
+            and payload.
         sizes: characters of each text, or longer side of each image looked at, by split.
         examples: by class: (id, payload) of a few training rows, the same for the same data.
     """
@@ -57,6 +59,7 @@ class DataEvidence:
     summary: Document
     findings: list[Document]
     quarantine: list[Aside]
+    suspects: tuple[int, list[dict[str, Any]]]
     sizes: dict[str, NDArray[np.float64]]
     examples: dict[str, list[tuple[str, str | bytes]]]
 
@@ -86,6 +89,7 @@ def gather(model: str, *, revision: str | None = None) -> DataEvidence:
         summary=summary,
         findings=list(found.values()),
         quarantine=_quarantine(data / "quarantine.parquet", modality),
+        suspects=_suspects(data / "suspects.parquet", modality),
         sizes={name: _sizes(path, modality) for name, path in files.items()},
         examples=_examples(data / "train.parquet", modality),
     )
@@ -104,6 +108,15 @@ def _quarantine(path: Path, modality: str) -> list[Aside]:
                     held.append({**row, "payload": row[modality]})
     counts = {check: checks.count(check) for check in rows}
     return [Aside(check, counts[check], rows[check]) for check in sorted(rows, key=lambda name: -counts[name])]
+
+
+def _suspects(path: Path, modality: str) -> tuple[int, list[dict[str, Any]]]:
+    if not path.is_file():
+        return 0, []
+    with pq.ParquetFile(path) as file:
+        first = next(file.iter_batches(SUSPECTS), None)
+        rows = first.to_pylist() if first is not None and modality in first.schema.names else []
+        return file.metadata.num_rows, [{**row, "payload": row[modality]} for row in rows]
 
 
 def _sizes(path: Path, modality: str) -> NDArray[np.float64]:

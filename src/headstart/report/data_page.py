@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from headstart import artifacts
-from headstart.data.checks.privacy import masked
+from headstart.data.checks.privacy import masked, masked_id
 from headstart.report import strips, tables, vocabulary
 from headstart.report.data_evidence import SPLITS, DataEvidence, gather
 from headstart.report.figure import ACCENT, LINE, SMALL, SOFT, canvas, panel, svg
@@ -44,6 +44,7 @@ TITLES = {
     "label_errors": "Labels fit what the backbone sees",
     "train_like_test": "Test examples look like training ones",
     "metadata_shortcut": "Nothing beside the input gives the label away",
+    "length_shortcut": "Length or size does not give the label away",
     "token_shortcut": "No single word gives the label away",
     "watermark": "No mark in the image gives the label away",
     "personal_data": "No personal data stands in texts",
@@ -113,11 +114,11 @@ def _view(evidence: DataEvidence, diff: Mapping[str, Any] | None) -> dict[str, A
     summary = evidence.summary
     rows = {name: summary["rows"][name] for name in SPLITS}
     total = sum(rows.values())
-    order = {"fail": 0, "unsure": 1}
     examples = [(label, [_card(*one) for one in held]) for label, held in evidence.examples.items() if held]
     counts = (diff or {}).get("classes", {}).get("counts", {})
     changes = sorted(counts.items(), key=lambda item: (-abs(item[1]["after"] - item[1]["before"]), item[0]))
     open_findings = [finding for finding in evidence.findings if finding["verdict"] != "pass"]
+    differing = [finding for finding in (diff or {}).get("findings", ()) if finding["verdict"] != "pass"]
     return {
         "evidence": evidence,
         "kind": "a text classifier" if evidence.modality == "text" else "an image classifier",
@@ -125,7 +126,7 @@ def _view(evidence: DataEvidence, diff: Mapping[str, Any] | None) -> dict[str, A
         "verdicts": vocabulary.VERDICTS,
         "aside": vocabulary.ASIDE,
         "level": 0.95,
-        "status": _status(open_findings),
+        "status": _status(open_findings, differing),
         "lede": _lede(evidence, total),
         "facts": _facts(evidence, total),
         "origin": _origin(evidence),
@@ -138,7 +139,7 @@ def _view(evidence: DataEvidence, diff: Mapping[str, Any] | None) -> dict[str, A
         "middle": _middle(evidence.sizes),
         "first_examples": examples[:SHOWN_CLASSES],
         "more_examples": examples[SHOWN_CLASSES:],
-        "open": sorted(open_findings, key=lambda finding: order[finding["verdict"]]),
+        "open": sorted(open_findings, key=vocabulary.urgency),
         "passed": [finding for finding in evidence.findings if finding["verdict"] == "pass"],
         "quarantine": [
             {
@@ -151,26 +152,29 @@ def _view(evidence: DataEvidence, diff: Mapping[str, Any] | None) -> dict[str, A
             }
             for one in evidence.quarantine
         ],
+        "suspected": evidence.suspects[0],
+        "suspects": [{**row, **_card(row["id"], row["payload"])} for row in evidence.suspects[1]],
         "diff": diff,
         "changes": changes[:LISTED],
         "changes_left": len(changes[LISTED:]),
-        "diff_open": [one for one in (diff or {}).get("findings", ()) if one["verdict"] != "pass"],
+        "diff_open": differing,
         "diff_passed": [one for one in (diff or {}).get("findings", ()) if one["verdict"] == "pass"],
     }
 
 
-def _status(findings: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Whether it may be trained on, in one word and one sentence."""
-    failed = [finding for finding in findings if finding["verdict"] == "fail"]
+def _status(findings: Sequence[Mapping[str, Any]], differing: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Whether it may be trained on, in one word and one sentence; what a comparison found is counted with the rest."""
+    failed = [finding for finding in (*findings, *differing) if finding["verdict"] == "fail"]
     if failed:
         names = "; ".join(f"“{_title(finding['check'])}”" for finding in failed)
         return {"tone": "fail", "badge": "Not to be trained on", "sentence": f"A check says no: {names}."}
-    if findings:
-        worth = "One finding is" if len(findings) == 1 else f"{len(findings)} findings are"
+    if count := len(findings) + len(differing):
+        worth = "One finding is" if count == 1 else f"{count} findings are"
+        changed = f", {len(differing)} of them on what changed" if differing else ""
         return {
             "tone": "unsure",
             "badge": "Worth a look",
-            "sentence": f"It can be trained on. {worth} worth a look first.",
+            "sentence": f"It can be trained on. {worth} worth a look first{changed}.",
         }
     return {"tone": "pass", "badge": "In order", "sentence": "It can be trained on, and every check passed."}
 
@@ -225,7 +229,7 @@ def _classes(per_class: Mapping[str, Mapping[str, int]]) -> list[dict[str, Any]]
 def _card(name: str, payload: Any) -> dict[str, Any]:
     text = masked(payload) if isinstance(payload, str) else None
     return {
-        "id": masked(name),
+        "id": masked_id(name),
         "text": text if text is None or len(text) <= SHOWN else f"{text[: SHOWN - 1].rstrip()}…",
         "image": tables.thumbnail(payload) if isinstance(payload, bytes) else None,
     }

@@ -1,5 +1,8 @@
 """What things are called on the page: strategies, checks, baselines, layers and durations, for people."""
 
+from collections.abc import Mapping
+from typing import Any
+
 STRATEGIES = {
     "linear_probe": (
         "a linear probe",
@@ -68,6 +71,11 @@ VERDICTS = {"pass": "passed", "fail": "failed", "unsure": "unsure"}
 def title(check: str) -> str:
     """A check's name as a claim that may be false; unknown ones keep their name."""
     return CHECKS.get(check) or check.replace("_", " ").replace("/", ": ")
+
+
+def urgency(finding: Mapping[str, Any]) -> tuple[int, bool]:
+    """What to sort findings by: those that fail first, then the unsure ones, a leak before all others of its kind."""
+    return {"fail": 0, "unsure": 1, "pass": 2}[finding["verdict"]], finding["check"] != "leak"
 
 
 def layer(name: str) -> str:

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from headstart.data import tables
+from headstart.data.columns import nearest
 from headstart.determinism import file_digest
 from headstart.errors import DataError
 
@@ -110,6 +111,11 @@ def windows(rows: Rows, column: str, *, start: int, size: int) -> Iterator[Windo
         arrays = [_array([values.get(field.name) for values in held], field) for field in rows.schema]
         columns = pa.table(arrays, schema=rows.schema)
         problems = {place: values for place, (_, values) in enumerate(chunk) if isinstance(values, str)}
+        problems |= {
+            place: f"has no key {column!r}{nearest(column, values)}."
+            for place, (_, values) in enumerate(chunk)
+            if isinstance(values, dict) and column not in values
+        }
         yield Window(columns, [values.get(column) for values in held], problems, [name for name, _ in chunk])
 
 
@@ -118,7 +124,9 @@ def _look_at_parquet(path: Path, sha256: str) -> Rows:
         with pq.ParquetFile(path) as file:
             count, schema = file.metadata.num_rows, file.schema_arrow.remove_metadata()
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path} is not a Parquet file that can be read: {error}.", action=RENEW) from None
+        raise DataError(
+            f"{path} is not a Parquet file that can be read: {str(error).rstrip('. ')}.", action=RENEW
+        ) from None
     _refuse_repeated(path, schema.names)
     return Rows(path, ".parquet", sha256, count, schema)
 
@@ -142,21 +150,25 @@ def _parquet_windows(rows: Rows, column: str, start: int, size: int) -> Iterator
                     yield Window(table, table[column].to_pylist(), {}, names)
                     number += len(table)
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{rows.path} is damaged after row {number - 1}: {error}.", action=RENEW) from None
+        raise DataError(
+            f"{rows.path} is damaged after row {number - 1}: {str(error).rstrip('. ')}.", action=RENEW
+        ) from None
 
 
 def _look_at_csv(path: Path, sha256: str) -> Rows:
     csv.field_size_limit(LARGEST_FIELD)
-    count = 0
+    count = whole = 0
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             header = file.readline()
             delimiter = max(",;\t", key=lambda mark: (header.count(mark), mark == ","))
             file.seek(0)
-            reader = (row for row in csv.reader(file, delimiter=delimiter, strict=True) if row)
-            names = [name.strip() for name in next(reader, [])]
-            for _ in reader:
-                count += 1
+            reader = csv.reader(file, delimiter=delimiter, strict=True)
+            names = [name.strip() for name in next((row for row in reader if row), [])]
+            whole = reader.line_num
+            for row in reader:
+                whole = reader.line_num
+                count += bool(row)
     except UnicodeDecodeError:
         raise DataError(
             f"{path} is not UTF-8, somewhere after row {count}.",
@@ -164,7 +176,7 @@ def _look_at_csv(path: Path, sha256: str) -> Rows:
         ) from None
     except csv.Error as error:
         raise DataError(
-            f"{path} is not CSV that can be read, after row {count}: {error}.",
+            f"{path} is not CSV that can be read, in the row that begins on line {whole + 1}: {error}.",
             action="Put fields that hold the delimiter, quotes or line breaks between double quotes.",
         ) from None
     if not names:
@@ -226,7 +238,7 @@ def _parsed(line: bytes) -> dict[str, Any] | str:
     except UnicodeDecodeError as error:
         return f"is not UTF-8: it has the byte 0x{line[error.start]:02x} at place {error.start + 1}."
     except json.JSONDecodeError as error:
-        return f"is not JSON: {error.msg} (character {error.pos + 1})."
+        return f"is not JSON: {error.msg.removesuffix(' starting at')} (character {error.pos + 1})."
     except (ValueError, RecursionError) as error:
         return f"is not JSON that can be read: {error}."
     return values if isinstance(values, dict) else f"holds a {type(values).__name__}; expected an object: {EXAMPLE}."

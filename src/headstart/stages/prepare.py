@@ -29,7 +29,7 @@ def run(model: str, params: Prepare) -> None:
     ours = Preprocessor.load(out / "contract").prepare(samples)
     theirs = processor.reference(backbone, params.limits)(samples)
     agreed = agreement.compare(ours, theirs, agreement.tolerance(raw_spec))
-    seen = inspection.inspect(params, backbone=backbone, data=out, cache=artifacts.CACHE)
+    seen = inspection.inspect(params, backbone=backbone, data=out, raw=artifacts.raw(model), cache=artifacts.CACHE)
     prepare.write(replace(prepared, findings=[*prepared.findings, agreed, *seen]))
     prepare.judge([agreed])
 

@@ -4,14 +4,18 @@ Features are those that the plan uses later, from the same cache: looking twice 
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from headstart.backbones.network import Network
 from headstart.data import dataset
+from headstart.data import raw as raw_rows
 from headstart.data.checks import splits, suspects
+from headstart.data.checks.privacy import masked
 from headstart.data.dataset import Dataset
 from headstart.data.examples import NAMED
 from headstart.determinism import folder_digest
@@ -22,10 +26,13 @@ from headstart.predictor import Preprocessor
 from headstart.transfer import device, features, probe
 
 SUSPECTS = "suspects.parquet"
+EXCERPT, QUOTED = 200, 80  # characters of a suspect's text, as evidence and in a sentence
 
 
-def inspect(params: Prepare, *, backbone: Path, data: Path, cache: Path) -> list[Finding]:
+def inspect(params: Prepare, *, backbone: Path, data: Path, raw: Path, cache: Path) -> list[Finding]:
     """The findings `label_errors` (all suspects stand in `suspects.parquet`) and `train_like_test`.
+
+    `raw` is the folder that ingest wrote: it knows each row's place in its source.
 
     At most `checks.featured` rows of train, and a fifth as many of test, are shown to the backbone. Of test rows the
     inputs are read, never the labels.
@@ -45,34 +52,49 @@ def inspect(params: Prepare, *, backbone: Path, data: Path, cache: Path) -> list
     train, seen = shown("train", checks.featured)
     test, held = shown("test", max(1, checks.featured // 5))
     return [
-        label_errors(train, seen, classes, probing, checks, data / SUSPECTS),
+        label_errors(train, seen, classes, probing, checks, raw=raw, out=data / SUSPECTS),
         alike(train, seen, test, held, params),
     ]
 
 
 def label_errors(
-    train: Dataset, seen: NDArray[np.float32], classes: tuple[str, ...], params: Probe, checks: Checks, out: Path
+    train: Dataset,
+    seen: NDArray[np.float32],
+    classes: tuple[str, ...],
+    params: Probe,
+    checks: Checks,
+    *,
+    raw: Path,
+    out: Path,
 ) -> Finding:
-    """`label_errors`: training rows that another class fits better by `checks.suspicion`, by a probe not shown them."""
+    """`label_errors`: training rows that another class fits better by `checks.suspicion`, by a probe not shown them.
+
+    All of them are written to `out`, each with its split, its row in the source and what it holds.
+    """
     targets = train.targets(classes)
     _, logits = probe.choose(seen, targets, len(classes), params, groups=train.groups)
     shares = np.exp(logits - logits.max(axis=1, keepdims=True))
     shares /= shares.sum(axis=1, keepdims=True)
     found = [suspect for suspect in suspects.find(shares, targets) if suspect.other - suspect.given >= checks.suspicion]
-    table = {
-        "id": pa.array([train.ids[suspect.row] for suspect in found], pa.string()),
-        "label": pa.array([train.labels[suspect.row] for suspect in found], pa.string()),
-        "suggested": pa.array([classes[suspect.suggested] for suspect in found], pa.string()),
-        "probability": pa.array([suspect.given for suspect in found], pa.float64()),
-        "suggested_probability": pa.array([suspect.other for suspect in found], pa.float64()),
-    }
-    with dataset.writer(out, pa.table(table).schema) as append:
-        append(pa.table(table))
-    right = float((logits.argmax(axis=1) == targets).mean())
-    first = "; ".join(
-        f"{train.ids[suspect.row]} is {train.labels[suspect.row]!r}, and {classes[suspect.suggested]!r} fits better"
-        for suspect in found[:3]
+    places = [suspect.row for suspect in found]
+    payload = pa.string() if train.modality == "text" else pa.binary()
+    table = pa.table(
+        {
+            "id": pa.array([train.ids[place] for place in places], pa.string()),
+            "split": pa.array(["train"] * len(found), pa.string()),
+            "row": pa.array(_numbers(raw, [train.ids[place] for place in places]), pa.int64()),
+            "label": pa.array([train.labels[place] for place in places], pa.string()),
+            "suggested": pa.array([classes[suspect.suggested] for suspect in found], pa.string()),
+            "probability": pa.array([suspect.given for suspect in found], pa.float64()),
+            "suggested_probability": pa.array([suspect.other for suspect in found], pa.float64()),
+            train.modality: pa.array([train.inputs[place] for place in places], payload),
+        }
     )
+    with dataset.writer(out, table.schema) as append:
+        append(table)
+    right = float((logits.argmax(axis=1) == targets).mean())
+    rows = [_shown(row) for row in table[:NAMED].to_pylist()]
+    first = "; ".join(_sentence(row) for row in rows[:3])
     return Finding(
         check="label_errors",
         verdict="unsure" if found else "pass",
@@ -82,10 +104,11 @@ def label_errors(
         f"backbone's features, right on {right:.1%} of rows it had not seen): {first}."
         if found
         else f"No label of {len(train)} training rows looked at is plainly at odds with the input.",
-        action="Look at these rows (suspects.parquet, the likeliest errors first) and mend the labels at their source."
+        action=f"Look at these rows and mend the labels at their source. All of them, the likeliest errors first, with "
+        f"what they hold and where they stand: {out.as_posix()}; the first also on the page."
         if found
         else "",
-        evidence={"looked_at": len(train), "rows": pa.table(table)[:NAMED].to_pylist()},
+        evidence={"looked_at": len(train), "file": out.as_posix(), "rows": rows},
     )
 
 
@@ -119,3 +142,25 @@ def alike(
 
 def _of(names: list[str] | None, rows: NDArray[np.bool_]) -> list[str] | None:
     return None if names is None else [names[row] for row in np.flatnonzero(rows)]
+
+
+def _numbers(raw: Path, ids: list[str]) -> list[int]:
+    """Each id's row in its source file, from 1."""
+    if not ids:
+        return []
+    columns = raw_rows.columns(raw)
+    chosen = columns.filter(pc.is_in(columns["id"], pa.array(ids, pa.string())))
+    known = dict(zip(chosen["id"].to_pylist(), chosen["row"].to_pylist(), strict=True))
+    return [known[name] for name in ids]
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    """A suspect as evidence: plain values, a text masked and cut, an image left out."""
+    shown = {name: value for name, value in row.items() if name not in ("text", "image")}
+    return shown | ({"text": masked(row["text"])[:EXCERPT]} if "text" in row else {})
+
+
+def _sentence(row: dict[str, Any]) -> str:
+    text = " ".join(row.get("text", "").split())
+    quoted = f" ({text if len(text) <= QUOTED else text[: QUOTED - 1].rstrip() + '…'})" if text else ""
+    return f"{row['split']} row {row['row']}{quoted} is {row['label']!r}, and {row['suggested']!r} fits better"

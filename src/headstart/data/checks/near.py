@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.data.checks.words import of
+from headstart.data.checks.words import counted, does, of
 from headstart.data.dataset import SPLITS
 from headstart.data.examples import NAMED, Examples, Places, Reasons
 from headstart.findings import Finding
@@ -19,6 +19,7 @@ from headstart.params.section import Modality
 FIRST = ("test", "validation", "train")
 OFTEN = 0.05  # of the rows looked at: above it, near duplicates within a split are worth a word
 SHOWN = 3
+_OF_VALIDATION = "The test split is not touched; what is chosen and calibrated on validation trusts what is remembered"
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,9 @@ class _View:
         )
         if places:
             reason = (
-                f"{len(places):,} rows of train and validation are nearly equal ({self.bar}) to "
-                f"{len(held['test']):,} test and {len(held['validation']):,} validation rows, such as "
+                f"{counted(len(places), 'row')} of train and validation {does(len(places), 'is', 'are')} nearly equal "
+                f"({self.bar}) to {counted(len(held['test']), 'test row')} and "
+                f"{counted(len(held['validation']), 'validation row')}, such as "
                 f"{_shown(self.examples, [found[place] for place in places])}; {self.told}."
             )
         finding = self.examples.finding(
@@ -107,8 +109,9 @@ class _View:
             "unsure" if places else "pass",
             places,
             reason,
-            "Measured accuracy is too good by what is remembered: let checks.put_aside in params.yaml name near_leak, "
-            "or split the source by what these rows share (a group)."
+            ("Measured accuracy is too good by what is remembered" if held["test"] else _OF_VALIDATION)
+            + ": let checks.put_aside in params.yaml name near_leak, or split the source by what these rows share (a "
+            "group)."
             if places
             else "",
             looked_at=self.looked_at,
@@ -128,7 +131,8 @@ class _View:
         reason = f"No {self.noun} is nearly equal to another of its split ({self.bar}); {self.told}."
         actions = []
         if places:
-            reason = f"{of(len(places), self.looked_at, self.noun)} are nearly equal to an earlier one of their split "
+            verb = does(len(places), "is", "are")
+            reason = f"{of(len(places), self.looked_at, self.noun)} {verb} nearly equal to an earlier one of the split "
             reason += f"({self.bar})"
             if at_odds:
                 reason += f", {len(at_odds):,} of them with a different label"

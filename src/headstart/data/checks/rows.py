@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from headstart.contract import image, text
 from headstart.contract.spec import ImageSpec, TextSpec
+from headstart.data.checks.words import counted, does, of
 from headstart.data.dataset import SPLITS
 from headstart.data.examples import NAMED, Examples, Places, Reasons
 from headstart.errors import ContractError
@@ -54,9 +55,9 @@ def unusable(examples: Examples, noun: str, refused: Mapping[int, str]) -> tuple
         "payloads",
         "unsure" if reasons else "pass",
         list(reasons),
-        f"{len(reasons)} of {len(examples.at)} rows can't be used: {what}"
+        f"{of(len(reasons), len(examples.at), 'row')} can't be used: {what}"
         if reasons
-        else f"Every {noun} of {len(examples.at)} rows can be used.",
+        else f"Every {noun} of {counted(len(examples.at), 'row')} can be used.",
         "Look at quarantine.parquet and mend these rows at their source." if reasons else "",
     )
 
@@ -64,7 +65,8 @@ def unusable(examples: Examples, noun: str, refused: Mapping[int, str]) -> tuple
 def leak(examples: Examples, share: float) -> tuple[Reasons, Finding]:
     """Rows of train and validation that equal a test row, and of train that equal a validation row.
 
-    The finding `leak` counts the test rows that stand in other splits; above `share` of the test rows it fails.
+    The finding `leak` counts the test rows that stand in other splits; above `share` of the test rows it fails, and
+    it passes only where no row had to go.
     """
     places = {name: examples.split(name) for name in SPLITS}
     contents = {name: examples.contents[places[name]] for name in SPLITS}
@@ -77,19 +79,25 @@ def leak(examples: Examples, share: float) -> tuple[Reasons, Finding]:
     leaked = places["test"][inside["train"] | inside["validation"]]
     bar = share * len(places["test"])
     failed = len(leaked) > bar
-    reason = f"{len(leaked)} of {len(places['test'])} test rows stand in other splits too"
-    reason += f", more than the share of {share:g} allowed." if failed else "."
+    reason = (
+        f"{of(len(leaked), len(places['test']), 'test row')} {does(len(leaked), 'stands', 'stand')} in other splits too"
+    )
+    reason += f", more than the share of {share:g} allowed; " if failed else "; " if reasons else "."
     if reasons:
-        reason += f" {len(reasons)} equal rows were put aside from train and validation, none from test."
+        reason += f"{counted(len(reasons), 'row')} equal to a row of test or validation "
+        reason += f"{does(len(reasons), 'was', 'were')} taken out of train and validation, none out of test."
     return reasons, Finding(
         check="leak",
-        verdict="fail" if failed else "pass",
+        verdict="fail" if failed else "unsure" if reasons else "pass",
         statistic=float(len(leaked)),
         bar=bar,
         reason=reason,
         action="Split the source again, so that test rows are new, or let headstart split it: name no splits. "
         "checks.leaked_share in params.yaml is the share allowed."
         if failed
+        else "What is measured here is sound; what others measured on these splits as they came counts remembered "
+        "rows. Split the source again where you can, so that test rows are new."
+        if reasons
         else "",
         evidence={
             "test_rows": len(places["test"]),
@@ -123,8 +131,9 @@ def conflicts(examples: Examples) -> tuple[Reasons, Finding]:
         "label_conflicts",
         "unsure" if found else "pass",
         found,
-        f"{len(found)} rows equal another row of their split with a different label; {len(reasons)} were put aside"
-        + (f", {kept} of test were kept." if kept else ".")
+        f"{counted(len(found), 'row')} {does(len(found), 'equals', 'equal')} another row of the split with a different "
+        f"label; {len(reasons):,} {does(len(reasons), 'was', 'were')} put aside"
+        + (f", {kept:,} of test {does(kept, 'was', 'were')} kept." if kept else ".")
         if found
         else "Equal rows have equal labels.",
         "Decide which label is right and mend the source." if found else "",
@@ -154,8 +163,9 @@ def duplicates(examples: Examples, *, whole: Container[str]) -> tuple[Reasons, F
         "duplicates",
         "pass",
         found,
-        f"{len(found)} rows repeat an earlier row of their split; {len(reasons)} were put aside"
-        + (f", {kept} of the source's own test split were kept." if kept else ".")
+        f"{counted(len(found), 'row')} {does(len(found), 'repeats', 'repeat')} an earlier row of the split; "
+        f"{len(reasons):,} {does(len(reasons), 'was', 'were')} put aside"
+        + (f", {kept:,} of the source's own test split {does(kept, 'was', 'were')} kept." if kept else ".")
         if len(found)
         else "No row repeats another of its split.",
     )
@@ -172,7 +182,8 @@ def unlearnable(examples: Examples) -> tuple[Reasons, Finding]:
         "untrained_labels",
         "unsure" if reasons else "pass",
         places,
-        f"{len(places)} rows of validation and test have labels that train lacks: {', '.join(names[:NAMED])}."
+        f"{counted(len(places), 'row')} of validation and test {does(len(places), 'has a label', 'have labels')} that "
+        f"train lacks: {', '.join(names[:NAMED])}."
         if reasons
         else "Every label of validation and test stands in train.",
         "Add training rows for these labels, or map them under prepare.labels in params.yaml." if reasons else "",
@@ -193,7 +204,8 @@ def rare(examples: Examples, needed: int) -> Finding:
         verdict="unsure" if shown else "pass",
         statistic=float(len(shown)),
         bar=0.0,
-        reason=f"{len(shown)} of {len(present)} classes have fewer than {needed} training rows or no test row: {what}."
+        reason=f"{of(len(shown), len(present), 'class')} {does(len(shown), 'has', 'have')} fewer than {needed} "
+        f"training rows or no test row: {what}."
         if shown
         else f"Each of {len(present)} classes has at least {needed} training rows, and a test row.",
         action="Label more rows of these classes, or map them to a wider one under prepare.labels." if shown else "",
@@ -212,8 +224,8 @@ def imbalance(examples: Examples, most: float) -> Finding:
         verdict="unsure" if ratio > most else "pass",
         statistic=ratio,
         bar=most,
-        reason=f"The largest class {examples.classes[large]!r} has {train[large]} training rows, the smallest "
-        f"{examples.classes[small]!r} {train[small]}: {ratio:.1f} to 1.",
+        reason=f"The largest class {examples.classes[large]!r} has {train[large]:,} training rows, the smallest "
+        f"{examples.classes[small]!r} {train[small]:,}: {ratio:.1f} to 1.",
         action="Judge by macro-F1 rather than accuracy, and label more rows of the small classes."
         if ratio > most
         else "",
@@ -231,7 +243,8 @@ def groups(examples: Examples) -> Finding:
         verdict="unsure" if torn else "pass",
         statistic=float(len(torn)),
         bar=0.0,
-        reason=f"{len(torn)} of {len(known)} groups stand in more than one split of the source: {', '.join(torn[:5])}."
+        reason=f"{of(len(torn), len(known), 'group')} {does(len(torn), 'stands', 'stand')} in more than one split of "
+        f"the source: {', '.join(torn[:5])}."
         if torn
         else f"Each of {len(known)} groups stands in one split."
         if len(known)

@@ -39,6 +39,7 @@ ANY_MARKUP = re.compile(
 )
 RARE_SCRIPT = 0.05  # a script of more texts than this belongs to the set
 LETTERS, JUDGED = 8, 64  # a text's script is that of most of its first 64 letters, of at least 8
+LONGEST, LIKE, SEEN = 16, 4, 3  # characters: of a wrong place, that show its end, and that are shown behind it
 SAME_SCRIPT = {"HIRAGANA": "CJK", "KATAKANA": "CJK", "FULLWIDTH": "CJK", "HALFWIDTH": "CJK"}
 
 
@@ -78,7 +79,8 @@ class TextFaults:
                 CONTROL,
                 "control_characters",
                 "hold characters that nobody sees and every tokenizer does",
-                "Take them out at the source, and before prediction alike; a replacement character is a lost letter.",
+                "Take them out at the source, and before prediction alike; a replacement character is a lost letter; "
+                "U+0080 to U+009F are mostly letters read with the wrong encoding: read the source again first.",
             ),
             self._present(
                 examples,
@@ -93,18 +95,18 @@ class TextFaults:
 
     def _look(self, place: int, text: str) -> int:
         """Which faults a text has, as bits."""
-        faults = 0
-        if (found := ANY_INVISIBLE.search(text)) is not None:
+        faults, read = 0, text
+        if not text.isascii() and badness.is_bad(text):
+            mended = ftfy.fix_encoding(text)
+            if badness.badness(mended) < badness.badness(text):
+                faults, read = MOJIBAKE, mended
+                self._notes[MOJIBAKE].add(place, _difference(text, mended))
+        if (found := ANY_INVISIBLE.search(read)) is not None:  # what the right encoding mends is no fault of its own
             faults |= CONTROL
             self._notes[CONTROL].add(place, f"U+{ord(found[0]):04X}")
         if ("<" in text or "&" in text) and (found := _markup(text)) is not None:
             faults |= MARKUP
             self._notes[MARKUP].add(place, repr(found[0][:20]))
-        if not text.isascii() and badness.is_bad(text):
-            mended = ftfy.fix_encoding(text)
-            if badness.badness(mended) < badness.badness(text):
-                faults |= MOJIBAKE
-                self._notes[MOJIBAKE].add(place, _difference(text, mended))
         return faults
 
     def _script(self, text: str) -> int:
@@ -199,9 +201,14 @@ def _markup(text: str) -> re.Match[str] | None:
 
 
 def _difference(text: str, mended: str) -> str:
-    """Where a text and its mended version part, a few characters of both."""
+    """Where a text and its mended version part, and the same three characters behind it in both."""
     start = next((at for at, pair in enumerate(zip(text, mended, strict=False)) if pair[0] != pair[1]), 0)
-    return f"{text[start : start + 6]!r} for {mended[start : start + 3]!r}"
+    for wrong in range(1, LONGEST):
+        for right in range(wrong + 1):
+            behind, also = start + wrong, start + right
+            if text[behind : behind + LIKE] == mended[also : also + LIKE]:
+                return f"{text[start : behind + SEEN]!r} for {mended[start : also + SEEN]!r}"
+    return f"{text[start : start + LONGEST]!r} for {mended[start : start + LONGEST]!r}"
 
 
 @lru_cache(maxsize=65536)
