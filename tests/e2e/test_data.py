@@ -52,4 +52,4 @@ def test_with_nothing_new_the_page_stands_as_it_was_and_no_server_is_started(fin
 def test_an_unknown_revision_is_refused_with_those_there_are(finished, headstart):
     answer = headstart(finished, "data", "topics", "--diff", "feedbeef", "current", "--json")
     assert answer.status == 2
-    assert "'feedbeef' is the beginning of no revisions of topics" in answer.document["error"]["message"]
+    assert "no revision of topics begins with 'feedbeef'" in answer.document["error"]["message"]

@@ -5,14 +5,14 @@ import pytest
 from headstart import artifacts
 from headstart.report import decision, page
 from headstart.report.evidence import gather
-from tests.unit import report_evidence
+from tests.unit import report_evidence, report_plan
 
 PARTS = {"probe": 2.0, "a_pass": 4.0, "race/fine_tune/269": 10.0, "race/fine_tune/538": 20.0}
 
 
 @pytest.fixture()
 def plan() -> dict:
-    return report_evidence.plan("fine_tune", 10, 36)
+    return report_plan.plan("fine_tune", 10, 36)
 
 
 def test_the_terminal_shows_choice_forecast_cost_evidence_race_and_what_would_change_it(plan):

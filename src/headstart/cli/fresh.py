@@ -43,13 +43,15 @@ def _stale(
 def _sources_unchanged(params: Params, name: str) -> bool:
     """Whether the quick marks of the model's data and of its backbone are those of the last fetch."""
     from headstart.backbones import fetch
-    from headstart.data import ingest
+    from headstart.data import ingest, reference
 
     model, raw = params.models[name], artifacts.raw(name)
+    spec, fetched = params.backbones[model.backbone], artifacts.fetched_backbone(model.backbone)
     try:
+        sample = reference.fingerprint(spec.reference, spec.modality) if spec.reference else None
         return (
             raw.with_name(f"{raw.name}.dvc").is_file()
-            and fetch.is_current(params.backbones[model.backbone], artifacts.fetched_backbone(model.backbone))
+            and fetch.is_current(spec, fetched, sample_mark=sample)
             and ingest.is_current(model.modality, model.data, raw)
         )
     except HeadstartError:  # a source that is gone: the flow says so, and the other models go on
