@@ -179,6 +179,13 @@ def test_different_pictures_are_not_nearly_equal():
     assert all(finding.statistic == 0 for _, finding in images(payloads).values())
 
 
+def test_a_set_of_which_no_picture_can_be_compared_is_no_error():
+    # the scans of `digits` are 8 pixels a side: too few for a perceptual hash
+    tiny = [encoded(np.full((8, 8), level)) for level in range(0, 200, 20)]
+    found = images(tiny)
+    assert {finding.verdict for _, finding in found.values()} == {"pass"}
+
+
 def test_flat_pictures_and_broken_files_are_left_out():
     payloads = [encoded(np.full((32, 32), level)) for level in (10, 11, 200)] + [b"no image", None, encoded(photo(1))]
     _, finding = images(payloads)["near_duplicates"]

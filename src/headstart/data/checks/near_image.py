@@ -81,6 +81,8 @@ class NearImages:
 
     def _twins(self, examples: Examples, places: Places, apart: int) -> Iterator[near.Twin]:
         """Each row's first twin in each split, plain ones before turned ones."""
+        if len(places) < 2:
+            return
         at = np.full(len(examples), -1)
         at[self._places] = np.arange(len(self._places))
         thumbnails = np.array(self._thumbnails, np.uint8).reshape(-1, SIDE, SIDE)[at[places]]
