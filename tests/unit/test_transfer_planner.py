@@ -72,7 +72,9 @@ def test_without_a_race_the_probe_is_chosen_and_the_reason_says_what_was_seen():
 
 
 def test_a_leader_beyond_doubt_is_chosen():
-    run = race({"linear_probe": 0.7, "fine_tune": 0.85}, ["fine_tune"], ended="fine_tune is ahead beyond doubt.")
+    run = race(
+        {"linear_probe": 0.7, "fine_tune": 0.85}, ["fine_tune"], ended="fine_tune is ahead beyond the doubt allowed."
+    )
     decision = planner.decide(evidence(), run, choice(), None, {})
     assert (decision.strategy, decision.runner_up) == ("fine_tune", "linear_probe")
     assert "leads the race" in decision.reason
@@ -83,7 +85,7 @@ def test_of_those_that_cannot_be_told_apart_the_cheapest_is_chosen_and_more_judg
     run = race({"linear_probe": 0.8, "fine_tune": 0.805}, ["linear_probe", "fine_tune"])
     decision = planner.decide(evidence(), run, choice(), None, {"lora": "There are no linear layers."})
     assert decision.strategy == "linear_probe"
-    assert "fine_tune leads by 0.5 points" in decision.reason and "not beyond doubt" in decision.reason
+    assert "fine_tune leads by 0.5 points" in decision.reason and "not beyond the doubt allowed" in decision.reason
     assert any("more judged examples may tell them apart" in one for one in decision.otherwise)
     assert any("lora did not enter: There are no linear layers." in one for one in decision.otherwise)
 

@@ -61,7 +61,7 @@ def test_the_better_trained_half_goes_on_and_the_probe_stays_as_yardstick():
 def test_a_leader_beyond_doubt_ends_the_race_at_once():
     outcome, ran = run({"linear_probe": [0.5], "fine_tune": [0.9]})
     assert [name for name, _ in ran] == ["linear_probe", "fine_tune"]
-    assert outcome.ended == "fine_tune is ahead beyond doubt."
+    assert outcome.ended == "fine_tune is ahead beyond the doubt allowed."
     assert "Behind fine_tune by 40.0 points" in outcome.left["linear_probe"]
 
 

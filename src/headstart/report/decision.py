@@ -75,7 +75,7 @@ def view(plan: Document, parts: Mapping[str, float]) -> dict[str, Any]:
                 "seconds": vocabulary.duration(value) if (value := cost(plan, name, parts)) is not None else "unknown",
                 "chosen": name == plan["strategy"],
             }
-            for name, work in plan["work"]["of"].items()
+            for name, work in sorted(plan["work"]["of"].items(), key=lambda item: item[1])
             if name not in plan["barred"] and name != "scratch"
         ],
         "otherwise": plan["otherwise"],

@@ -222,7 +222,7 @@ def _winner(run: Outcome) -> tuple[Strategy, str]:
     ahead = run.behind[chosen].interval
     return chosen, (
         f"{run.leader} leads by {100 * ahead.value:.1f} points ({100 * ahead.low:.1f} to {100 * ahead.high:.1f}), "
-        f"which is not beyond doubt, and {chosen} is cheaper. {where} {run.ended}"
+        f"which is not beyond the doubt allowed, and {chosen} is cheaper. {where} {run.ended}"
     )
 
 

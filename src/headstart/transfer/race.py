@@ -4,7 +4,7 @@
     rung 2    a larger share ──► who is left   ──► ...
 
 Successive halving (Jamieson and Talwalkar 2016, arXiv:1502.07943), with three differences: the probe costs nearly
-nothing and stays throughout as the yardstick; who is worse beyond doubt leaves at once, unless it is dearer than the
+nothing and stays throughout as the yardstick; who is worse beyond the doubt allowed leaves at once, unless it is dearer than the
 leader and could still overtake with more labels; and the race ends when nobody left can be told apart from its leader
 by more rungs, or the budget is spent. The budget is counted in tokens or pixels that pass, so the same inputs give the
 same race; seconds are kept beside it.
@@ -159,7 +159,7 @@ def run(
         left |= out
         standing = [name for name in standing if name not in out]
         if len(standing) == 1:
-            ended = f"{standing[0]} is ahead beyond doubt."
+            ended = f"{standing[0]} is ahead beyond the doubt allowed."
             break
     return _outcome(legs, left, standing, spent, params.budget, ended, level)
 
@@ -209,7 +209,7 @@ def leaving(
         cheaper = standing.index(name) < standing.index(leader)
         if ahead.interval.low > 0 and (last or cheaper):
             out[name] = (
-                f"Behind {leader} by {100 * ahead.interval.value:.1f} points beyond doubt "
+                f"Behind {leader} by {100 * ahead.interval.value:.1f} points beyond the doubt allowed "
                 f"(right alone on {ahead.losses} of {len(right[name])} examples, {leader} on {ahead.wins})."
             )
     trained = [name for name in standing if name != "linear_probe" and name not in out]
