@@ -4,10 +4,10 @@
     rung 2    a larger share ──► who is left   ──► ...
 
 Successive halving (Jamieson and Talwalkar 2016, arXiv:1502.07943), with three differences: the probe costs nearly
-nothing and stays throughout as the yardstick; who is worse beyond the doubt allowed leaves at once, unless it is dearer than the
-leader and could still overtake with more labels; and the race ends when nobody left can be told apart from its leader
-by more rungs, or the budget is spent. The budget is counted in tokens or pixels that pass, so the same inputs give the
-same race; seconds are kept beside it.
+nothing and stays throughout as the yardstick; who is worse beyond the doubt allowed leaves at once, unless it is dearer
+than the leader and could still overtake with more labels; and the race ends when only one is left, or the budget is
+spent. The budget is counted in tokens or pixels that pass, so the same inputs give the same race; seconds are kept
+beside it.
 """
 
 import math
