@@ -7,7 +7,7 @@ import pytest
 from headstart.contract import spec
 from headstart.data import dataset
 from headstart.data.dataset import Dataset
-from headstart.errors import DataError
+from headstart.errors import DataError, ParamsError
 from headstart.transfer import planner
 from tests.unit import tiny_transfer
 
@@ -70,3 +70,11 @@ def test_texts_that_are_all_longer_than_the_maximum_are_cut_and_the_plan_says_so
 
     rewrite(folder, longer)
     assert plan(folder)["evidence"]["gap"]["text"]["target"]["cut"]["value"] == 1.0
+
+
+def test_a_strategy_asked_for_that_cannot_be_tried_is_refused_with_its_key(tmp_path):
+    folder = tiny_transfer.text_model(tmp_path)
+    params = tiny_transfer.sections("text")[0]
+    asked = params.model_copy(update={"choice": params.choice.model_copy(update={"strategy": "adapt_then_fine_tune"})})
+    with pytest.raises(ParamsError, match=r"plan\.choice\.strategy is adapt_then_fine_tune.*data\.unlabelled"):
+        planner.plan(asked, backbone=folder / "backbone", data=folder / "data", cache=folder / "cache")

@@ -48,6 +48,10 @@ def test_a_training_loss_that_is_not_a_number_ends_training():
     assert course.finished(entries, params(epochs=5, patience=3))
 
 
+def test_a_run_that_the_guard_ended_is_not_gone_on_with():
+    assert course.finished([*log(0.9), {course.STOPPED: {"step": 3, "reason": "diverging"}}], params(epochs=5))
+
+
 def test_the_history_has_a_mean_loss_for_each_epoch_and_null_where_a_number_is_none():
     entries = log(0.9, math.nan)
     scores = {"validation/accuracy": 0.5, "validation/macro_f1": 0.4}

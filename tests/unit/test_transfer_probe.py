@@ -172,3 +172,14 @@ def test_a_validation_split_without_a_mistake_promises_no_more_than_its_size_sho
     # 3 of 3 right, by a wide margin: Laplace's rule gives the next one 4/5
     logits = np.array([[50.0, 0.0], [0.0, 50.0], [60.0, 0.0]])
     assert probe.calibrated_loss(logits, np.array([0, 1, 0])) == pytest.approx(np.log(5 / 4))
+
+
+def test_one_group_a_class_still_gives_folds_that_can_be_held_out():
+    groups = [f"patient {label}" for label in range(3) for _ in range(5)]
+    fold = probe.folds(np.repeat(np.arange(3), 5), 5, seed=1, groups=groups)
+    assert len(np.unique(fold)) == 3
+    assert all(len({fold[row] for row in range(15) if groups[row] == group}) == 1 for group in set(groups))
+
+
+def test_a_single_group_is_dealt_row_by_row():
+    assert len(np.unique(probe.folds(np.arange(10) % 2, 5, seed=1, groups=["all"] * 10))) == 5

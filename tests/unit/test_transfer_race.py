@@ -43,7 +43,13 @@ def run(accuracies: dict[str, list[float]], **changes: object):
         ran.append((name, len(shown)))
         return answers(accuracies[name][rung], len(judged), seed=len(name))
 
-    costs = {"linear_probe": (0, 1.0), "lora": (0, 3.0), "fine_tune": (0, 5.0), "adapt_then_fine_tune": (500, 5.0)}
+    costs = {
+        "scratch": (0, 5.0),
+        "linear_probe": (0, 1.0),
+        "lora": (0, 3.0),
+        "fine_tune": (0, 5.0),
+        "adapt_then_fine_tune": (500, 5.0),
+    }
     outcome = race.run(
         list(accuracies), costs, split("train", 400), split("validation", 200), params(**changes), train, level=0.9
     )
@@ -78,12 +84,49 @@ def test_those_that_cannot_be_told_apart_stay_cheapest_first():
 
 
 def test_no_leg_is_run_that_the_budget_does_not_hold():
-    # 100 rows: 100 + 300 + 500 = 900; then 200 + 1000 more would be 2,100
+    # 100 rows: 100 + 300 + 500 = 900; then 200 of the 300 left, and 1,000 more would be too many
     outcome, ran = run({"linear_probe": [0.7, 0.7], "lora": [0.6], "fine_tune": [0.72]}, budget=1200)
-    assert len(ran) == 4
-    assert outcome.spent == 100 + 300 + 500 + 200
-    assert outcome.ended == "The budget was spent."
-    assert "would cost 1,000; 100 were left" in outcome.left["fine_tune"]
+    assert ran == [("linear_probe", 100), ("lora", 100), ("fine_tune", 100), ("linear_probe", 200)]
+    assert (outcome.spent, outcome.ended) == (1100, "The budget was spent.")
+    assert outcome.standing == ["linear_probe", "fine_tune"]
+
+
+def test_a_strategy_that_the_budget_does_not_hold_is_out_where_others_run():
+    outcome, _ = run({"linear_probe": [0.7, 0.7], "lora": [0.71, 0.71], "fine_tune": [0.72]}, budget=700)
+    assert "would cost 500; 300 were left" in outcome.left["fine_tune"]
+
+
+def test_the_probe_runs_on_every_rung_also_when_it_is_out():
+    outcome, ran = run(
+        {"linear_probe": [0.5, 0.5], "lora": [0.85, 0.85], "fine_tune": [0.86, 0.9], "scratch": [0.84, 0.9]}
+    )
+    assert ("linear_probe", 200) in ran
+    assert "linear_probe" in outcome.left and "linear_probe" not in outcome.standing
+    assert outcome.gaps["fine_tune"].interval.value == pytest.approx(0.4)
+
+
+def test_a_budget_for_the_probe_alone_leaves_the_probe():
+    outcome, ran = run({"linear_probe": [0.7], "fine_tune": [0.9]}, budget=150)
+    assert ran == [("linear_probe", 100)]
+    assert (outcome.standing, outcome.short, outcome.gaps) == (["linear_probe"], True, {})
+
+
+def test_a_rung_that_the_budget_holds_for_the_probe_alone_changes_nothing():
+    # 100 + 500, then 200 of 1,200: what rung 1 said stands, on the answers of rung 1
+    outcome, _ = run({"linear_probe": [0.70, 0.9], "fine_tune": [0.71, 0.9]}, budget=850)
+    assert outcome.short
+    assert {leg.rows for leg in outcome.legs} == {100}
+    assert set(outcome.standing) == {"linear_probe", "fine_tune"} and not outcome.left
+
+
+def test_a_rung_that_shows_one_class_is_left_out():
+    one = split("train", 400)
+    rare = Split(one.examples, np.zeros(400, dtype=np.int64), one.features)
+    outcome = race.run(
+        ["linear_probe", "fine_tune"], {"linear_probe": (0, 1.0), "fine_tune": (0, 5.0)}, rare,
+        split("validation", 20), params(shares=[0.125]), lambda *_: pytest.fail("nothing to learn"), level=0.9,
+    )  # fmt: skip
+    assert "tells nothing" in outcome.ended and not outcome.legs
 
 
 def test_what_adapting_reads_is_paid_once():

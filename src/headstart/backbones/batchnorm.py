@@ -44,6 +44,12 @@ def thaw(groups: Iterable[LayerGroup]) -> None:
                 module.train()
 
 
+def release(network: nn.Module) -> None:
+    """Let every BatchNorm of `network` follow its mode again."""
+    for module in norms([network]):
+        vars(module).pop("train", None)
+
+
 def norms(modules: Iterable[nn.Module]) -> list[nn.Module]:
     """Every BatchNorm at or below `modules`, each once."""
     found = (inner for module in modules for inner in module.modules() if isinstance(inner, _BatchNorm))

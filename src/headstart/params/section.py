@@ -10,6 +10,8 @@ Strategy = Literal["linear_probe", "fine_tune", "lora", "adapt_then_fine_tune", 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Amount = Annotated[float, Field(ge=0.0)]
+Level = Annotated[float, Field(gt=0.0, lt=1.0)]
+Doubt = Annotated[float, Field(gt=0.0, lt=0.5)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
 

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from headstart.params.adapt import Adapt
-from headstart.params.section import Amount, Count, Modality, Positive, Section, Seed, Share, Strategy
+from headstart.params.section import Amount, Count, Doubt, Level, Modality, Positive, Section, Seed, Share, Strategy
 
 
 class Probe(Section):
@@ -102,7 +102,7 @@ class Choice(Section):
     budget: Count
     folds: Count
     layer_examples: Count
-    interval: Share
+    interval: Level
 
 
 class Race(Section):
@@ -113,7 +113,7 @@ class Race(Section):
     examples: Count
     judged: Count
     budget: Count
-    doubt: Share
+    doubt: Doubt
     seed: Seed
 
 
@@ -141,7 +141,7 @@ class Forgetting(Section):
     alphas: list[Share]
     pull: Positive
     layer_decay: Share
-    level: Share
+    level: Level
 
 
 class Screen(Section):

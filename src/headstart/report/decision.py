@@ -63,7 +63,7 @@ def view(plan: Document, parts: Mapping[str, float]) -> dict[str, Any]:
     race = plan.get("race")
     return {
         "seen": list(seen(plan)),
-        "race": _chart(race) if race else None,
+        "race": _chart(race) if race and race["legs"] else None,
         "race_caption": _caption(race) if race else "",
         "left": [(_name(name), why) for name, why in race["left"].items()] if race else [],
         "unit": plan["work"]["unit"],

@@ -132,6 +132,8 @@ def answers(network: Network, setting: Setting, judged: Split) -> NDArray[np.int
 
 def logits(network: Network, setting: Setting, judged: Split) -> NDArray[np.float64]:
     """`(examples, classes)`, what the network as it is now says of each example."""
+    if len(judged) == 0:
+        return np.zeros((0, setting.classes))
     moved = features.compute(network, setting.preprocessor, judged.examples, progress="judging").astype(np.float64)
     weight, bias = (value.detach().cpu().numpy().astype(np.float64) for value in network.head.parameters())
     result: NDArray[np.float64] = moved @ weight.T + bias
@@ -143,6 +145,8 @@ def _averaged(repeats: Sequence[NDArray[np.bool_]], level: float) -> Interval:
 
     All repeats are judged on the same examples, so counting each answer as a new one would promise too much.
     """
+    if len(repeats[0]) == 0:
+        return wilson(0, 0, level)
     mean = float(np.mean(repeats))
     one = wilson(round(mean * len(repeats[0])), len(repeats[0]), level)
     return Interval(mean, min(mean, one.low), max(mean, one.high), one.n)

@@ -13,6 +13,7 @@ from headstart.transfer import device
 from headstart.transfer.rates import Rate
 
 Log = list[dict[str, Any]]
+STOPPED = "guard_stop"  # in a log that the guard ended
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,10 @@ class Course:
 
 
 def finished(log: Log, params: FineTune) -> bool:
-    """Whether no further epoch is due: all are done, patience is at its end, or a number is not finite."""
+    """Whether no further epoch is due: all are done, patience has ended, a number is not finite, the guard ended it."""
     done = len(evaluations(log))
-    return done >= params.epochs or done - (best(log, params) or 0) >= params.patience or not finite(log)
+    late = done >= params.epochs or done - (best(log, params) or 0) >= params.patience
+    return late or not finite(log) or any(STOPPED in entry for entry in log)
 
 
 def finite(log: Log) -> bool:

@@ -245,11 +245,13 @@ def _balanced(targets: NDArray[np.int64], *, seed: int) -> NDArray[np.int64]:
 
 
 def _some(targets: NDArray[np.int64], count: int, *, seed: int) -> NDArray[np.int64]:
-    """At most `count` rows, with the classes' shares as they are."""
+    """About `count` rows, with the classes' shares as they are and none of them absent."""
     if len(targets) <= count:
         return np.arange(len(targets))
     share = probe.folds(targets, -(-len(targets) // count), seed=seed)
-    return np.flatnonzero(share == 0)
+    chosen = np.flatnonzero(share == 0)
+    absent = np.setdiff1d(targets, targets[chosen])
+    return np.union1d(chosen, [int(np.flatnonzero(targets == label)[0]) for label in absent]).astype(np.int64)
 
 
 def _held_out(values: NDArray[np.float32], few: Split, classes: int, params: Any, level: float) -> Interval:

@@ -22,6 +22,7 @@ from transformers import EvalPrediction, Trainer, TrainerCallback, TrainingArgum
 from transformers.trainer_callback import PrinterCallback
 
 from headstart import artifacts
+from headstart.backbones import batchnorm
 from headstart.backbones.network import Network
 from headstart.backbones.silence import quiet
 from headstart.params.transfer import FineTune
@@ -55,6 +56,25 @@ class Watch:
     partial: Path
 
 
+@dataclass(frozen=True)
+class Start:
+    """Where a run starts: weights, and which of them learn; what a second try is put back to."""
+
+    weights: dict[str, Tensor]
+    learning: dict[str, bool]
+
+    @classmethod
+    def of(cls, network: Network) -> "Start":
+        weights = {name: value.detach().clone() for name, value in network.state_dict().items()}
+        return cls(weights, {name: parameter.requires_grad for name, parameter in network.named_parameters()})
+
+    def restore(self, network: Network) -> None:
+        network.load_state_dict(self.weights)
+        batchnorm.release(network)
+        for name, parameter in network.named_parameters():
+            parameter.requires_grad_(self.learning[name])
+
+
 def run(network: Network, examples: Examples, params: FineTune, *, watch: Watch | None, progress: str) -> Course:
     """Train `network` in place; watched, it ends with the weights of the best epoch.
 
@@ -62,7 +82,7 @@ def run(network: Network, examples: Examples, params: FineTune, *, watch: Watch 
     the course says so. Unwatched it trains all `params.epochs` and keeps the last weights, and a killed run starts
     anew. A batch that does not fit into memory is cut in halves whose gradients are added up.
     """
-    start = {name: value.detach().clone() for name, value in network.state_dict().items()}
+    start = Start.of(network)
     if watch is None:
         with tempfile.TemporaryDirectory() as folder:
             return _fitted(network, examples, params, Path(folder), None, progress, start)
@@ -75,7 +95,7 @@ def run(network: Network, examples: Examples, params: FineTune, *, watch: Watch 
         own = {name: getattr(params, name) for name in ("learning_rate", "head_learning_rate", "layer_decay")}
         given_up = Attempt(**stopped, **own, checks=result.checks).document()
         artifacts.write_json(first / GIVEN_UP, given_up)
-    network.load_state_dict(start)
+    start.restore(network)
     share = params.guard.gentler
     gentle = params.model_copy(
         update={
@@ -85,7 +105,9 @@ def run(network: Network, examples: Examples, params: FineTune, *, watch: Watch 
         }
     )
     result = _fitted(network, examples, gentle, watch.partial / "attempt-2", watch, progress, start)
-    return replace(result, attempts=[Attempt(**given_up)])
+    again = guard.stopped(result.log)
+    notes = [*result.notes, *([f"The second try was stopped too: {again['reason']}"] if again else [])]
+    return replace(result, attempts=[Attempt(**given_up)], notes=notes)
 
 
 def _fitted(
@@ -95,7 +117,7 @@ def _fitted(
     folder: Path,
     watch: Watch | None,
     progress: str,
-    start: Mapping[str, Tensor],
+    start: "Start",
 ) -> Course:
     """`_run`, in batches as large as memory allows; halves of a batch add up to the same step."""
     pieces = artifacts.read_json(folder / PIECES)["pieces"] if (folder / PIECES).is_file() else 1
@@ -108,7 +130,7 @@ def _fitted(
                 raise
         pieces *= 2
         memory.release()
-        network.load_state_dict(dict(start))
+        start.restore(network)
         shutil.rmtree(folder, ignore_errors=True)  # checkpoints remember the batch that did not fit
         artifacts.write_json(folder / PIECES, {"pieces": pieces})
 
@@ -156,7 +178,7 @@ def _trainer(
     precision = device.precision(params.precision)
     update, assigned = rates.optimizer(network, params)
     schedule = Schedule(_steps(examples, params), params.warmup, params.schedule)
-    deadline = Deadline(schedule, params.deadline_minutes) if params.deadline_minutes else None
+    deadline = Deadline(schedule, params.deadline_minutes) if params.deadline_minutes and watch else None
     arguments = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=params.epochs,

@@ -21,10 +21,10 @@ from headstart.backbones import layers
 from headstart.backbones.network import Network
 from headstart.params.transfer import Guard as GuardParams
 from headstart.statistics import paired
-from headstart.transfer.course import Log
+from headstart.transfer.course import STOPPED, Log
 from headstart.transfer.examples import Examples
 
-CHECK, START, STOP = "guard_check", "guard_start", "guard_stop"  # keys in the log, which checkpoints carry
+CHECK, START = "guard_check", "guard_start"  # keys in the log, which checkpoints carry
 BATCH = 64
 
 
@@ -45,7 +45,7 @@ class Guard(TrainerCallback):
             epochs: at most.
         """
         self._network, self._params = network, params
-        self._every = max(1, steps // params.checks)
+        self._every = math.ceil(steps / params.checks)
         self._level = params.level / max(1, epochs * params.checks)
         rows = np.unique(np.linspace(0, len(examples) - 1, min(len(examples), params.examples)).astype(int)).tolist()
         self._targets = examples.targets[rows]
@@ -77,7 +77,7 @@ class Guard(TrainerCallback):
         }
         state.log_history.append({CHECK: check})
         if reason := diverging(check, float(before.mean()), len(before), self._params.drop, self._level):
-            state.log_history.append({STOP: {"step": state.global_step, "reason": reason}})
+            state.log_history.append({STOPPED: {"step": state.global_step, "reason": reason}})
             control.should_training_stop = True
 
     @torch.inference_mode()
@@ -128,7 +128,7 @@ def checks(log: Log) -> Log:
 
 def stopped(log: Log) -> dict[str, Any] | None:
     """`{step, reason}` where the guard ended the run."""
-    return next((dict(entry[STOP]) for entry in log if STOP in entry), None)
+    return next((dict(entry[STOPPED]) for entry in log if STOPPED in entry), None)
 
 
 def _inputs(batch: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:

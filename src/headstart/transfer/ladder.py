@@ -29,7 +29,7 @@ class Point:
     """One candidate: what it keeps against how right it is on the target.
 
     Attributes:
-        name: the rung, `tuned` for the fine-tune itself, `start` for the probe.
+        name: the rung, `tuned` for the fine-tune itself.
         accuracy: on validation.
         loss: on validation, after temperature scaling.
         retention: what it kept.
@@ -75,6 +75,8 @@ def climb(
     params: Forgetting,
     judge: Callable[[str, Weights], Point],
     retrain: Callable[[str, Mapping[str, float]], Weights],
+    *,
+    by_layer: bool = True,
 ) -> Climb:
     """Climb until a rung is good enough.
 
@@ -84,6 +86,7 @@ def climb(
         params: the budget, and each rung's setting.
         judge: makes a point of weights.
         retrain: weights of a fine-tune from the start with keys of `fine_tune` replaced.
+        by_layer: whether the strategy's layers learn at rates of their own, so that a stronger decay is another run.
     """
     if tuned.retention.lost is None or tuned.retention.lost <= params.budget:
         return Climb([tuned], 0, _said(tuned, params.budget))
@@ -95,7 +98,7 @@ def climb(
         (f"pull {params.pull:g}", {"pull": params.pull}),
         (f"layer decay {params.layer_decay:g}", {"layer_decay": params.layer_decay}),
     ]
-    for name, changes in rungs:
+    for name, changes in rungs if by_layer else rungs[:1]:
         if _good_enough(points, params):
             break
         points.append(judge(name, retrain(name, changes)))

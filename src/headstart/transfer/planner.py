@@ -16,6 +16,7 @@ from typing import Any
 from torch import nn
 
 from headstart.backbones.network import Network
+from headstart.errors import ParamsError
 from headstart.params.section import Strategy
 from headstart.params.transfer import Choice, Plan
 from headstart.statistics.interval import normal_quantile
@@ -49,6 +50,11 @@ def plan(params: Plan, *, backbone: Path, data: Path, cache: Path) -> tuple[dict
     choice = params.choice
     place = device.settle(params.fine_tune.seed)
     setting = Setting.of(params, backbone=backbone, data=data, cache=cache, level=choice.interval, place=place)
+    if choice.strategy != "auto" and (told := strategies.WAYS[choice.strategy].obstacle(setting)):
+        raise ParamsError(
+            f"plan.choice.strategy is {choice.strategy}, which can't be tried here: {told}",
+            action="Set it to auto, or to another strategy.",
+        )
     found, seconds = ground(params, setting, data)
     evidence, more = gather(params, found)
     work = costs(setting, evidence)
@@ -249,7 +255,7 @@ def _otherwise(
             "may tell them apart."
             for name, one in close.items()
         ]
-        if "budget" in run.ended:
+        if run.short:
             result.append(f"A higher plan.race.budget (now {run.budget:,} {evidence.unit}) would run the race further.")
     if evidence.curve is not None:
         now, twice = evidence.curve.at(evidence.examples["train"]), evidence.curve.at(2 * evidence.examples["train"])

@@ -134,7 +134,7 @@ def folds(targets: NDArray[np.int64], count: int, *, seed: int, groups: Groups =
     dealt (the largest first, each to the fold that has least of its classes): near copies in one group would
     otherwise be learned from in one fold and judged in another.
     """
-    if groups is not None and any(group is not None for group in groups):
+    if groups is not None and len(set(groups)) > 1:  # one group alone cannot be held out whole
         return _grouped_folds(targets, count, groups)
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(targets))
@@ -178,11 +178,19 @@ def _grouped_folds(targets: NDArray[np.int64], count: int, groups: Sequence[str 
     np.add.at(content, (member, targets), 1.0)
     content /= np.maximum(1.0, np.bincount(targets, minlength=classes))
     number = min(count, len(content))
-    held, home = np.zeros((number, classes)), np.empty(len(content), dtype=np.int64)
-    for group in np.argsort(-content.sum(axis=1), kind="stable"):
-        spread = ((held + content[group]) ** 2 - held**2).sum(axis=1)
-        home[group] = int(spread.argmin())
-        held[home[group]] += content[group]
+
+    def deal(even: float) -> NDArray[np.int64]:
+        """Groups to folds by least spread; `even` also weighs how much a fold holds already."""
+        held, home = np.zeros((number, classes)), np.empty(len(content), dtype=np.int64)
+        for group in np.argsort(-content.sum(axis=1), kind="stable"):
+            spread = ((held + content[group]) ** 2 - held**2).sum(axis=1) + even * held.sum(axis=1)
+            home[group] = int(spread.argmin())
+            held[home[group]] += content[group]
+        return home
+
+    home = deal(0.0)
+    if len(np.unique(home)) < number:  # few groups: the first of every class went to the first fold
+        home = deal(1e-3)
     return home[member]
 
 

@@ -29,6 +29,8 @@ from headstart.transfer.setting import Split
 
 PIECES = 8  # train is dealt into as many; a rung takes whole ones, so that rungs are nested and groups stay together
 
+YARDSTICK: Strategy = "linear_probe"  # runs on every rung, in the race or out of it
+
 Right = NDArray[np.bool_]
 Run = Callable[[Strategy, Split, Split], Right]
 
@@ -72,6 +74,7 @@ class Outcome:
         spent: work of all legs.
         budget: what was allowed.
         ended: why the race ended.
+        short: whether the budget ended it.
     """
 
     legs: list[Leg]
@@ -83,6 +86,7 @@ class Outcome:
     spent: int
     budget: int
     ended: str
+    short: bool = False
 
     def document(self) -> dict[str, Any]:
         """The race as plain JSON values, without seconds."""
@@ -135,33 +139,39 @@ def run(
     """
     field = draw(learn, validation, params)
     standing, legs, left = list(entrants), list[Leg](), dict[Strategy, str]()
-    spent, ended = 0, "All rungs were run."
+    spent, ended, short = 0, "All rungs were run.", False
     for number, rows in enumerate(field.rungs):
-        ran = list[Strategy]()
-        for name in standing:
+        shown, fresh, dear = learn.select(rows), list[Leg](), dict[Strategy, str]()
+        if len(np.unique(shown.targets)) < 2 or len(field.judged) == 0:
+            ended = f"A rung of {len(rows)} rows and {len(field.judged)} judged examples tells nothing."
+            continue
+        runners: list[Strategy] = [YARDSTICK, *(name for name in standing if name != YARDSTICK)]
+        for name in runners:
             once, a_row = costs[name]
             work = round(a_row * len(rows)) + (0 if any(leg.strategy == name for leg in legs) else once)
             if spent + work > params.budget:
-                left[name] = f"Its rung of {len(rows)} rows would cost {work:,}; {params.budget - spent:,} were left."
+                dear[name] = f"Its rung of {len(rows)} rows would cost {work:,}; {params.budget - spent:,} were left."
                 continue
             started = time.perf_counter()
-            right = train(name, learn.select(rows), field.judged)
+            right = train(name, shown, field.judged)
             accuracy = wilson(int(right.sum()), len(right), level)
-            legs.append(Leg(name, len(rows), accuracy, right, work, time.perf_counter() - started))
+            fresh.append(Leg(name, len(rows), accuracy, right, work, time.perf_counter() - started))
             spent += work
-            ran.append(name)
-        if len(ran) < 2:
-            ended = "The budget was spent."
+        ran = [leg.strategy for leg in fresh if leg.strategy in standing]
+        if len(fresh) < 2 or not ran:  # nobody to compare with: what was decided before stands
+            ended, short = "The budget was spent.", True
+            if not legs:
+                legs, left, standing = fresh, dear, ran
             break
-        standing = ran
-        last = number == len(field.rungs) - 1
-        out = leaving(standing, _latest(legs), params.doubt, last=last)
+        legs += fresh
+        left |= {name: why for name, why in dear.items() if name in standing}
+        out = leaving(ran, _latest(legs), params.doubt, last=number == len(field.rungs) - 1)
         left |= out
-        standing = [name for name in standing if name not in out]
+        standing = [name for name in ran if name not in out]
         if len(standing) == 1:
             ended = f"{standing[0]} is ahead beyond the doubt allowed."
             break
-    return _outcome(legs, left, standing, spent, params.budget, ended, level)
+    return _outcome(legs, left, standing, spent, params.budget, ended, short, level)
 
 
 def draw(learn: Split, validation: Split, params: RaceParams) -> Field:
@@ -189,7 +199,7 @@ def leaving(
 ) -> dict[Strategy, str]:
     """Who leaves after a rung, and why.
 
-    Beyond doubt is a one-sided paired test at `doubt`, divided by the number of strategies compared with the leader.
+    Beyond doubt is a one-sided paired test at `doubt`, on each rung, divided by the number of strategies compared.
     Before the last rung a strategy dearer than the leader is not sent away by the test alone: with more labels it may
     overtake. Of the trained ones the better half goes on.
 
@@ -230,6 +240,7 @@ def _outcome(
     spent: int,
     budget: int,
     ended: str,
+    short: bool,
     level: float,
 ) -> Outcome:
     right = _latest(legs)
@@ -244,7 +255,7 @@ def _outcome(
     for name in standing:
         if leader is not None and name != leader:
             behind[name] = paired.difference(right[leader], right[name], level)
-    return Outcome(legs, left, standing, leader, gaps, behind, spent, budget, ended)
+    return Outcome(legs, left, standing, leader, gaps, behind, spent, budget, ended, short)
 
 
 def _latest(legs: Sequence[Leg]) -> dict[Strategy, Right]:

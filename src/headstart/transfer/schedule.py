@@ -58,7 +58,7 @@ class Deadline(TrainerCallback):
             fits = int((self._allowed - self._before - spent) / (spent / done))
             self._schedule.total = min(self._asked, max(state.global_step, state.global_step + fits))
         if state.global_step >= self._schedule.total < self._asked:
-            control.should_evaluate = control.should_training_stop = True
+            control.should_training_stop = True  # the epoch's end evaluates
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         state.log_history.append({ELAPSED: self._before + self._clock() - self._started})

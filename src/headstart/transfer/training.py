@@ -99,14 +99,16 @@ def train(
                 rung = Watch(watch.validation, partial / name.replace(" ", "-"))
                 return strategies.train(strategy, own, learn, head, watch=rung, progress=name)[0].state_dict()
 
-            climbed = ladder.climb(tuned, before.weights, params.forgetting, judge, again)
+            climbed = ladder.climb(tuned, before.weights, params.forgetting, judge, again, by_layer=strategy != "lora")
             chosen = climbed.points[climbed.chosen]
             network, kept = ladder.put(network, chosen.weights), chosen.retention
             seconds["retention"] = time.perf_counter() - started
         after = _score(setting, network, validate)
     keep, reason = _decide(at_start, after, course, params.screen.loss_growth)
     if course is not None and not keep:
-        network = linear_probe.start(setting, head)
+        network, kept, climbed = linear_probe.start(setting, head), None, None  # the probe forgot nothing
+    if climbed is not None and climbed.chosen > 0:
+        reason += f" Handed on is the ladder's {climbed.points[climbed.chosen].name}. {climbed.reason}"
 
     history = _history(strategy, strategy if keep else "linear_probe", reason, head, at_start, after, course)
     history["groups"] = [rate.document() for rate in (course.rates if course else _frozen(network))]

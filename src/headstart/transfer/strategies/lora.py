@@ -28,7 +28,7 @@ def train(
     rate = {"learning_rate": own.learning_rate, "layer_decay": 1.0, "frozen_layers": 0, "unfreezing": "all"}
     params = setting.fine_tune.model_copy(update={"epochs": own.epochs, **rate})
     course = finetune.run(network, setting.shown(learn, augmented=augmented), params, watch=watch, progress=progress)
-    network.backbone = wrapped.merge_and_unload(safe_merge=True)
+    network.backbone = wrapped.merge_and_unload(safe_merge=False)
     return network, course
 
 
