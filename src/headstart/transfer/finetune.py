@@ -22,7 +22,6 @@ from transformers import EvalPrediction, Trainer, TrainerCallback, TrainingArgum
 from transformers.trainer_callback import PrinterCallback
 
 from headstart import artifacts
-from headstart.backbones import batchnorm
 from headstart.backbones.network import Network
 from headstart.backbones.silence import quiet
 from headstart.params.transfer import FineTune
@@ -35,6 +34,7 @@ from headstart.transfer.probe import calibrated_loss
 from headstart.transfer.progress import bar
 from headstart.transfer.pull import Pull
 from headstart.transfer.schedule import Deadline, Schedule
+from headstart.transfer.start import Start
 from headstart.transfer.unfreezing import Gradual
 
 DONE = "COMPLETE"  # written into a checkpoint last
@@ -54,25 +54,6 @@ class Watch:
 
     validation: Examples
     partial: Path
-
-
-@dataclass(frozen=True)
-class Start:
-    """Where a run starts: weights, and which of them learn; what a second try is put back to."""
-
-    weights: dict[str, Tensor]
-    learning: dict[str, bool]
-
-    @classmethod
-    def of(cls, network: Network) -> "Start":
-        weights = {name: value.detach().clone() for name, value in network.state_dict().items()}
-        return cls(weights, {name: parameter.requires_grad for name, parameter in network.named_parameters()})
-
-    def restore(self, network: Network) -> None:
-        network.load_state_dict(self.weights)
-        batchnorm.release(network)
-        for name, parameter in network.named_parameters():
-            parameter.requires_grad_(self.learning[name])
 
 
 def run(network: Network, examples: Examples, params: FineTune, *, watch: Watch | None, progress: str) -> Course:
@@ -117,7 +98,7 @@ def _fitted(
     folder: Path,
     watch: Watch | None,
     progress: str,
-    start: "Start",
+    start: Start,
 ) -> Course:
     """`_run`, in batches as large as memory allows; halves of a batch add up to the same step."""
     pieces = artifacts.read_json(folder / PIECES)["pieces"] if (folder / PIECES).is_file() else 1
