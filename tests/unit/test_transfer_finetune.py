@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from headstart.transfer import course, finetune
+from headstart.transfer import checkpoints, course
 from tests.unit import tiny_transfer
 
 
@@ -72,10 +72,10 @@ def test_a_half_written_checkpoint_is_removed_and_the_newest_whole_one_kept(tmp_
     for step in (9, 18, 100):
         (tmp_path / f"checkpoint-{step}").mkdir()
         if step != 100:
-            (tmp_path / f"checkpoint-{step}" / finetune.DONE).touch()
-    assert finetune._latest(tmp_path) == tmp_path / "checkpoint-18"
+            (tmp_path / f"checkpoint-{step}" / checkpoints.DONE).touch()
+    assert checkpoints.latest(tmp_path) == tmp_path / "checkpoint-18"
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-18"]
 
 
 def test_no_checkpoint_is_none(tmp_path):
-    assert finetune._latest(tmp_path) is None
+    assert checkpoints.latest(tmp_path) is None
