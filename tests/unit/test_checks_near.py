@@ -199,6 +199,7 @@ def test_many_copies_of_one_picture_all_have_a_twin():
     assert images(payloads)["near_duplicates"][1].statistic == 299.0
 
 
+@pytest.mark.slow
 @real
 @pytest.mark.parametrize(("name", "leaks", "within"), [("trec6", 4, 23), ("subj", 2, 9), ("acl_arc", 0, 1)])
 def test_near_duplicate_texts_of_real_sets(name, leaks, within):
@@ -209,6 +210,7 @@ def test_near_duplicate_texts_of_real_sets(name, leaks, within):
     assert (said["near_leak"][1].statistic, said["near_duplicates"][1].statistic) == (leaks, within)
 
 
+@pytest.mark.slow
 @real
 @pytest.mark.parametrize("name", ["cifar10_jpeg", "pneumonia_mnist", "hymenoptera"])
 def test_real_pictures_of_one_kind_are_not_taken_for_copies(name):

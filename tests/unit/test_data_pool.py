@@ -41,8 +41,15 @@ def test_a_row_that_equals_a_test_row_is_left_out_whatever_its_white_space(tmp_p
     # `five` and `six` are the test rows; `one` is a training row, which may be read
     result = prepared(tmp_path, ["five", " six\n", "one", "seven"])
     assert pool.read(tmp_path / "out") == ["one", "seven"]
-    assert "2 equal a test row and are left out" in finding(result, "unlabelled").reason
+    assert "2 equal a validation or test row and are left out" in finding(result, "unlabelled").reason
     assert finding(result, "unlabelled").verdict == "pass"
+
+
+def test_a_row_that_equals_a_validation_row_is_left_out_too(tmp_path):
+    # adapting must not read those who judge it in the race and choose its epochs
+    validation = next(text for split, text, _ in SOUND if split == "validation")
+    prepared(tmp_path, [validation, "seven"])
+    assert pool.read(tmp_path / "out") == ["seven"]
 
 
 def test_what_the_contract_refuses_is_left_out_and_named_with_its_row(tmp_path):
@@ -106,7 +113,7 @@ def test_images_that_do_not_decode_and_images_of_test_are_left_out(tmp_path):
     decodes = row_checks.by_contract(IMAGE)
     result = prepare.prepare(tmp_path / "raw", params("image"), out=tmp_path / "out", decodes=decodes)
     assert pool.read(tmp_path / "out") == [picture(1)]
-    assert finding(result, "unlabelled").evidence["equal_a_test_row"] == 1
+    assert finding(result, "unlabelled").evidence["equal_a_judge"] == 1
     assert pq.read_schema(tmp_path / "out/unlabelled.parquet").names == ["id", "image", "group", "time"]
 
 

@@ -111,6 +111,7 @@ def test_absent_credentials_are_named(bucket, monkeypatch):
     assert "AWS_ACCESS_KEY_ID" in caught.value.action
 
 
+@pytest.mark.slow
 def test_a_server_that_is_not_there_is_named(bucket, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(OutsideError, match=r"a\.csv cannot be read from http://127\.0\.0\.1:9: ") as caught:

@@ -78,6 +78,7 @@ print(fatal)
 """
 
 
+@pytest.mark.slow
 def test_killed_before_any_change_of_a_file_and_started_again_it_ends_in_the_same_bytes(bundle, tmp_path):
     lines(tmp_path / "in.jsonl", *({"id": place, "text": "good " * (place % 5)} for place in range(17)), "nonsense")
     (tmp_path / "in.jsonl").write_text((tmp_path / "in.jsonl").read_text().replace('"text": ""', '"text": "bad"'))

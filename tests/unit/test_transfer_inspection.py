@@ -79,6 +79,7 @@ def test_a_test_set_from_elsewhere_is_told_apart():
     assert "test asks something else than train teaches" in found.reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grouped", [False, True], ids=["rows", "groups of rows"])
 def test_like_splits_are_called_different_no_more_often_than_the_level_says(grouped):
     """Of 200 draws at a level of 5%, 18 or more alarms have a probability below 1.5%."""

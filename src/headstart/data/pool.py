@@ -25,7 +25,7 @@ SHOWN = 3
 
 
 def write(
-    raw: Path, out: Path, modality: Modality, decodes: Callable[[Any], str | None], test: NDArray[np.uint64]
+    raw: Path, out: Path, modality: Modality, decodes: Callable[[Any], str | None], judges: NDArray[np.uint64]
 ) -> Finding | None:
     """Hand on the rows without a label that may be learned from; the finding `unlabelled`, or None if there are none.
 
@@ -36,13 +36,13 @@ def write(
         out: the folder of the splits.
         modality: what the payload is.
         decodes: why the contract refuses a payload, or None where it takes it.
-        test: of each test row, the first 64 bits of its `content_key`.
+        judges: of each validation and test row, the first 64 bits of its `content_key`.
     """
     if not (raw / raw_rows.UNLABELLED).is_file():
         return None
     labelled = dataset.schema(modality)
     columns = pa.schema([field for field in labelled if field.name != "label"])
-    known = frozenset(test.tolist())
+    known = frozenset(judges.tolist())
     kept = refused = held_out = 0
     named: list[dict[str, Any]] = []
     with dataset.writer(out / POOL, columns) as append:
@@ -77,11 +77,11 @@ def _finding(modality: Modality, kept: int, refused: int, held_out: int, named: 
     parts = [f"{kept} of {kept + refused + held_out} rows without a label can be adapted to"]
     action = "" if kept else "Name another source under data.unlabelled in params.yaml, or none."
     if held_out:
-        parts.append(f"{held_out} equal a test row and are left out")
+        parts.append(f"{held_out} equal a validation or test row and are left out")
     if refused:
         what = "; ".join(f"row {row['row']}: {row['reason'].rstrip('.')}" for row in named[:SHOWN])
         parts.append(f"{refused} can't be used: {what}" + ("; and others" if refused > SHOWN else ""))
         action = action or f"Mend these {modality}s at their source; the others are used."
-    evidence = {"kept": kept, "refused": refused, "equal_a_test_row": held_out, "rows": named}
+    evidence = {"kept": kept, "refused": refused, "equal_a_judge": held_out, "rows": named}
     verdict: Verdict = "unsure" if action else "pass"
     return Finding("unlabelled", verdict, float(refused), None, f"{'; '.join(parts)}.", action, evidence)

@@ -173,8 +173,8 @@ def prepare(
             metadata.shortcut(examples, level=params.checks.level, seed=params.checks.seed),
         ]
     _write(raw, examples, aside, out, params.modality)
-    of_test = seen.contents[examples.splits == SPLITS.index("test")]
-    if (found := pool.write(raw, out, params.modality, decodes, of_test)) is not None:
+    judges = seen.contents[examples.splits != SPLITS.index("train")]
+    if (found := pool.write(raw, out, params.modality, decodes, judges)) is not None:
         findings.append(found)
     classes = [examples.classes[label] for label in np.unique(examples.labels[examples.split("train")])]
     result = Prepared(out, params.modality, findings, classes, _summary(examples, aside, classes, carved, params))

@@ -42,7 +42,7 @@ def extract(
         progress: what the progress bar says.
     """
     unique, rows = _distinct(dataset.inputs)
-    path = _path(cache, "last", key, preprocessor, unique)
+    path = _path(cache, "last", key, preprocessor, unique, network)
     if (kept := _read(path)) is not None:
         return kept["features"][rows]
     columns = list(_run(network, preprocessor, list(unique.values()), progress, layers=False))
@@ -56,7 +56,7 @@ def extract_layers(
 ) -> Layers:
     """The pooled output of each layer group, input side first: `[(name, (examples, width))]`; cached likewise."""
     unique, rows = _distinct(dataset.inputs)
-    path = _path(cache, "layers", key, preprocessor, unique)
+    path = _path(cache, "layers", key, preprocessor, unique, network)
     kept = _read(path)
     if kept is None:
         columns = _run(network, preprocessor, list(unique.values()), progress, layers=True)
@@ -86,9 +86,12 @@ def _distinct(inputs: Sequence[Any]) -> tuple[dict[str, Any], NDArray[np.int64]]
     return unique, np.array([place[name] for name in digests], dtype=np.int64)
 
 
-def _path(cache: Path, kind: str, key: str, preprocessor: Preprocessor, unique: dict[str, Any]) -> Path:
+def _path(
+    cache: Path, kind: str, key: str, preprocessor: Preprocessor, unique: dict[str, Any], network: Network
+) -> Path:
+    device = next(network.parameters()).device.type  # another device rounds otherwise
     versions = [torch.__version__, transformers.__version__, str(torch.get_num_threads())]
-    name = digest([FORMAT, kind, key, preprocessor.contract.input_hash, versions, list(unique)])
+    name = digest([FORMAT, kind, key, preprocessor.contract.input_hash, versions, device, list(unique)])
     return cache / "features" / f"{name}.npz"
 
 
