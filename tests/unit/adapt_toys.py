@@ -61,13 +61,6 @@ def stored(folder, *, head):
     return folder / "stored"
 
 
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch):
-    monkeypatch.setenv("HEADSTART_THREADS", "1")
-    yield
-    torch.use_deterministic_algorithms(False)
-
-
 @pytest.fixture(scope="module")
 def headed(tmp_path_factory):
     return stored(tmp_path_factory.mktemp("headed"), head=True)

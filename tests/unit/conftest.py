@@ -54,3 +54,13 @@ def initialised(fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     shutil.copytree(fresh, tmp_path / "ws")
     monkeypatch.chdir(tmp_path / "ws")
     return tmp_path / "ws"
+
+
+@pytest.fixture
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Train on one thread, as on every machine; torch is left as it was."""
+    import torch
+
+    monkeypatch.setenv("HEADSTART_THREADS", "1")
+    yield
+    torch.use_deterministic_algorithms(False)

@@ -25,12 +25,13 @@ from tests.unit.adapt_toys import (
     bare,
     contract,
     headed,
-    one_thread,
     preprocessor,
     run,
     topics,
     words,
 )
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_held_out_loss_falls_and_the_best_epoch_is_kept(adapted, headed, preprocessor):

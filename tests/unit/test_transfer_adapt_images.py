@@ -17,7 +17,9 @@ from headstart.params.backbones import Backbone
 from headstart.predictor import Preprocessor
 from headstart.transfer import adapt_images
 from tests.unit import backbone_folders as tiny
-from tests.unit.adapt_toys import LIMITS, PARAMS, adapted, bare, headed, one_thread, preprocessor, words
+from tests.unit.adapt_toys import LIMITS, PARAMS, adapted, bare, headed, preprocessor, words
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def pictures(count, *, level=0):

@@ -12,7 +12,9 @@ from headstart.errors import BackboneError
 from headstart.transfer import adapt, rounds
 from headstart.transfer.masking import Piece, Words
 from tests.tiny import workspace
-from tests.unit.adapt_toys import CPU, adapted, bare, headed, one_thread, preprocessor, with_params, words
+from tests.unit.adapt_toys import CPU, adapted, bare, headed, preprocessor, with_params, words
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def piece(*words_of_tokens):

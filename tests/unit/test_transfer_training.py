@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 
 from headstart.backbones.network import Network
 from headstart.determinism import file_digest
@@ -17,7 +16,7 @@ from headstart.transfer import training
 from tests.tiny.workspace import ROOT
 from tests.unit import tiny_transfer
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 RUN = """
 import json, sys
@@ -74,13 +73,6 @@ def train(folder: Path, out: Path, modality: str, *, strategy: str = "fine_tune"
         cache=folder / "cache",
     )
     return json.loads((out / "history.json").read_text())
-
-
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch):
-    monkeypatch.setenv("HEADSTART_THREADS", "1")
-    yield
-    torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture(scope="module")
