@@ -119,7 +119,7 @@ def show_data(name: str) -> None:
 
 @task(name="show plan")
 def show_plan(name: str) -> None:
-    """Write the decision card before anything is trained; left alone where it shows today's plan already."""
+    """Write the decision card before the model is trained; left alone where it shows today's plan already."""
     page, plan = artifacts.release(name) / "plan.html", artifacts.stage_output(name, "plan") / "plan.json"
     if plan.is_file() and not (page.is_file() and page.stat().st_mtime_ns > plan.stat().st_mtime_ns):
         decision.write(name)

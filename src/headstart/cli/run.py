@@ -34,7 +34,7 @@ def run(names: Names = None, as_json: Json = False) -> int:
 def plan(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Models to plan.")], as_json: Json = False
 ) -> int:
-    """Choose how to transfer, and show the evidence; nothing is trained."""
+    """Choose how to transfer: evidence, trial runs on part of train, and a decision card; no model is made."""
     workspace, params = enter()
     models = chosen(params, names)
     from headstart.cli.fresh import unbuilt_models
