@@ -27,6 +27,9 @@ from headstart.transfer.setting import Setting, Split
 from headstart.transfer.strategies import linear_probe
 
 
+REMEMBERED = 300  # examples of the backbone's own domain that retention is measured on
+
+
 def case(name: str, rows: int, seed: int, *, data: Path, work: Path) -> dict[str, Any]:
     """One set, one draw of training rows: the plan, and each strategy's accuracy on validation and test."""
     found = prepared(name, rows, seed, data=data, work=work)
@@ -46,11 +49,10 @@ def case(name: str, rows: int, seed: int, *, data: Path, work: Path) -> dict[str
     place = device.settle(seed)
     setting = Setting.of(params, backbone=found.backbone, data=found.data, cache=cache, level=0.9, place=place)
     base, _ = ground(params, setting, found.data)
-    test = _split(found, setting, "test")
-    reached = {}
+    test, before, reached = _split(found, setting, "test"), _before(setting, base), {}
     for way in strategies.WAYS:
         if strategies.WAYS[way].obstacle(setting) is None:
-            reached[way] = _trained(way, setting, base, test, work / "partial" / f"{name}-{rows}-{seed}-{way}")
+            reached[way] = _trained(way, setting, base, test, before, work / "partial" / f"{name}-{rows}-{seed}-{way}")
     return {
         "set": name,
         "rows": len(base.learn),
@@ -69,8 +71,14 @@ def _split(found: Prepared, setting: Setting, name: str) -> Split:
     return Split(rows, targets, np.zeros((len(rows), 1), dtype=np.float32))
 
 
-def _trained(way: Any, setting: Setting, base: Ground, test: Split, partial: Path) -> dict[str, Any]:
-    before = retention.remember(linear_probe.start(setting, base.head), setting, base.validation.examples, 500)
+def _before(setting: Setting, base: Ground) -> retention.Before:
+    """What the backbone knows before any strategy is tried."""
+    return retention.remember(linear_probe.start(setting, base.head), setting, base.validation.examples, REMEMBERED)
+
+
+def _trained(
+    way: Any, setting: Setting, base: Ground, test: Split, before: retention.Before, partial: Path
+) -> dict[str, Any]:
     watch = Watch(setting.shown(base.validation, augmented=False), partial)
     started = time.perf_counter()
     network, course = strategies.train(way, setting, base.learn, base.head, watch=watch, progress=way)
@@ -96,12 +104,12 @@ def flat(name: str, rows: int, seed: int, rates: Mapping[str, float], *, data: P
     plan, cache = found.model.plan, work / "cache"
     setting = Setting.of(plan, backbone=found.backbone, data=found.data, cache=cache, level=0.9, place=place)
     base, _ = ground(plan, setting, found.data)
-    test, result = _split(found, setting, "test"), {}
+    test, before, result = _split(found, setting, "test"), _before(setting, base), {}
     zero = dataclasses.replace(base.head, weight=np.zeros_like(base.head.weight), bias=np.zeros_like(base.head.bias))
     for label, rate in rates.items():
         own = setting.with_fine_tune(learning_rate=rate, head_learning_rate=rate, layer_decay=1.0, seed=seed, epochs=5)
         partial = work / "partial" / f"{name}-{rows}-{seed}-flat-{label}"
-        result[label] = _trained("fine_tune", own, dataclasses.replace(base, head=zero), test, partial)
+        result[label] = _trained("fine_tune", own, dataclasses.replace(base, head=zero), test, before, partial)
     return {"set": name, "rows": len(base.learn), "seed": seed, "flat": result}
 
 

@@ -70,8 +70,8 @@ def backbone_folder(name: str, params: Params, data: Path, work: Path) -> Path:
     fetch.fetch(name, params.backbones[name], fetched)
     if name == "minilm":
         texts, labels = zip(*_texts(data / "newsgroups20_bydate", "train"), strict=True)
-        drawn = np.random.default_rng(0).permutation(len(texts))[:600]
-        inputs = [" ".join(texts[row].split()[:60]) for row in drawn]
+        drawn = np.random.default_rng(0).permutation(len(texts))[:400]
+        inputs = [" ".join(texts[row].split()[:30]) for row in drawn]
         reference.write(fetched / reference.FILE, "text", inputs, [labels[row] for row in drawn])
     store.make(fetched, params.backbones[name], home)
     return home
