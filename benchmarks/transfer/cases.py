@@ -26,7 +26,6 @@ from headstart.transfer.finetune import Watch
 from headstart.transfer.setting import Setting, Split
 from headstart.transfer.strategies import linear_probe
 
-
 REMEMBERED = 300  # examples of the backbone's own domain that retention is measured on
 
 
