@@ -94,7 +94,7 @@ def test_wherever_a_log_is_torn_its_complete_batches_are_read(
 ) -> None:
     folder = tmp_path_factory.mktemp("torn")
     batches = [rows.answers_batch([answer(str(number))]) for number in range(3)]
-    parts = [batches[0].schema.serialize().to_pybytes(), *(batch.serialize().to_pybytes() for batch in batches)]
+    parts = [log.header(batches[0].schema), *(log.message(batch) for batch in batches)]
     whole = b"".join(parts)
     length = round(cut * len(whole))
     path = folder / "torn.arrow"
@@ -105,6 +105,23 @@ def test_wherever_a_log_is_torn_its_complete_batches_are_read(
     contents = log.read(path)
     assert contents.table.num_rows == max(0, ends.index(last) - 1)
     assert contents.torn_bytes >= length - last
+
+
+@pytest.mark.parametrize("lost", [1, 2, 9, 100])
+def test_a_batch_whose_end_a_crash_left_as_zeros_is_torn(tmp_path: Path, lost: int) -> None:
+    batch = rows.answers_batch([answer("a")])
+    path = tmp_path / "torn.arrow"
+    whole = log.header(batch.schema) + log.message(batch)
+    path.write_bytes(whole[:-lost] + bytes(lost))
+    contents = log.read(path)
+    assert (contents.table.num_rows, contents.torn_bytes) == (0, len(log.message(batch)))
+
+
+def test_a_log_of_before_without_checksums_is_still_read(tmp_path: Path) -> None:
+    batch = rows.answers_batch([answer("a")])
+    path = tmp_path / "old.arrow"
+    path.write_bytes(batch.schema.serialize().to_pybytes() + batch.serialize().to_pybytes())
+    assert log.read(path).table.num_rows == 1
 
 
 def test_recovery_says_what_it_found(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ ends. So a log that nobody locks is what a dead writer left, and `recovery` take
 
 import fcntl
 import os
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from headstart import artifacts
 from headstart.journal import schema as rows
 
 SUFFIX = ".arrow"
+CHECKSUM = "crc32"
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Log:
             os.close(descriptor)  # a recovery at work was faster; it removes the empty file
         log = cls(path, descriptor, schema)
         try:
-            log._write(schema.serialize().to_pybytes())
+            log._write(header(schema))
         except OSError:
             log.close()
             path.unlink(missing_ok=True)
@@ -72,7 +74,7 @@ class Log:
         Raises:
             OSError: if the disk refuses; whatever it took of the batch is cut off before the next one.
         """
-        self._write(batch.serialize().to_pybytes())
+        self._write(message(batch))
 
     def seal(self) -> None:
         """Make the log its Parquet segment; it stays open, to be closed, or sealed again where the disk refused.
@@ -104,6 +106,24 @@ class Log:
             self._torn = False
 
 
+def header(schema: pa.Schema) -> bytes:
+    """A schema as it stands at the beginning of a log, with its own CRC-32 in its metadata."""
+    return bytes(schema.with_metadata({**(schema.metadata or {}), CHECKSUM: _checksum(schema)}).serialize())
+
+
+def message(batch: pa.RecordBatch) -> bytes:
+    """A batch as it stands in a log: Arrow's stream message, the CRC-32 of its body in its metadata.
+
+    A crash may leave zeros where bytes were promised; such a batch has its full length and looks whole.
+    """
+    body = pa.ipc.read_message(batch.serialize()).body
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch, custom_metadata={CHECKSUM: str(zlib.crc32(body))})
+        end = sink.tell()
+    return bytes(sink.getvalue()[batch.schema.serialize().size : end])  # the schema comes first
+
+
 def lock(descriptor: int) -> bool:
     """Whether this process now holds the log's lock; False where its writer lives."""
     try:
@@ -130,21 +150,49 @@ def read(path: Path) -> Contents:
     batches: list[pa.RecordBatch] = []
     try:
         reader = pa.ipc.open_stream(stream)
-    except (pa.ArrowInvalid, OSError):
+        schema, summed = _plain(reader.schema)
+    except (pa.ArrowException, OSError):
         return Contents(rows.answers().empty_table(), len(data))
-    rows.check_format(reader.schema, str(path))
+    rows.check_format(schema, str(path))
     complete = stream.tell()
     while True:
         try:
-            batch = reader.read_next_batch()
+            batch, metadata = reader.read_next_batch_with_custom_metadata()
             batch.validate(full=True)
+            if summed:
+                _require_whole(data[complete : stream.tell()], metadata)
         except StopIteration:
             break
-        except (pa.ArrowInvalid, OSError):
-            return Contents(pa.Table.from_batches(batches, reader.schema), len(data) - complete)
-        batches.append(batch)
+        except (pa.ArrowException, OSError):
+            return Contents(pa.Table.from_batches(batches, schema), len(data) - complete)
+        batches.append(batch.replace_schema_metadata(schema.metadata))
         complete = stream.tell()
-    return Contents(pa.Table.from_batches(batches, reader.schema), 0)
+    return Contents(pa.Table.from_batches(batches, schema), 0)
+
+
+def _plain(schema: pa.Schema) -> tuple[pa.Schema, bool]:
+    """The schema without its checksum, and whether it has one: logs of before have none, nor have their batches.
+
+    Raises:
+        ArrowInvalid: if it is not the schema that was written.
+    """
+    metadata = dict(schema.metadata or {})
+    stated = metadata.pop(CHECKSUM.encode(), None)
+    plain = schema.with_metadata(metadata or None)
+    if stated is not None and stated.decode("ascii", "replace") != _checksum(plain):
+        raise pa.ArrowInvalid("the schema is not the one that was written")
+    return plain, stated is not None
+
+
+def _require_whole(written: bytes, metadata: pa.KeyValueMetadata | None) -> None:
+    """Refuse, as Arrow refuses a torn message, a body that is not the one written."""
+    stated = metadata.get(CHECKSUM.encode()) if metadata else None
+    if stated is None or stated.decode("ascii", "replace") != str(zlib.crc32(pa.ipc.read_message(written).body)):
+        raise pa.ArrowInvalid("the body of the batch is not the one that was written")
+
+
+def _checksum(schema: pa.Schema) -> str:
+    return str(zlib.crc32(schema.serialize()))
 
 
 def seal(path: Path) -> Contents:
