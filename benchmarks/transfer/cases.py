@@ -7,6 +7,11 @@ Killed, it goes on with the next case. Each case trains every strategy on at mos
 does (best epoch by validation; what is no better than the probe hands the probe on) and judges it on test; the plan is
 made as the stage `plan` makes it, without looking at test.
 """
+# ruff: noqa: E402
+
+from headstart import settings
+
+settings.hush()  # before numpy and torch are loaded, which read it: threads that wait, and how many
 
 import argparse
 import dataclasses
@@ -19,7 +24,8 @@ from typing import Any
 import numpy as np
 from sets import IMAGES, REPORTED, TUNED_ON, Prepared, prepared
 
-from headstart import artifacts, settings
+from headstart import artifacts
+from headstart.data import dataset
 from headstart.transfer import control, device, planner, retention, strategies
 from headstart.transfer.evidence import Ground, ground
 from headstart.transfer.finetune import Watch
@@ -48,7 +54,7 @@ def case(name: str, rows: int, seed: int, *, data: Path, work: Path) -> dict[str
     place = device.settle(seed)
     setting = Setting.of(params, backbone=found.backbone, data=found.data, cache=cache, level=0.9, place=place)
     base, _ = ground(params, setting, found.data)
-    test, before, reached = _split(found, setting, "test"), _before(setting, base), {}
+    test, before, reached = split(found, setting, "test"), _before(setting, base), {}
     for way in strategies.WAYS:
         if strategies.WAYS[way].obstacle(setting) is None:
             reached[way] = _trained(way, setting, base, test, before, work / "partial" / f"{name}-{rows}-{seed}-{way}")
@@ -57,14 +63,14 @@ def case(name: str, rows: int, seed: int, *, data: Path, work: Path) -> dict[str
         "rows": len(base.learn),
         "seed": seed,
         "plan": {key: plan[key] for key in ("strategy", "runner_up", "reason", "predicted", "race", "work", "barred")},
+        "layers": plan["evidence"]["layers"],
         "plan_seconds": took,
         "reached": reached,
     }
 
 
-def _split(found: Prepared, setting: Setting, name: str) -> Split:
-    from headstart.data import dataset
-
+def split(found: Prepared, setting: Setting, name: str) -> Split:
+    """A split without features: to be judged only."""
     rows = dataset.read(found.data / f"{name}.parquet")
     targets = rows.targets(setting.preprocessor.contract.labels)
     return Split(rows, targets, np.zeros((len(rows), 1), dtype=np.float32))
@@ -103,10 +109,10 @@ def flat(name: str, rows: int, seed: int, rates: Mapping[str, float], *, data: P
     plan, cache = found.model.plan, work / "cache"
     setting = Setting.of(plan, backbone=found.backbone, data=found.data, cache=cache, level=0.9, place=place)
     base, _ = ground(plan, setting, found.data)
-    test, before, result = _split(found, setting, "test"), _before(setting, base), {}
+    test, before, result = split(found, setting, "test"), _before(setting, base), {}
     zero = dataclasses.replace(base.head, weight=np.zeros_like(base.head.weight), bias=np.zeros_like(base.head.bias))
     for label, rate in rates.items():
-        own = setting.with_fine_tune(learning_rate=rate, head_learning_rate=rate, layer_decay=1.0, seed=seed, epochs=5)
+        own = setting.with_fine_tune(learning_rate=rate, head_learning_rate=rate, layer_decay=1.0, seed=seed)
         partial = work / "partial" / f"{name}-{rows}-{seed}-flat-{label}"
         result[label] = _trained("fine_tune", own, dataclasses.replace(base, head=zero), test, before, partial)
     return {"set": name, "rows": len(base.learn), "seed": seed, "flat": result}
@@ -121,7 +127,6 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=[*REPORTED, *TUNED_ON, *IMAGES])
     parser.add_argument("--flat", action="store_true", help="also fine-tune flatly, for the figures on forgetting")
     asked = parser.parse_args()
-    settings.hush()
     warnings.simplefilter("ignore")
     for seed in asked.seeds:
         for name in asked.sets:

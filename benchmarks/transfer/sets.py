@@ -102,7 +102,8 @@ def _write(
         ids = [f"{part}-{row}" for row in range(len(inputs))]
         dataset.write(home / f"{part}.parquet", Dataset(modality, ids, labels, inputs, none, none))
     if name in DOMAINS:
-        pool = [text for text, _ in _texts(data / DOMAINS[name], "corpus")][:MOST_POOL]
+        most = model.prepare.limits.characters  # `prepare` would refuse a longer text
+        pool = [text for text, _ in _texts(data / DOMAINS[name], "corpus") if len(text) <= most][:MOST_POOL]
         none = [None] * len(pool)
         ids = [f"pool-{row}" for row in range(len(pool))]
         dataset.write(home / "unlabelled.parquet", Dataset(modality, ids, [""] * len(pool), pool, none, none))

@@ -48,6 +48,17 @@ def test_only_examples_of_classes_that_both_know_are_paired():
     assert document["macro_f1"]["candidate"]["value"] == pytest.approx((1 + 2 / 3) / 2)
 
 
+def test_what_only_the_champion_gets_right_is_counted_by_class_the_worst_first():
+    truth = ["a", "a", "b", "b", "b"]
+    document = contrast(
+        truth, ["a", "b", "b", "a", "a"], ["b", "b", "a", "b", "b"], known=(("a", "b"), ("a", "b")), gates=GATES
+    )
+    assert document["flips"] == [
+        {"class": "b", "n": 3, "wins": 1, "losses": 2},
+        {"class": "a", "n": 2, "wins": 1, "losses": 0},
+    ]
+
+
 def test_macro_f1_sees_a_class_that_is_given_up_where_accuracy_hardly_does():
     truth = ["a"] * 97 + ["b"] * 3
     document = contrast(truth, ["a"] * 100, truth, known=(("a", "b"), ("a", "b")), gates=GATES)

@@ -24,6 +24,16 @@ def test_the_first_champion_has_nobody_to_beat():
     assert "There is no champion yet: this would be the first" in finding.reason
 
 
+def test_the_class_that_loses_most_is_named():
+    flips = [
+        {"class": "b", "n": 90, "wins": 0, "losses": 8},
+        {"class": "a", "n": 910, "wins": 40, "losses": 2},
+    ]
+    finding = champion.judge({**compared(40, 10), "flips": flips}, champion="3", **BARS)
+    assert "most of what only the champion gets right is b: 8 of 90" in finding.reason
+    assert finding.evidence["flips"] == flips
+
+
 @pytest.mark.parametrize(
     ("wins", "losses", "n", "verdict"),
     [

@@ -12,6 +12,7 @@ HISTORY = {
         "accuracy": {"before": 0.90, "after": 0.86},
         "similarity": {"embeddings": 0.99, "encoder.layer.5": 0.41},
         "moved": {"embeddings": 0.01, "encoder.layer.5": 0.08},
+        "words": {"before": {"value": 2.104}, "after": {"value": 3.5}},
     },
     "ladder": {"budget": 0.1, "points": POINTS, "chosen": "interpolation 0.5", "reason": "It lost 0.210."},
 }
@@ -20,7 +21,8 @@ HISTORY = {
 def test_what_was_kept_the_ladder_and_the_layers_that_changed_most_are_said():
     told = " ".join(forgetting.told(HISTORY))
     parts = ["90.0% right before training, 86.0% after", "It lost 0.210.", "encoder.layer.5: similarity 0.41"]
-    assert all(part in told for part in [*parts, "encoder.layer.5: by 8.0% of their length"])
+    parts += ["costs 3.50 nats a word; before training it cost 2.10", "encoder.layer.5: by 8.0% of their length"]
+    assert all(part in told for part in parts)
 
 
 def test_each_rung_is_a_dot_with_its_name_and_the_drawing_is_told_in_words():

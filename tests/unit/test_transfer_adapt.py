@@ -147,6 +147,16 @@ def test_a_backbone_that_read_a_domain_finds_its_words_easier(adapted, headed, p
     assert before.n == after.n == 60
 
 
+def test_what_a_network_forgot_of_words_is_measured_under_the_head_it_came_with(adapted, headed, preprocessor):
+    texts, own = topics(400)[300:], {"preprocessor": preprocessor, "masked": 0.2, "seed": 1, "most": 60}
+    trained = masked_language.load(adapted[1]).backbone.state_dict()  # of another network of the same architecture
+    before = adapt.held_out_loss(headed, texts, **own)
+    assert (
+        adapt.held_out_loss(headed, texts, weights=masked_language.load(headed).backbone.state_dict(), **own) == before
+    )
+    assert adapt.held_out_loss(headed, texts, weights=trained, **own).value != pytest.approx(before.value)
+
+
 def test_without_a_head_there_is_no_such_evidence(bare, preprocessor):
     assert adapt.held_out_loss(bare, topics(9), preprocessor=preprocessor, masked=0.2, seed=1, most=9) is None
 

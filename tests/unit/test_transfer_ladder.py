@@ -16,7 +16,7 @@ START, TUNED = {"w": torch.tensor([0.0])}, {"w": torch.tensor([1.0])}
 def retention(lost: float | None) -> Retention:
     """100 reference examples, of which so many are answered no more."""
     kept = None if lost is None else paired.from_counts(0, round(100 * lost), 100, 0.95)
-    return Retention(kept, None, {}, {})
+    return Retention(kept, None, {}, {}, None)
 
 
 def point(name: str, accuracy: float, lost: float | None, weights: dict | None = None) -> ladder.Point:

@@ -70,7 +70,8 @@ def contrast(
 
     Returns:
         `format`; `examples` in all and `paired` {`wins`, `losses`, `n`, `p_value`}; `difference` in accuracy (interval
-        of level `1 - 2 * gates.level`); `accuracy` and `macro_f1` with `candidate` and `champion`, the latter with
+        of level `1 - 2 * gates.level`); `flips` by class both know {`class`, `n`, `wins`, `losses`}, most losses first;
+        `accuracy` and `macro_f1` with `candidate` and `champion`, the latter with
         `difference` too; `classes` {`both`, `new`, `gone`}; `new` {`accuracy`} of new classes or null; `refused`.
     """
     both = [label for label in known[0] if label in set(known[1])]
@@ -87,6 +88,7 @@ def contrast(
         "examples": len(true),
         "paired": {"wins": found.wins, "losses": found.losses, "n": int(shared.sum()), "p_value": found.p_value},
         "difference": found.interval.document(),
+        "flips": _flips(true, right, right_there, both),
         "accuracy": {
             "candidate": wilson(int(right[shared].sum()), int(shared.sum()), level).document(),
             "champion": wilson(int(right_there[shared].sum()), int(shared.sum()), level).document(),
@@ -96,6 +98,18 @@ def contrast(
         "new": {"accuracy": fresh_accuracy.document()} if fresh.any() else None,
         "refused": {"candidate": _refused(mine), "champion": _refused(other)},
     }
+
+
+def _flips(
+    true: NDArray[np.object_], right: NDArray[np.bool_], right_there: NDArray[np.bool_], classes: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Of each class, how many only the candidate gets right, and how many it gets wrong that the champion got right."""
+    result = []
+    for label in classes:
+        own = true == label
+        wins, losses = int((own & right & ~right_there).sum()), int((own & ~right & right_there).sum())
+        result.append({"class": label, "n": int(own.sum()), "wins": wins, "losses": losses})
+    return sorted(result, key=lambda one: (-one["losses"], one["class"]))
 
 
 def _macro_f1(

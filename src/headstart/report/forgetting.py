@@ -30,6 +30,9 @@ def told(history: Document) -> Iterator[str]:
     if kept["accuracy"]:
         was, now = kept["accuracy"]["before"], kept["accuracy"]["after"]
         yield f"Of the backbone's own sample a probe got {percent(was)} right before training, {percent(now)} after."
+    if words := kept.get("words"):
+        was, now = words["before"]["value"], words["after"]["value"]
+        yield f"Guessing hidden words of that sample costs {now:.2f} nats a word; before training it cost {was:.2f}."
     if ladder := history.get("ladder"):
         yield str(ladder["reason"])
     if kept["similarity"]:

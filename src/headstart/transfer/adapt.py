@@ -6,7 +6,7 @@ learns alone. Source: Gururangan et al. 2020, arXiv:2004.10964 (DAPT).
 """
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from headstart.backbones import checkpoint, masked_language, processor, store
 from headstart.backbones.masked_language import MaskedLanguageModel
@@ -140,7 +141,14 @@ def adapt(
 
 
 def held_out_loss(
-    backbone: Path, texts: Sequence[str], *, preprocessor: Preprocessor, masked: float, seed: int, most: int
+    backbone: Path,
+    texts: Sequence[str],
+    *,
+    preprocessor: Preprocessor,
+    masked: float,
+    seed: int,
+    most: int,
+    weights: Mapping[str, Tensor] | None = None,
 ) -> Interval | None:
     """How hard a backbone finds the words of `texts`: mean loss of a hidden token, in nats; None without such a head.
 
@@ -154,6 +162,7 @@ def held_out_loss(
         masked: share of words hidden.
         seed: of what is hidden, and of which texts are drawn.
         most: distinct texts looked at.
+        weights: of a network trained from this backbone, to stand below the head in its place; None: its own.
 
     Raises:
         DataError: if there is no text.
@@ -164,6 +173,8 @@ def held_out_loss(
         return None
     if not texts:
         raise DataError("there is no text to guess words of.", action="Give one at least.")
+    if weights is not None:
+        model.backbone.load_state_dict(dict(weights))
     words = Words.load(backbone, preprocessor)
     drawn = sorted(set(texts), key=lambda text: (fraction(text, seed=seed), text))[:most]
     first: dict[int, Piece] = {}

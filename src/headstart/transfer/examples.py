@@ -22,6 +22,7 @@ class Examples(TorchDataset[Mapping[str, Any]]):
 
     Attributes:
         targets: `(examples,)`, class indices.
+        augmented: whether images are changed by chance each time.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Examples(TorchDataset[Mapping[str, Any]]):
         self._items = Prepared(preprocessor, dataset.inputs)
         self._preprocessor = preprocessor
         self._augment = augment
+        self.augmented = augment is not None
 
     def __len__(self) -> int:
         return len(self.targets)

@@ -25,7 +25,8 @@ from headstart import artifacts
 from headstart.backbones.network import Network
 from headstart.backbones.silence import quiet
 from headstart.params.transfer import FineTune
-from headstart.transfer import checkpoints, course, device, guard, memory, rates, soup
+from headstart.transfer import checkpoints, course, device, frozen, guard, memory, rates, soup
+from headstart.transfer.batching import GroupedTrainer
 from headstart.transfer.checkpoints import Keeper
 from headstart.transfer.course import Attempt, Course
 from headstart.transfer.examples import Examples
@@ -193,11 +194,12 @@ def _trainer(job: _Job, pieces: int) -> tuple[Trainer, list[rates.Rate], device.
     callbacks += [deadline] if deadline else []
     callbacks += [Gradual(network, params.frozen_layers)] if params.unfreezing == "gradual" else []
     callbacks += [Pull(network, update, params.pull)] if params.pull else []
-    trainer = Trainer(
-        model=Objective(network, job.examples.targets, params),
+    kept = frozen.keep(network, params.frozen_layers if params.unfreezing == "all" else 0, job.examples)
+    trainer = GroupedTrainer(
+        model=Objective(network, job.examples.targets, params, kept and kept[0]),
         args=arguments,
         data_collator=_as_it_is,
-        train_dataset=job.examples,
+        train_dataset=kept[1] if kept else job.examples,
         eval_dataset=watch.validation if watch else None,
         compute_metrics=_metrics,
         optimizers=(update, torch.optim.lr_scheduler.LambdaLR(update, schedule)),

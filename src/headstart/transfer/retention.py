@@ -3,12 +3,14 @@
     kept          accuracy of a probe on the backbone's reference sample, after training and before, paired
     similarity    linear CKA of each layer's features, after against before (1: the same up to rotation and scale)
     moved         distance of each layer's weights from their start, as a share of the start's norm
+    words         loss of the backbone's own masked-language head on hidden words of the sample, before and after, in
+                  nats; where it was pretrained with such a head and the checkpoint brought it
 
 The sample is the backbone's own (`reference.parquet` beside it) where one is known; else what was kept is unknown, and
 similarity is measured on validation inputs, which says how far features moved, not what was lost.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +24,9 @@ from headstart.backbones.network import Network
 from headstart.data import dataset
 from headstart.data.dataset import Dataset
 from headstart.statistics import paired, representation
+from headstart.statistics.interval import Interval
 from headstart.statistics.paired import Difference
-from headstart.transfer import features, probe
+from headstart.transfer import adapt, features, probe
 from headstart.transfer.setting import Setting
 
 
@@ -39,6 +42,7 @@ class Before:
         right: `(examples,)`, what a probe on held-out folds answers rightly; None where there are no labels.
         strength: of that probe.
         weights: of the network.
+        words: loss of the masked-language head, nats a hidden token; None where there is none.
     """
 
     sample: Dataset
@@ -48,6 +52,7 @@ class Before:
     right: NDArray[np.bool_] | None
     strength: float
     weights: Mapping[str, Tensor]
+    words: Interval | None
 
 
 @dataclass(frozen=True)
@@ -59,12 +64,14 @@ class Retention:
         accuracy: on the reference, before and after.
         similarity: layer to linear CKA in [0, 1].
         moved: layer to relative distance of its weights.
+        words: loss of the masked-language head, before and after; None where there is none.
     """
 
     kept: Difference | None
     accuracy: tuple[float, float] | None
     similarity: dict[str, float]
     moved: dict[str, float]
+    words: tuple[Interval, Interval] | None
 
     @property
     def lost(self) -> float | None:
@@ -74,9 +81,10 @@ class Retention:
     def document(self) -> dict[str, Any]:
         return {
             "kept": self.kept.interval.document() if self.kept else None,
-            "accuracy": dict(zip(("before", "after"), self.accuracy, strict=True)) if self.accuracy else None,
+            "accuracy": _by_time(self.accuracy) if self.accuracy else None,
             "similarity": self.similarity,
             "moved": self.moved,
+            "words": _by_time([one.document() for one in self.words]) if self.words else None,
         }
 
 
@@ -93,7 +101,7 @@ def remember(network: Network, setting: Setting, validation: Dataset, most: int)
         strength, logits = probe.choose(seen[-1][1], targets, len(names), setting.probe, groups=sample.groups)
         right = logits.argmax(axis=1) == targets
     weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
-    return Before(sample, known, targets, seen, right, strength, weights)
+    return Before(sample, known, targets, seen, right, strength, weights, _words(network, setting, sample))
 
 
 def measure(network: Network, setting: Setting, before: Before, level: float) -> Retention:
@@ -110,7 +118,9 @@ def measure(network: Network, setting: Setting, before: Before, level: float) ->
         right = logits.argmax(axis=1) == before.targets
         kept = paired.difference(right, before.right, level)
         accuracy = (float(before.right.mean()), float(right.mean()))
-    return Retention(kept, accuracy, similarity, moved(network, before.weights))
+    after = _words(network, setting, before.sample) if before.words else None
+    words = (before.words, after) if before.words and after else None
+    return Retention(kept, accuracy, similarity, moved(network, before.weights), words)
 
 
 def moved(network: Network, start: Mapping[str, Tensor]) -> dict[str, float]:
@@ -127,6 +137,25 @@ def layer_features(network: Network, setting: Setting, sample: Dataset) -> featu
     """Each layer's features of the sample, not cached: the network is being trained; the last is what a head sees."""
     with torch.inference_mode():
         return features.compute_layers(network, setting.preprocessor, sample, progress="retention")
+
+
+def _words(network: Network, setting: Setting, sample: Dataset) -> Interval | None:
+    """How hard the network finds hidden words of the sample, under the head that its backbone came with."""
+    if setting.modality == "image" or not len(sample):
+        return None
+    return adapt.held_out_loss(
+        setting.backbone,
+        sample.inputs,
+        preprocessor=setting.preprocessor,
+        masked=setting.adapt.masked,
+        seed=setting.adapt.seed,
+        most=len(sample),
+        weights=network.backbone.state_dict(),
+    )
+
+
+def _by_time(pair: Sequence[Any]) -> dict[str, Any]:
+    return dict(zip(("before", "after"), pair, strict=True))
 
 
 def _first(rows: Dataset, most: int) -> Dataset:

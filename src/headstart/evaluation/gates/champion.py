@@ -4,7 +4,7 @@ Three answers: shown to be no worse, shown to be worse, or not enough examples t
 champion.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headstart.evaluation.gates import bars
@@ -13,6 +13,7 @@ from headstart.statistics import paired
 
 CHECK = "champion"
 POWER = 0.8
+NAMED = 10  # classes
 WORSE = "Keep the champion. Look at the examples only it gets right (see the report), or raise gates.champion_margin."
 
 
@@ -43,13 +44,15 @@ def judge(
         action = "Give the two models names of their own, or promote with a reason if the classes were renamed."
         return Finding(CHECK, "fail", None, -margin, reason, action)
     return _worst(
-        _accuracy(wins, losses, n, champion, margin, level),
+        _accuracy(wins, losses, n, champion, margin, level, comparison.get("flips") or []),
         _macro_f1(comparison, champion, margin),
         _new_classes(comparison, new_class_bar),
     )
 
 
-def _accuracy(wins: int, losses: int, n: int, champion: str, margin: float, level: float) -> Finding:
+def _accuracy(
+    wins: int, losses: int, n: int, champion: str, margin: float, level: float, flips: Sequence[Mapping[str, Any]]
+) -> Finding:
     found = paired.from_counts(wins, losses, n, 1 - 2 * level)
     interval = found.interval
     verdict = paired.non_inferior(interval, margin)
@@ -57,7 +60,10 @@ def _accuracy(wins: int, losses: int, n: int, champion: str, margin: float, leve
         f"On {n} test examples that both can answer, only the candidate is right on {wins} and only "
         f"champion {champion} on {losses}: accuracy differs by {bars.spelled(interval)}, {-margin:g} is allowed"
     )
-    evidence = {**interval.document(), "wins": wins, "losses": losses, "p_value": found.p_value}
+    if flips and len(flips) > 1 and flips[0]["losses"] > 1:
+        most = flips[0]
+        told += f" (most of what only the champion gets right is {most['class']}: {most['losses']} of {most['n']})"
+    evidence = {**interval.document(), "wins": wins, "losses": losses, "p_value": found.p_value, "flips": flips[:NAMED]}
     if verdict == "pass":
         return Finding(CHECK, verdict, interval.value, -margin, f"{told}.", "", evidence)
     if verdict == "fail":

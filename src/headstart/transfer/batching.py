@@ -1,0 +1,34 @@
+"""Texts of like length in one batch, batches in random order.
+
+transformers' own grouping leaves the batches of a stretch in falling length, so that an epoch ends on the shortest
+texts; where length tells of the class, the network forgets the long ones last. Mixed, one epoch on banking77 (2,000
+texts, 77 classes, from the probe) ends at a validation accuracy of 0.000 instead of 0.000, with the same padding.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from transformers import Trainer
+from transformers.trainer_pt_utils import LengthGroupedSampler
+
+
+class Grouped(LengthGroupedSampler):
+    """transformers' sampler, its batches in random order; drawn from torch's generator, as checkpoints restore it."""
+
+    def __iter__(self) -> Iterator[int]:
+        rows = list(super().__iter__())
+        batches = [rows[start : start + self.batch_size] for start in range(0, len(rows), self.batch_size)]
+        order = torch.randperm(len(batches), generator=self.generator).tolist()
+        full = [place for place in order if len(batches[place]) == self.batch_size]
+        short = [place for place in order if len(batches[place]) < self.batch_size]  # torch cuts batches by count
+        return iter([row for place in full + short for row in batches[place]])
+
+
+class GroupedTrainer(Trainer):
+    """`Trainer` with this sampler."""
+
+    def _get_train_sampler(self, train_dataset=None):  # type: ignore[no-untyped-def]
+        sampler = super()._get_train_sampler(train_dataset)
+        if isinstance(sampler, LengthGroupedSampler):
+            return Grouped(sampler.batch_size, lengths=sampler.lengths, generator=sampler.generator)
+        return sampler
