@@ -108,32 +108,3 @@ def test_negative_transfer_is_named_when_scratch_wins_beyond_doubt():
     told = planner.decide(found, None, choice(), "early", {}).otherwise
     assert any(one.startswith("Negative transfer: with 10 labels a class") for one in told)
     assert not any("Negative" in one for one in planner.decide(evidence(), None, choice(), "early", {}).otherwise)
-
-
-def test_the_probe_predicts_what_it_reached_with_the_doubt_of_a_test_split_added():
-    # probe 0.8 +- 0.02 at 90%; a test of 400 rows: z sqrt(0.8 * 0.2 / 400) = 1.645 * 0.02 = 0.0329
-    predicted = planner.predict("linear_probe", evidence(), None, choice())
-    reach = (0.02**2 + 0.0329**2) ** 0.5
-    assert predicted["value"] == pytest.approx(0.8)
-    assert predicted["high"] - predicted["value"] == pytest.approx(reach, abs=1e-4)
-    assert predicted["value"] - predicted["low"] == pytest.approx(reach, abs=1e-4)
-
-
-def test_a_trained_strategy_is_predicted_to_keep_its_lead_over_the_probe():
-    run = race({"linear_probe": 0.7, "fine_tune": 0.8}, ["fine_tune"])
-    predicted = planner.predict("fine_tune", evidence(), run, choice())
-    probe = planner.predict("linear_probe", evidence(), run, choice())
-    assert predicted["value"] == pytest.approx(0.9)
-    assert predicted["high"] - predicted["low"] > probe["high"] - probe["low"]
-
-
-def test_a_strategy_that_did_not_race_is_predicted_with_the_doubt_of_half_the_errors():
-    predicted = planner.predict("scratch", evidence(test=10_000_000), None, choice())
-    assert predicted["value"] == pytest.approx(0.8)
-    assert predicted["high"] - 0.8 == pytest.approx((0.1**2 + 0.02**2) ** 0.5, abs=1e-4)
-
-
-def test_a_perfect_probe_stays_within_one():
-    predicted = planner.predict("linear_probe", evidence(probe=1.0), None, choice())
-    assert predicted["value"] == predicted["high"] == 1.0
-    assert predicted["low"] < 1.0

@@ -8,7 +8,6 @@ Cheap first: probe, low-rank updates, fine-tuning, adapting and fine-tuning. `sc
 A trained network that turns out no better than the probe hands the probe on, so the race may be brave.
 """
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,7 @@ from headstart.backbones.network import Network
 from headstart.errors import ParamsError
 from headstart.params.section import Strategy
 from headstart.params.transfer import Choice, Plan
-from headstart.statistics.interval import normal_quantile
-from headstart.transfer import control, device, probe, race, strategies
+from headstart.transfer import control, device, forecast, probe, race, strategies
 from headstart.transfer.evidence import Evidence, Ground, gather, ground
 from headstart.transfer.race import Outcome, Right
 from headstart.transfer.setting import Setting, Split
@@ -71,7 +69,7 @@ def plan(params: Plan, *, backbone: Path, data: Path, cache: Path) -> tuple[dict
         "runner_up": decision.runner_up,
         "reason": decision.reason,
         "otherwise": decision.otherwise,
-        "predicted": predict(decision.strategy, evidence, run, choice),
+        "predicted": forecast.predict(decision.strategy, evidence, run, choice),
         "work": {"unit": evidence.unit, "budget": choice.budget, "of": work, "memory_mb": memory(setting)},
         "barred": barred,
         "labels_needed": labels_needed(evidence, choice),
@@ -158,31 +156,6 @@ def decide(
         reason = f"params.yaml asks for {choice.strategy}. Left to itself, the plan would say {strategy}: {reason}"
         strategy, runner_up = choice.strategy, strategy
     return Decision(strategy, runner_up, reason, _otherwise(evidence, run, choice, early, barred))
-
-
-def predict(strategy: Strategy, evidence: Evidence, run: Outcome | None, choice: Choice) -> dict[str, Any]:
-    """The accuracy to expect on the test split: `{metric, value, low, high, n}`.
-
-    What the probe reached on held-out folds of all of train, and what the strategy was ahead of it on the race's last
-    rung. The interval adds up three doubts as independent ones: of the probe, of the lead, and of a test split of as
-    many rows as this one has. A strategy that did not race is predicted to do as the probe does, with the doubt of a
-    lead between nothing and half of the probe's errors.
-    """
-    reached, n = evidence.probe, evidence.examples["test"]
-    z = normal_quantile(choice.interval)
-    gap = run.gaps.get(strategy) if run else None
-    if strategy == "linear_probe":
-        lead, doubt = 0.0, 0.0
-    elif gap is not None:
-        lead, doubt = gap.interval.value, (gap.interval.high - gap.interval.low) / (2 * z)
-    else:
-        lead, doubt = 0.0, (1 - reached.value) / 2 / z
-    value = min(1.0, max(0.0, reached.value + lead))
-    own = (reached.high - reached.low) / (2 * z)
-    share = min(max(value, 0.5 / max(n, 1)), 1 - 0.5 / max(n, 1))  # a test of n rows may err once where none is seen
-    reach = z * math.sqrt(own**2 + doubt**2 + share * (1 - share) / max(n, 1))
-    low, high = max(0.0, value - reach), min(1.0, value + reach)
-    return {"metric": "accuracy", "value": value, "low": low, "high": high, "n": n}
 
 
 def labels_needed(evidence: Evidence, choice: Choice) -> dict[str, Any] | None:

@@ -1,0 +1,64 @@
+"""What is predicted for the test split."""
+
+import numpy as np
+import pytest
+
+from headstart.statistics.interval import wilson
+from headstart.transfer import forecast
+from headstart.transfer.race import Leg, Outcome
+from tests.unit.test_transfer_planner import choice, evidence, race
+
+
+def test_the_probe_predicts_what_it_reached_with_the_doubt_of_a_test_split_added():
+    # probe 0.8 +- 0.02 at 90%; a test of 400 rows: z sqrt(0.8 * 0.2 / 400) = 1.645 * 0.02 = 0.0329
+    predicted = forecast.predict("linear_probe", evidence(), None, choice())
+    reach = (0.02**2 + 0.0329**2) ** 0.5
+    assert predicted["value"] == pytest.approx(0.8)
+    assert predicted["high"] - predicted["value"] == pytest.approx(reach, abs=1e-4)
+    assert predicted["value"] - predicted["low"] == pytest.approx(reach, abs=1e-4)
+
+
+def test_errors_of_the_race_fall_as_labels_grow_by_the_power_law():
+    # right on 360 of 400 after 50 rows: error (40 + 0.5) / 401; 100 rows are twice as many
+    error = 40.5 / 401
+    run = race({"linear_probe": 0.7, "fine_tune": 0.9}, ["fine_tune"])
+    predicted = forecast.predict("fine_tune", evidence(test=10_000_000), run, choice())
+    assert predicted["value"] == pytest.approx(1 - error * 2**-0.4)
+    measured = (wilson(360, 400, 0.9).high - wilson(360, 400, 0.9).low) / 2 * 2**-0.4
+    slow, fast = error * (2**-0.05 - 2**-0.4), error * (2**-0.4 - 2**-0.75)
+    assert predicted["value"] - predicted["low"] == pytest.approx(np.hypot(slow, measured), abs=1e-4)
+    assert predicted["high"] - predicted["value"] == pytest.approx(np.hypot(fast, measured), abs=1e-4)
+
+
+def test_a_trained_strategy_is_predicted_no_worse_than_the_probe_that_would_be_handed_on():
+    run = race({"linear_probe": 0.75, "fine_tune": 0.76}, ["fine_tune"])
+    predicted = forecast.predict("fine_tune", evidence(probe=0.85, test=10_000_000), run, choice())
+    assert predicted["value"] == pytest.approx(0.85)
+    assert predicted["low"] >= 0.80
+
+
+def test_a_strategy_that_did_not_race_is_predicted_with_the_doubt_of_half_the_errors():
+    predicted = forecast.predict("scratch", evidence(test=10_000_000), None, choice())
+    assert predicted["value"] == pytest.approx(0.8)
+    assert predicted["high"] - 0.8 == pytest.approx((0.1**2 + 0.02**2) ** 0.5, abs=1e-4)
+
+
+def test_a_perfect_probe_stays_within_one():
+    predicted = forecast.predict("linear_probe", evidence(probe=1.0), None, choice())
+    assert predicted["value"] == predicted["high"] == 1.0
+    assert predicted["low"] < 1.0
+
+
+def test_of_simulated_power_laws_the_interval_holds_as_many_as_it_says():
+    generator, held = np.random.default_rng(0), []
+    z = 1.6449
+    for _ in range(2000):
+        power = generator.normal(forecast.LIKELY, (forecast.FASTEST - forecast.LIKELY) / z)
+        share = generator.uniform(0.1, 0.4)
+        right = generator.random(500) >= share
+        leg = Leg("fine_tune", 25, wilson(int(right.sum()), 500, 0.9), right, 10, 1.0)
+        run = Outcome([leg], {}, ["fine_tune"], "fine_tune", {}, {}, 30, 100, "All rungs were run.")
+        predicted = forecast.predict("fine_tune", evidence(probe=0.01), run, choice())
+        truth = generator.binomial(400, 1 - min(1.0, share * 4**-power)) / 400
+        held.append(predicted["low"] <= truth <= predicted["high"])
+    assert 0.86 <= np.mean(held) <= 0.94
