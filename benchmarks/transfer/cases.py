@@ -35,7 +35,7 @@ from headstart.transfer.strategies import linear_probe
 REMEMBERED = 300  # examples of the backbone's own domain that retention is measured on
 
 
-def case(name: str, rows: int, seed: int, *, data: Path, work: Path) -> dict[str, Any]:
+def case(name: str, rows: int, seed: int, *, data: Path, work: Path, scratch: bool) -> dict[str, Any]:
     """One set, one draw of training rows: the plan, and each strategy's accuracy on validation and test."""
     found = prepared(name, rows, seed, data=data, work=work)
     params = found.model.plan.model_copy(
@@ -56,13 +56,14 @@ def case(name: str, rows: int, seed: int, *, data: Path, work: Path) -> dict[str
     base, _ = ground(params, setting, found.data)
     test, before, reached = split(found, setting, "test"), _before(setting, base), {}
     for way in strategies.WAYS:
-        if strategies.WAYS[way].obstacle(setting) is None:
+        if strategies.WAYS[way].obstacle(setting) is None and (scratch or way != "scratch"):
             reached[way] = _trained(way, setting, base, test, before, work / "partial" / f"{name}-{rows}-{seed}-{way}")
     return {
         "set": name,
         "rows": len(base.learn),
         "seed": seed,
         "plan": {key: plan[key] for key in ("strategy", "runner_up", "reason", "predicted", "race", "work", "barred")},
+        "probe": plan["evidence"]["probe"],
         "layers": plan["evidence"]["layers"],
         "plan_seconds": took,
         "reached": reached,
@@ -126,13 +127,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--sets", nargs="+", default=[*REPORTED, *TUNED_ON, *IMAGES])
     parser.add_argument("--flat", action="store_true", help="also fine-tune flatly, for the figures on forgetting")
+    parser.add_argument("--no-scratch", action="store_true", help="leave the control out: it takes longest")
     asked = parser.parse_args()
     warnings.simplefilter("ignore")
     for seed in asked.seeds:
         for name in asked.sets:
             path = asked.work / "results" / f"{name}-{asked.rows}-{seed}.json"
             if not path.is_file():
-                artifacts.write_json(path, case(name, asked.rows, seed, data=asked.data, work=asked.work))
+                found = case(name, asked.rows, seed, data=asked.data, work=asked.work, scratch=not asked.no_scratch)
+                artifacts.write_json(path, found)
             path = asked.work / "results" / f"flat-{name}-{asked.rows}-{seed}.json"
             if asked.flat and not path.is_file():
                 rates = {"2e-4": 2e-4, "1e-4": 1e-4} if name not in IMAGES else {"2e-3": 2e-3, "1e-3": 1e-3}

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 
 from headstart.artifacts import read_json
 from tests.conftest import HEADSTART
@@ -223,3 +224,21 @@ def test_add_refuses_with_a_sentence_and_leaves_the_file_alone(copied, headstart
     assert answer.status == 2, answer.err
     assert sentence in answer.document["error"]["message"]
     assert (copied / "params.yaml").read_text() == before
+
+
+def test_backbones_are_ranked_on_a_models_data_without_training_one(copied, headstart):
+    path = copied / "params.yaml"
+    document = yaml.safe_load(path.read_text())
+    document["backbones"]["twin"] = {"modality": "text", "source": "sources/tinybert"}
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    answer = headstart(copied, "rank", "topics", "--json")
+    assert answer.status == 0, answer.err
+    found = answer.document["topics"]
+    assert [one["backbone"] for one in found["backbones"]] == ["tinybert", "twin"]
+    assert found["present"] == found["recommended"] == "tinybert"
+    first, second = found["backbones"]
+    assert first["log_me"] == second["log_me"]
+    assert (first["probe"], second["tied"]) == (second["probe"], True)
+    told = headstart(copied, "rank", "topics")
+    assert "keep       tinybert" in told.out
+    assert headstart(copied, "rank", "bars").status == 2

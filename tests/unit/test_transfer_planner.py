@@ -1,5 +1,7 @@
 """The decision: when no race is needed, who wins one, what is predicted, and what would change it."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -108,3 +110,19 @@ def test_negative_transfer_is_named_when_scratch_wins_beyond_doubt():
     told = planner.decide(found, None, choice(), "early", {}).otherwise
     assert any(one.startswith("Negative transfer: with 10 labels a class") for one in told)
     assert not any("Negative" in one for one in planner.decide(evidence(), None, choice(), "early", {}).otherwise)
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "layers"),
+    [
+        pytest.param([0.5, 0.6, 0.7, 0.65], 2, id="a middle layer beyond its interval"),
+        pytest.param([0.5, 0.6, 0.66, 0.65], None, id="within the interval"),
+        pytest.param([0.5, 0.6, 0.65, 0.70], None, id="the last"),
+        pytest.param([0.9, 0.6, 0.65, 0.70], None, id="the stem alone is no network"),
+    ],
+)
+def test_a_middle_layer_that_serves_better_is_named_with_the_entry_that_ends_there(accuracies, layers):
+    names = ["embeddings", "encoder.layer.0", "encoder.layer.1", "encoder.layer.2"]
+    found = dataclasses.replace(evidence(), layers=list(zip(names, map(interval, accuracies), strict=True)))
+    told = [one for one in planner.decide(found, None, choice(), "early", {}).otherwise if "layers:" in one]
+    assert [f"`layers: {layers}`" in one for one in told] == ([] if layers is None else [True])

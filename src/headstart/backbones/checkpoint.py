@@ -67,9 +67,13 @@ def loaded(kind: Any, folder: Path, config: Any, **extra: Any) -> tuple[Any, dic
 
 def untrained(folder: Path) -> Any:
     """The same architecture with the weights torch's global generator gives it."""
+    return untrained_of(configuration(folder))
+
+
+def untrained_of(config: Any) -> Any:
+    """The architecture of a configuration, likewise."""
     from transformers import AutoModel
 
-    config = configuration(folder)
     extra = {"add_pooling_layer": False} if _optional_pooler(config) else {}
     with quiet():
         return AutoModel.from_config(config, dtype=torch.float32, attn_implementation="eager", **extra)

@@ -65,7 +65,7 @@ KNOWN = {
 def groups(network: Any) -> list[LayerGroup]:
     """The layer groups of a `Network`, from the input (depth 0) to the head (last)."""
     backbone: nn.Module = network.backbone
-    units = _units(backbone)
+    units = backbone_groups(backbone)
     owner = _owners(backbone, units)
     result = []
     for depth, paths in enumerate(units):
@@ -82,7 +82,7 @@ def groups(network: Any) -> list[LayerGroup]:
 
 def recognised(backbone: Any) -> Finding:
     """Whether the architecture stands in the table; unsure where its layers are read off the module tree."""
-    kind, count = backbone.config.model_type, len(_units(backbone))
+    kind, count = backbone.config.model_type, len(backbone_groups(backbone))
     if kind in KNOWN and _from_table(backbone, KNOWN[kind]):
         return Finding("layers", "pass", count, None, f"{kind} has {count} layer groups below the head.")
     return Finding(
@@ -95,8 +95,8 @@ def recognised(backbone: Any) -> Finding:
     )
 
 
-def _units(backbone: Any) -> list[tuple[str, ...]]:
-    """Module paths of each group, input first."""
+def backbone_groups(backbone: Any) -> list[tuple[str, ...]]:
+    """Module paths of each group below the head, the stem's first."""
     anatomy = KNOWN.get(backbone.config.model_type)
     return (anatomy and _from_table(backbone, anatomy)) or _from_tree(backbone)
 

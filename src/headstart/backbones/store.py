@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart import artifacts
-from headstart.backbones import checkpoint, glyphs, layers, masked_language, processor, reference
+from headstart.backbones import checkpoint, depth, glyphs, layers, masked_language, processor, reference
 from headstart.backbones.masked_language import MaskedLanguageModel
 from headstart.backbones.network import DESCRIPTION_FILE, Network
 from headstart.backbones.silence import quiet
@@ -100,8 +100,10 @@ def _clean(fetched: Path, out: Path, spec: Backbone) -> list[Finding]:
             f"params.yaml calls its modality {spec.modality!r}.",
             action=f"Write modality: {modality}, or name another source.",
         )
+    if spec.layers is not None:
+        model = depth.lowest(model, spec.layers)
     checkpoint.write(model, out)
-    kept = masked_language.keep(fetched, out, unused)
+    kept = masked_language.keep(fetched, out, unused) if spec.layers is None else []  # it reads the last layer
     findings = [_weights([name for name in unused if name not in kept], len(kept))]
     if modality == "image":
         findings.append(_image_processor(fetched, out))

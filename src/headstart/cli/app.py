@@ -2,7 +2,7 @@
 
 import typer
 
-from headstart.cli import add, data, doctor, init, migrate, monitor, predict, release, run, score, serve
+from headstart.cli import add, data, doctor, init, migrate, monitor, predict, rank, release, run, score, serve
 
 app = typer.Typer(
     name="headstart",
@@ -20,6 +20,7 @@ app = typer.Typer(
 app.command()(init.init)
 app.command()(add.add)
 app.command()(data.data)
+app.command()(rank.rank)
 app.command()(run.run)
 app.command()(run.plan)
 app.command()(release.status)

@@ -30,6 +30,7 @@ class Backbone(Section):
 
     `reference`: a data source of the backbone's own domain, a sample of which is kept beside it; None, which is what
     its absence says, where none is known. Pretraining done here draws its own.
+    `layers`: only so many blocks above the stem are kept, the lowest; None, which is what its absence says: all.
     """
 
     modality: Modality
@@ -37,3 +38,4 @@ class Backbone(Section):
     sha256: dict[str, str]
     pretrain: Pretrain | None
     reference: str | None = None
+    layers: Count | None = None

@@ -164,6 +164,8 @@ def _backbones(entries: Mapping[str, Any], problems: list[str]) -> dict[str, Bac
                 problems.append(f"{where}: needs either source or pretrain, exactly one of them")
             if backbone.pretrain is not None and backbone.reference is not None:
                 problems.append(f"{where}.reference: pretraining done here keeps a sample of its own; leave it out")
+            if backbone.pretrain is not None and backbone.layers is not None:
+                problems.append(f"{where}.layers: pretraining done here makes as many as pretrain.depths says")
             result[name] = backbone
     return result
 

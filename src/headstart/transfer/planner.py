@@ -230,6 +230,7 @@ def _otherwise(
         ]
         if run.short:
             result.append(f"A higher plan.race.budget (now {run.budget:,} {evidence.unit}) would run the race further.")
+    result += _deeper(evidence)
     if evidence.curve is not None:
         now, twice = evidence.curve.at(evidence.examples["train"]), evidence.curve.at(2 * evidence.examples["train"])
         result.append(
@@ -243,3 +244,17 @@ def _otherwise(
             f"{few.scratch.value:.3f}, transferred on {few.transfer.value:.3f}. Look for a backbone nearer to the data."
         )
     return result
+
+
+def _deeper(evidence: Evidence) -> list[str]:
+    """A middle layer that serves better than the last, beyond the interval of its accuracy; at most one sentence."""
+    if len(evidence.layers) < 3:
+        return []
+    count = max(range(len(evidence.layers)), key=lambda at: evidence.layers[at][1].value)
+    (name, best), (_, last) = evidence.layers[count], evidence.layers[-1]
+    if count == 0 or best.low <= last.value:
+        return []
+    return [
+        f"A probe on {name} is right on {best.value:.3f}, on the last layer on {last.value:.3f}: a second entry under "
+        f"backbones: with `layers: {count}` would end there; `headstart rank` compares the two."
+    ]

@@ -1,0 +1,126 @@
+"""`rank`: which of several backbones a model should stand on, before one is trained."""
+
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from headstart import artifacts
+from headstart.cli.output import Json, emit, metric, say
+from headstart.cli.workspace import chosen, enter, start_flow
+from headstart.errors import OutsideError, UsageError
+from headstart.params.workspace import Params
+
+ROWS = 2000  # of train, at most
+
+
+def rank(
+    name: Annotated[str, typer.Argument(help="The model.")],
+    backbones: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[BACKBONE]...", help="Names in params.yaml; all of the modality when left out."),
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Compare backbones on a model's training data: LogME and a linear probe of each; nothing else is trained."""
+    workspace, params = enter()
+    chosen(params, [name])
+    names = candidates(params, name, backbones or [])
+    from headstart.cli.fresh import unbuilt_models
+
+    if unbuilt_models(workspace, params, [name], until="prepare"):
+        refusal = start_flow(workspace, "training", [name], "--until", "prepare")
+        if refusal:
+            raise refusal
+    folder = artifacts.stage_output(name, "data")
+    if not (folder / "summary.json").is_file():
+        raise OutsideError(f"the data of {name} was not prepared.", action="Read what was printed above.")
+    folders = {candidate: _stored(params, candidate) for candidate in names}
+    from headstart.data import dataset
+    from headstart.predictor import Preprocessor
+    from headstart.transfer import ranking
+
+    model = params.models[name]
+    ranks = ranking.rank(
+        folders,
+        dataset.drawn(folder / "train.parquet", ROWS, seed=model.plan.probe.seed),
+        Preprocessor.load(folder / "contract").contract.labels,
+        limits=model.prepare.limits,
+        params=model.plan.probe,
+        cache=artifacts.CACHE,
+        level=model.plan.choice.interval,
+    )
+    document = {
+        name: {
+            "present": model.backbone,
+            "recommended": ranking.recommended(ranks).backbone,
+            "backbones": [one.document() for one in ranks],
+        }
+    }
+    emit(document, as_json, _lines)
+    return 0
+
+
+def candidates(params: Params, model: str, asked: Sequence[str]) -> list[str]:
+    """The backbones named, or all of the model's modality.
+
+    Raises:
+        UsageError: if a name is no backbone, or one of the other modality, or there is nothing to compare.
+    """
+    modality = params.models[model].modality
+    fitting = [name for name, entry in params.backbones.items() if entry.modality == modality]
+    for name in asked:
+        if name not in params.backbones:
+            raise UsageError(
+                f"there is no backbone {name!r} in params.yaml; it has {', '.join(params.backbones)}.",
+                action="Add an entry under backbones: with its source and modality.",
+            )
+        if name not in fitting:
+            raise UsageError(f"{name} is for {params.backbones[name].modality}s, {model} has {modality}s.")
+    names = list(dict.fromkeys(asked)) or fitting
+    if len(names) < 2:
+        raise UsageError(
+            f"{', '.join(names)} is the only candidate for {model}; ranking needs two.",
+            action="Add another entry under backbones: in params.yaml.",
+        )
+    return names
+
+
+def _stored(params: Params, name: str) -> Path:
+    """The backbone as the stage made it, or made now below `.cache`, where no model uses it yet."""
+    from headstart.backbones import fetch, store
+    from headstart.determinism import digest, folder_digest
+
+    if (artifacts.backbone(name) / "backbone.json").is_file():
+        return artifacts.backbone(name)
+    spec, home = params.backbones[name], artifacts.CACHE / "backbones"
+    say(f"fetching {name}" + (", which is pretrained here: this takes minutes" if spec.pretrain else ""))
+    fetched = home / "fetched" / name
+    fetch.fetch(name, spec, fetched)
+    made = home / digest([folder_digest(fetched), spec.model_dump(mode="json")])[:16] / name
+    if not (made / "backbone.json").is_file():
+        shutil.rmtree(made, ignore_errors=True)  # what a kill left
+        store.make(fetched, spec, made)
+    return made
+
+
+def _lines(document: dict[str, Any]) -> Iterable[str]:
+    for name, found in document.items():
+        yield f"\n{name}: {len(found['backbones'])} backbones, the most accurate probe first"
+        for one in found["backbones"]:
+            behind = one["behind"]
+            told = "the best" if behind is None else f"{100 * behind['value']:.1f} points behind"
+            if behind is not None and one["tied"]:
+                told += ", which chance may explain"
+            size = f"{one['parameters'] / 1e6:.1f} M parameters, {one['seconds']:.1f} s for 1,000 examples"
+            yield f"  {one['backbone']:12} {metric('probe', one['probe'])}, LogME {one['log_me']:.3f}; {told}"
+            yield f"  {'':12} {size}"
+        if found["recommended"] == found["present"]:
+            yield f"  keep       {found['present']}: the smallest of those that can't be told from the best"
+        else:
+            yield (
+                f"  recommend  {found['recommended']}: the smallest of those that can't be told from the best; set "
+                f"models.{name}.backbone in params.yaml (now {found['present']})"
+            )

@@ -1,0 +1,134 @@
+"""Which backbone a model should stand on: each one's frozen features of the same examples, before anything is trained.
+
+LogME ranks in milliseconds; the linear probe, on the same held-out folds for all, verifies it and decides. Of those
+that can't be told from the best, the smallest is recommended.
+"""
+
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.backbones import processor
+from headstart.backbones.network import Network
+from headstart.contract import spec
+from headstart.data.dataset import Dataset
+from headstart.determinism import folder_digest
+from headstart.params.prepare import Limits
+from headstart.params.transfer import Probe
+from headstart.predictor import Preprocessor
+from headstart.statistics import paired, transferability
+from headstart.statistics.interval import Interval, wilson
+from headstart.statistics.paired import Difference
+from headstart.transfer import device, features, probe
+
+
+@dataclass(frozen=True)
+class Rank:
+    """One candidate.
+
+    Attributes:
+        backbone: its name.
+        log_me: nats an example; higher is better, and only differences between candidates mean something.
+        probe: accuracy of a linear probe on held-out folds.
+        behind: the best candidate's accuracy minus this one's, paired; None for the best.
+        parameters: of the backbone, in numbers.
+        seconds: to make features of 1,000 examples here; next to nothing where they were in the cache.
+    """
+
+    backbone: str
+    log_me: float
+    probe: Interval
+    behind: Difference | None
+    parameters: int
+    seconds: float
+
+    @property
+    def tied(self) -> bool:
+        """Whether it can't be told from the best."""
+        return self.behind is None or self.behind.interval.low <= 0
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "backbone": self.backbone,
+            "log_me": self.log_me,
+            "probe": self.probe.document(),
+            "behind": self.behind.interval.document() if self.behind else None,
+            "tied": self.tied,
+            "parameters": self.parameters,
+            "seconds": self.seconds,
+        }
+
+
+def rank(
+    folders: Mapping[str, Path],
+    learn: Dataset,
+    labels: tuple[str, ...],
+    *,
+    limits: Limits,
+    params: Probe,
+    cache: Path,
+    level: float,
+) -> list[Rank]:
+    """The candidates, the most accurate probe first.
+
+    Args:
+        folders: stored backbones of the data's modality, by name.
+        learn: labelled examples to compare them on.
+        labels: of the contract.
+        limits: what is cut and refused; each backbone cuts by its own tokens.
+        params: of the probe.
+        cache: of features.
+        level: two-sided confidence of the intervals.
+
+    Raises:
+        BackboneError: if a folder is no backbone, or none whose input a contract can state.
+        DataError: if the examples show fewer than two classes.
+    """
+    targets = learn.targets(labels)
+    measured = {name: _measured(folder, learn, labels, limits, cache) for name, folder in folders.items()}
+    right: dict[str, NDArray[np.bool_]] = {}
+    for name, (seen, _, _) in measured.items():
+        _, logits = probe.choose(seen, targets, len(labels), params, groups=learn.groups)
+        right[name] = logits.argmax(axis=1) == targets
+    best = max(right, key=lambda name: (int(right[name].sum()), -measured[name][1]))
+    ranks = [
+        Rank(
+            name,
+            transferability.log_me(seen, targets),
+            wilson(int(right[name].sum()), len(targets), level),
+            None if name == best else paired.difference(right[best], right[name], level),
+            parameters,
+            seconds,
+        )
+        for name, (seen, parameters, seconds) in measured.items()
+    ]
+    return sorted(ranks, key=lambda one: (one.behind is not None, -one.probe.value, one.parameters))
+
+
+def recommended(ranks: list[Rank]) -> Rank:
+    """The smallest of those that can't be told from the best."""
+    return min((one for one in ranks if one.tied), key=lambda one: one.parameters)
+
+
+def _measured(
+    folder: Path, learn: Dataset, labels: tuple[str, ...], limits: Limits, cache: Path
+) -> tuple[NDArray[np.float32], int, float]:
+    """Features under the backbone's own contract, its size, and seconds for 1,000 examples."""
+    form, tokenizer_json = processor.input_spec(folder, limits)
+    with tempfile.TemporaryDirectory() as home:
+        contract = Path(home) / "contract"
+        spec.write(contract, spec.Contract(learn.modality, form, labels), tokenizer_json=tokenizer_json)
+        preprocessor = Preprocessor.load(contract)
+    network = Network.from_backbone(folder, len(labels), dropout=0.0).to(device.settle(0))
+    started = time.perf_counter()
+    key, saying = folder_digest(folder), f"features by {folder.name}"
+    seen = features.extract(network, preprocessor, learn, cache=cache, key=key, progress=saying)
+    took = 1000 * (time.perf_counter() - started) / len(learn)
+    count = sum(parameter.numel() for parameter in network.backbone.parameters())
+    return seen, count, took
