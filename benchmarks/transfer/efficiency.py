@@ -34,14 +34,15 @@ TENFOLD = 10
 
 
 def trained(name: str, way: Any, rows: int, seed: int, *, data: Path, work: Path) -> dict[str, Any]:
-    """One strategy on `rows` labels: accuracy on test, and seconds from raw examples to a network."""
+    """One strategy on `rows` labels: accuracy on test, and seconds of training; for transfer, of features too."""
     found = prepared(name, rows, seed, data=data, work=work)
     place = device.settle(seed)
-    plan, cache = found.model.plan, work / "efficiency" / "features"
+    plan, cache = found.model.plan, work / "efficiency" / f"{name}-{rows}-{seed}-{way}"
     started = time.perf_counter()
     setting = Setting.of(plan, backbone=found.backbone, data=found.data, cache=cache, level=0.9, place=place)
     setting = setting.with_fine_tune(seed=seed)
     base, _ = ground(plan, setting, found.data)
+    started = time.perf_counter() if way == "scratch" else started  # which looks at no feature
     watch = Watch(setting.shown(base.validation, augmented=False), work / "partial" / f"{name}-{rows}-{seed}-{way}-own")
     network, _ = strategies.train(way, setting, base.learn, base.head, watch=watch, progress=way)
     if way != "scratch":

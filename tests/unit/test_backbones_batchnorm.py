@@ -54,6 +54,19 @@ def test_a_copy_of_a_frozen_network_is_frozen_by_itself(network):
     assert not copied.backbone.embedder.embedder.normalization.training
 
 
+def test_nothing_drops_out_of_frozen_layers_and_what_learns_goes_on_dropping(network):
+    network.backbone.embedder.dropout = torch.nn.Dropout(0.5)
+    network.backbone.encoder.stages[1].layers[0].dropout = torch.nn.Dropout(0.5)
+    groups = layers.groups(network)
+    batchnorm.freeze(groups[:2])
+    network.train()
+    assert not any(module.training for module in network.backbone.embedder.modules())
+    assert all(module.training for module in network.backbone.encoder.stages[1].modules())
+    batchnorm.thaw(groups[:2])
+    network.train()
+    assert all(module.training for module in network.modules())
+
+
 def test_freezing_names_what_stopped_learning(network):
     first = layers.groups(network)[0]
     assert batchnorm.freeze([first]) == [name for name, _ in first.parameters]

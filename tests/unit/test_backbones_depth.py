@@ -4,7 +4,7 @@ import pytest
 import torch
 import transformers
 
-from headstart.backbones import depth, layers, store
+from headstart.backbones import checkpoint, depth, layers, store
 from headstart.backbones.network import Network
 from headstart.errors import BackboneError
 from headstart.params.backbones import Backbone
@@ -37,11 +37,24 @@ def test_the_short_network_answers_what_the_middle_layer_of_the_long_one_does(ki
     assert names == [*[group.name for group in layers.groups(long)][: count + 1], "head"]
 
 
-def test_a_vision_transformer_is_cut_below_its_last_norm():
+def test_the_norm_on_top_of_a_vision_transformer_stays_on_top():
     long = tiny.model(tiny.vit())
     short = depth.lowest(long, 1)
     assert short.config.num_hidden_layers == 1
     assert torch.equal(short.state_dict()["layernorm.weight"], long.state_dict()["layernorm.weight"])
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "dinov2", "vit"])
+def test_what_was_cut_is_written_and_read_again(kind, tmp_path):
+    others = {"dinov2": lambda: transformers.Dinov2Config(image_size=16, patch_size=8, **tiny.SMALL), "vit": tiny.vit}
+    config, count = KINDS[kind] if kind in KINDS else (others[kind], 1)
+    short = depth.lowest(tiny.model(config()), count)
+    checkpoint.write(short, tmp_path / "short")
+    again, unused = checkpoint.pretrained(tmp_path / "short")
+    assert not unused
+    assert again.config.model_type == short.config.model_type
+    inputs = {name: value.shape for name, value in again.state_dict().items()}
+    assert inputs.items() <= {name: value.shape for name, value in short.state_dict().items()}.items()
 
 
 @pytest.mark.parametrize("count", [2, 7])
@@ -50,10 +63,16 @@ def test_no_fewer_blocks_than_there_are_is_refused_with_how_many_there_are(count
         depth.lowest(tiny.model(tiny.bert()), count)
 
 
-def test_an_architecture_that_does_not_say_how_deep_it_is_is_refused():
-    config = transformers.MobileNetV1Config(depth_multiplier=0.25, image_size=32)
-    with pytest.raises(BackboneError, match="mobilenet_v1 can't be cut after 3 blocks"):
-        depth.lowest(tiny.model(config), 3)
+@pytest.mark.parametrize("kind", ["mobilenet_v1", "segformer"])
+def test_an_architecture_that_can_t_be_shortened_is_refused(kind):
+    config = {
+        "mobilenet_v1": lambda: transformers.MobileNetV1Config(depth_multiplier=0.25, image_size=32),
+        "segformer": lambda: transformers.SegformerConfig(hidden_sizes=[8, 8, 8, 8], depths=[1, 1, 1, 1]),
+    }[kind]
+    model = tiny.model(config())
+    assert not depth.can_end_at(model, 2)
+    with pytest.raises(BackboneError, match=f"{kind} can't be cut after 2 blocks"):
+        depth.lowest(model, 2)
 
 
 def test_the_entry_of_a_backbone_says_how_many_layers_are_kept(tmp_path):

@@ -15,4 +15,7 @@ def test_pretraining_is_announced_until_it_is_done(tmp_path, monkeypatch, capsys
     assert "glyphs is pretrained first, once for all models: about 40 s" in capsys.readouterr().err
     artifacts.backbone("glyphs").mkdir(parents=True)
     announce_pretraining(PARAMS, list(PARAMS.models))
+    assert capsys.readouterr().err, "a folder that a kill left is no backbone"
+    (artifacts.backbone("glyphs") / "backbone.json").touch()
+    announce_pretraining(PARAMS, list(PARAMS.models))
     assert not capsys.readouterr().err

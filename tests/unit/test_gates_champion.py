@@ -30,7 +30,7 @@ def test_the_class_that_loses_most_is_named():
         {"class": "a", "n": 910, "wins": 40, "losses": 2},
     ]
     finding = champion.judge({**compared(40, 10), "flips": flips}, champion="3", **BARS)
-    assert "most of what only the champion gets right is b: 8 of 90" in finding.reason
+    assert "the class that loses most is b: 8 of its 90 examples" in finding.reason
     assert finding.evidence["flips"] == flips
 
 

@@ -21,7 +21,7 @@ HISTORY = {
 def test_what_was_kept_the_ladder_and_the_layers_that_changed_most_are_said():
     told = " ".join(forgetting.told(HISTORY))
     parts = ["90.0% right before training, 86.0% after", "It lost 0.210.", "encoder.layer.5: similarity 0.41"]
-    parts += ["costs 3.50 nats a word; before training it cost 2.10", "encoder.layer.5: by 8.0% of their length"]
+    parts += ["costs 3.50 nats a token, before training 2.10", "encoder.layer.5: by 8.0% of their length"]
     assert all(part in told for part in parts)
 
 

@@ -33,6 +33,7 @@ def correlation(grouped: Sequence[Sequence[int]]) -> float:
 def test_every_example_comes_once_and_only_the_last_batch_is_short() -> None:
     torch.manual_seed(1)
     found = batches(Grouped(BATCH, lengths=LENGTHS))
+    assert LENGTHS[found[0][0]] == max(LENGTHS), "what memory does not hold shows at once"
     assert sorted(row for batch in found for row in batch) == list(range(len(LENGTHS)))
     assert [len(batch) for batch in found] == [BATCH] * (len(LENGTHS) // BATCH) + [len(LENGTHS) % BATCH]
 

@@ -1,10 +1,11 @@
-"""BatchNorm in frozen layers, truly frozen.
+"""Frozen layers, truly frozen: BatchNorm statistics and dropout too.
 
 `requires_grad = False` does not stop running statistics: each forward pass in training mode moves them, and
-`.train()`, which every training loop calls, brings training mode back. So a frozen BatchNorm refuses training mode.
+`.train()`, which every training loop calls, brings training mode back. So frozen layers refuse training mode; they
+answer in training as in evaluation, and their outputs may be kept.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from types import MethodType
 from typing import Any
 
@@ -15,10 +16,10 @@ from headstart.backbones.layers import LayerGroup
 
 
 def freeze(groups: Iterable[LayerGroup]) -> list[str]:
-    """Stop every parameter of `groups` from learning, and keep their BatchNorms in evaluation mode for good.
+    """Stop every parameter of `groups` from learning, and keep their modules in evaluation mode for good.
 
-    Statistics and affine parameters of those BatchNorms stay as they are, also after `.train()` on the network,
-    and in copies of it. Dropout of frozen layers still follows the network's mode.
+    Statistics and affine parameters of BatchNorms stay as they are and nothing drops out by chance, also after
+    `.train()` on the network, and in copies of it.
 
     Returns:
         Names of the parameters that stopped learning.
@@ -28,25 +29,25 @@ def freeze(groups: Iterable[LayerGroup]) -> list[str]:
         for name, parameter in group.parameters:
             parameter.requires_grad_(False)
             names.append(name)
-        for module in norms(group.modules):
-            module.eval()
+        for module in _own(group):
+            module.training = False
             vars(module)["train"] = MethodType(_stay_in_evaluation, module)
     return names
 
 
 def thaw(groups: Iterable[LayerGroup]) -> None:
-    """Let every parameter of `groups` learn again, and their BatchNorms follow the network's mode."""
+    """Let every parameter of `groups` learn again, and their modules follow the network's mode."""
     for group in groups:
         for _, parameter in group.parameters:
             parameter.requires_grad_(True)
-        for module in norms(group.modules):
+        for module in _own(group):
             if vars(module).pop("train", None) is not None:
-                module.train()
+                module.training = True
 
 
 def release(network: nn.Module) -> None:
-    """Let every BatchNorm of `network` follow its mode again."""
-    for module in norms([network]):
+    """Let every module of `network` follow its mode again."""
+    for module in network.modules():
         vars(module).pop("train", None)
 
 
@@ -54,6 +55,21 @@ def norms(modules: Iterable[nn.Module]) -> list[nn.Module]:
     """Every BatchNorm at or below `modules`, each once."""
     found = (inner for module in modules for inner in module.modules() if isinstance(inner, _BatchNorm))
     return list(dict.fromkeys(found))
+
+
+def _own(group: LayerGroup) -> Iterator[nn.Module]:
+    """The group's modules and all below them; a container that holds layers of other groups too is looked into."""
+    ids = {id(parameter) for _, parameter in group.parameters}
+
+    def walk(module: nn.Module) -> Iterator[nn.Module]:
+        if all(id(parameter) in ids for parameter in module.parameters()):
+            yield from module.modules()
+        else:
+            for child in module.children():
+                yield from walk(child)
+
+    for module in group.modules:
+        yield from walk(module)
 
 
 def _stay_in_evaluation(module: nn.Module, mode: bool = True) -> Any:

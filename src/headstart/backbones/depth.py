@@ -15,6 +15,8 @@ OF_STAGES = ("stage_names", "out_features", "out_indices", "num_stages")  # foll
 def lowest(model: Any, count: int) -> Any:
     """The stem and the lowest `count` blocks of transformers' `model`, the same weights, its configuration shortened.
 
+    What follows the last block of all (the norm of ViT and ConvNeXt) then follows the last one kept.
+
     Raises:
         BackboneError: if there are no more than `count` blocks, or the architecture can't be shortened.
     """
@@ -24,20 +26,32 @@ def lowest(model: Any, count: int) -> Any:
             f"layers is {count}, and this {kind} has {blocks} blocks above its stem.",
             action=f"Set it between 1 and {blocks - 1}, or leave it out.",
         )
-    short = checkpoint.untrained_of(_shortened(model.config, count))
+    impossible = BackboneError(f"a {kind} can't be cut after {count} blocks.", action="Leave layers out.")
+    try:
+        short = checkpoint.untrained_of(_shortened(model.config, count))
+    except (ValueError, TypeError, KeyError, IndexError) as error:  # whatever an architecture says of odd sizes
+        raise impossible from error
     weights, wanted = model.state_dict(), short.state_dict()
     unfit = [name for name, value in wanted.items() if name not in weights or weights[name].shape != value.shape]
     if unfit or len(layers.backbone_groups(short)) - 1 != count:
-        raise BackboneError(f"a {kind} can't be cut after {count} blocks.", action="Leave layers out.")
+        raise impossible
     short.load_state_dict({name: weights[name] for name in wanted})
     return short.eval()
 
 
+def can_end_at(model: Any, count: int) -> bool:
+    """Whether `lowest` can do it."""
+    try:
+        lowest(model, count)
+    except BackboneError:
+        return False
+    return True
+
+
 def _shortened(config: Any, count: int) -> Any:
     """The configuration of the lowest `count` blocks; the whole one where it does not say how many there are."""
-    values = config.to_dict()
+    values = {name: value for name, value in config.to_dict().items() if name not in OF_STAGES}
     if getattr(config, "depths", None) and getattr(config, "hidden_sizes", None):
-        values = {name: value for name, value in values.items() if name not in OF_STAGES}
         left, depths = count, []
         for depth in config.depths:
             depths += [min(depth, left)] if left else []
@@ -45,8 +59,6 @@ def _shortened(config: Any, count: int) -> Any:
         values |= {"depths": depths, "hidden_sizes": list(config.hidden_sizes)[: len(depths)]}
         if hasattr(config, "num_stages"):
             values["num_stages"] = len(depths)
-        return type(config).from_dict(values)
-    short = type(config).from_dict(values)
-    if hasattr(short, "num_hidden_layers"):
-        short.num_hidden_layers = count
-    return short
+    elif hasattr(config, "num_hidden_layers"):
+        values[config.attribute_map.get("num_hidden_layers", "num_hidden_layers")] = count
+    return type(config).from_dict(values)

@@ -56,6 +56,7 @@ def make(fetched: Path, spec: Backbone, out: Path) -> None:
     document = {
         "format": FORMAT,
         "kind": network.backbone.config.model_type,
+        "pretrained_here": spec.pretrain is not None,
         "modality": network.modality,
         "hidden_size": network.hidden_size,
         "shape": shape,

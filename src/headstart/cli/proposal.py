@@ -176,7 +176,7 @@ def _new_backbone(given: str, modality: Modality, known: Mapping[str, Any], root
 
     source = entries.portable(given, root)
     for name, entry in known.items():
-        if entry.get("source") == source:
+        if entry.get("source") == source and not entry.get("layers"):
             return str(name), None
     stem = source.split("@")[0].rstrip("/").split(":")[-1].split("/")[-1]
     fetch.fingerprint(Backbone(modality=modality, source=source, sha256={}, pretrain=None))  # refuses what is not there

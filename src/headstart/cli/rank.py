@@ -13,8 +13,6 @@ from headstart.cli.workspace import chosen, enter, start_flow
 from headstart.errors import OutsideError, UsageError
 from headstart.params.workspace import Params
 
-ROWS = 2000  # of train, at most
-
 
 def rank(
     name: Annotated[str, typer.Argument(help="The model.")],
@@ -24,7 +22,10 @@ def rank(
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """Compare backbones on a model's training data: LogME and a linear probe of each; nothing else is trained."""
+    """Compare backbones on a model's training data: LogME and a linear probe of each; no model is made.
+
+    At most `prepare.checks.featured` rows are shown to each. A backbone that is pretrained here is pretrained first.
+    """
     workspace, params = enter()
     chosen(params, [name])
     names = candidates(params, name, backbones or [])
@@ -37,7 +38,8 @@ def rank(
     folder = artifacts.stage_output(name, "data")
     if not (folder / "summary.json").is_file():
         raise OutsideError(f"the data of {name} was not prepared.", action="Read what was printed above.")
-    folders = {candidate: _stored(params, candidate) for candidate in names}
+    own = params.models[name].backbone
+    folders = {each: artifacts.backbone(each) if each == own else _stored(params, each) for each in names}
     from headstart.data import dataset
     from headstart.predictor import Preprocessor
     from headstart.transfer import ranking
@@ -45,7 +47,7 @@ def rank(
     model = params.models[name]
     ranks = ranking.rank(
         folders,
-        dataset.drawn(folder / "train.parquet", ROWS, seed=model.plan.probe.seed),
+        dataset.drawn(folder / "train.parquet", model.prepare.checks.featured, seed=model.plan.probe.seed),
         Preprocessor.load(folder / "contract").contract.labels,
         limits=model.prepare.limits,
         params=model.plan.probe,
@@ -89,17 +91,17 @@ def candidates(params: Params, model: str, asked: Sequence[str]) -> list[str]:
 
 
 def _stored(params: Params, name: str) -> Path:
-    """The backbone as the stage made it, or made now below `.cache`, where no model uses it yet."""
+    """Another model's backbone, or none's yet, made below `.cache` of its entry as it is now."""
     from headstart.backbones import fetch, store
     from headstart.determinism import digest, folder_digest
+    from headstart.stages import code
 
-    if (artifacts.backbone(name) / "backbone.json").is_file():
-        return artifacts.backbone(name)
     spec, home = params.backbones[name], artifacts.CACHE / "backbones"
     say(f"fetching {name}" + (", which is pretrained here: this takes minutes" if spec.pretrain else ""))
     fetched = home / "fetched" / name
     fetch.fetch(name, spec, fetched)
-    made = home / digest([folder_digest(fetched), spec.model_dump(mode="json")])[:16] / name
+    key = digest([folder_digest(fetched), spec.model_dump(mode="json"), code.describe("backbone")])
+    made = home / key[:16] / name
     if not (made / "backbone.json").is_file():
         shutil.rmtree(made, ignore_errors=True)  # what a kill left
         store.make(fetched, spec, made)

@@ -6,7 +6,7 @@ import typer
 
 from headstart import artifacts
 from headstart.cli.output import Json, emit, run_lines, say
-from headstart.cli.workspace import chosen, enter, start_flow
+from headstart.cli.workspace import announce_pretraining, chosen, enter, start_flow
 from headstart.errors import GateError, OutsideError
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Models; all of them when left out.")]
@@ -24,8 +24,10 @@ def run(names: Names = None, as_json: Json = False) -> int:
     stale = stale_models(workspace, params, models)
     if not stale:
         say("nothing is new: data, parameters, code and registry are as the last run left them")
-    elif (refusal := start_flow(workspace, "training", stale)) and not isinstance(refusal, GateError):
-        raise refusal
+    else:
+        announce_pretraining(params, stale)
+        if (refusal := start_flow(workspace, "training", stale)) and not isinstance(refusal, GateError):
+            raise refusal
     document = {name: artifacts.read_json(artifacts.release(name) / "run.json") for name in models}
     emit(document, as_json, run_lines)
     return 0 if all(result["verdict"] == "pass" for result in document.values()) else 1
@@ -40,8 +42,10 @@ def plan(
     from headstart.cli.fresh import unbuilt_models
 
     stale = unbuilt_models(workspace, params, models, until="plan")
-    if stale and (refusal := start_flow(workspace, "training", stale, "--until", "plan")):
-        raise refusal
+    if stale:
+        announce_pretraining(params, stale)
+        if refusal := start_flow(workspace, "training", stale, "--until", "plan"):
+            raise refusal
     document = {name: _plan_document(name) for name in models}
     emit(document, as_json, _plan_lines)
     return 0

@@ -56,7 +56,7 @@ def announce_pretraining(params: Params, models: Sequence[str]) -> None:
     """Say which backbones of these models have to be pretrained here first, and roughly how long that takes."""
     for name in dict.fromkeys(params.models[model].backbone for model in models):
         pretrain = params.backbones[name].pretrain
-        if pretrain is None or artifacts.backbone(name).is_dir():
+        if pretrain is None or (artifacts.backbone(name) / "backbone.json").is_file():
             continue
         seconds = SECONDS_A_GLYPH * pretrain.epochs * pretrain.glyphs_per_class * (pretrain.size / 32) ** 2
         say(f"{name} is pretrained first, once for all models: about {seconds:.0f} s on two cores that are idle")

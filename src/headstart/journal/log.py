@@ -112,14 +112,13 @@ def header(schema: pa.Schema) -> bytes:
 
 
 def message(batch: pa.RecordBatch) -> bytes:
-    """A batch as it stands in a log: Arrow's stream message, the CRC-32 of its body in its metadata.
+    """A batch as it stands in a log: Arrow's stream message, the CRC-32 of the plain message in its metadata.
 
     A crash may leave zeros where bytes were promised; such a batch has its full length and looks whole.
     """
-    body = pa.ipc.read_message(batch.serialize()).body
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
-        writer.write_batch(batch, custom_metadata={CHECKSUM: str(zlib.crc32(body))})
+        writer.write_batch(batch, custom_metadata={CHECKSUM: _checksum(batch)})
         end = sink.tell()
     return bytes(sink.getvalue()[batch.schema.serialize().size : end])  # the schema comes first
 
@@ -159,15 +158,16 @@ def read(path: Path) -> Contents:
         try:
             batch, metadata = reader.read_next_batch_with_custom_metadata()
             batch.validate(full=True)
+            batch = batch.replace_schema_metadata(schema.metadata)
             if summed:
-                _require_whole(data[complete : stream.tell()], metadata)
-        except StopIteration:
+                _require_whole(batch, metadata)
+        except StopIteration:  # the end, or four zeros, which Arrow takes for it; a log ends where its bytes do
             break
         except (pa.ArrowException, OSError):
             return Contents(pa.Table.from_batches(batches, schema), len(data) - complete)
-        batches.append(batch.replace_schema_metadata(schema.metadata))
+        batches.append(batch)
         complete = stream.tell()
-    return Contents(pa.Table.from_batches(batches, schema), 0)
+    return Contents(pa.Table.from_batches(batches, schema), len(data) - complete)
 
 
 def _plain(schema: pa.Schema) -> tuple[pa.Schema, bool]:
@@ -184,15 +184,15 @@ def _plain(schema: pa.Schema) -> tuple[pa.Schema, bool]:
     return plain, stated is not None
 
 
-def _require_whole(written: bytes, metadata: pa.KeyValueMetadata | None) -> None:
-    """Refuse, as Arrow refuses a torn message, a body that is not the one written."""
+def _require_whole(batch: pa.RecordBatch, metadata: pa.KeyValueMetadata | None) -> None:
+    """Refuse, as Arrow refuses a torn message, a batch that is not the one written."""
     stated = metadata.get(CHECKSUM.encode()) if metadata else None
-    if stated is None or stated.decode("ascii", "replace") != str(zlib.crc32(pa.ipc.read_message(written).body)):
-        raise pa.ArrowInvalid("the body of the batch is not the one that was written")
+    if stated is None or stated.decode("ascii", "replace") != _checksum(batch):
+        raise pa.ArrowInvalid("the batch is not the one that was written")
 
 
-def _checksum(schema: pa.Schema) -> str:
-    return str(zlib.crc32(schema.serialize()))
+def _checksum(part: pa.Schema | pa.RecordBatch) -> str:
+    return str(zlib.crc32(part.serialize()))
 
 
 def seal(path: Path) -> Contents:

@@ -32,7 +32,8 @@ def told(history: Document) -> Iterator[str]:
         yield f"Of the backbone's own sample a probe got {percent(was)} right before training, {percent(now)} after."
     if words := kept.get("words"):
         was, now = words["before"]["value"], words["after"]["value"]
-        yield f"Guessing hidden words of that sample costs {now:.2f} nats a word; before training it cost {was:.2f}."
+        cost = f"{now:.2f} nats a token, before training {was:.2f}"
+        yield f"Guessing hidden words of the backbone's own sample costs {cost}."
     if ladder := history.get("ladder"):
         yield str(ladder["reason"])
     if kept["similarity"]:

@@ -19,6 +19,7 @@ class Grouped(LengthGroupedSampler):
         rows = list(super().__iter__())
         batches = [rows[start : start + self.batch_size] for start in range(0, len(rows), self.batch_size)]
         order = torch.randperm(len(batches), generator=self.generator).tolist()
+        order.sort(key=lambda place: place > 0)  # the longest batch stays first: memory that is short shows at once
         full = [place for place in order if len(batches[place]) == self.batch_size]
         short = [place for place in order if len(batches[place]) < self.batch_size]  # torch cuts batches by count
         return iter([row for place in full + short for row in batches[place]])

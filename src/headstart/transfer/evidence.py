@@ -177,7 +177,7 @@ def _examples(params: Plan, found: Ground) -> dict[str, Any]:
 def _layers(params: Plan, found: Ground, network: Network) -> list[tuple[str, Interval]]:
     """Held-out accuracy of a probe on each layer, on a sample of train."""
     learn, setting = found.learn, found.setting
-    few = learn.select(some(learn.targets, params.choice.layer_examples, seed=params.probe.seed))
+    few = learn.select(_some(learn.targets, params.choice.layer_examples, seed=params.probe.seed))
     key = folder_digest(setting.backbone)
     by_layer = features.extract_layers(
         network, setting.preprocessor, few.examples, cache=setting.cache, key=key, progress="features by layer"
@@ -244,7 +244,7 @@ def _balanced(targets: NDArray[np.int64], *, seed: int) -> NDArray[np.int64]:
     return shuffled[np.argsort(place[shuffled], kind="stable")]
 
 
-def some(targets: NDArray[np.int64], count: int, *, seed: int) -> NDArray[np.int64]:
+def _some(targets: NDArray[np.int64], count: int, *, seed: int) -> NDArray[np.int64]:
     """About `count` rows, with the classes' shares as they are and none of them absent."""
     if len(targets) <= count:
         return np.arange(len(targets))

@@ -131,10 +131,10 @@ def _fitted(job: _Job, start: Start) -> Course:
 
 def _run(job: _Job, pieces: int) -> Course:
     network, params = job.network, job.params
-    with quiet():
-        trainer, assigned, precision, deadline = _trainer(job, pieces)
     checkpoint = checkpoints.latest(job.folder)
     log = checkpoints.log(checkpoint)
+    with quiet():
+        trainer, assigned, precision, deadline = _trainer(job, pieces, begun=log)
     if not course.finished(log, params):
         with bar(job.steps, job.progress, "steps") as advance:
             advance(sum("loss" in entry for entry in log))
@@ -158,7 +158,9 @@ def _run(job: _Job, pieces: int) -> Course:
     return replace(done, notes=notes)
 
 
-def _trainer(job: _Job, pieces: int) -> tuple[Trainer, list[rates.Rate], device.Precision, Deadline | None]:
+def _trainer(
+    job: _Job, pieces: int, *, begun: course.Log
+) -> tuple[Trainer, list[rates.Rate], device.Precision, Deadline | None]:
     """A silent `Trainer` that learns as the job's `params` say."""
     network, params, watch = job.network, job.params, job.watch
     precision = device.precision(params.precision)
@@ -194,7 +196,8 @@ def _trainer(job: _Job, pieces: int) -> tuple[Trainer, list[rates.Rate], device.
     callbacks += [deadline] if deadline else []
     callbacks += [Gradual(network, params.frozen_layers)] if params.unfreezing == "gradual" else []
     callbacks += [Pull(network, update, params.pull)] if params.pull else []
-    kept = frozen.keep(network, params.frozen_layers if params.unfreezing == "all" else 0, job.examples)
+    constant = params.unfreezing == "all" and not course.finished(begun, params)
+    kept = frozen.keep(network, params.frozen_layers if constant else 0, job.examples)
     trainer = GroupedTrainer(
         model=Objective(network, job.examples.targets, params, kept and kept[0]),
         args=arguments,

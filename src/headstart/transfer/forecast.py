@@ -61,4 +61,5 @@ def _carried_on(stood: Interval, growth: float, probe: Interval, wider: float) -
     measured = (stood.high - stood.low) / 2 * growth**-LIKELY
     value = max(1 - likely, probe.value)
     below = math.hypot(wider * (slow - likely), measured)
-    return value, min(below, max(value - probe.low, measured)), math.hypot(wider * (likely - fast), measured)
+    above = math.hypot(wider * (likely - fast), measured)
+    return value, min(below, max(value - probe.low, measured)), max(1 - likely + above, probe.high) - value

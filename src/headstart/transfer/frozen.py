@@ -3,8 +3,8 @@
     once          input ──► frozen layers ──► kept, an array an example
     every step                    kept ──► layers that learn ──► loss
 
-The frozen layers answer as in evaluation: what drops out in them by chance is left out, where a plain epoch draws it
-anew. Kept outputs are those of the example alone, so padding and batch do not matter.
+Frozen layers answer in training as in evaluation (`backbones.batchnorm`), so keeping what they answer changes nothing
+but the time. Kept outputs are those of the example alone: padding and batch do not matter.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +21,7 @@ from headstart.transfer.examples import Examples
 from headstart.transfer.progress import bar
 
 BATCH = 32
+LEEWAY = 1.5  # the first batches may hold longer texts than most
 TOLERANCE = 1e-3  # on features, between starting above the frozen layers and passing through them
 BELOW = "below"  # the key of kept outputs in a batch
 
@@ -124,10 +125,9 @@ def keep(network: Network, groups: int, examples: Examples) -> tuple[Frozen, Abo
                 batch = _inputs(examples, rows, place)
                 if start == 0 and not _alike(network, frozen, batch):
                     return None
-                below = frozen.below(batch)
-                kept += _single(below.cpu(), batch.get("attention_mask"))
+                kept += _single(frozen.below(batch).cpu(), batch.get("attention_mask"))
                 size += sum(one.nbytes for one in kept[start:])
-                if size > prepared.KEPT_BYTES:
+                if size / len(kept) * len(examples) > LEEWAY * prepared.KEPT_BYTES:
                     return None
                 advance(len(rows))
     finally:

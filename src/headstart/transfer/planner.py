@@ -14,7 +14,9 @@ from typing import Any
 
 from torch import nn
 
-from headstart.backbones.network import Network
+from headstart import artifacts
+from headstart.backbones import checkpoint, depth
+from headstart.backbones.network import DESCRIPTION_FILE, Network
 from headstart.errors import ParamsError
 from headstart.params.section import Strategy
 from headstart.params.transfer import Choice, Plan
@@ -63,12 +65,13 @@ def plan(params: Plan, *, backbone: Path, data: Path, cache: Path) -> tuple[dict
         run = _race(params, found, entrants, evidence)
         more |= {f"race/{leg.strategy}/{leg.rows}": leg.seconds for leg in run.legs}
     decision = decide(evidence, run, choice, early, barred)
+    more_ways = [told] if (told := shallower(evidence, backbone)) else []
     document = {
         "format": FORMAT,
         "strategy": decision.strategy,
         "runner_up": decision.runner_up,
         "reason": decision.reason,
-        "otherwise": decision.otherwise,
+        "otherwise": [*decision.otherwise, *more_ways],
         "predicted": forecast.predict(decision.strategy, evidence, run, choice),
         "work": {"unit": evidence.unit, "budget": choice.budget, "of": work, "memory_mb": memory(setting)},
         "barred": barred,
@@ -230,7 +233,6 @@ def _otherwise(
         ]
         if run.short:
             result.append(f"A higher plan.race.budget (now {run.budget:,} {evidence.unit}) would run the race further.")
-    result += _deeper(evidence)
     if evidence.curve is not None:
         now, twice = evidence.curve.at(evidence.examples["train"]), evidence.curve.at(2 * evidence.examples["train"])
         result.append(
@@ -246,15 +248,19 @@ def _otherwise(
     return result
 
 
-def _deeper(evidence: Evidence) -> list[str]:
-    """A middle layer that serves better than the last, beyond the interval of its accuracy; at most one sentence."""
-    if len(evidence.layers) < 3:
-        return []
-    count = max(range(len(evidence.layers)), key=lambda at: evidence.layers[at][1].value)
-    (name, best), (_, last) = evidence.layers[count], evidence.layers[-1]
-    if count == 0 or best.low <= last.value:
-        return []
-    return [
-        f"A probe on {name} is right on {best.value:.3f}, on the last layer on {last.value:.3f}: a second entry under "
-        f"backbones: with `layers: {count}` would end there; `headstart rank` compares the two."
-    ]
+def shallower(evidence: Evidence, backbone: Path) -> str | None:
+    """A middle layer that serves better than the last, beyond the interval of its accuracy, where a backbone can end
+    there; None where there is none."""
+    accuracies = [accuracy for _, accuracy in evidence.layers]
+    count = max(range(len(accuracies)), key=lambda at: accuracies[at].value, default=0)
+    if count == 0 or accuracies[count].low <= accuracies[-1].value:
+        return None
+    if artifacts.read_json(backbone / DESCRIPTION_FILE)["pretrained_here"]:
+        return None  # its recipe says how deep it is
+    if not depth.can_end_at(checkpoint.pretrained(backbone)[0], count):
+        return None
+    name, best = evidence.layers[count]
+    return (
+        f"A probe on {name} is right on {best.value:.3f}, on the last layer on {accuracies[-1].value:.3f}: a second "
+        f"entry under backbones: with the same source and `layers: {count}` ends there; `headstart rank` compares them."
+    )

@@ -26,10 +26,6 @@ ABSENT = -20.0  # logit of a class without a single training example: never the 
 # 1e-9, whose weight of 1e7 a first step of fine-tuning would turn into noise.
 FLOOR = 0.1
 
-# Largest entry of the gradient at which a fit ends: the head's own, and those that only choose its strength. These take
-# a half to a third of the time; no validation accuracy moved by more than one example of 300 (banking77, trec6).
-FINE, COARSE = 1e-4, 1e-3
-
 
 @dataclass(frozen=True)
 class Head:
@@ -93,7 +89,7 @@ def refit(
     accuracy_cv: Interval,
 ) -> Head:
     """The head at a strength chosen before, with the accuracy measured then; the same as `fit` gave."""
-    path = _Path(features, targets, classes, params.iterations, FINE)
+    path = _Path(features, targets, classes, params.iterations)
     with _bounded():
         for weaker in sorted(value for value in params.strengths if value < strength):
             path.at(weaker)
@@ -122,7 +118,7 @@ def choose(
     fold = folds(targets, params.folds, seed=params.seed, groups=groups)
     held_out = range(int(fold.max()) + 1)
     shown = [fold != held for held in held_out]
-    paths = [_Path(features[rows], targets[rows], classes, params.iterations, COARSE) for rows in shown]
+    paths = [_Path(features[rows], targets[rows], classes, params.iterations) for rows in shown]
     least, best, kept = np.inf, min(params.strengths), np.zeros((len(targets), classes))
     with _bounded(), ThreadPoolExecutor(determinism.threads()) as pool:  # NumPy works outside Python's lock
         for strength in sorted(params.strengths):
@@ -217,12 +213,7 @@ class _Path:
     """Logistic regression on one set of examples, at one strength after another, each starting from the last."""
 
     def __init__(
-        self,
-        features: NDArray[np.float32],
-        targets: NDArray[np.int64],
-        classes: int,
-        iterations: int,
-        tolerance: float,
+        self, features: NDArray[np.float32], targets: NDArray[np.int64], classes: int, iterations: int
     ) -> None:
         from sklearn.linear_model import LogisticRegression
 
@@ -232,7 +223,7 @@ class _Path:
         self._scale = np.maximum(spread, floor) if floor > 0 else np.ones_like(spread)
         self._values, self._targets, self._classes = (values - self._mean) / self._scale, targets, classes
         self._shown = np.unique(targets)
-        self._model = LogisticRegression(max_iter=iterations, tol=tolerance, warm_start=True)
+        self._model = LogisticRegression(max_iter=iterations, warm_start=True)
 
     def at(self, strength: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Weight `(classes, features)` and bias `(classes,)` for features as they are, not standardised."""

@@ -36,7 +36,8 @@ class Rank:
         backbone: its name.
         log_me: nats an example; higher is better, and only differences between candidates mean something.
         probe: accuracy of a linear probe on held-out folds.
-        behind: the best candidate's accuracy minus this one's, paired; None for the best.
+        behind: the best candidate's accuracy minus this one's, paired, at a level for all comparisons together; None
+            for the best.
         parameters: of the backbone, in numbers.
         seconds: to make features of 1,000 examples here; next to nothing where they were in the cache.
     """
@@ -96,13 +97,17 @@ def rank(
     for name, (seen, _, _) in measured.items():
         _, logits = probe.choose(seen, targets, len(labels), params, groups=learn.groups)
         right[name] = logits.argmax(axis=1) == targets
+    pairs = max(
+        1, len(right) * (len(right) - 1) // 2
+    )  # Bonferroni over all, since the best of them is picked by looking
+    compared = 1 - (1 - level) / pairs
     best = max(right, key=lambda name: (int(right[name].sum()), -measured[name][1]))
     ranks = [
         Rank(
             name,
             transferability.log_me(seen, targets),
             wilson(int(right[name].sum()), len(targets), level),
-            None if name == best else paired.difference(right[best], right[name], level),
+            None if name == best else paired.difference(right[best], right[name], compared),
             parameters,
             seconds,
         )

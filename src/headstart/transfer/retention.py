@@ -3,8 +3,8 @@
     kept          accuracy of a probe on the backbone's reference sample, after training and before, paired
     similarity    linear CKA of each layer's features, after against before (1: the same up to rotation and scale)
     moved         distance of each layer's weights from their start, as a share of the start's norm
-    words         loss of the backbone's own masked-language head on hidden words of the sample, before and after, in
-                  nats; where it was pretrained with such a head and the checkpoint brought it
+    words         loss of the backbone's own masked-language head on hidden words of its own sample, before and after,
+                  in nats a hidden token; where the checkpoint brought such a head
 
 The sample is the backbone's own (`reference.parquet` beside it) where one is known; else what was kept is unknown, and
 similarity is measured on validation inputs, which says how far features moved, not what was lost.
@@ -42,7 +42,7 @@ class Before:
         right: `(examples,)`, what a probe on held-out folds answers rightly; None where there are no labels.
         strength: of that probe.
         weights: of the network.
-        words: loss of the masked-language head, nats a hidden token; None where there is none.
+        words: loss of the masked-language head on the reference, nats a hidden token; None without either.
     """
 
     sample: Dataset
@@ -98,10 +98,11 @@ def remember(network: Network, setting: Setting, validation: Dataset, most: int)
     names = sorted(set(sample.labels) - {"", None})
     if known and len(names) > 1 and all(sample.labels):
         targets = sample.targets(names)
-        strength, logits = probe.choose(seen[-1][1], targets, len(names), setting.probe, groups=sample.groups)
-        right = logits.argmax(axis=1) == targets
+        strength, _ = probe.choose(seen[-1][1], targets, len(names), setting.probe, groups=sample.groups)
+        right = _right(seen[-1][1], targets, setting, strength, sample)
     weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
-    return Before(sample, known, targets, seen, right, strength, weights, _words(network, setting, sample))
+    words = _words(network, setting, sample) if known else None
+    return Before(sample, known, targets, seen, right, strength, weights, words)
 
 
 def measure(network: Network, setting: Setting, before: Before, level: float) -> Retention:
@@ -112,10 +113,7 @@ def measure(network: Network, setting: Setting, before: Before, level: float) ->
     }
     kept = accuracy = None
     if before.targets is not None and before.right is not None:
-        own = setting.probe.model_copy(update={"strengths": [before.strength]})
-        count = int(before.targets.max()) + 1
-        _, logits = probe.choose(seen[-1][1], before.targets, count, own, groups=before.sample.groups)
-        right = logits.argmax(axis=1) == before.targets
+        right = _right(seen[-1][1], before.targets, setting, before.strength, before.sample)
         kept = paired.difference(right, before.right, level)
         accuracy = (float(before.right.mean()), float(right.mean()))
     after = _words(network, setting, before.sample) if before.words else None
@@ -137,6 +135,16 @@ def layer_features(network: Network, setting: Setting, sample: Dataset) -> featu
     """Each layer's features of the sample, not cached: the network is being trained; the last is what a head sees."""
     with torch.inference_mode():
         return features.compute_layers(network, setting.preprocessor, sample, progress="retention")
+
+
+def _right(
+    seen: NDArray[np.float32], targets: NDArray[np.int64], setting: Setting, strength: float, sample: Dataset
+) -> NDArray[np.bool_]:
+    """What a probe of this strength answers rightly on held-out folds: fitted alike before and after."""
+    own = setting.probe.model_copy(update={"strengths": [strength]})
+    _, logits = probe.choose(seen, targets, int(targets.max()) + 1, own, groups=sample.groups)
+    right: NDArray[np.bool_] = logits.argmax(axis=1) == targets
+    return right
 
 
 def _words(network: Network, setting: Setting, sample: Dataset) -> Interval | None:

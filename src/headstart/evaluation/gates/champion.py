@@ -62,7 +62,7 @@ def _accuracy(
     )
     if flips and len(flips) > 1 and flips[0]["losses"] > 1:
         most = flips[0]
-        told += f" (most of what only the champion gets right is {most['class']}: {most['losses']} of {most['n']})"
+        told += f" (the class that loses most is {most['class']}: {most['losses']} of its {most['n']} examples)"
     evidence = {**interval.document(), "wins": wins, "losses": losses, "p_value": found.p_value, "flips": flips[:NAMED]}
     if verdict == "pass":
         return Finding(CHECK, verdict, interval.value, -margin, f"{told}.", "", evidence)
