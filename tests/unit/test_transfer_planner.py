@@ -1,11 +1,7 @@
 """The decision: when no race is needed, who wins one, what is predicted, and what would change it."""
 
-import dataclasses
-import json
-
 import numpy as np
 import pytest
-from transformers import BertConfig
 
 from headstart.params.transfer import Choice
 from headstart.statistics import learning_curve, paired
@@ -14,7 +10,6 @@ from headstart.transfer import planner
 from headstart.transfer.control import Control
 from headstart.transfer.evidence import Evidence
 from headstart.transfer.race import Leg, Outcome
-from tests.unit import backbone_folders as tiny
 
 
 def interval(value: float, *, width: float = 0.02, n: int = 100) -> Interval:
@@ -31,7 +26,7 @@ def evidence(*, probe: float = 0.8, median: float = 40.0, test: int = 400, scrat
 
 
 def choice(strategy: str = "auto") -> Choice:
-    values = {"good_enough": 0.98, "examples_per_class": 10, "budget": 1000}
+    values = {"layers": "auto", "good_enough": 0.98, "examples_per_class": 10, "budget": 1000}
     return Choice(strategy=strategy, folds=5, layer_examples=100, interval=0.9, **values)
 
 
@@ -113,29 +108,3 @@ def test_negative_transfer_is_named_when_scratch_wins_beyond_doubt():
     told = planner.decide(found, None, choice(), "early", {}).otherwise
     assert any(one.startswith("Negative transfer: with 10 labels a class") for one in told)
     assert not any("Negative" in one for one in planner.decide(evidence(), None, choice(), "early", {}).otherwise)
-
-
-@pytest.mark.parametrize(
-    ("accuracies", "layers"),
-    [
-        pytest.param([0.5, 0.6, 0.7, 0.65], 2, id="a middle layer beyond its interval"),
-        pytest.param([0.5, 0.6, 0.66, 0.65], None, id="within the interval"),
-        pytest.param([0.5, 0.6, 0.65, 0.70], None, id="the last"),
-        pytest.param([0.9, 0.6, 0.65, 0.70], None, id="the stem alone is no network"),
-    ],
-)
-def test_a_middle_layer_that_serves_better_is_named_with_the_entry_that_ends_there(tmp_path, accuracies, layers):
-    backbones = {}
-    for name, config, here in (("bert", three_blocks(), False), ("made here", three_blocks(), True)):
-        backbones[name] = tiny.write(tmp_path / name, config)
-        (backbones[name] / "backbone.json").write_text(json.dumps({"pretrained_here": here}))
-    names = ["embeddings", "encoder.layer.0", "encoder.layer.1", "encoder.layer.2"]
-    found = dataclasses.replace(evidence(), layers=list(zip(names, map(interval, accuracies), strict=True)))
-    told = planner.shallower(found, backbones["bert"])
-    assert (told is None) if layers is None else f"`layers: {layers}`" in told
-    assert planner.shallower(found, backbones["made here"]) is None
-    assert planner.shallower(evidence(), backbones["bert"]) is None
-
-
-def three_blocks() -> BertConfig:
-    return BertConfig(vocab_size=12, **{**tiny.SMALL, "num_hidden_layers": 3})

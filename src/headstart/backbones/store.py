@@ -26,6 +26,7 @@ from headstart.params.prepare import Limits
 
 FORMAT = 1
 WEIGHTS_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
 TOKENIZER_FILES = ("tokenizer_config.json", "special_tokens_map.json")
 ANY_LIMITS = Limits(tokens=8, characters=1, pixels=1, megabytes=1)
 
@@ -56,7 +57,6 @@ def make(fetched: Path, spec: Backbone, out: Path) -> None:
     document = {
         "format": FORMAT,
         "kind": network.backbone.config.model_type,
-        "pretrained_here": spec.pretrain is not None,
         "modality": network.modality,
         "hidden_size": network.hidden_size,
         "shape": shape,
@@ -88,6 +88,28 @@ def with_weights(
     if head is not None:
         masked_language.write(head, out)
     document["files"] = {name: file_digest(out / name) for name in document["files"]}
+    artifacts.write_json(out / DESCRIPTION_FILE, document)
+
+
+def shortened(backbone: Path, count: int, out: Path) -> None:
+    """Write the lowest `count` blocks of a stored backbone as one of its own, with all that stands beside its weights.
+
+    Its masked-language head, which reads the last layer of all, is left out.
+
+    Raises:
+        BackboneError: if it can't be cut there.
+    """
+    checkpoint.write(depth.lowest(checkpoint.pretrained(backbone)[0], count), out)
+    document = artifacts.read_json(backbone / DESCRIPTION_FILE)
+    for name in set(document["files"]) - {WEIGHTS_FILE, CONFIG_FILE, masked_language.HEAD_FILE}:
+        shutil.copyfile(backbone / name, out / name)
+    network = Network.from_backbone(out, 2, dropout=0.0)
+    document |= {
+        "hidden_size": network.hidden_size,
+        "layers": len(layers.groups(network)) - 1,
+        "parameters": sum(parameter.numel() for parameter in network.backbone.parameters()),
+        "files": {path.name: file_digest(path) for path in sorted(out.iterdir()) if path.is_file()},
+    }
     artifacts.write_json(out / DESCRIPTION_FILE, document)
 
 

@@ -111,7 +111,10 @@ def seen(plan: Document) -> Iterator[tuple[str, str]]:
         where = (
             "the last one" if best is layers[-1] else f"{best['layer']}, the last gives {percent(layers[-1]['value'])}"
         )
-        yield "best layer", f"{where}: a probe on it is right on {percent(best['value'])}"
+        told = f"{where}: a probe on it is right on {percent(best['value'])}"
+        if cut := plan.get("layers"):
+            told += f"; the backbone ends there, {cut['kept']} of its {cut['of']} blocks are kept"
+        yield "best layer", told
     few = evidence["few_labels"]
     yield (
         "few labels",

@@ -1,6 +1,7 @@
 """What the plan knows before it chooses: size, domain gap, what the frozen features are worth, which layers, cost."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,15 +110,13 @@ def ground(params: Plan, setting: Setting, data: Path) -> tuple[Ground, dict[str
     return Ground(setting, learn, validation, head, test_rows), {"probe": time.perf_counter() - started}
 
 
-def gather(params: Plan, found: Ground) -> tuple[Evidence, dict[str, float]]:
-    """The evidence, and seconds by part."""
+def gather(
+    params: Plan, found: Ground, by_layer: Sequence[tuple[str, NDArray[np.bool_]]]
+) -> tuple[Evidence, dict[str, float]]:
+    """The evidence, and seconds by part; `by_layer` is of the whole backbone, as `layers` found it."""
     setting, learn, level = found.setting, found.learn, params.choice.interval
     network = Network.from_backbone(setting.backbone, setting.classes, dropout=0.0).to(setting.place)
     seconds, started = dict[str, float](), time.perf_counter()
-    layers = _layers(params, found, network)
-    seconds["layers"] = time.perf_counter() - started
-
-    started = time.perf_counter()
     distance = gap.of_backbone(
         network,
         setting,
@@ -141,8 +140,9 @@ def gather(params: Plan, found: Ground) -> tuple[Evidence, dict[str, float]]:
     unit, once = count_work(found)
     sizes = _examples(params, found)
     head = found.head
+    measured = [(name, wilson(int(right.sum()), len(right), level)) for name, right in by_layer]
     return (
-        Evidence(sizes, head.accuracy_cv, head.strength, layers, distance, shown, curve, few_labels, unit, once),
+        Evidence(sizes, head.accuracy_cv, head.strength, measured, distance, shown, curve, few_labels, unit, once),
         seconds,
     )
 
@@ -174,16 +174,17 @@ def _examples(params: Plan, found: Ground) -> dict[str, Any]:
     }
 
 
-def _layers(params: Plan, found: Ground, network: Network) -> list[tuple[str, Interval]]:
-    """Held-out accuracy of a probe on each layer, on a sample of train."""
+def layers(params: Plan, found: Ground) -> list[tuple[str, NDArray[np.bool_]]]:
+    """Which examples of a sample of train a probe on each layer answers rightly when they are held out; stem first."""
     learn, setting = found.learn, found.setting
+    network = Network.from_backbone(setting.backbone, setting.classes, dropout=0.0).to(setting.place)
     few = learn.select(_some(learn.targets, params.choice.layer_examples, seed=params.probe.seed))
     key = folder_digest(setting.backbone)
     by_layer = features.extract_layers(
         network, setting.preprocessor, few.examples, cache=setting.cache, key=key, progress="features by layer"
     )
     plain = params.probe.model_copy(update={"strengths": [found.head.strength], "folds": params.choice.folds})
-    return [(name, _held_out(values, few, setting.classes, plain, params.choice.interval)) for name, values in by_layer]
+    return [(name, _held_out(values, few, setting.classes, plain)) for name, values in by_layer]
 
 
 def _neighbours(learn: Split, level: float) -> dict[str, Any]:
@@ -254,8 +255,7 @@ def _some(targets: NDArray[np.int64], count: int, *, seed: int) -> NDArray[np.in
     return np.union1d(chosen, [int(np.flatnonzero(targets == label)[0]) for label in absent]).astype(np.int64)
 
 
-def _held_out(values: NDArray[np.float32], few: Split, classes: int, params: Any, level: float) -> Interval:
-    right = (
-        probe.choose(values, few.targets, classes, params, groups=few.examples.groups)[1].argmax(axis=1) == few.targets
-    )
-    return wilson(int(right.sum()), len(right), level)
+def _held_out(values: NDArray[np.float32], few: Split, classes: int, params: Any) -> NDArray[np.bool_]:
+    _, logits = probe.choose(values, few.targets, classes, params, groups=few.examples.groups)
+    right: NDArray[np.bool_] = logits.argmax(axis=1) == few.targets
+    return right

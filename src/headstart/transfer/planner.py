@@ -8,20 +8,19 @@ Cheap first: probe, low-rank updates, fine-tuning, adapting and fine-tuning. `sc
 A trained network that turns out no better than the probe hands the probe on, so the race may be brave.
 """
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from headstart import artifacts
-from headstart.backbones import checkpoint, depth
-from headstart.backbones.network import DESCRIPTION_FILE, Network
+from headstart.backbones.network import Network
 from headstart.errors import ParamsError
 from headstart.params.section import Strategy
 from headstart.params.transfer import Choice, Plan
-from headstart.transfer import control, device, forecast, probe, race, strategies
-from headstart.transfer.evidence import Evidence, Ground, gather, ground
+from headstart.transfer import control, device, forecast, probe, race, shortening, strategies
+from headstart.transfer.evidence import Evidence, Ground, gather, ground, layers
 from headstart.transfer.race import Outcome, Right
 from headstart.transfer.setting import Setting, Split
 
@@ -56,7 +55,14 @@ def plan(params: Plan, *, backbone: Path, data: Path, cache: Path) -> tuple[dict
             action="Set it to auto, or to another strategy.",
         )
     found, seconds = ground(params, setting, data)
-    evidence, more = gather(params, found)
+    started = time.perf_counter()
+    by_layer = layers(params, found)
+    cut = shortening.decide(by_layer, choice.interval) if choice.layers == "auto" else None
+    if cut is not None and shortening.possible(backbone, cut):
+        setting = replace(setting, backbone=shortening.shortened(backbone, cut.kept, cache))
+        found, _ = ground(params, setting, data)
+    seconds["layers"] = time.perf_counter() - started
+    evidence, more = gather(params, found, by_layer)
     work = costs(setting, evidence)
     barred = obstacles(params, setting, evidence, work)
     entrants: list[Strategy] = [name for name in race_order(params) if name not in barred]
@@ -65,13 +71,13 @@ def plan(params: Plan, *, backbone: Path, data: Path, cache: Path) -> tuple[dict
         run = _race(params, found, entrants, evidence)
         more |= {f"race/{leg.strategy}/{leg.rows}": leg.seconds for leg in run.legs}
     decision = decide(evidence, run, choice, early, barred)
-    more_ways = [told] if (told := shallower(evidence, backbone)) else []
     document = {
         "format": FORMAT,
         "strategy": decision.strategy,
         "runner_up": decision.runner_up,
         "reason": decision.reason,
-        "otherwise": [*decision.otherwise, *more_ways],
+        "otherwise": decision.otherwise,
+        "layers": cut.document() if cut and setting.backbone != backbone else None,
         "predicted": forecast.predict(decision.strategy, evidence, run, choice),
         "work": {"unit": evidence.unit, "budget": choice.budget, "of": work, "memory_mb": memory(setting)},
         "barred": barred,
@@ -246,21 +252,3 @@ def _otherwise(
             f"{few.scratch.value:.3f}, transferred on {few.transfer.value:.3f}. Look for a backbone nearer to the data."
         )
     return result
-
-
-def shallower(evidence: Evidence, backbone: Path) -> str | None:
-    """A middle layer that serves better than the last, beyond the interval of its accuracy, where a backbone can end
-    there; None where there is none."""
-    accuracies = [accuracy for _, accuracy in evidence.layers]
-    count = max(range(len(accuracies)), key=lambda at: accuracies[at].value, default=0)
-    if count == 0 or accuracies[count].low <= accuracies[-1].value:
-        return None
-    if artifacts.read_json(backbone / DESCRIPTION_FILE)["pretrained_here"]:
-        return None  # its recipe says how deep it is
-    if not depth.can_end_at(checkpoint.pretrained(backbone)[0], count):
-        return None
-    name, best = evidence.layers[count]
-    return (
-        f"A probe on {name} is right on {best.value:.3f}, on the last layer on {accuracies[-1].value:.3f}: a second "
-        f"entry under backbones: with the same source and `layers: {count}` ends there; `headstart rank` compares them."
-    )

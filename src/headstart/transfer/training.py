@@ -19,7 +19,7 @@ from headstart.params.section import Strategy
 from headstart.params.transfer import Train
 from headstart.statistics import paired
 from headstart.statistics.interval import Interval
-from headstart.transfer import control, device, features, ladder, probe, rates, retention, strategies
+from headstart.transfer import control, device, features, ladder, probe, rates, retention, shortening, strategies
 from headstart.transfer.course import Course
 from headstart.transfer.finetune import Watch
 from headstart.transfer.probe import Head
@@ -56,7 +56,7 @@ def train(
 
     Args:
         params: the model's section.
-        plan: what the stage `plan` wrote: strategy, and the probe's strength and accuracy.
+        plan: what the stage `plan` wrote: strategy, where the backbone ends, the probe's strength and accuracy.
         backbone: folder of the backbone.
         data: what `prepare` wrote: splits and contract.
         out: folder, empty.
@@ -66,6 +66,8 @@ def train(
     place = device.settle(params.fine_tune.seed)
     started = time.perf_counter()
     level = params.forgetting.level
+    kept = (plan.get("layers") or {}).get("kept")
+    backbone = shortening.shortened(backbone, kept, cache)
     setting = Setting.of(params, backbone=backbone, data=data, cache=cache, level=level, place=place)
     learn, validate = (_split(setting, data, name) for name in ("train", "validation"))
     measured = plan["evidence"]["probe"]

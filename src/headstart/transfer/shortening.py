@@ -1,0 +1,75 @@
+"""Where the backbone ends: cut off above the layer whose features serve a probe best, where that is beyond doubt.
+
+The last layer of a pretrained network is made for what it was pretrained on. On pubmedqa_sections (300 rows) a probe on
+MiniLM's last layer is right on 0.604 of test, on the third block on 0.850, which no fine-tuning of the whole network
+beat by more than a point, and which costs three fifths of the time to serve.
+"""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.backbones import checkpoint, depth, store
+from headstart.backbones.network import DESCRIPTION_FILE
+from headstart.determinism import digest, folder_digest
+from headstart.statistics import paired
+from headstart.statistics.interval import Interval
+
+Right = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The decision to end at a middle layer.
+
+    Attributes:
+        kept: blocks above the stem that stay.
+        of: how many there are.
+        layer: name of the last one kept.
+        gained: probe accuracy there minus that on the last layer of all.
+    """
+
+    kept: int
+    of: int
+    layer: str
+    gained: Interval
+
+    def document(self) -> dict[str, Any]:
+        return {"kept": self.kept, "of": self.of, "layer": self.layer, "gained": self.gained.document()}
+
+
+def decide(by_layer: Sequence[tuple[str, Right]], level: float) -> Cut | None:
+    """The best middle layer, if a probe on it is more often right than on the last one beyond doubt; else None.
+
+    Args:
+        by_layer: name and which held-out examples a probe answers rightly, the stem first, the same examples for all.
+        level: confidence of all comparisons with the last layer together (Bonferroni).
+    """
+    blocks = len(by_layer) - 1
+    if blocks < 2:
+        return None
+    last = by_layer[-1][1]
+    best = max(range(1, blocks), key=lambda count: int(by_layer[count][1].sum()))
+    ahead = paired.difference(by_layer[best][1], last, 1 - (1 - level) / (blocks - 1))
+    return Cut(best, blocks, by_layer[best][0], ahead.interval) if ahead.interval.low > 0 else None
+
+
+def possible(backbone: Path, cut: Cut) -> bool:
+    """Whether the architecture can be ended there."""
+    return depth.can_end_at(checkpoint.pretrained(backbone)[0], cut.kept)
+
+
+def shortened(backbone: Path, kept: int | None, cache: Path) -> Path:
+    """The backbone's folder, or that of its lowest `kept` blocks, made once below `cache`."""
+    if kept is None:
+        return backbone
+    home = cache / "shortened" / digest([folder_digest(backbone), kept])[:16]
+    if not (home / DESCRIPTION_FILE).is_file():
+        shutil.rmtree(home, ignore_errors=True)  # what a kill left
+        store.shortened(backbone, kept, home)
+    return home

@@ -1,0 +1,103 @@
+"""A backbone that ends at a middle layer, where that serves a probe better beyond doubt."""
+
+import numpy as np
+import pytest
+import torch
+
+from headstart import artifacts
+from headstart.backbones import store
+from headstart.backbones.network import Network
+from headstart.params.backbones import Backbone
+from headstart.transfer import planner, shortening, training
+from tests.unit import tiny_transfer
+
+
+def right(count: int, *, of: int = 300, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).permutation(of) < count
+
+
+def by_layer(*counts: int) -> list[tuple[str, np.ndarray]]:
+    names = ["embeddings", *(f"encoder.layer.{number}" for number in range(len(counts) - 1))]
+    return [(name, right(count, seed=seed)) for seed, (name, count) in enumerate(zip(names, counts, strict=True))]
+
+
+@pytest.mark.parametrize(
+    ("counts", "kept"),
+    [
+        pytest.param((200, 240, 241, 160), 2, id="the best of two middle layers"),
+        pytest.param((290, 170, 165, 160), None, id="the stem alone is no network"),
+        pytest.param((100, 180, 170, 165), None, id="chance may explain it"),
+        pytest.param((100, 150, 200, 250), None, id="the last is best"),
+        pytest.param((290, 100), None, id="one block cannot be shortened"),
+    ],
+)
+def test_the_backbone_ends_at_the_best_middle_layer_beyond_doubt(counts, kept):
+    cut = shortening.decide(by_layer(*counts), 0.9)
+    assert (cut and cut.kept) == kept
+    if cut:
+        assert (cut.of, cut.layer) == (3, "encoder.layer.1")
+        assert cut.gained.value == pytest.approx(81 / 300)
+
+
+def test_layers_that_are_alike_are_cut_no_more_often_than_the_level_says():
+    # seven outputs of a network, each wrong on 30% of 300 examples, of which most are the same ones
+    generator, cuts = np.random.default_rng(1), 0
+    for _ in range(500):
+        common = generator.random(300) < 0.7
+        drawn = [
+            (str(at), np.where(generator.random(300) < 0.3, generator.random(300) < 0.7, common)) for at in range(7)
+        ]
+        cuts += shortening.decide(drawn, 0.9) is not None
+    assert cuts / 500 <= 0.1
+
+
+@pytest.fixture(scope="module")
+def spoilt(tmp_path_factory):
+    """The toy of texts on a stored backbone whose second block answers every text alike."""
+    from transformers import AutoModel
+
+    folder = tiny_transfer.text_model(tmp_path_factory.mktemp("spoilt") / "model")
+    network = AutoModel.from_pretrained(folder / "backbone", add_pooling_layer=False)
+    with torch.no_grad():
+        network.encoder.layer[1].output.LayerNorm.weight.zero_()
+        network.encoder.layer[1].output.LayerNorm.bias.fill_(0.5)
+    network.save_pretrained(folder / "backbone")
+    store.make(folder / "backbone", Backbone(modality="text", source="x", sha256={}, pretrain=None), folder / "stored")
+    return folder
+
+
+def test_plan_and_training_end_at_the_same_layer_and_the_network_has_no_more(spoilt, tmp_path):
+    plan, train = tiny_transfer.sections("text", epochs=1)
+    plan = plan.model_copy(update={"choice": plan.choice.model_copy(update={"strategy": "linear_probe"})})
+    places = {"backbone": spoilt / "stored", "data": spoilt / "data", "cache": spoilt / "cache"}
+    document, _ = planner.plan(plan, **places)
+    assert document["layers"]["kept"] == 1
+    assert [one["layer"] for one in document["evidence"]["layers"]] == [
+        "embeddings",
+        "encoder.layer.0",
+        "encoder.layer.1",
+    ]
+    assert document["evidence"]["probe"]["value"] > 0.7
+
+    (tmp_path / "out").mkdir()
+    training.train(train, plan=document, **places, out=tmp_path / "out", partial=tmp_path / "partial")
+    network = Network.load(tmp_path / "out/model")
+    assert network.backbone.config.num_hidden_layers == 1
+
+    whole = plan.model_copy(update={"choice": plan.choice.model_copy(update={"layers": "all"})})
+    document, _ = planner.plan(whole, **places)
+    assert document["layers"] is None
+    assert document["evidence"]["probe"]["value"] < 0.6
+
+
+def test_a_shortened_backbone_is_a_stored_one_with_all_that_stood_beside_the_weights(spoilt, tmp_path):
+    home = shortening.shortened(spoilt / "stored", 1, tmp_path)
+    assert shortening.shortened(spoilt / "stored", None, tmp_path) == spoilt / "stored"
+    before, after = (artifacts.read_json(folder / "backbone.json") for folder in (spoilt / "stored", home))
+    assert (before["layers"], after["layers"]) == (3, 2)
+    assert set(after["files"]) == set(before["files"])
+    assert after["files"]["tokenizer.json"] == before["files"]["tokenizer.json"]
+    assert after["files"]["model.safetensors"] != before["files"]["model.safetensors"]
+    (home / "backbone.json").unlink()  # as a kill leaves it
+    assert shortening.shortened(spoilt / "stored", 1, tmp_path) == home
+    assert artifacts.read_json(home / "backbone.json") == after
