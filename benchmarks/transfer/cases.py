@@ -26,7 +26,7 @@ from sets import IMAGES, REPORTED, TUNED_ON, Prepared, prepared
 
 from headstart import artifacts
 from headstart.data import dataset
-from headstart.transfer import control, device, planner, retention, strategies
+from headstart.transfer import control, device, planner, retention, shortening, strategies
 from headstart.transfer.evidence import Ground, ground
 from headstart.transfer.finetune import Watch
 from headstart.transfer.setting import Setting, Split
@@ -52,7 +52,8 @@ def case(name: str, rows: int, seed: int, *, data: Path, work: Path, scratch: bo
     plan, parts = planner.plan(params, backbone=found.backbone, data=found.data, cache=cache)
     took = time.perf_counter() - started - sum(value for key, value in parts.items() if key.startswith("few_labels"))
     place = device.settle(seed)
-    setting = Setting.of(params, backbone=found.backbone, data=found.data, cache=cache, level=0.9, place=place)
+    backbone = shortening.shortened(found.backbone, (plan["layers"] or {}).get("kept"), cache)
+    setting = Setting.of(params, backbone=backbone, data=found.data, cache=cache, level=0.9, place=place)
     base, _ = ground(params, setting, found.data)
     test, before, reached = split(found, setting, "test"), _before(setting, base), {}
     for way in strategies.WAYS:
@@ -64,6 +65,7 @@ def case(name: str, rows: int, seed: int, *, data: Path, work: Path, scratch: bo
         "seed": seed,
         "plan": {key: plan[key] for key in ("strategy", "runner_up", "reason", "predicted", "race", "work", "barred")},
         "probe": plan["evidence"]["probe"],
+        "kept": plan["layers"],
         "layers": plan["evidence"]["layers"],
         "plan_seconds": took,
         "reached": reached,
