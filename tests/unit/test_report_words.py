@@ -105,7 +105,10 @@ def test_a_top_layer_clearly_worse_than_one_below_is_called_tied_to_its_pretrain
     layers = [{"layer": "low", "value": 0.6, "low": 0.55, "high": 0.65},
               {"layer": "middle", "value": 0.9, "low": 0.87, "high": 0.93},
               {"layer": "top", "value": 0.8, "low": 0.76, "high": 0.84}]  # fmt: skip
-    assert words.layers(layers).endswith("the last layer only 80.0%: the top is tied to what it was pretrained for.")
+    told = "the last layer only 80.0%: the top is tied to what it was pretrained for."
+    assert words.layers(layers, None).endswith(told)
+    cut = {"kept": 1, "of": 2}
+    assert words.layers(layers, cut).endswith(f"{told} The backbone ends there: 1 of its 2 blocks are kept.")
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,7 @@ def _layers(evidence: Evidence) -> dict[str, Any] | None:
     if measured:
         best = max(measured, key=lambda one: one["value"])
         rows = [_row(vocabulary.layer(one["layer"]), one, strong=one is best) for one in reversed(measured)]
-        view["words"] = words.layers(measured)
+        view["words"] = words.layers(measured, (evidence.plan or {}).get("layers"))
         view["probe"] = plots.intervals(rows, view["words"], width=362, labels=96, pitch=24)
     groups = [{**group, "name": vocabulary.layer(group["name"])} for group in groups]
     if groups and (evidence.history or {}).get("epochs"):

@@ -137,8 +137,8 @@ def gain(few: Document, seconds: Mapping[str, float]) -> str:
     return f"{first} {second}"
 
 
-def layers(measured: Sequence[Document]) -> str:
-    """Which layer's features serve the task best when nothing but a last layer is learned."""
+def layers(measured: Sequence[Document], cut: Document | None) -> str:
+    """Which layer's features serve the task best when nothing but a last layer is learned, and where the plan cut."""
     best = max(measured, key=lambda one: one["value"])
     first, last = measured[0], measured[-1]
     text = f"A simple classifier on the features of {layer(best['layer'])} gets {percent(best['value'])} right"
@@ -146,7 +146,8 @@ def layers(measured: Sequence[Document]) -> str:
         return f"{text}, the first layer {percent(first['value'])}: what was learned before carries over to the top."
     if last["high"] >= best["low"]:
         return f"{text}; the last layer, {percent(last['value'])}, is not clearly worse. Most of the network transfers."
-    return f"{text}, the last layer only {percent(last['value'])}: the top is tied to what it was pretrained for."
+    told = f"{text}, the last layer only {percent(last['value'])}: the top is tied to what it was pretrained for."
+    return f"{told} The backbone ends there: {cut['kept']} of its {cut['of']} blocks are kept." if cut else told
 
 
 def trust(evaluation: Document, temperature: float | None) -> str:
