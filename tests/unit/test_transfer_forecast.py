@@ -52,7 +52,7 @@ def test_a_perfect_probe_stays_within_one():
 def test_of_simulated_power_laws_the_interval_holds_as_many_as_it_says():
     generator, held = np.random.default_rng(0), []
     z = 1.6449
-    for _ in range(2000):
+    for _ in range(600):
         power = generator.normal(forecast.LIKELY, (forecast.FASTEST - forecast.LIKELY) / z)
         share = generator.uniform(0.1, 0.4)
         right = generator.random(500) >= share
@@ -61,4 +61,4 @@ def test_of_simulated_power_laws_the_interval_holds_as_many_as_it_says():
         predicted = forecast.predict("fine_tune", evidence(probe=0.01), run, choice())
         truth = generator.binomial(400, 1 - min(1.0, share * 4**-power)) / 400
         held.append(predicted["low"] <= truth <= predicted["high"])
-    assert 0.86 <= np.mean(held) <= 0.94
+    assert 0.85 <= np.mean(held) <= 0.95

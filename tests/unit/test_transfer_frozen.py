@@ -78,6 +78,7 @@ def trained(folder, monkeypatch, *, kept: bool, **changes) -> tuple[dict[str, np
     return weights, [step["loss"] for step in course.steps], len(passes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [8, 16])
 def test_training_is_the_same_and_the_frozen_layers_never_run_again(tmp_path, monkeypatch, batch_size) -> None:
     folder = tiny_transfer.text_model(tmp_path / "model")

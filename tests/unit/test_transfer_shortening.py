@@ -66,6 +66,7 @@ def spoilt(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_plan_and_training_end_at_the_same_layer_and_the_network_has_no_more(spoilt, tmp_path):
     plan, train = tiny_transfer.sections("text", epochs=1)
     plan = plan.model_copy(update={"choice": plan.choice.model_copy(update={"strategy": "linear_probe"})})
