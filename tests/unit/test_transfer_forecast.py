@@ -23,9 +23,9 @@ def test_errors_of_the_race_fall_as_labels_grow_by_the_power_law():
     error = 40.5 / 401
     run = race({"linear_probe": 0.7, "fine_tune": 0.9}, ["fine_tune"])
     predicted = forecast.predict("fine_tune", evidence(test=10_000_000), run, choice())
-    assert predicted["value"] == pytest.approx(1 - error * 2**-0.4)
-    measured = (wilson(360, 400, 0.9).high - wilson(360, 400, 0.9).low) / 2 * 2**-0.4
-    slow, fast = error * (2**-0.05 - 2**-0.4), error * (2**-0.4 - 2**-0.75)
+    assert predicted["value"] == pytest.approx(1 - error * 2**-0.35)
+    measured = (wilson(360, 400, 0.9).high - wilson(360, 400, 0.9).low) / 2 * 2**-0.35
+    slow, fast = error * (1 - 2**-0.35), error * (2**-0.35 - 2**-0.75)
     assert predicted["value"] - predicted["low"] == pytest.approx(np.hypot(slow, measured), abs=1e-4)
     assert predicted["high"] - predicted["value"] == pytest.approx(np.hypot(fast, measured), abs=1e-4)
 
