@@ -21,7 +21,6 @@ from headstart.transfer.examples import Examples
 from headstart.transfer.progress import bar
 
 BATCH = 32
-LEEWAY = 1.5  # the first batches may hold longer texts than most
 TOLERANCE = 1e-3  # on features, between starting above the frozen layers and passing through them
 BELOW = "below"  # the key of kept outputs in a batch
 
@@ -94,7 +93,7 @@ class Frozen:
 class Above:
     """Examples that bring what the frozen layers made of them; the same door to `Trainer` as theirs."""
 
-    def __init__(self, examples: Examples, kept: list[Tensor]) -> None:
+    def __init__(self, examples: Examples, kept: Mapping[int, Tensor]) -> None:
         self.targets, self._examples, self._kept = examples.targets, examples, kept
 
     def __len__(self) -> int:
@@ -115,24 +114,31 @@ def keep(network: Network, groups: int, examples: Examples) -> tuple[Frozen, Abo
     """
     if groups == 0 or examples.augmented:
         return None
-    frozen, kept, size = Frozen(network, groups), list[Tensor](), 0
+    frozen, kept, size = Frozen(network, groups), dict[int, Tensor](), 0
+    lengths = [_length(examples, row) for row in range(len(examples))]
+    order = sorted(range(len(examples)), key=lambda row: -lengths[row])  # like lengths together, the longest first
     place, training = next(network.parameters()).device, network.training
     network.eval()
     try:
         with bar(len(examples), "outputs of frozen layers", "examples") as advance:
             for start in range(0, len(examples), BATCH):
-                rows = list(range(start, min(start + BATCH, len(examples))))
+                rows = order[start : start + BATCH]
                 batch = _inputs(examples, rows, place)
                 if start == 0 and not _alike(network, frozen, batch):
                     return None
-                kept += _single(frozen.below(batch).cpu(), batch.get("attention_mask"))
-                size += sum(one.nbytes for one in kept[start:])
-                if size / len(kept) * len(examples) > LEEWAY * prepared.KEPT_BYTES:
+                kept |= zip(rows, _single(frozen.below(batch).cpu(), batch.get("attention_mask")), strict=True)
+                size += sum(kept[row].nbytes for row in rows)
+                if size * sum(lengths) > prepared.KEPT_BYTES * sum(lengths[row] for row in kept):
                     return None
                 advance(len(rows))
     finally:
         network.train(training)
     return frozen, Above(examples, kept)
+
+
+def _length(examples: Examples, row: int) -> int:
+    """Tokens of a text; 1 for an image, all of which are as large."""
+    return len(examples[row].get("input_ids", [0]))
 
 
 def _inputs(examples: Examples, rows: list[int], place: torch.device) -> dict[str, Tensor]:
