@@ -11,7 +11,6 @@ from headstart.data import dataset
 from headstart.transfer import finetune, memory, objective, retention, soup
 from headstart.transfer.examples import Examples
 from headstart.transfer.pull import Pull
-from headstart.transfer.setting import Setting
 from tests.unit import tiny_transfer
 from tests.unit.test_transfer_training import train
 
@@ -128,9 +127,7 @@ def test_every_setting_trains_and_repeats_to_the_byte(tmp_path, changes):
 
 def test_unfreezing_moves_the_top_first(tmp_path):
     folder = tiny_transfer.text_model(tmp_path / "model")
-    plan, _ = tiny_transfer.sections("text", epochs=2, unfreezing="gradual", learning_rate=1e-2)
-    places = {"backbone": folder / "backbone", "data": folder / "data", "cache": folder / "cache"}
-    setting = Setting.of(plan, **places, level=0.9, place=torch.device("cpu"))
+    setting = tiny_transfer.setting(folder, epochs=2, unfreezing="gradual", learning_rate=1e-2)
     network = Network.from_backbone(setting.backbone, setting.classes, dropout=0.0)
     start = {name: value.clone() for name, value in network.state_dict().items()}
     rows = dataset.read(folder / "data/train.parquet")

@@ -7,7 +7,6 @@ from headstart.backbones import masked_language, reference
 from headstart.backbones.network import Network
 from headstart.data import dataset
 from headstart.transfer import retention
-from headstart.transfer.setting import Setting
 from tests.unit import tiny_transfer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -21,15 +20,7 @@ def test_words_of_the_reference_are_asked_of_a_backbone_that_brought_a_head_for_
     if known:
         rows = dataset.read(folder / "data/train.parquet")
         reference.write(folder / "backbone" / reference.FILE, "text", rows.inputs, rows.labels)
-    plan, _ = tiny_transfer.sections("text")
-    own = Setting.of(
-        plan,
-        backbone=folder / "backbone",
-        data=folder / "data",
-        cache=folder / "cache",
-        level=0.9,
-        place=torch.device("cpu"),
-    )
+    own = tiny_transfer.setting(folder)
     network = Network.from_backbone(own.backbone, own.classes, dropout=0.0)
     before = retention.remember(network, own, dataset.read(folder / "data/validation.parquet"), 20)
     same = retention.measure(network, own, before, 0.9)

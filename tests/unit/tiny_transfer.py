@@ -3,6 +3,8 @@
 import csv
 from pathlib import Path
 
+import torch
+
 from headstart import artifacts
 from headstart.contract import spec
 from headstart.data import dataset
@@ -10,6 +12,7 @@ from headstart.data.dataset import Dataset
 from headstart.determinism import digest
 from headstart.params.loader import load
 from headstart.params.transfer import Plan, Train
+from headstart.transfer.setting import Setting
 from tests.tiny import workspace
 
 PROBE = {"value": 0.8, "low": 0.7, "high": 0.9, "n": 100, "strength": 1.0}
@@ -28,6 +31,12 @@ def sections(modality: str, **fine_tune: object) -> tuple[Plan, Train]:
         }
     )
     return plan, model.train.model_copy(update={"fine_tune": changed})
+
+
+def setting(folder: Path, modality: str = "text", **fine_tune: object) -> Setting:
+    """What strategies are given for a model that `text_model` or `image_model` made."""
+    places = {"backbone": folder / "backbone", "data": folder / "data", "cache": folder / "cache"}
+    return Setting.of(sections(modality, **fine_tune)[0], **places, level=0.9, place=torch.device("cpu"))
 
 
 def plan_document(strategy: str) -> dict[str, object]:

@@ -2,7 +2,8 @@
 
 transformers' own grouping leaves the batches of a stretch in falling length, so that an epoch ends on the shortest
 texts, which is what the network has learned last. Mixed, one epoch on banking77 (2,000 texts, 77 classes, from the
-probe) ends at a validation loss of 0.432 instead of 0.457, with the same padding; so did four other pairs of runs.
+probe) ended at a validation loss of 0.432 instead of 0.457, with the same padding; in four other pairs of runs it was
+lower too. (Measured before the longest batch was put first again; with ten labels a class no difference was seen.)
 """
 
 from collections.abc import Iterator

@@ -1,8 +1,8 @@
 """Where the backbone ends: cut off above the layer whose features serve a probe best, where that is beyond doubt.
 
 The last layer of a pretrained network is made for what it was pretrained on. On pubmedqa_sections (300 rows) a probe on
-MiniLM's last layer is right on 0.604 of test, on the third block on 0.850, which no fine-tuning of the whole network
-beat by more than a point, and which costs three fifths of the time to serve.
+MiniLM's last layer is right on 0.604 of test, on the third block on 0.850, at three fifths of the time for features;
+fine-tuning the whole network gives 0.854 by our rates and 0.875 by one rate for all layers.
 """
 
 import shutil
