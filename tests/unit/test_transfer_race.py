@@ -84,16 +84,26 @@ def test_those_that_cannot_be_told_apart_stay_cheapest_first():
 
 
 def test_no_leg_is_run_that_the_budget_does_not_hold():
-    # 100 rows: 100 + 300 + 500 = 900; then 200 of the 300 left, and 1,000 more would be too many
+    # 100 rows: 100 + 300 + 500 = 900; the next rung would cost 200 + 1,000, and 300 are left
     outcome, ran = run({"linear_probe": [0.7, 0.7], "lora": [0.6], "fine_tune": [0.72]}, budget=1200)
-    assert ran == [("linear_probe", 100), ("lora", 100), ("fine_tune", 100), ("linear_probe", 200)]
-    assert (outcome.spent, outcome.ended) == (1100, "The budget was spent.")
+    assert ran == [("linear_probe", 100), ("lora", 100), ("fine_tune", 100)]
+    assert (outcome.spent, outcome.short) == (900, True)
+    assert outcome.ended == "The budget was spent: A rung of 200 rows would cost 1,200; 300 were left."
     assert outcome.standing == ["linear_probe", "fine_tune"]
 
 
 def test_a_strategy_that_the_budget_does_not_hold_is_out_where_others_run():
     outcome, _ = run({"linear_probe": [0.7, 0.7], "lora": [0.71, 0.71], "fine_tune": [0.72]}, budget=700)
     assert "would cost 500; 300 were left" in outcome.left["fine_tune"]
+
+
+def test_a_rung_that_does_not_hold_the_leader_is_not_run_without_it():
+    accuracies = {"linear_probe": [0.5, 0.5], "lora": [0.84, 0.8], "fine_tune": [0.86, 0.9], "scratch": [0.7, 0.7]}
+    whole, _ = run(accuracies)
+    first = sum(leg.work for leg in whole.legs if leg.rows == 100)
+    outcome, ran = run(accuracies, budget=first + 900)  # probe and lora cost 200 + 600 there, fine_tune 1,000 more
+    assert {rows for _, rows in ran} == {100}
+    assert (outcome.leader, outcome.short) == ("fine_tune", True)
 
 
 def test_the_probe_runs_on_every_rung_also_when_it_is_out():

@@ -139,37 +139,44 @@ def run(
     """
     field = draw(learn, validation, params)
     standing, legs, left = list(entrants), list[Leg](), dict[Strategy, str]()
-    spent, ended, short = 0, "All rungs were run.", False
+    spent, ended, short = 0, "No rung was run.", False
     for number, rows in enumerate(field.rungs):
         shown, fresh, dear = learn.select(rows), list[Leg](), dict[Strategy, str]()
         if len(np.unique(shown.targets)) < 2 or len(field.judged) == 0:
             ended = f"A rung of {len(rows)} rows and {len(field.judged)} judged examples tells nothing."
             continue
+        ended = "All rungs were run."
         runners: list[Strategy] = [YARDSTICK, *(name for name in standing if name != YARDSTICK)]
+        work = {name: round(costs[name][1] * len(rows)) for name in runners}
+        if not legs:
+            work = {name: cost + costs[name][0] for name, cost in work.items()}
+        elif spent + sum(work.values()) > params.budget:  # a rung without one of them would decide against it
+            ended, short = (
+                f"The budget was spent: {_too_dear(len(rows), sum(work.values()), params.budget - spent)}",
+                True,
+            )
+            break
         for name in runners:
-            once, a_row = costs[name]
-            work = round(a_row * len(rows)) + (0 if any(leg.strategy == name for leg in legs) else once)
-            if spent + work > params.budget:
-                dear[name] = f"Its rung of {len(rows)} rows would cost {work:,}; {params.budget - spent:,} were left."
+            if spent + work[name] > params.budget:
+                dear[name] = _too_dear(len(rows), work[name], params.budget - spent)
                 continue
             started = time.perf_counter()
             right = train(name, shown, field.judged)
             accuracy = wilson(int(right.sum()), len(right), level)
-            fresh.append(Leg(name, len(rows), accuracy, right, work, time.perf_counter() - started))
-            spent += work
+            fresh.append(Leg(name, len(rows), accuracy, right, work[name], time.perf_counter() - started))
+            spent += work[name]
         ran = [leg.strategy for leg in fresh if leg.strategy in standing]
-        if len(fresh) < 2 or not ran:  # nobody to compare with: what was decided before stands
-            ended, short = "The budget was spent.", True
-            if not legs:
-                legs, left, standing = fresh, dear, ran
-            break
         legs += fresh
         left |= {name: why for name, why in dear.items() if name in standing}
+        short |= bool(dear)
+        if len(fresh) < 2 or not ran:
+            ended, standing = "The budget was spent.", ran
+            break
         out = leaving(ran, _latest(legs), params.doubt, last=number == len(field.rungs) - 1)
         left |= out
         standing = [name for name in ran if name not in out]
         if len(standing) == 1:
-            ended = f"{standing[0]} is ahead beyond the doubt allowed."
+            ended = f"{standing[0]} is ahead beyond the doubt allowed." if out else "The budget holds nobody else."
             break
     return _outcome(legs, left, standing, spent, params.budget, ended, short, level)
 
@@ -231,6 +238,10 @@ def leaving(
                 f"In the worse half of this rung (accuracy {right[name].mean():.3f}; {best} {right[best].mean():.3f})."
             )
     return out
+
+
+def _too_dear(rows: int, work: int, remaining: int) -> str:
+    return f"A rung of {rows} rows would cost {work:,}; {remaining:,} were left."
 
 
 def _outcome(
