@@ -88,13 +88,13 @@ def test_no_leg_is_run_that_the_budget_does_not_hold():
     outcome, ran = run({"linear_probe": [0.7, 0.7], "lora": [0.6], "fine_tune": [0.72]}, budget=1200)
     assert ran == [("linear_probe", 100), ("lora", 100), ("fine_tune", 100)]
     assert (outcome.spent, outcome.short) == (900, True)
-    assert outcome.ended == "The budget was spent: A rung of 200 rows would cost 1,200; 300 were left."
+    assert outcome.ended == "The next rung of 200 rows would cost 1,200; 300 of the budget were left."
     assert outcome.standing == ["linear_probe", "fine_tune"]
 
 
 def test_a_strategy_that_the_budget_does_not_hold_is_out_where_others_run():
     outcome, _ = run({"linear_probe": [0.7, 0.7], "lora": [0.71, 0.71], "fine_tune": [0.72]}, budget=700)
-    assert "would cost 500; 300 were left" in outcome.left["fine_tune"]
+    assert "would cost 500; 300 of the budget were left" in outcome.left["fine_tune"]
 
 
 def test_a_rung_that_does_not_hold_the_leader_is_not_run_without_it():
@@ -127,6 +127,19 @@ def test_a_rung_that_the_budget_holds_for_the_probe_alone_changes_nothing():
     assert outcome.short
     assert {leg.rows for leg in outcome.legs} == {100}
     assert set(outcome.standing) == {"linear_probe", "fine_tune"} and not outcome.left
+
+
+def test_a_rung_that_shows_one_class_is_not_why_a_race_ended_that_went_on():
+    one, own = split("train", 400), params()
+    rare = Split(one.examples, np.zeros(400, dtype=np.int64), one.features)
+    rare.targets[:5] = 1
+    few, more = race.draw(rare, split("validation", 200), own).rungs
+    assert [len(np.unique(rare.targets[rung])) for rung in (few, more)] == [1, 2]
+    outcome = race.run(
+        ["linear_probe", "fine_tune"], {"linear_probe": (0, 1.0), "fine_tune": (0, 5.0)}, rare,
+        split("validation", 200), own, lambda _, shown, judged: answers(0.7, len(judged), seed=1), level=0.9,
+    )  # fmt: skip
+    assert {leg.rows for leg in outcome.legs} == {len(more)} and outcome.ended == "All rungs were run."
 
 
 def test_a_rung_that_shows_one_class_is_left_out():

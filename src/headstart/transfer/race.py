@@ -5,9 +5,9 @@
 
 Successive halving (Jamieson and Talwalkar 2016, arXiv:1502.07943), with three differences: the probe costs nearly
 nothing and stays throughout as the yardstick; who is worse beyond the doubt allowed leaves at once, unless it is dearer
-than the leader and could still overtake with more labels; and the race ends when only one is left, or the budget is
-spent. The budget is counted in tokens or pixels that pass, so the same inputs give the same race; seconds are kept
-beside it.
+than the leader and could still overtake with more labels; and the race ends when only one is left, or the budget does
+not hold the next rung for all who are left. The budget is counted in tokens or pixels that pass, so the same inputs
+give the same race; seconds are kept beside it.
 """
 
 import math
@@ -147,18 +147,13 @@ def run(
             continue
         ended = "All rungs were run."
         runners: list[Strategy] = [YARDSTICK, *(name for name in standing if name != YARDSTICK)]
-        work = {name: round(costs[name][1] * len(rows)) for name in runners}
-        if not legs:
-            work = {name: cost + costs[name][0] for name, cost in work.items()}
-        elif spent + sum(work.values()) > params.budget:  # a rung without one of them would decide against it
-            ended, short = (
-                f"The budget was spent: {_too_dear(len(rows), sum(work.values()), params.budget - spent)}",
-                True,
-            )
+        work = {name: round(costs[name][1] * len(rows)) + (0 if legs else costs[name][0]) for name in runners}
+        if legs and spent + sum(work.values()) > params.budget:  # run without one of them, it would decide against it
+            ended, short = f"The next rung {_too_dear(len(rows), sum(work.values()), params.budget - spent)}", True
             break
         for name in runners:
             if spent + work[name] > params.budget:
-                dear[name] = _too_dear(len(rows), work[name], params.budget - spent)
+                dear[name] = f"Its rung {_too_dear(len(rows), work[name], params.budget - spent)}"
                 continue
             started = time.perf_counter()
             right = train(name, shown, field.judged)
@@ -176,7 +171,7 @@ def run(
         left |= out
         standing = [name for name in ran if name not in out]
         if len(standing) == 1:
-            ended = f"{standing[0]} is ahead beyond the doubt allowed." if out else "The budget holds nobody else."
+            ended = f"{standing[0]} is ahead beyond the doubt allowed."
             break
     return _outcome(legs, left, standing, spent, params.budget, ended, short, level)
 
@@ -241,7 +236,7 @@ def leaving(
 
 
 def _too_dear(rows: int, work: int, remaining: int) -> str:
-    return f"A rung of {rows} rows would cost {work:,}; {remaining:,} were left."
+    return f"of {rows} rows would cost {work:,}; {remaining:,} of the budget were left."
 
 
 def _outcome(
