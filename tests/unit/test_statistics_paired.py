@@ -101,3 +101,37 @@ def test_the_sample_size_gives_the_power_it_promises():
         for wins, losses, _ in draws
     ]
     assert np.mean(passed) == pytest.approx(0.8, abs=0.04)
+
+
+def test_groups_of_one_or_none_change_nothing_and_larger_ones_never_narrow():
+    a, b = np.arange(60) % 3 > 0, np.arange(60) % 5 > 0
+    alone = paired.difference(a, b, 0.9)
+    assert paired.difference(a, b, 0.9, [None] * 60) == paired.difference(a, b, 0.9, [str(row) for row in range(60)])
+    assert paired.difference(a, b, 0.9, [None] * 60) == alone
+    grouped = paired.difference(a, b, 0.9, [str(row // 20) for row in range(60)])
+    assert grouped.interval.low <= alone.interval.low and grouped.interval.high >= alone.interval.high
+    assert grouped.p_value == alone.p_value
+    one = paired.difference(a, b, 0.9, ["all"] * 60).interval
+    assert (one.low, one.high) == (-1.0, 1.0)
+
+
+def test_the_clustered_interval_by_hand():
+    # groups sum to 3, 1, 2 and -2 of 4 examples each: mean 4 / 16; residuals 2, 0, 1, -3 from the mean sum of 1;
+    # standard error sqrt(4 / 3 * 14) / 16 = 0.27003, t(0.95, 3 degrees) = 2.35336
+    signs = [1, 1, 1, 0, 1, 1, -1, 0, 1, 1, 0, 0, -1, -1, 0, 0]
+    a, b = np.array(signs) == 1, np.array(signs) == -1
+    interval = paired.difference(a, b, 0.9, [str(row // 4) for row in range(16)]).interval
+    assert (interval.value, interval.low) == pytest.approx((0.25, 0.25 - 2.35336 * 0.27003), abs=1e-4)
+
+
+@pytest.mark.parametrize(("groups", "each"), [(200, 1), (60, 10), (30, 20), (12, 25)])
+def test_equally_good_models_are_told_apart_as_often_as_the_level_says_however_examples_are_grouped(groups, each):
+    # each model has a gift of its own for each group: right on a share drawn from Beta(4.2, 1.8), 0.7 on average
+    generator, told, trials = np.random.default_rng(1), 0, 400
+    together = [str(row // each) for row in range(groups * each)]
+    for _ in range(trials):
+        gifts = np.repeat(generator.beta(4.2, 1.8, (2, groups)), each, axis=1)
+        right = generator.random(gifts.shape) < gifts
+        interval = paired.difference(right[0], right[1], 0.9, together).interval
+        told += not interval.low <= 0 <= interval.high
+    assert told / trials <= 0.1 + 3 * (0.1 * 0.9 / trials) ** 0.5

@@ -51,6 +51,18 @@ def test_layers_that_are_alike_are_cut_no_more_often_than_the_level_says():
     assert cuts / 500 <= 0.1
 
 
+@pytest.mark.parametrize(("groups", "each"), [(60, 10), (30, 20)])
+def test_alike_layers_are_cut_no_more_often_where_examples_come_in_groups(groups, each):
+    # every layer has a gift of its own for each group, 0.7 on average; taken for single rows 15% and 32% were cut
+    generator, cuts = np.random.default_rng(2), 0
+    together = [str(row // each) for row in range(groups * each)]
+    for _ in range(200):
+        gifts = np.repeat(generator.beta(4.2, 1.8, (7, groups)), each, axis=1)
+        drawn = [(str(at), one) for at, one in enumerate(generator.random(gifts.shape) < gifts)]
+        cuts += shortening.decide(drawn, 0.9, together) is not None
+    assert cuts / 200 <= 0.1
+
+
 @pytest.fixture(scope="module")
 def spoilt(tmp_path_factory):
     """The toy of texts on a stored backbone whose second block answers every text alike."""

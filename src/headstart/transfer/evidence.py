@@ -174,8 +174,11 @@ def _examples(params: Plan, found: Ground) -> dict[str, Any]:
     }
 
 
-def layers(params: Plan, found: Ground) -> list[tuple[str, NDArray[np.bool_]]]:
-    """Which examples of a sample of train a probe on each layer answers rightly when they are held out; stem first."""
+def layers(params: Plan, found: Ground) -> tuple[list[tuple[str, NDArray[np.bool_]]], Sequence[str | None]]:
+    """Which examples of a sample of train a probe on each layer answers rightly when they are held out; their groups.
+
+    The stem comes first.
+    """
     learn, setting = found.learn, found.setting
     network = Network.from_backbone(setting.backbone, setting.classes, dropout=0.0).to(setting.place)
     few = learn.select(_some(learn.targets, params.choice.layer_examples, seed=params.probe.seed))
@@ -184,7 +187,8 @@ def layers(params: Plan, found: Ground) -> list[tuple[str, NDArray[np.bool_]]]:
         network, setting.preprocessor, few.examples, cache=setting.cache, key=key, progress="features by layer"
     )
     plain = params.probe.model_copy(update={"strengths": [found.head.strength], "folds": params.choice.folds})
-    return [(name, _held_out(values, few, setting.classes, plain)) for name, values in by_layer]
+    right = [(name, _held_out(values, few, setting.classes, plain)) for name, values in by_layer]
+    return right, few.examples.groups
 
 
 def _neighbours(learn: Split, level: float) -> dict[str, Any]:

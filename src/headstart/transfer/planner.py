@@ -56,8 +56,8 @@ def plan(params: Plan, *, backbone: Path, data: Path, cache: Path) -> tuple[dict
         )
     found, seconds = ground(params, setting, data)
     started = time.perf_counter()
-    by_layer = layers(params, found)
-    cut = shortening.decide(by_layer, choice.interval) if choice.layers == "auto" else None
+    by_layer, together = layers(params, found)
+    cut = shortening.decide(by_layer, choice.interval, together) if choice.layers == "auto" else None
     if cut is not None and shortening.possible(backbone, cut):
         setting = replace(setting, backbone=shortening.shortened(backbone, cut.kept, cache))
         found, _ = ground(params, setting, data)

@@ -167,13 +167,15 @@ def run(
         if len(fresh) < 2 or not ran:
             ended, standing = "The budget was spent.", ran
             break
-        out = leaving(ran, _latest(legs), params.doubt, last=number == len(field.rungs) - 1)
+        last = number == len(field.rungs) - 1
+        out = leaving(ran, _latest(legs), params.doubt, last=last, groups=field.judged.examples.groups)
         left |= out
         standing = [name for name in ran if name not in out]
         if len(standing) == 1:
             ended = f"{standing[0]} is ahead beyond the doubt allowed."
             break
-    return _outcome(legs, left, standing, spent, params.budget, ended, short, level)
+    together = field.judged.examples.groups
+    return _outcome(legs, left, standing, spent, params.budget, ended, short, level, together)
 
 
 def draw(learn: Split, validation: Split, params: RaceParams) -> Field:
@@ -197,7 +199,12 @@ def draw(learn: Split, validation: Split, params: RaceParams) -> Field:
 
 
 def leaving(
-    standing: Sequence[Strategy], right: Mapping[Strategy, Right], doubt: float, *, last: bool
+    standing: Sequence[Strategy],
+    right: Mapping[Strategy, Right],
+    doubt: float,
+    *,
+    last: bool,
+    groups: Sequence[str | None] | None = None,
 ) -> dict[Strategy, str]:
     """Who leaves after a rung, and why.
 
@@ -210,6 +217,7 @@ def leaving(
         right: the answers of each.
         doubt: chance to send away one that is as good as the leader.
         last: whether no rung follows.
+        groups: which of the judged belong together.
     """
     leader = max(standing, key=lambda name: int(right[name].sum()))
     out = dict[Strategy, str]()
@@ -217,7 +225,7 @@ def leaving(
     for name in standing:
         if name == leader:
             continue
-        ahead = paired.difference(right[leader], right[name], level)
+        ahead = paired.difference(right[leader], right[name], level, groups)
         cheaper = standing.index(name) < standing.index(leader)
         if ahead.interval.low > 0 and (last or cheaper):
             out[name] = (
@@ -248,6 +256,7 @@ def _outcome(
     ended: str,
     short: bool,
     level: float,
+    groups: Sequence[str | None],
 ) -> Outcome:
     right = _latest(legs)
     ranked: list[Strategy] = sorted(standing, key=lambda name: -int(right[name].sum())) if right else []
@@ -256,11 +265,11 @@ def _outcome(
     for leg in legs:
         if leg.strategy != "linear_probe":
             base = next(one for one in legs if one.strategy == "linear_probe" and one.rows == leg.rows)
-            gaps[leg.strategy] = paired.difference(leg.right, base.right, level)
+            gaps[leg.strategy] = paired.difference(leg.right, base.right, level, groups)
     behind = dict[Strategy, Difference]()
     for name in standing:
         if leader is not None and name != leader:
-            behind[name] = paired.difference(right[leader], right[name], level)
+            behind[name] = paired.difference(right[leader], right[name], level, groups)
     return Outcome(legs, left, standing, leader, gaps, behind, spent, budget, ended, short)
 
 

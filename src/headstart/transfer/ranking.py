@@ -107,7 +107,7 @@ def rank(
             name,
             transferability.log_me(seen, targets),
             wilson(int(right[name].sum()), len(targets), level),
-            None if name == best else paired.difference(right[best], right[name], compared),
+            None if name == best else paired.difference(right[best], right[name], compared, learn.groups),
             parameters,
             seconds,
         )

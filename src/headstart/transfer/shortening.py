@@ -43,19 +43,22 @@ class Cut:
         return {"kept": self.kept, "of": self.of, "layer": self.layer, "gained": self.gained.document()}
 
 
-def decide(by_layer: Sequence[tuple[str, Right]], level: float) -> Cut | None:
+def decide(
+    by_layer: Sequence[tuple[str, Right]], level: float, groups: Sequence[str | None] | None = None
+) -> Cut | None:
     """The best middle layer, if a probe on it is more often right than on the last one beyond doubt; else None.
 
     Args:
         by_layer: name and which held-out examples a probe answers rightly, the stem first, the same examples for all.
         level: confidence of all comparisons with the last layer together (Bonferroni).
+        groups: which examples belong together.
     """
     blocks = len(by_layer) - 1
     if blocks < 2:
         return None
     last = by_layer[-1][1]
     best = max(range(1, blocks), key=lambda count: int(by_layer[count][1].sum()))
-    ahead = paired.difference(by_layer[best][1], last, 1 - (1 - level) / (blocks - 1))
+    ahead = paired.difference(by_layer[best][1], last, 1 - (1 - level) / (blocks - 1), groups)
     return Cut(best, blocks, by_layer[best][0], ahead.interval) if ahead.interval.low > 0 else None
 
 
