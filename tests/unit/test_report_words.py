@@ -107,8 +107,17 @@ def test_a_top_layer_clearly_worse_than_one_below_is_called_tied_to_its_pretrain
               {"layer": "top", "value": 0.8, "low": 0.76, "high": 0.84}]  # fmt: skip
     told = "the last layer only 80.0%: the top is tied to what it was pretrained for."
     assert words.layers(layers, None).endswith(told)
-    cut = {"kept": 1, "of": 2}
-    assert words.layers(layers, cut).endswith(f"{told} The backbone ends there: 1 of its 2 blocks are kept.")
+
+
+def test_a_cut_is_told_by_the_layer_it_was_made_at_and_its_paired_gain():
+    # intervals of the two overlap and the stem is best of all: neither is what the plan decided by
+    layers = [{"layer": "low", "value": 0.9, "low": 0.87, "high": 0.93},
+              {"layer": "middle", "value": 0.8, "low": 0.76, "high": 0.84},
+              {"layer": "top", "value": 0.76, "low": 0.72, "high": 0.8}]  # fmt: skip
+    cut = {"kept": 1, "of": 2, "layer": "middle", "gained": {"value": 0.04, "low": 0.017, "high": 0.063}}
+    told = words.layers(layers, cut)
+    assert "gets 80.0% right, the last layer 76.0%: 4.0 points more on the same examples (1.7 to 6.3)" in told
+    assert told.endswith("the backbone ends there: 1 of its 2 blocks are kept.")
 
 
 @pytest.mark.parametrize(

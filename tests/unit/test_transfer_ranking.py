@@ -93,8 +93,8 @@ def test_equally_good_backbones_are_told_apart_as_seldom_as_the_level_says(monke
     [
         (["nobody"], "no backbone 'nobody' in params.yaml; it has minilm, glyphs"),
         (["glyphs"], "glyphs is for images, apidocs has texts"),
-        ([], "minilm is the only candidate for apidocs; ranking needs two"),
-        (["minilm", "minilm"], "minilm is the only candidate"),
+        ([], "minilm, which apidocs has, is the only candidate; ranking needs two"),
+        (["minilm", "minilm"], "minilm, which apidocs has, is the only candidate"),
     ],
 )
 def test_what_cannot_be_ranked_is_refused(asked, sentence):
@@ -102,3 +102,16 @@ def test_what_cannot_be_ranked_is_refused(asked, sentence):
 
     with pytest.raises(UsageError, match=sentence):
         candidates(load(workspace.ROOT / "params.yaml"), "apidocs", asked)
+
+
+def test_the_models_own_backbone_is_always_compared():
+    from headstart.cli.rank import candidates
+
+    params = load(workspace.ROOT / "params.yaml")
+    entry = params.backbones["minilm"]
+    params = params.model_copy(update={"backbones": {**params.backbones, "b2": entry, "b3": entry}})
+    assert candidates(params, "apidocs", ["b2"]) == ["minilm", "b2"]
+    assert candidates(params, "apidocs", []) == ["minilm", "b2", "b3"]
+    with pytest.raises(UsageError) as caught:
+        candidates(params, "apidocs", ["minilm"])
+    assert "Name another of minilm, b2, b3" in str(caught.value)

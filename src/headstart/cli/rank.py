@@ -24,7 +24,9 @@ def rank(
 ) -> int:
     """Compare backbones on a model's training data: LogME and a linear probe of each; no model is made.
 
-    At most `prepare.checks.featured` rows are shown to each. A backbone that is pretrained here is pretrained first.
+    The model's own backbone is always among them. Each is judged by its last layer, also where the plan would end it at
+    a middle one. At most `prepare.checks.featured` rows are shown to each. A backbone that is pretrained here is
+    pretrained first.
     """
     workspace, params = enter()
     chosen(params, [name])
@@ -66,7 +68,7 @@ def rank(
 
 
 def candidates(params: Params, model: str, asked: Sequence[str]) -> list[str]:
-    """The backbones named, or all of the model's modality.
+    """The model's own backbone and those named, or all of its modality.
 
     Raises:
         UsageError: if a name is no backbone, or one of the other modality, or there is nothing to compare.
@@ -81,11 +83,13 @@ def candidates(params: Params, model: str, asked: Sequence[str]) -> list[str]:
             )
         if name not in fitting:
             raise UsageError(f"{name} is for {params.backbones[name].modality}s, {model} has {modality}s.")
-    names = list(dict.fromkeys(asked)) or fitting
+    names = list(dict.fromkeys([params.models[model].backbone, *asked])) if asked else fitting
     if len(names) < 2:
         raise UsageError(
-            f"{', '.join(names)} is the only candidate for {model}; ranking needs two.",
-            action="Add another entry under backbones: in params.yaml.",
+            f"{names[0]}, which {model} has, is the only candidate; ranking needs two.",
+            action=f"Name another of {', '.join(fitting)}."
+            if len(fitting) > 1
+            else "Add another entry under backbones: in params.yaml.",
         )
     return names
 

@@ -107,12 +107,13 @@ def seen(plan: Document) -> Iterator[tuple[str, str]]:
             f"{twice['labels']:,} would likely take the probe to {_range(twice)}" + _needed(plan.get("labels_needed")),
         )
     if layers := evidence["layers"]:
-        best = max(layers, key=lambda one: one["value"])
+        cut = plan.get("layers")
+        best = max(layers, key=lambda one: one["layer"] == cut["layer"] if cut else one["value"])
         where = (
             "the last one" if best is layers[-1] else f"{best['layer']}, the last gives {percent(layers[-1]['value'])}"
         )
         told = f"{where}: a probe on it is right on {percent(best['value'])}"
-        if cut := plan.get("layers"):
+        if cut:
             told += f"; the backbone ends there, {cut['kept']} of its {cut['of']} blocks are kept"
         yield "best layer", told
     few = evidence["few_labels"]

@@ -139,15 +139,23 @@ def gain(few: Document, seconds: Mapping[str, float]) -> str:
 
 def layers(measured: Sequence[Document], cut: Document | None) -> str:
     """Which layer's features serve the task best when nothing but a last layer is learned, and where the plan cut."""
-    best = max(measured, key=lambda one: one["value"])
     first, last = measured[0], measured[-1]
+    best = max(measured, key=lambda one: one["value"])
+    if cut:
+        best = next(one for one in measured if one["layer"] == cut["layer"])
     text = f"A simple classifier on the features of {layer(best['layer'])} gets {percent(best['value'])} right"
+    if cut:
+        gained = cut["gained"]
+        return (
+            f"{text}, the last layer {percent(last['value'])}: {100 * gained['value']:.1f} points more on the same "
+            f"examples ({100 * gained['low']:.1f} to {100 * gained['high']:.1f}). The top is tied to what it was "
+            f"pretrained for, so the backbone ends there: {cut['kept']} of its {cut['of']} blocks are kept."
+        )
     if best is last:
         return f"{text}, the first layer {percent(first['value'])}: what was learned before carries over to the top."
     if last["high"] >= best["low"]:
         return f"{text}; the last layer, {percent(last['value'])}, is not clearly worse. Most of the network transfers."
-    told = f"{text}, the last layer only {percent(last['value'])}: the top is tied to what it was pretrained for."
-    return f"{told} The backbone ends there: {cut['kept']} of its {cut['of']} blocks are kept." if cut else told
+    return f"{text}, the last layer only {percent(last['value'])}: the top is tied to what it was pretrained for."
 
 
 def trust(evaluation: Document, temperature: float | None) -> str:

@@ -4,7 +4,8 @@
     every step                    kept ──► layers that learn ──► loss
 
 Frozen layers answer in training as in evaluation (`backbones.batchnorm`), so keeping what they answer changes nothing
-but the time. Kept outputs are those of the example alone: padding and batch do not matter.
+but the time, and, under bfloat16, the rounding: kept outputs are in float32. They are those of the example alone:
+padding and batch do not matter.
 """
 
 from collections.abc import Callable, Iterator, Mapping

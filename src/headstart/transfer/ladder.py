@@ -5,10 +5,12 @@
     3  layer decay     trained again, lower layers slower
 
 It is climbed until a rung stays within the budget at a target accuracy within `worth` of the tuned network's; then the
-most accurate point within the budget is handed on. Where none is, the most retentive point is, and the screen says so.
+most accurate point within the budget is handed on. Where none is, the most retentive point is, and the report page
+says so; no gate is closed by it.
 Sources: Wortsman et al. 2022, arXiv:2109.01903 (WiSE-FT); Li et al. 2018, arXiv:1802.01483 (L2-SP).
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -120,7 +122,7 @@ def _chosen(points: list[Point], params: Forgetting) -> Climb:
     within = [at for at, point in enumerate(points) if _within(point, params.budget)]
     told = _said(tuned, params.budget)
     if within:
-        best = max(within, key=lambda at: (points[at].accuracy, -(points[at].loss or 0.0)))
+        best = max(within, key=lambda at: (points[at].accuracy, -_or_inf(points[at].loss)))
         point = points[best]
         return Climb(
             points,
@@ -135,6 +137,10 @@ def _chosen(points: list[Point], params: Forgetting) -> Climb:
         best,
         f"{told} No rung stayed within it; {point.name}, which lost {point.retention.lost:.3f}, came nearest.",
     )
+
+
+def _or_inf(loss: float | None) -> float:
+    return math.inf if loss is None else loss
 
 
 def _said(tuned: Point, budget: float) -> str:
