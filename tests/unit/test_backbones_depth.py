@@ -44,17 +44,31 @@ def test_the_norm_on_top_of_a_vision_transformer_stays_on_top():
     assert torch.equal(short.state_dict()["layernorm.weight"], long.state_dict()["layernorm.weight"])
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "dinov2", "vit"])
+def answered(model: torch.nn.Module, kind: str) -> torch.Tensor:
+    network = Network(model, 2, dropout=0.0).eval()
+    pictures = {"pixel_values": torch.linspace(0, 1, 3 * 16 * 16).reshape(1, 3, 16, 16)}
+    with torch.no_grad():
+        return network.features(
+            **(IMAGES if "resnet" in kind else TEXTS if kind in KINDS or kind == "modernbert" else pictures)
+        )
+
+
+NORMED = {  # a norm follows the last block, of all and of those kept
+    "dinov2": lambda: transformers.Dinov2Config(image_size=16, patch_size=8, **tiny.SMALL),
+    "modernbert": lambda: transformers.ModernBertConfig(vocab_size=12, pad_token_id=0, **tiny.SMALL),
+    "vit": tiny.vit,
+}
+
+
+@pytest.mark.parametrize("kind", [*KINDS, *NORMED])
 def test_what_was_cut_is_written_and_read_again(kind, tmp_path):
-    others = {"dinov2": lambda: transformers.Dinov2Config(image_size=16, patch_size=8, **tiny.SMALL), "vit": tiny.vit}
-    config, count = KINDS[kind] if kind in KINDS else (others[kind], 1)
+    config, count = KINDS[kind] if kind in KINDS else (NORMED[kind], 1)
     short = depth.lowest(tiny.model(config()), count)
     checkpoint.write(short, tmp_path / "short")
     again, unused = checkpoint.pretrained(tmp_path / "short")
     assert not unused
     assert again.config.model_type == short.config.model_type
-    inputs = {name: value.shape for name, value in again.state_dict().items()}
-    assert inputs.items() <= {name: value.shape for name, value in short.state_dict().items()}.items()
+    assert torch.equal(answered(again, kind), answered(short, kind))
 
 
 @pytest.mark.parametrize("count", [2, 7])
@@ -80,3 +94,11 @@ def test_the_entry_of_a_backbone_says_how_many_layers_are_kept(tmp_path):
     entry = Backbone(modality="text", source="x", sha256={}, pretrain=None, layers=1)
     store.make(fetched, entry, tmp_path / "out")
     assert Network.from_backbone(tmp_path / "out", 2, dropout=0.0).backbone.config.num_hidden_layers == 1
+
+
+def test_a_network_is_not_cut_where_nothing_would_go_but_what_follows_its_last_block():
+    model = tiny.model(NORMED["modernbert"]())
+    assert layers.backbone_groups(model)[-1] == ("final_norm",)
+    assert depth.can_end_at(model, 1)
+    with pytest.raises(BackboneError, match="modernbert can't be cut after 2 blocks"):
+        depth.lowest(model, 2)

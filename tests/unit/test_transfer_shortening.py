@@ -79,7 +79,7 @@ def spoilt(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_plan_and_training_end_at_the_same_layer_and_the_network_has_no_more(spoilt, tmp_path):
+def test_plan_and_training_end_at_the_same_layer_and_the_network_has_no_more(spoilt, tmp_path, monkeypatch):
     plan, train = tiny_transfer.sections("text", epochs=1)
     plan = plan.model_copy(update={"choice": plan.choice.model_copy(update={"strategy": "linear_probe"})})
     places = {"backbone": spoilt / "stored", "data": spoilt / "data", "cache": spoilt / "cache"}
@@ -101,6 +101,13 @@ def test_plan_and_training_end_at_the_same_layer_and_the_network_has_no_more(spo
     document, _ = planner.plan(whole, **places)
     assert document["layers"] is None
     assert document["evidence"]["probe"]["value"] < 0.6
+
+    monkeypatch.setattr(shortening, "possible", lambda *_: False)
+    document, _ = planner.plan(plan, **places)
+    assert document["layers"] is None
+    assert document["otherwise"][-1] == (
+        "encoder.layer.0 serves a probe better than the last layer, but this network can't end there."
+    )
 
 
 def test_a_shortened_backbone_is_a_stored_one_with_all_that_stood_beside_the_weights(spoilt, tmp_path):

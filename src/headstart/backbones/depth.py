@@ -6,6 +6,8 @@ better, and what lies above it costs time for nothing.
 
 from typing import Any
 
+from huggingface_hub.errors import StrictDataclassError
+
 from headstart.backbones import checkpoint, layers
 from headstart.errors import BackboneError
 
@@ -29,11 +31,19 @@ def lowest(model: Any, count: int) -> Any:
     impossible = BackboneError(f"a {kind} can't be cut after {count} blocks.", action="Leave layers out.")
     try:
         short = checkpoint.untrained_of(_shortened(model.config, count))
-    except (ValueError, TypeError, KeyError, IndexError) as error:  # whatever an architecture says of odd sizes
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        StrictDataclassError,
+    ) as error:  # whatever an architecture says of odd sizes
         raise impossible from error
     weights, wanted = model.state_dict(), short.state_dict()
     unfit = [name for name, value in wanted.items() if name not in weights or weights[name].shape != value.shape]
-    if unfit or len(layers.backbone_groups(short)) - 1 != count:
+    groups, left = layers.backbone_groups(model), layers.backbone_groups(short)
+    lower = groups[: count + 1]
+    if unfit or left not in (lower, [*lower, groups[-1]]) or left == groups:  # the last may be a norm, alone in a group
         raise impossible
     short.load_state_dict({name: weights[name] for name in wanted})
     return short.eval()
@@ -61,4 +71,5 @@ def _shortened(config: Any, count: int) -> Any:
             values["num_stages"] = len(depths)
     elif hasattr(config, "num_hidden_layers"):
         values[config.attribute_map.get("num_hidden_layers", "num_hidden_layers")] = count
+        values |= {name: list(each)[:count] for name, each in values.items() if name.endswith("layer_types") and each}
     return type(config).from_dict(values)

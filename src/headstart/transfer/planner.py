@@ -58,7 +58,13 @@ def plan(params: Plan, *, backbone: Path, data: Path, cache: Path) -> tuple[dict
     started = time.perf_counter()
     by_layer, together = layers(params, found)
     cut = shortening.decide(by_layer, choice.interval, together) if choice.layers == "auto" else None
-    if cut is not None and shortening.possible(backbone, cut):
+    wanted = []
+    if cut is not None and not shortening.possible(backbone, cut):
+        wanted, cut = (
+            [f"{cut.layer} serves a probe better than the last layer, but this network can't end there."],
+            None,
+        )
+    if cut is not None:
         setting = replace(setting, backbone=shortening.shortened(backbone, cut.kept, cache))
         found, _ = ground(params, setting, data)
     seconds["layers"] = time.perf_counter() - started
@@ -76,8 +82,8 @@ def plan(params: Plan, *, backbone: Path, data: Path, cache: Path) -> tuple[dict
         "strategy": decision.strategy,
         "runner_up": decision.runner_up,
         "reason": decision.reason,
-        "otherwise": decision.otherwise,
-        "layers": cut.document() if cut and setting.backbone != backbone else None,
+        "otherwise": [*decision.otherwise, *wanted],
+        "layers": cut.document() if cut else None,
         "predicted": forecast.predict(decision.strategy, evidence, run, choice),
         "work": {"unit": evidence.unit, "budget": choice.budget, "of": work, "memory_mb": memory(setting)},
         "barred": barred,
