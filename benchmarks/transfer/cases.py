@@ -52,13 +52,19 @@ def case(name: str, rows: int, seed: int, *, data: Path, work: Path, scratch: bo
     plan, parts = planner.plan(params, backbone=found.backbone, data=found.data, cache=cache)
     took = time.perf_counter() - started - sum(value for key, value in parts.items() if key.startswith("few_labels"))
     place = device.settle(seed)
-    backbone = shortening.shortened(found.backbone, (plan["layers"] or {}).get("kept"), cache)
-    setting = Setting.of(params, backbone=backbone, data=found.data, cache=cache, level=0.9, place=place)
+    setting = Setting.of(params, backbone=found.backbone, data=found.data, cache=cache, level=0.9, place=place)
     base, _ = ground(params, setting, found.data)
     test, before, reached = split(found, setting, "test"), _before(setting, base), {}
     for way in strategies.WAYS:
         if strategies.WAYS[way].obstacle(setting) is None and (scratch or way != "scratch"):
             reached[way] = _trained(way, setting, base, test, before, work / "partial" / f"{name}-{rows}-{seed}-{way}")
+    whole = reached["linear_probe"]
+    if plan["layers"]:  # the probe alone ends there
+        backbone = shortening.shortened(found.backbone, plan["layers"]["kept"], cache)
+        short = dataclasses.replace(setting, backbone=backbone)
+        own, _ = ground(params, short, found.data)
+        partial = work / "partial" / f"{name}-{rows}-{seed}-short"
+        reached["linear_probe"] = _trained("linear_probe", short, own, test, _before(short, own), partial)
     return {
         "set": name,
         "rows": len(base.learn),
@@ -69,6 +75,7 @@ def case(name: str, rows: int, seed: int, *, data: Path, work: Path, scratch: bo
         "layers": plan["evidence"]["layers"],
         "plan_seconds": took,
         "reached": reached,
+        "probe_on_all_layers": whole,
     }
 
 

@@ -20,7 +20,11 @@ def outcome(case: dict[str, Any], way: str) -> float:
 
 def regret(case: dict[str, Any]) -> float:
     """Best strategy's accuracy, trained in full, minus that of the one that was planned."""
-    best = max(one["test"] for way, one in case["reached"].items() if way != "scratch")
+    every = [
+        *case["reached"].items(),
+        ("linear_probe", case.get("probe_on_all_layers", case["reached"]["linear_probe"])),
+    ]
+    best = max(one["test"] for way, one in every if way != "scratch")
     return float(best - outcome(case, case["plan"]["strategy"]))
 
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from headstart import artifacts
-from headstart.backbones import store
+from headstart.backbones import checkpoint, store
 from headstart.backbones.network import Network
 from headstart.params.backbones import Backbone
-from headstart.transfer import planner, shortening, training
+from headstart.transfer import planner, shortening, strategies, training
 from tests.unit import tiny_transfer
 
 
@@ -108,6 +108,35 @@ def test_plan_and_training_end_at_the_same_layer_and_the_network_has_no_more(spo
     assert document["otherwise"][-1] == (
         "encoder.layer.0 serves a probe better than the last layer, but this network can't end there."
     )
+
+
+@pytest.mark.slow
+def test_what_trains_layers_has_all_of_them_and_what_it_does_not_improve_on_is_the_short_probe(
+    spoilt, tmp_path, monkeypatch
+):
+    plan, train = tiny_transfer.sections("text", epochs=1)
+    changes = {"strategy": "auto", "good_enough": 1.0, "examples_per_class": 2}
+    plan = plan.model_copy(update={"choice": plan.choice.model_copy(update=changes)})
+    places = {"backbone": spoilt / "stored", "data": spoilt / "data", "cache": spoilt / "cache"}
+    blocks, asked = [], strategies.train
+
+    def watched(name, setting, learn, head, **options):
+        blocks.append((name, checkpoint.pretrained(setting.backbone)[0].config.num_hidden_layers))
+        return asked(name, setting, learn, head, **options)
+
+    monkeypatch.setattr(strategies, "train", watched)
+    document, _ = planner.plan(plan, **places)
+    assert document["layers"]["kept"] == 1
+    raced = {leg["strategy"] for leg in document["race"]["legs"]} - {"linear_probe"}
+    assert raced and raced < {name for name, _ in blocks} and {count for _, count in blocks} == {2}  # the control too
+
+    blocks.clear()
+    (tmp_path / "out").mkdir()
+    document["strategy"] = "fine_tune"
+    training.train(train, plan=document, **places, out=tmp_path / "out", partial=tmp_path / "partial")
+    history = artifacts.read_json(tmp_path / "out/history.json")
+    assert blocks == [("fine_tune", 2)] and history["strategy_used"] == "linear_probe"
+    assert Network.load(tmp_path / "out/model").backbone.config.num_hidden_layers == 1
 
 
 def test_a_shortened_backbone_is_a_stored_one_with_all_that_stood_beside_the_weights(spoilt, tmp_path):

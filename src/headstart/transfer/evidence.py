@@ -89,19 +89,14 @@ class Ground:
 def ground(params: Plan, setting: Setting, data: Path) -> tuple[Ground, dict[str, float]]:
     """Splits, features and the probe, and the seconds they took."""
     started = time.perf_counter()
-    labels, key = setting.preprocessor.contract.labels, folder_digest(setting.backbone)
-    network = Network.from_backbone(setting.backbone, len(labels), dropout=0.0).to(setting.place)
-    splits = []
-    for name in ("train", "validation"):
-        rows = dataset.read(data / f"{name}.parquet")
-        saying = f"features of {name}"
-        seen = features.extract(network, setting.preprocessor, rows, cache=setting.cache, key=key, progress=saying)
-        splits.append(Split(rows, rows.targets(labels), seen))
-    learn, validation = splits
+    learn, validation = (
+        setting.split(dataset.read(data / f"{name}.parquet"), progress=f"features of {name}")
+        for name in ("train", "validation")
+    )
     head = probe.fit(
         learn.features,
         learn.targets,
-        len(labels),
+        setting.classes,
         params.probe,
         level=setting.level,
         groups=learn.examples.groups,
@@ -111,19 +106,26 @@ def ground(params: Plan, setting: Setting, data: Path) -> tuple[Ground, dict[str
 
 
 def gather(
-    params: Plan, found: Ground, by_layer: Sequence[tuple[str, NDArray[np.bool_]]]
+    params: Plan, whole: Ground, found: Ground, by_layer: Sequence[tuple[str, NDArray[np.bool_]]]
 ) -> tuple[Evidence, dict[str, float]]:
-    """The evidence, and seconds by part; `by_layer` is of the whole backbone, as `layers` found it."""
-    setting, learn, level = found.setting, found.learn, params.choice.interval
+    """The evidence, and seconds by part.
+
+    Args:
+        params: how it is measured.
+        whole: on all layers: the domain gap, and the control that trains them.
+        found: on the layers that a probe has: what features are worth.
+        by_layer: as `layers` found it, of the whole backbone.
+    """
+    setting, learn, level = whole.setting, found.learn, params.choice.interval
     network = Network.from_backbone(setting.backbone, setting.classes, dropout=0.0).to(setting.place)
     seconds, started = dict[str, float](), time.perf_counter()
     distance = gap.of_backbone(
         network,
         setting,
-        learn,
+        whole.learn,
         most=params.choice.layer_examples,
         level=level,
-        masked_language_loss=_masked_language_loss(params, found),
+        masked_language_loss=_masked_language_loss(params, whole),
     )
     curve = _curve(params, found)
     shown = {
@@ -133,7 +135,7 @@ def gather(
     }
     seconds["gap"] = time.perf_counter() - started
 
-    few_labels = control.measure(setting, params.few_labels, learn, found.validation)
+    few_labels = control.measure(setting, params.few_labels, whole.learn, whole.validation)
     seconds |= {f"few_labels/{name}": value for name, value in few_labels.seconds.items()}
     a_pass = few_labels.seconds["transfer"] / max(1, few_labels.passes)
     seconds["a_pass"] = a_pass * len(learn)  # one epoch of fine-tuning all of train, extrapolated

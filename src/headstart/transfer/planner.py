@@ -54,9 +54,9 @@ def plan(params: Plan, *, backbone: Path, data: Path, cache: Path) -> tuple[dict
             f"plan.choice.strategy is {choice.strategy}, which can't be tried here: {told}",
             action="Set it to auto, or to another strategy.",
         )
-    found, seconds = ground(params, setting, data)
+    whole, seconds = ground(params, setting, data)
     started = time.perf_counter()
-    by_layer, together = layers(params, found)
+    by_layer, together = layers(params, whole)
     cut = shortening.decide(by_layer, choice.interval, together) if choice.layers == "auto" else None
     wanted = []
     if cut is not None and not shortening.possible(backbone, cut):
@@ -64,17 +64,18 @@ def plan(params: Plan, *, backbone: Path, data: Path, cache: Path) -> tuple[dict
             [f"{cut.layer} serves a probe better than the last layer, but this network can't end there."],
             None,
         )
+    found = whole
     if cut is not None:
-        setting = replace(setting, backbone=shortening.shortened(backbone, cut.kept, cache))
-        found, _ = ground(params, setting, data)
+        short = replace(setting, backbone=shortening.shortened(backbone, cut.kept, cache))
+        found, _ = ground(params, short, data)
     seconds["layers"] = time.perf_counter() - started
-    evidence, more = gather(params, found, by_layer)
+    evidence, more = gather(params, whole, found, by_layer)
     work = costs(setting, evidence)
     barred = obstacles(params, setting, evidence, work)
     entrants: list[Strategy] = [name for name in race_order(params) if name not in barred]
     run = None
     if (early := settled(evidence, choice)) is None and len(entrants) > 1:
-        run = _race(params, found, entrants, evidence)
+        run = _race(params, whole, found, entrants, evidence)
         more |= {f"race/{leg.strategy}/{leg.rows}": leg.seconds for leg in run.legs}
     decision = decide(evidence, run, choice, early, barred)
     document = {
@@ -180,8 +181,9 @@ def labels_needed(evidence: Evidence, choice: Choice) -> dict[str, Any] | None:
     return {"accuracy": choice.good_enough, "labels": evidence.curve.labels_needed(choice.good_enough)}
 
 
-def _race(params: Plan, found: Ground, entrants: list[Strategy], evidence: Evidence) -> Outcome:
-    setting = found.setting
+def _race(params: Plan, whole: Ground, found: Ground, entrants: list[Strategy], evidence: Evidence) -> Outcome:
+    """`found` is what the probe stands on; all others train the whole backbone."""
+    setting = whole.setting
     a_row = evidence.once / len(found.learn)
     once: dict[Strategy, int] = dict.fromkeys(entrants, 0)
     if setting.modality == "text" and "adapt_then_fine_tune" in once:
@@ -189,6 +191,8 @@ def _race(params: Plan, found: Ground, entrants: list[Strategy], evidence: Evide
     price = {name: (once[name], a_row * strategies.WAYS[name].passes(setting)) for name in entrants}
 
     def train(name: Strategy, shown: Split, judged: Split) -> Right:
+        if name != "linear_probe" and found is not whole:
+            shown = setting.split(shown.examples, progress="race, features")
         own = shown.examples.groups
         head = probe.fit(shown.features, shown.targets, setting.classes, setting.probe, level=setting.level, groups=own)
         if name == "linear_probe":

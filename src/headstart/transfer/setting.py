@@ -8,11 +8,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from headstart.backbones.network import Network
 from headstart.data.dataset import Dataset
+from headstart.determinism import folder_digest
 from headstart.params.adapt import Adapt
 from headstart.params.transfer import FineTune, Lora, Plan, Probe, Scratch, Train
 from headstart.predictor import Preprocessor
-from headstart.transfer import augment
+from headstart.transfer import augment, features
 from headstart.transfer.examples import Examples
 
 
@@ -108,6 +110,13 @@ class Setting:
     def with_fine_tune(self, **changes: Any) -> "Setting":
         """The same with keys of `fine_tune` replaced."""
         return replace(self, fine_tune=self.fine_tune.model_copy(update=changes))
+
+    def split(self, examples: Dataset, *, progress: str) -> Split:
+        """Examples with what this setting's backbone makes of them, from the cache where it is there."""
+        network = Network.from_backbone(self.backbone, self.classes, dropout=0.0).to(self.place)
+        key = folder_digest(self.backbone)
+        seen = features.extract(network, self.preprocessor, examples, cache=self.cache, key=key, progress=progress)
+        return Split(examples, examples.targets(self.preprocessor.contract.labels), seen)
 
     def shown(self, split: Split, *, augmented: bool = True) -> Examples:
         """A split as training reads it; images are changed by chance as `fine_tune.augmentation` says."""

@@ -1,8 +1,9 @@
-"""Where the backbone ends: cut off above the layer whose features serve a probe best, where that is beyond doubt.
+"""Where a linear probe's backbone ends: above the layer whose features serve it best, where that is beyond doubt.
 
 The last layer of a pretrained network is made for what it was pretrained on. On pubmedqa_sections (300 rows) a probe on
-MiniLM's last layer is right on 0.604 of test, on the third block on 0.850, at three fifths of the time for features;
-fine-tuning the whole network gives 0.854 by our rates and 0.875 by one rate for all layers.
+MiniLM's last layer is right on 0.604 of test, on the third block on 0.850, at three fifths of the time for features.
+What trains layers keeps all of them and bends the top to the task: on trec6 a probe gains by ending lower (0.762 to
+0.822), fine-tuning loses (0.902 to 0.868).
 """
 
 import shutil

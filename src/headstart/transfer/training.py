@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,12 @@ from headstart import artifacts, findings
 from headstart.backbones import layers
 from headstart.backbones.network import Network
 from headstart.data import dataset
-from headstart.determinism import folder_digest
 from headstart.evaluation.gates import screen
 from headstart.params.section import Strategy
 from headstart.params.transfer import Train
 from headstart.statistics import paired
 from headstart.statistics.interval import Interval
-from headstart.transfer import control, device, features, ladder, probe, rates, retention, shortening, strategies
+from headstart.transfer import control, device, ladder, probe, rates, retention, shortening, strategies
 from headstart.transfer.course import Course
 from headstart.transfer.finetune import Watch
 from headstart.transfer.probe import Head
@@ -56,7 +55,7 @@ def train(
 
     Args:
         params: the model's section.
-        plan: what the stage `plan` wrote: strategy, where the backbone ends, the probe's strength and accuracy.
+        plan: what the stage `plan` wrote: strategy, where a probe ends, its strength and accuracy.
         backbone: folder of the backbone.
         data: what `prepare` wrote: splits and contract.
         out: folder, empty.
@@ -66,9 +65,9 @@ def train(
     place = device.settle(params.fine_tune.seed)
     started = time.perf_counter()
     level = params.forgetting.level
-    kept = (plan.get("layers") or {}).get("kept")
-    backbone = shortening.shortened(backbone, kept, cache)
-    setting = Setting.of(params, backbone=backbone, data=data, cache=cache, level=level, place=place)
+    whole = Setting.of(params, backbone=backbone, data=data, cache=cache, level=level, place=place)
+    cut = plan.get("layers")
+    setting = replace(whole, backbone=shortening.shortened(backbone, cut["kept"], cache)) if cut else whole
     learn, validate = (_split(setting, data, name) for name in ("train", "validation"))
     measured = plan["evidence"]["probe"]
     head = probe.refit(
@@ -79,14 +78,25 @@ def train(
         strength=measured["strength"],
         accuracy_cv=Interval.from_document(measured),
     )
-    network = linear_probe.start(setting, head)
-    at_start = Score.of(head.logits(validate.features), validate.targets)
+    probed, at_start = (setting, head), Score.of(head.logits(validate.features), validate.targets)
     seconds = {"probe": time.perf_counter() - started}
 
     strategy: Strategy = plan["strategy"]
     course, after, climbed, kept = None, None, None, None
+    network = linear_probe.start(*probed)
     if strategy != "linear_probe":
         started = time.perf_counter()
+        if cut:  # only a probe ends at a middle layer: what trains layers has all of them, and a head of its own
+            setting, learn = whole, _split(whole, data, "train")
+            head = probe.fit(
+                learn.features,
+                learn.targets,
+                setting.classes,
+                params.probe,
+                level=level,
+                groups=learn.examples.groups,
+            )
+            network = linear_probe.start(setting, head)
         before = retention.remember(network, setting, validate.examples, params.forgetting.examples)
         watch = Watch(setting.shown(validate, augmented=False), partial)
         network, course = strategies.train(strategy, setting, learn, head, watch=watch, progress=strategy)
@@ -108,11 +118,11 @@ def train(
         after = _score(setting, network, validate)
     keep, reason = _decide(at_start, after, course, params.screen.loss_growth)
     if course is not None and not keep:
-        network, kept, climbed = linear_probe.start(setting, head), None, None  # the probe forgot nothing
+        network, kept, climbed = linear_probe.start(*probed), None, None  # the probe forgot nothing
     if climbed is not None and climbed.chosen > 0:
         reason += f" Handed on is the ladder's {climbed.points[climbed.chosen].name}. {climbed.reason}"
 
-    history = _history(strategy, strategy if keep else "linear_probe", reason, head, at_start, after, course)
+    history = _history(strategy, strategy if keep else "linear_probe", reason, probed[1], at_start, after, course)
     history["groups"] = [rate.document() for rate in (course.rates if course else _frozen(network))]
     history["retention"] = kept.document() if kept else None
     history["ladder"] = climbed.document(params.forgetting.budget) if climbed else None
@@ -146,11 +156,7 @@ class _Judge:
 
 def _split(setting: Setting, data: Path, name: str) -> Split:
     """A split with its features, from the cache where the plan left them."""
-    rows = dataset.read(data / f"{name}.parquet")
-    network = Network.from_backbone(setting.backbone, setting.classes, dropout=0.0).to(setting.place)
-    key, saying = folder_digest(setting.backbone), f"features of {name}"
-    seen = features.extract(network, setting.preprocessor, rows, cache=setting.cache, key=key, progress=saying)
-    return Split(rows, rows.targets(setting.preprocessor.contract.labels), seen)
+    return setting.split(dataset.read(data / f"{name}.parquet"), progress=f"features of {name}")
 
 
 def _score(setting: Setting, network: Network, validate: Split) -> Score:
