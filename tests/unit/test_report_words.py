@@ -117,7 +117,7 @@ def test_a_cut_is_told_by_the_layer_it_was_made_at_and_its_paired_gain():
     cut = {"kept": 1, "of": 2, "layer": "middle", "gained": {"value": 0.04, "low": 0.017, "high": 0.063}}
     told = words.layers(layers, cut)
     assert "gets 80.0% right, the last layer 76.0%: 4.0 points more on the same examples (1.7 to 6.3)" in told
-    assert told.endswith("a linear probe ends there, on 1 of 2 blocks; training keeps all.")
+    assert told.endswith("a linear probe ends there, on 1 of 2 blocks; strategies that train layers keep them all.")
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def seen(plan: Document) -> Iterator[tuple[str, str]]:
         )
         told = f"{where}: a probe on it is right on {percent(best['value'])}"
         if cut:
-            told += f"; a probe ends there, on {cut['kept']} of {cut['of']} blocks, and training keeps all"
+            told += f"; a linear probe ends there, on {cut['kept']} of {cut['of']} blocks"
         yield "best layer", told
     few = evidence["few_labels"]
     yield (

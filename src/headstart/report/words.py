@@ -149,7 +149,8 @@ def layers(measured: Sequence[Document], cut: Document | None) -> str:
         return (
             f"{text}, the last layer {percent(last['value'])}: {100 * gained['value']:.1f} points more on the same "
             f"examples ({100 * gained['low']:.1f} to {100 * gained['high']:.1f}). The top is tied to what it was "
-            f"pretrained for, so a linear probe ends there, on {cut['kept']} of {cut['of']} blocks; training keeps all."
+            f"pretrained for, so a linear probe ends there, on {cut['kept']} of {cut['of']} blocks; strategies "
+            "that train layers keep them all."
         )
     if best is last:
         return f"{text}, the first layer {percent(first['value'])}: what was learned before carries over to the top."
