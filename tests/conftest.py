@@ -45,6 +45,18 @@ def command(workspace: Path, *arguments: str, **environment: str) -> Answer:
     return Answer(done.returncode, done.stdout, done.stderr)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def environment_kept() -> Iterator[None]:
+    """No file of tests leaves a `HEADSTART_*` variable behind: runs started after it would differ by its number."""
+    before = _own_environment()
+    yield
+    assert _own_environment() == before
+
+
+def _own_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith("HEADSTART_")}
+
+
 @pytest.fixture(scope="session")
 def headstart() -> Callable[..., Answer]:
     return command

@@ -19,7 +19,12 @@ MODELS = ("topics", "bars")
 
 
 def manifests(workspace: Path) -> dict[str, str]:
-    return {name: (workspace / f"artifacts/models/{name}/bundle/MANIFEST.json").read_text() for name in MODELS}
+    """The digest of each file of each bundle, by `model/file`."""
+    return {
+        f"{name}/{file}": digest
+        for name in MODELS
+        for file, digest in read_json(workspace / f"artifacts/models/{name}/bundle/MANIFEST.json")["files"].items()
+    }
 
 
 def test_both_models_are_champions_with_intervals_and_gates(finished):

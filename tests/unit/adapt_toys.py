@@ -1,7 +1,5 @@
 """What tests of adaptation share: toy backbones with and without a head, a contract, and texts of three topics."""
 
-import os
-
 import numpy as np
 import pytest
 import torch
@@ -85,10 +83,11 @@ def words(bare, preprocessor):
 def adapted(headed, preprocessor, tmp_path_factory):
     """One adaptation of the backbone that has a head, and its folder."""
     folder = tmp_path_factory.mktemp("adapted")
-    os.environ["HEADSTART_THREADS"] = "1"
-    result = adapt.adapt(
-        headed, topics(150), PARAMS, preprocessor=preprocessor, out=folder / "out", partial=folder / "partial"
-    )
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("HEADSTART_THREADS", "1")
+        result = adapt.adapt(
+            headed, topics(150), PARAMS, preprocessor=preprocessor, out=folder / "out", partial=folder / "partial"
+        )
     return result, folder / "out"
 
 
