@@ -1,5 +1,6 @@
 """Evaluation of a file: every document whole and consistent, from a predictor of ten lines."""
 
+import dataclasses
 import json
 from types import SimpleNamespace
 
@@ -97,6 +98,22 @@ def test_baselines_are_paired_with_the_model_example_by_example(texts, tmp_path)
     assert baselines["majority"]["paired"]["losses"] == 0
     assert baselines["majority"]["difference"]["value"] == pytest.approx(12 / 20)
     assert baselines["tfidf_logistic"]["accuracy"]["value"] == pytest.approx(18 / 20)
+
+
+def test_groups_of_test_widen_every_interval_and_are_counted(texts, tmp_path):
+    alone = evaluate(Reader(), texts, params("text"), tmp_path / "alone")
+    test = datasets.read(texts / "test.parquet")
+    test = dataclasses.replace(test, groups=[f"file {row // 4}" for row in range(20)])  # the last holds both mistakes
+    datasets.write(texts / "test.parquet", test)
+    grouped = evaluate(Reader(), texts, params("text"), tmp_path / "grouped")
+    assert (alone["groups"], grouped["groups"]) == (None, 5)
+    for name, interval in grouped["metrics"].items():
+        assert interval["value"] == alone["metrics"][name]["value"]
+        assert interval["low"] <= alone["metrics"][name]["low"] and interval["high"] >= alone["metrics"][name]["high"]
+    # groups answer 4, 4, 4, 4 and 2 of 4: residuals 0.4 four times and -1.6; error sqrt(5 / 4 * 3.2) / 20 = 0.1;
+    # t(0.975, 4 degrees) = 2.776445
+    assert grouped["metrics"]["accuracy"]["low"] == pytest.approx(0.9 - 0.2776445)
+    assert grouped["baselines"]["majority"]["paired"]["scatter"]["groups"] == 5
 
 
 def test_predictions_stand_in_the_order_of_the_test_split(texts, tmp_path):

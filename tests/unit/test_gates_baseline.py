@@ -35,6 +35,14 @@ def test_the_best_baseline_counts_not_the_easiest():
     assert "right on 9 of 200 test examples where that is wrong, and wrong on 9" in finding.reason
 
 
+def test_a_lead_that_rests_on_a_few_groups_is_unsure():
+    document = rival(0.5, 40, 5)
+    document["paired"]["scatter"] = {"groups": 4, "error": 0.08}
+    finding = baseline.judge({"baselines": {"majority": document}}, 0.0, 0.05)
+    assert finding.verdict == "unsure"  # 0.175, and t(0.95, 3 degrees) = 2.353 errors of 0.08 below
+    assert "of 200 test examples in 4 groups" in finding.reason
+
+
 def test_a_margin_asks_for_more_than_being_better():
     document = {"baselines": {"majority": rival(0.5, 40, 5)}}  # 17.5 points better
     assert baseline.judge(document, 0.1, 0.05).verdict == "pass"

@@ -51,6 +51,17 @@ def test_three_answers(wins, losses, n, verdict):
     assert f"only the candidate is right on {wins} and only champion 3 on {losses}" in finding.reason
 
 
+def test_groups_make_it_less_sure_than_their_rows_would():
+    scattered = {
+        **compared(40, 10),
+        "paired": {"wins": 40, "losses": 10, "n": 1000, "scatter": {"groups": 9, "error": 0.03}},
+    }
+    finding = champion.judge(scattered, champion="3", **BARS)
+    assert finding.verdict == "unsure"
+    assert "On 1000 test examples in 9 groups that both can answer" in finding.reason
+    assert finding.evidence["low"] == pytest.approx(0.03 - 1.859548 * 0.03)  # t(0.95, 8 degrees)
+
+
 def test_unsure_says_how_many_examples_would_show_it():
     # value -0.015 lies 0.005 above the bar, 3.5% differ: (1.645 + 0.842)^2 (0.035 - 0.005^2) / 0.005^2 = 8,649
     finding = champion.judge(compared(10, 25), champion="3", **BARS)

@@ -17,8 +17,8 @@ from headstart.errors import BundleError, ContractError
 from headstart.evaluation import metrics
 from headstart.params.evaluation import Bootstrap, Gates
 from headstart.predictor import Predictor
-from headstart.statistics import bootstrap, paired
-from headstart.statistics.interval import wilson
+from headstart.statistics import bootstrap, clustered, paired
+from headstart.statistics.clustered import Groups
 
 FORMAT = 1
 CHUNK = 512
@@ -48,7 +48,7 @@ def compare(candidate: Path, champion: Path, data: Path, gates: Gates) -> dict[s
     test = datasets.read(data / "test.parquet")
     known = (list(ours.labels), list(theirs.labels))
     answers = (_labels(ours, test.inputs, "candidate"), _labels(theirs, test.inputs, "champion"))
-    return contrast(test.labels, *answers, known=known, gates=gates)
+    return contrast(test.labels, *answers, known=known, gates=gates, groups=test.groups)
 
 
 def contrast(
@@ -58,6 +58,7 @@ def contrast(
     *,
     known: tuple[Sequence[str], Sequence[str]],
     gates: Gates,
+    groups: Groups = None,
 ) -> dict[str, Any]:
     """The comparison of two series of answers.
 
@@ -67,11 +68,12 @@ def contrast(
         theirs: the champion's.
         known: all labels of the candidate, and of the champion.
         gates: `level` (one-sided) and `bootstrap`.
+        groups: which examples come together; None where none do.
 
     Returns:
-        `format`; `examples` in all and `paired` {`wins`, `losses`, `n`, `p_value`}; `difference` in accuracy (interval
-        of level `1 - 2 * gates.level`); `flips` by class both know {`class`, `n`, `wins`, `losses`}, most losses first;
-        `accuracy` and `macro_f1` with `candidate` and `champion`, the latter with
+        `format`; `examples` in all and `paired` {`wins`, `losses`, `n`, `p_value`, `scatter` of groups if any};
+        `difference` in accuracy (interval of level `1 - 2 * gates.level`); `flips` by class both know {`class`, `n`,
+        `wins`, `losses`}, most losses first; `accuracy` and `macro_f1` with `candidate` and `champion`, the latter with
         `difference` too; `classes` {`both`, `new`, `gone`}; `new` {`accuracy`} of new classes or null; `refused`.
     """
     both = [label for label in known[0] if label in set(known[1])]
@@ -80,24 +82,28 @@ def contrast(
     true, mine, other = (np.array(series, dtype=object) for series in (truth, ours, theirs))
     right, right_there = mine == true, other == true
     shared, fresh = np.isin(true, both), np.isin(true, new)
-    found = paired.difference(right[shared], right_there[shared], 1 - 2 * gates.level)
-    level = gates.bootstrap.level
-    fresh_accuracy = wilson(int(right[fresh].sum()), int(fresh.sum()), level)
+    together, level = _of(groups, shared), gates.bootstrap.level
+    found = paired.difference(right[shared], right_there[shared], 1 - 2 * gates.level, together)
+    fresh_accuracy = clustered.share(right[fresh], level, _of(groups, fresh))
     return {
         "format": FORMAT,
         "examples": len(true),
-        "paired": {"wins": found.wins, "losses": found.losses, "n": int(shared.sum()), "p_value": found.p_value},
+        "paired": found.counts(),
         "difference": found.interval.document(),
         "flips": _flips(true, right, right_there, both),
         "accuracy": {
-            "candidate": wilson(int(right[shared].sum()), int(shared.sum()), level).document(),
-            "champion": wilson(int(right_there[shared].sum()), int(shared.sum()), level).document(),
+            "candidate": clustered.share(right[shared], level, together).document(),
+            "champion": clustered.share(right_there[shared], level, together).document(),
         },
-        "macro_f1": _macro_f1(true[shared], mine[shared], other[shared], both, gates.bootstrap),
+        "macro_f1": _macro_f1(true[shared], mine[shared], other[shared], both, gates.bootstrap, together),
         "classes": {"both": both, "new": new, "gone": gone},
         "new": {"accuracy": fresh_accuracy.document()} if fresh.any() else None,
         "refused": {"candidate": _refused(mine), "champion": _refused(other)},
     }
+
+
+def _of(groups: Groups, chosen: NDArray[np.bool_]) -> Groups:
+    return None if groups is None else [groups[row] for row in np.flatnonzero(chosen).tolist()]
 
 
 def _flips(
@@ -118,6 +124,7 @@ def _macro_f1(
     theirs: NDArray[np.object_],
     classes: Sequence[str],
     sampling: Bootstrap,
+    groups: Groups,
 ) -> dict[str, Any] | None:
     """Macro-F1 over the shared classes; any answer outside them is a miss. None without an example."""
     if not len(truth):
@@ -131,7 +138,7 @@ def _macro_f1(
         ),
     }
     return {
-        name: bootstrap.interval(statistic, true, mine, other, **sampling.model_dump()).document()
+        name: bootstrap.interval(statistic, true, mine, other, **sampling.model_dump(), groups=groups).document()
         for name, statistic in names.items()
     }
 

@@ -26,7 +26,7 @@ from headstart.evaluation import baselines, metrics, scores
 from headstart.evaluation.calibration import fit_temperature
 from headstart.params.evaluation import Bootstrap, Evaluate
 from headstart.predictor import Predictor
-from headstart.statistics import paired
+from headstart.statistics import clustered, paired
 
 FORMAT = 1
 EVALUATION = "evaluation.json"
@@ -79,12 +79,10 @@ def evaluate(predictor: Predictor, data: Path, params: Evaluate, out: Path) -> d
     document = {
         "format": FORMAT,
         "n": {name: len(split) for name, split in splits.items()},
+        "groups": clustered.count(splits["test"].groups),
         "classes": list(classes),
         **measure(answers, raw, params),
-        "baselines": {
-            name: _rival(chosen, answers.predicted, answers.targets, len(classes), params.bootstrap)
-            for name, chosen in rivals.items()
-        },
+        "baselines": {name: _rival(chosen, answers, params.bootstrap) for name, chosen in rivals.items()},
     }
     out.mkdir(parents=True, exist_ok=True)
     artifacts.write_json(out / CALIBRATION, calibration.document())
@@ -101,8 +99,9 @@ def measure(answers: Answers, uncalibrated: NDArray[np.float64], params: Evaluat
         uncalibrated: `(examples, classes)` probabilities of the same answers at temperature 1.
         params: bins and bootstrap.
     """
-    found = scores.score(answers.probabilities, answers.targets, bins=params.bins, sampling=params.bootstrap)
-    before = scores.probabilistic(uncalibrated, answers.targets, bins=params.bins, sampling=params.bootstrap)
+    how: dict[str, Any] = {"bins": params.bins, "sampling": params.bootstrap, "groups": answers.dataset.groups}
+    found = scores.score(answers.probabilities, answers.targets, **how)
+    before = scores.probabilistic(uncalibrated, answers.targets, **how)
     table = metrics.confusion(answers.predicted, answers.targets, len(answers.classes))
     return {
         "metrics": {name: interval.document() for name, interval in found.items()},
@@ -152,15 +151,14 @@ def _thumbnails(predictor: Predictor, inputs: Sequence[bytes]) -> NDArray[np.flo
     return np.stack(rows)
 
 
-def _rival(
-    chosen: NDArray[np.int64], ours: NDArray[np.int64], targets: NDArray[np.int64], classes: int, sampling: Bootstrap
-) -> dict[str, Any]:
+def _rival(chosen: NDArray[np.int64], answers: Answers, sampling: Bootstrap) -> dict[str, Any]:
     """A baseline's metrics, and how often just one of the two is right; `difference` is ours minus the baseline's."""
-    found = scores.labelled(chosen, targets, classes, sampling)
-    against = paired.difference(ours == targets, chosen == targets, sampling.level)
+    targets, groups = answers.targets, answers.dataset.groups
+    found = scores.labelled(chosen, targets, len(answers.classes), sampling, groups)
+    against = paired.difference(answers.predicted == targets, chosen == targets, sampling.level, groups)
     return {
         **{name: interval.document() for name, interval in found.items()},
-        "paired": {"wins": against.wins, "losses": against.losses, "n": len(targets), "p_value": against.p_value},
+        "paired": against.counts(),
         "difference": against.interval.document(),
     }
 

@@ -5,35 +5,46 @@ from numpy.typing import NDArray
 
 from headstart.evaluation import metrics
 from headstart.params.evaluation import Bootstrap
-from headstart.statistics import bootstrap
-from headstart.statistics.interval import Interval, wilson
+from headstart.statistics import bootstrap, clustered
+from headstart.statistics.clustered import Groups
+from headstart.statistics.interval import Interval
 
 
 def score(
-    probabilities: NDArray[np.float64], targets: NDArray[np.int64], *, bins: int, sampling: Bootstrap
+    probabilities: NDArray[np.float64],
+    targets: NDArray[np.int64],
+    *,
+    bins: int,
+    sampling: Bootstrap,
+    groups: Groups = None,
 ) -> dict[str, Interval]:
     """All four metrics of `(examples, classes)` probabilities against `(examples,)` class indices.
 
     Raises:
         DataError: if there is no example, or a row does not sum to 1.
     """
-    classified = labelled(probabilities.argmax(axis=1), targets, probabilities.shape[1], sampling)
-    return {**classified, **probabilistic(probabilities, targets, bins=bins, sampling=sampling)}
+    classified = labelled(probabilities.argmax(axis=1), targets, probabilities.shape[1], sampling, groups)
+    return {**classified, **probabilistic(probabilities, targets, bins=bins, sampling=sampling, groups=groups)}
 
 
 def labelled(
-    predicted: NDArray[np.int64], targets: NDArray[np.int64], classes: int, sampling: Bootstrap
+    predicted: NDArray[np.int64],
+    targets: NDArray[np.int64],
+    classes: int,
+    sampling: Bootstrap,
+    groups: Groups = None,
 ) -> dict[str, Interval]:
-    """`accuracy` (Wilson) and `macro_f1` (percentile bootstrap) of class indices.
+    """`accuracy` (Wilson, widened by groups where there are some) and `macro_f1` (percentile bootstrap) of indices.
 
     Where no example is wrong, resampling can't show any error either; then Wilson's lower end stands in for macro-F1's.
     """
-    right = wilson(int((predicted == targets).sum()), len(targets), sampling.level)
+    right = clustered.share(predicted == targets, sampling.level, groups)
     f1 = bootstrap.interval(
         lambda chosen, true: metrics.macro_f1_each(chosen, true, classes),
         predicted,
         targets,
         **sampling.model_dump(),
+        groups=groups,
     )
     if right.value == 1.0:
         f1 = Interval(f1.value, right.low, f1.high, f1.n)
@@ -41,13 +52,19 @@ def labelled(
 
 
 def probabilistic(
-    probabilities: NDArray[np.float64], targets: NDArray[np.int64], *, bins: int, sampling: Bootstrap
+    probabilities: NDArray[np.float64],
+    targets: NDArray[np.int64],
+    *,
+    bins: int,
+    sampling: Bootstrap,
+    groups: Groups = None,
 ) -> dict[str, Interval]:
     """`nll` (percentile bootstrap) and `ece` (symmetric bootstrap, cut off at 0 and 1)."""
     nll = bootstrap.interval(
         bootstrap.mean,
         metrics.surprise(probabilities, targets),
         **sampling.model_dump(),
+        groups=groups,
     )
     place, gap = metrics.calibration_gaps(probabilities, targets, bins)
     ece = bootstrap.interval(
@@ -56,5 +73,6 @@ def probabilistic(
         gap,
         **sampling.model_dump(),
         method="symmetric",
+        groups=groups,
     )
     return {"nll": nll, "ece": Interval(ece.value, max(ece.low, 0.0), min(ece.high, 1.0), ece.n)}

@@ -66,7 +66,9 @@ def lede(evidence: Evidence) -> str:
         sentences.append(f"Made by {STRATEGIES.get(strategy, (strategy,))[0]}{on}{base}.")
     if evaluation:
         n = evaluation["metrics"]["accuracy"]["n"]
-        sentences.append(f"Measured on {n:,} examples it never saw, on the very file that is served.")
+        groups = evaluation.get("groups")
+        among = f" (in {groups:,} groups, which the intervals count)" if groups else ""
+        sentences.append(f"Measured on {n:,} examples it never saw{among}, on the very file that is served.")
     return " ".join(sentences)
 
 

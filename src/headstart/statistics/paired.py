@@ -8,14 +8,14 @@ examples where 2% differ, against 11,100 for each model at accuracy 0.9.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.statistics.clustered import Groups, Scatter
 from headstart.statistics.interval import Interval, normal_quantile
 
 STEPS = 60  # halvings of [-1, 1] when an end of the interval is sought: 2^-59
@@ -30,19 +30,26 @@ class Difference:
         p_value: exact McNemar, two-sided: how often a split as uneven turns up between equally good models.
         wins: examples that only the candidate got right.
         losses: examples that only the champion got right.
+        scatter: of the groups that examples come in; None where each is alone.
     """
 
     interval: Interval
     p_value: float
     wins: int
     losses: int
+    scatter: Scatter | None = None
+
+    def counts(self) -> dict[str, Any]:
+        """What `from_counts` needs to make the interval anew at another level."""
+        own = {"scatter": self.scatter.document()} if self.scatter else {}
+        return {"wins": self.wins, "losses": self.losses, "n": self.interval.n, "p_value": self.p_value, **own}
 
 
 def difference(
     correct_a: NDArray[np.bool_],
     correct_b: NDArray[np.bool_],
     level: float,
-    groups: Sequence[str | None] | None = None,
+    groups: Groups = None,
 ) -> Difference:
     """How much better A is than B on the same examples.
 
@@ -60,15 +67,11 @@ def difference(
     a, b = np.asarray(correct_a, dtype=bool), np.asarray(correct_b, dtype=bool)
     if a.shape != b.shape or a.ndim != 1:
         raise ValueError(f"answers of shapes {a.shape} and {b.shape} are not paired")
-    found = from_counts(int((a & ~b).sum()), int((~a & b).sum()), len(a), level)
-    if groups is None or len(set(groups) - {None}) + groups.count(None) == len(a):
-        return found
-    clustered = _clustered(a.astype(np.int64) - b, groups, level)
-    low, high = min(found.interval.low, clustered.low), max(found.interval.high, clustered.high)
-    return replace(found, interval=replace(found.interval, low=low, high=high))
+    scatter = Scatter.of(a.astype(np.float64) - b, groups)
+    return from_counts(int((a & ~b).sum()), int((~a & b).sum()), len(a), level, scatter)
 
 
-def from_counts(wins: int, losses: int, n: int, level: float) -> Difference:
+def from_counts(wins: int, losses: int, n: int, level: float, scatter: Scatter | None = None) -> Difference:
     """`difference`, from counts that were kept; with no example all of [-1, 1] is possible.
 
     Raises:
@@ -76,7 +79,10 @@ def from_counts(wins: int, losses: int, n: int, level: float) -> Difference:
     """
     if min(wins, losses) < 0 or wins + losses > n:
         raise ValueError(f"{wins} wins and {losses} losses of {n} examples are not counts of pairs")
-    return Difference(_tango(wins, losses, n, level), mcnemar(wins, losses), wins, losses)
+    interval = _tango(wins, losses, n, level)
+    if scatter is not None and n:
+        interval = scatter.widened(interval, level, low=-1.0, high=1.0)
+    return Difference(interval, mcnemar(wins, losses), wins, losses, scatter)
 
 
 def mcnemar(wins: int, losses: int) -> float:
@@ -121,25 +127,6 @@ def sample_size(drop: float, differing: float, level: float, power: float) -> in
     normal = NormalDist()
     reach = normal.inv_cdf(1 - level) + normal.inv_cdf(power)
     return math.ceil(reach**2 * (differing - drop**2) / drop**2)
-
-
-def _clustered(ahead: NDArray[np.int64], groups: Sequence[str | None], level: float) -> Interval:
-    """Interval of the mean of `ahead`, whose examples are alike within a group, from how the groups' sums scatter.
-
-    Student's t with as many degrees of freedom as there are groups, less one; of a single group nothing is known.
-    Source: Cameron and Miller 2015, doi:10.3368/jhr.50.2.317, sections II and VI.
-    """
-    from scipy.stats import t as student
-
-    own = [f"row {row}" if group is None else f"group {group}" for row, group in enumerate(groups)]
-    _, place = np.unique(own, return_inverse=True)
-    sums, sizes = np.bincount(place, weights=ahead), np.bincount(place)
-    value, count = float(ahead.mean()), len(sums)
-    if count == 1:
-        return Interval(value, -1.0, 1.0, len(ahead))
-    spread = math.sqrt(count / (count - 1) * float(((sums - sizes * value) ** 2).sum())) / len(ahead)
-    reach = float(student.ppf((1 + level) / 2, count - 1)) * spread
-    return Interval(value, max(-1.0, value - reach), min(1.0, value + reach), len(ahead))
 
 
 def _tango(wins: int, losses: int, n: int, level: float) -> Interval:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.errors import DataError
+from headstart.statistics.clustered import Groups
 
 BLOCK = 4_000_000  # similarities held at once: 16 MB
 NOTHING = 1e-10  # share of the largest squared singular value below which a direction is rounding and nothing else
@@ -49,7 +50,7 @@ def log_me(features: NDArray[np.floating], targets: NDArray[np.int64]) -> float:
 
 
 def neighbours(
-    features: NDArray[np.floating], targets: NDArray[np.int64], k: int, groups: Sequence[str | None] | None = None
+    features: NDArray[np.floating], targets: NDArray[np.int64], k: int, groups: Groups = None
 ) -> NDArray[np.bool_]:
     """Whether the k nearest others name each example's class: leave-one-out k-NN by cosine similarity.
 

@@ -14,8 +14,9 @@ from headstart.backbones.network import Network
 from headstart.data import dataset
 from headstart.determinism import folder_digest
 from headstart.params.transfer import Plan
-from headstart.statistics import learning_curve, transferability
-from headstart.statistics.interval import Interval, wilson
+from headstart.statistics import clustered, learning_curve, transferability
+from headstart.statistics.clustered import Groups
+from headstart.statistics.interval import Interval
 from headstart.statistics.learning_curve import Curve
 from headstart.transfer import adapt, control, features, gap, probe
 from headstart.transfer.control import Control
@@ -106,7 +107,7 @@ def ground(params: Plan, setting: Setting, data: Path) -> tuple[Ground, dict[str
 
 
 def gather(
-    params: Plan, whole: Ground, found: Ground, by_layer: Sequence[tuple[str, NDArray[np.bool_]]]
+    params: Plan, whole: Ground, found: Ground, by_layer: Sequence[tuple[str, NDArray[np.bool_]]], together: Groups
 ) -> tuple[Evidence, dict[str, float]]:
     """The evidence, and seconds by part.
 
@@ -115,6 +116,7 @@ def gather(
         whole: on all layers: the domain gap, and the control that trains them.
         found: on the layers that a probe has: what features are worth.
         by_layer: as `layers` found it, of the whole backbone.
+        together: groups of the examples that it was found on.
     """
     setting, learn, level = whole.setting, found.learn, params.choice.interval
     network = Network.from_backbone(setting.backbone, setting.classes, dropout=0.0).to(setting.place)
@@ -142,7 +144,7 @@ def gather(
     unit, once = count_work(found)
     sizes = _examples(params, found)
     head = found.head
-    measured = [(name, wilson(int(right.sum()), len(right), level)) for name, right in by_layer]
+    measured = [(name, clustered.share(right, level, together)) for name, right in by_layer]
     return (
         Evidence(sizes, head.accuracy_cv, head.strength, measured, distance, shown, curve, few_labels, unit, once),
         seconds,
@@ -176,7 +178,7 @@ def _examples(params: Plan, found: Ground) -> dict[str, Any]:
     }
 
 
-def layers(params: Plan, found: Ground) -> tuple[list[tuple[str, NDArray[np.bool_]]], Sequence[str | None]]:
+def layers(params: Plan, found: Ground) -> tuple[list[tuple[str, NDArray[np.bool_]]], Groups]:
     """Which examples of a sample of train a probe on each layer answers rightly when they are held out; their groups.
 
     The stem comes first.
@@ -195,7 +197,7 @@ def layers(params: Plan, found: Ground) -> tuple[list[tuple[str, NDArray[np.bool
 
 def _neighbours(learn: Split, level: float) -> dict[str, Any]:
     right = transferability.neighbours(learn.features, learn.targets, NEIGHBOURS, groups=learn.examples.groups)
-    return {"k": NEIGHBOURS, **wilson(int(right.sum()), len(right), level).document()}
+    return {"k": NEIGHBOURS, **clustered.share(right, level, learn.examples.groups).document()}
 
 
 def _curve(params: Plan, found: Ground) -> Curve | None:

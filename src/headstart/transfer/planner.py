@@ -69,7 +69,7 @@ def plan(params: Plan, *, backbone: Path, data: Path, cache: Path) -> tuple[dict
         short = replace(setting, backbone=shortening.shortened(backbone, cut.kept, cache))
         found, _ = ground(params, short, data)
     seconds["layers"] = time.perf_counter() - started
-    evidence, more = gather(params, whole, found, by_layer)
+    evidence, more = gather(params, whole, found, by_layer, together)
     work = costs(setting, evidence)
     barred = obstacles(params, setting, evidence, work)
     entrants: list[Strategy] = [name for name in race_order(params) if name not in barred]

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from headstart import determinism
 from headstart.errors import DataError
 from headstart.params.transfer import Probe
-from headstart.statistics import interval
+from headstart.statistics import clustered
+from headstart.statistics.clustered import Groups
 from headstart.statistics.interval import Interval
 
-Groups = Sequence[str | None] | None
 ABSENT = -20.0  # logit of a class without a single training example: never the answer, and finite
 
 # A feature that hardly moves is scaled by this share of the usual spread, not by its own: MiniLM has one of spread
@@ -75,7 +75,7 @@ def fit(
     """
     strength, logits = choose(features, targets, classes, params, groups=groups)
     right = logits.argmax(axis=1) == targets
-    accuracy = interval.wilson(int(right.sum()), len(right), level)
+    accuracy = clustered.share(right, level, groups)
     return refit(features, targets, classes, params, strength=strength, accuracy_cv=accuracy)
 
 

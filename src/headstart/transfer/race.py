@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from headstart.params.section import Strategy
 from headstart.params.transfer import Race as RaceParams
-from headstart.statistics import paired
-from headstart.statistics.interval import Interval, wilson
+from headstart.statistics import clustered, paired
+from headstart.statistics.clustered import Groups
+from headstart.statistics.interval import Interval
 from headstart.statistics.paired import Difference
 from headstart.transfer import probe
 from headstart.transfer.setting import Split
@@ -157,7 +158,7 @@ def run(
                 continue
             started = time.perf_counter()
             right = train(name, shown, field.judged)
-            accuracy = wilson(int(right.sum()), len(right), level)
+            accuracy = clustered.share(right, level, field.judged.examples.groups)
             fresh.append(Leg(name, len(rows), accuracy, right, work[name], time.perf_counter() - started))
             spent += work[name]
         ran = [leg.strategy for leg in fresh if leg.strategy in standing]
@@ -204,7 +205,7 @@ def leaving(
     doubt: float,
     *,
     last: bool,
-    groups: Sequence[str | None] | None = None,
+    groups: Groups = None,
 ) -> dict[Strategy, str]:
     """Who leaves after a rung, and why.
 

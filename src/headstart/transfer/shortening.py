@@ -19,6 +19,7 @@ from headstart.backbones import checkpoint, depth, store
 from headstart.backbones.network import DESCRIPTION_FILE
 from headstart.determinism import digest, folder_digest
 from headstart.statistics import paired
+from headstart.statistics.clustered import Groups
 from headstart.statistics.interval import Interval
 
 Right = NDArray[np.bool_]
@@ -44,9 +45,7 @@ class Cut:
         return {"kept": self.kept, "of": self.of, "layer": self.layer, "gained": self.gained.document()}
 
 
-def decide(
-    by_layer: Sequence[tuple[str, Right]], level: float, groups: Sequence[str | None] | None = None
-) -> Cut | None:
+def decide(by_layer: Sequence[tuple[str, Right]], level: float, groups: Groups = None) -> Cut | None:
     """The best middle layer, if a probe on it is more often right than on the last one beyond doubt; else None.
 
     Args:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from headstart.findings import Finding
+from headstart.statistics.clustered import Scatter
 from headstart.statistics.interval import Interval
 
 REBUILD = "Run the stages again: headstart run."
@@ -32,6 +33,16 @@ def count(document: Mapping[str, Any] | None, key: str) -> float | None:
     if isinstance(value, list):
         return float(len(value))
     return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+
+
+def scatter(document: Mapping[str, Any]) -> Scatter | None:
+    """How the groups scatter that a pairing's examples come in; None where each is alone."""
+    return Scatter.from_document(document.get("scatter"))
+
+
+def grouped(scatter: Scatter | None) -> str:
+    """What is added to a number of examples that come in groups: the interval counts those."""
+    return f" in {scatter.groups} groups" if scatter else ""
 
 
 def missing(check: str, bar: float | None, what: str) -> Finding:

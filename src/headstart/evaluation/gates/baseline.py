@@ -29,10 +29,11 @@ def judge(evaluation: Mapping[str, Any] | None, margin: float, level: float) -> 
     if any(number is None for number in pairs) or not pairs[2]:
         return bars.missing(CHECK, margin, f"The evaluation does not pair the candidate with the baseline {best}")
     wins, losses, n = (int(number or 0) for number in pairs)
-    against = paired.from_counts(wins, losses, n, 1 - 2 * level)
+    against = paired.from_counts(wins, losses, n, 1 - 2 * level, bars.scatter(baselines[best]["paired"]))
     interval = against.interval
+    among = f"{n} test examples{bars.grouped(against.scatter)}"
     told = (
-        f"Against the baseline {best} it is right on {wins} of {n} test examples where that is wrong, "
+        f"Against the baseline {best} it is right on {wins} of {among} where that is wrong, "
         f"and wrong on {losses} where that is right: accuracy differs by {bars.spelled(interval)}"
     )
     evidence = {**interval.document(), "baseline": best, "wins": wins, "losses": losses, "p_value": against.p_value}

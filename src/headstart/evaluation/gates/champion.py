@@ -10,6 +10,7 @@ from typing import Any
 from headstart.evaluation.gates import bars
 from headstart.findings import Finding
 from headstart.statistics import paired
+from headstart.statistics.paired import Difference
 
 CHECK = "champion"
 POWER = 0.8
@@ -44,21 +45,27 @@ def judge(
         action = "Give the two models names of their own, or promote with a reason if the classes were renamed."
         return Finding(CHECK, "fail", None, -margin, reason, action)
     return _worst(
-        _accuracy(wins, losses, n, champion, margin, level, comparison.get("flips") or []),
+        _accuracy(
+            paired.from_counts(wins, losses, n, 1 - 2 * level, bars.scatter(comparison["paired"])),
+            champion,
+            margin,
+            level,
+            comparison.get("flips") or [],
+        ),
         _macro_f1(comparison, champion, margin),
         _new_classes(comparison, new_class_bar),
     )
 
 
 def _accuracy(
-    wins: int, losses: int, n: int, champion: str, margin: float, level: float, flips: Sequence[Mapping[str, Any]]
+    found: Difference, champion: str, margin: float, level: float, flips: Sequence[Mapping[str, Any]]
 ) -> Finding:
-    found = paired.from_counts(wins, losses, n, 1 - 2 * level)
-    interval = found.interval
+    interval, wins, losses, n = found.interval, found.wins, found.losses, found.interval.n
     verdict = paired.non_inferior(interval, margin)
+    among = f"{n} test examples{bars.grouped(found.scatter)}"
     told = (
-        f"On {n} test examples that both can answer, only the candidate is right on {wins} and only "
-        f"champion {champion} on {losses}: accuracy differs by {bars.spelled(interval)}, {-margin:g} is allowed"
+        f"On {among} that both can answer, only the candidate is right on {wins} and only champion {champion} on "
+        f"{losses}: accuracy differs by {bars.spelled(interval)}, {-margin:g} is allowed"
     )
     if flips and len(flips) > 1 and flips[0]["losses"] > 1:
         most = flips[0]
