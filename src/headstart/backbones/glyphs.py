@@ -37,6 +37,7 @@ INK = 48  # a template's ink fills this square, whatever the letter's proportion
 MARGIN = 8  # black around it
 COARSE = (6, 8, 12)  # sides that coarsened glyphs pass through
 BENDS = 4  # control points a side of the random field that bends a glyph
+NARROW = 8  # channels; with fewer, torch 2.13 on AVX2 corrupts memory in strided 1 x 1 channels-last convolutions
 SAMPLE = 10  # glyphs of each class in the reference sample
 
 
@@ -166,7 +167,8 @@ def _train(network: Network, every: Templates, params: Pretrain) -> float:
     generator = torch.Generator().manual_seed(params.seed)
     steps = max(1, len(CLASSES) * params.glyphs_per_class // params.batch_size)
     network.train()
-    network.backbone.to(memory_format=torch.channels_last)
+    if min(params.embedding, *params.hidden) >= NARROW:
+        network.backbone.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), lr=params.learning_rate, weight_decay=0.05, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, params.learning_rate, epochs=params.epochs, steps_per_epoch=steps
