@@ -5,6 +5,7 @@ Paths are relative to the workspace; every stage and flow runs there.
 
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,6 +73,27 @@ def replaced(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def built(folder: Path) -> Iterator[Path]:
+    """An empty folder beside `folder` that takes its name when the block ends without an exception.
+
+    So `folder` is whole or not there. Where another process has built it meanwhile, that one stays.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        yield temporary
+        if not folder.is_dir():
+            temporary.rename(folder)
+    except OSError:
+        if not folder.is_dir():  # else it was built between the question and the renaming
+            raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -7,6 +7,8 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLOCK = 1 << 20
+DECIDE = ("headstart", "torch", "transformers", "tokenizers", "pillow", "onnxruntime", "numpy")
 
 
 def digest(value: Any) -> str:
@@ -59,3 +62,9 @@ def threads() -> int:
     """How many threads one process may use: `HEADSTART_THREADS`, else the cores it may run on."""
     asked = os.environ.get("HEADSTART_THREADS", "")
     return int(asked) if asked.isdigit() and int(asked) > 0 else len(os.sched_getaffinity(0))
+
+
+@cache
+def versions() -> tuple[str, ...]:
+    """Of us and the libraries that decide what a network makes of an input: part of every cache's key."""
+    return tuple(f"{name}=={version(name)}" for name in DECIDE)

@@ -19,6 +19,21 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
 
 
+def test_a_folder_is_whole_or_not_there_and_one_built_meanwhile_stays(tmp_path):
+    folder = tmp_path / "made" / "it"
+    with pytest.raises(RuntimeError), artifacts.built(folder) as temporary:
+        (temporary / "a").write_text("half")
+        raise RuntimeError
+    assert list(folder.parent.iterdir()) == []
+    with artifacts.built(folder) as slow:
+        (slow / "a").write_text("slow")
+        with artifacts.built(tmp_path / "elsewhere") as quick:  # another process, with a number of its own
+            (quick / "a").write_text("quick")
+        (tmp_path / "elsewhere").rename(folder)
+    assert [path.name for path in folder.parent.iterdir()] == ["it"]
+    assert (folder / "a").read_text() == "quick"
+
+
 def test_the_order_of_keys_does_not_change_the_bytes(tmp_path):
     artifacts.write_json(tmp_path / "a", {"x": 1, "y": np.float64(0.5)})
     artifacts.write_json(tmp_path / "b", {"y": 0.5, "x": 1})

@@ -52,6 +52,16 @@ def test_what_was_seen_before_is_read_and_not_computed_again(text, tmp_path, mon
     assert np.array_equal(extracted(text, tmp_path, rows=reversed(range(len(first)))), first[::-1])
 
 
+@pytest.mark.parametrize("damage", [b"", b"PK half a file", None], ids=["empty", "no archive", "cut short"])
+def test_a_damaged_file_is_named_and_computed_anew(text, tmp_path, damage):
+    before = extracted(text, tmp_path)
+    [path] = (tmp_path / "features").iterdir()
+    path.write_bytes(path.read_bytes()[:200] if damage is None else damage)
+    with pytest.warns(UserWarning, match=f"{path.name} is damaged"):
+        assert (extracted(text, tmp_path) == before).all()
+    assert (extracted(text, tmp_path) == before).all()  # and kept whole, without a warning
+
+
 @pytest.mark.parametrize(
     ("rows", "key"),
     [pytest.param(range(9), "weights", id="other examples"), pytest.param(range(10), "changed", id="other weights")],

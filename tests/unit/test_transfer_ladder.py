@@ -23,13 +23,15 @@ def point(name: str, accuracy: float, lost: float | None, weights: dict | None =
     return ladder.Point(name, accuracy, 0.5, retention(lost), weights or TUNED)
 
 
-def climb(tuned: ladder.Point, answers: dict[str, tuple[float, float]]) -> tuple[ladder.Climb, list[str]]:
+def climb(
+    tuned: ladder.Point, answers: dict[str, tuple[float, float]], diverging: tuple[str, ...] = ()
+) -> tuple[ladder.Climb, list[str]]:
     """Climb with the accuracy and loss of retention that each rung would give; what was trained again."""
     trained: list[str] = []
 
-    def retrain(name: str, changes: object) -> dict:
+    def retrain(name: str, changes: object) -> dict | None:
         trained.append(name)
-        return TUNED
+        return None if name in diverging else TUNED
 
     def judge(name: str, weights: dict) -> ladder.Point:
         return point(name, *answers[name], weights)
@@ -61,6 +63,14 @@ def test_the_next_rung_is_tried_where_interpolation_costs_too_much_accuracy():
     found, trained = climb(point("tuned", 0.9, 0.3), answers)
     assert trained == ["pull 1"]
     assert found.points[found.chosen].name == "pull 1"
+
+
+def test_a_rung_whose_losses_are_not_finite_is_named_and_does_not_count():
+    answers = {"interpolation 0.75": (0.88, 0.2), "interpolation 0.5": (0.80, 0.15), "layer decay 0.6": (0.9, 0.06)}
+    found, trained = climb(point("tuned", 0.9, 0.3), answers, diverging=("pull 1",))
+    assert trained == ["pull 1", "layer decay 0.6"]
+    assert found.points[found.chosen].name == "layer decay 0.6"
+    assert "Losses were not finite, so it does not count: pull 1." in found.reason
 
 
 def test_of_all_within_the_budget_the_most_accurate_is_handed_on():

@@ -1,6 +1,5 @@
 """`rank`: which of several backbones a model should stand on, before one is trained."""
 
-import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -106,9 +105,9 @@ def _stored(params: Params, name: str) -> Path:
     fetch.fetch(name, spec, fetched)
     key = digest([folder_digest(fetched), spec.model_dump(mode="json"), code.describe("backbone")])
     made = home / key[:16] / name
-    if not (made / "backbone.json").is_file():
-        shutil.rmtree(made, ignore_errors=True)  # what a kill left
-        store.make(fetched, spec, made)
+    if not made.is_dir():
+        with artifacts.built(made) as folder:
+            store.make(fetched, spec, folder)
     return made
 
 

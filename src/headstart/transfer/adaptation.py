@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from headstart import artifacts
 from headstart.backbones import batchnorm
 from headstart.backbones.network import Network
-from headstart.determinism import digest, file_digest, folder_digest
+from headstart.determinism import digest, file_digest, folder_digest, versions
 from headstart.transfer import adapt, adapt_images
 from headstart.transfer.setting import Setting
 
@@ -23,7 +23,7 @@ def adapted(setting: Setting) -> tuple[Path, str]:
     """The folder of the adapted backbone, and what a person should know of how it was adapted."""
     assert setting.pool is not None, "`obstacle` was not asked"
     parts = [folder_digest(setting.backbone), file_digest(setting.pool), setting.adapt.model_dump()]
-    key = digest([*parts, setting.preprocessor.contract.input_hash])
+    key = digest([*parts, setting.preprocessor.contract.input_hash, versions()])
     home = setting.cache / "adapted" / key
     if not (home / TOLD).is_file():
         pool = pq.read_table(setting.pool, columns=[setting.modality])[setting.modality].to_pylist()

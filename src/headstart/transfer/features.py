@@ -4,25 +4,27 @@ Each distinct payload is computed once, in batches of the shortest first (ties b
 neighbours, and with them its padding and last bits, depend on the data set's order.
 """
 
+import warnings
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
-import transformers
 from numpy.typing import NDArray
 from torch import Tensor
 
 from headstart import artifacts
 from headstart.backbones.network import Network
 from headstart.data.dataset import Dataset
-from headstart.determinism import digest
+from headstart.determinism import digest, versions
 from headstart.predictor import Preprocessor
 from headstart.transfer.examples import Prepared, tensors
 from headstart.transfer.progress import bar
 
-FORMAT = 2
+FORMAT = 3
 BATCH = 32
 
 Layers = list[tuple[str, NDArray[np.float32]]]
@@ -90,16 +92,21 @@ def _path(
     cache: Path, kind: str, key: str, preprocessor: Preprocessor, unique: dict[str, Any], network: Network
 ) -> Path:
     device = next(network.parameters()).device.type  # another device rounds otherwise
-    versions = [torch.__version__, transformers.__version__, str(torch.get_num_threads())]
-    name = digest([FORMAT, kind, key, preprocessor.contract.input_hash, versions, device, list(unique)])
+    made_by = [*versions(), str(torch.get_num_threads()), device]
+    name = digest([FORMAT, kind, key, preprocessor.contract.input_hash, made_by, list(unique)])
     return cache / "features" / f"{name}.npz"
 
 
 def _read(path: Path) -> dict[str, NDArray[np.float32]] | None:
+    """None where nothing is kept, or what is kept is damaged: then it is computed and written anew."""
     if not path.is_file():
         return None
-    with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (EOFError, OSError, ValueError, BadZipFile, zlib.error) as error:
+        warnings.warn(f"{path} is damaged ({error}); its features are computed anew.", stacklevel=2)
+        return None
 
 
 def _write(path: Path, arrays: dict[str, NDArray[np.float32]]) -> None:

@@ -12,7 +12,7 @@ Sources: Wortsman et al. 2022, arXiv:2109.01903 (WiSE-FT); Li et al. 2018, arXiv
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -76,7 +76,7 @@ def climb(
     start: Weights,
     params: Forgetting,
     judge: Callable[[str, Weights], Point],
-    retrain: Callable[[str, Mapping[str, float]], Weights],
+    retrain: Callable[[str, Mapping[str, float]], Weights | None],
     *,
     by_layer: bool = True,
 ) -> Climb:
@@ -87,12 +87,13 @@ def climb(
         start: weights of the network it started from: the pretrained backbone under the probe.
         params: the budget, and each rung's setting.
         judge: makes a point of weights.
-        retrain: weights of a fine-tune from the start with keys of `fine_tune` replaced.
+        retrain: weights of a fine-tune from the start with keys of `fine_tune` replaced; None where its losses were not
+            finite.
         by_layer: whether the strategy's layers learn at rates of their own, so that a stronger decay is another run.
     """
     if tuned.retention.lost is None or tuned.retention.lost <= params.budget:
         return Climb([tuned], 0, _said(tuned, params.budget))
-    points = [tuned]
+    points, broken = [tuned], list[str]()
     for alpha in sorted(params.alphas, reverse=True):
         mixed = soup.mixed(dict(start), dict(tuned.weights), alpha)
         points.append(judge(f"interpolation {alpha:g}", mixed))
@@ -103,8 +104,13 @@ def climb(
     for name, changes in rungs if by_layer else rungs[:1]:
         if _good_enough(points, params):
             break
-        points.append(judge(name, retrain(name, changes)))
-    return _chosen(points, params)
+        if (weights := retrain(name, changes)) is None:
+            broken.append(name)
+        else:
+            points.append(judge(name, weights))
+    found = _chosen(points, params)
+    told = f" Losses were not finite, so it does not count: {', '.join(broken)}." if broken else ""
+    return replace(found, reason=found.reason + told)
 
 
 def _good_enough(points: list[Point], params: Forgetting) -> bool:

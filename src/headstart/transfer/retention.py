@@ -114,7 +114,7 @@ def measure(network: Network, setting: Setting, before: Before, level: float) ->
     kept = accuracy = None
     if before.targets is not None and before.right is not None:
         right = _right(seen[-1][1], before.targets, setting, before.strength, before.sample)
-        kept = paired.difference(right, before.right, level)
+        kept = paired.difference(right, before.right, level, before.sample.groups)
         accuracy = (float(before.right.mean()), float(right.mean()))
     after = _words(network, setting, before.sample) if before.words else None
     words = (before.words, after) if before.words and after else None

@@ -6,7 +6,6 @@ What trains layers keeps all of them and bends the top to the task: on trec6 a p
 0.822), fine-tuning loses (0.902 to 0.868).
 """
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart import artifacts
 from headstart.backbones import checkpoint, depth, store
-from headstart.backbones.network import DESCRIPTION_FILE
-from headstart.determinism import digest, folder_digest
+from headstart.determinism import digest, folder_digest, versions
 from headstart.statistics import paired
 from headstart.statistics.clustered import Groups
 from headstart.statistics.interval import Interval
@@ -71,8 +70,8 @@ def shortened(backbone: Path, kept: int | None, cache: Path) -> Path:
     """The backbone's folder, or that of its lowest `kept` blocks, made once below `cache`."""
     if kept is None:
         return backbone
-    home = cache / "shortened" / digest([folder_digest(backbone), kept])[:16]
-    if not (home / DESCRIPTION_FILE).is_file():
-        shutil.rmtree(home, ignore_errors=True)  # what a kill left
-        store.shortened(backbone, kept, home)
+    home = cache / "shortened" / digest([folder_digest(backbone), kept, versions()])[:16]
+    if not home.is_dir():
+        with artifacts.built(home) as folder:
+            store.shortened(backbone, kept, folder)
     return home

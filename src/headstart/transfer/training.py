@@ -106,10 +106,11 @@ def train(
             judge = _Judge(setting, network, validate, before)
             tuned = judge("tuned", {name: value.detach().cpu().clone() for name, value in network.state_dict().items()})
 
-            def again(name: str, changes: Mapping[str, Any]) -> ladder.Weights:
+            def again(name: str, changes: Mapping[str, Any]) -> ladder.Weights | None:
                 own = setting.with_fine_tune(**changes)
                 rung = Watch(watch.validation, partial / name.replace(" ", "-"))
-                return strategies.train(strategy, own, learn, head, watch=rung, progress=name)[0].state_dict()
+                found, how = strategies.train(strategy, own, learn, head, watch=rung, progress=name)
+                return found.state_dict() if how is None or how.best_epoch is not None else None
 
             climbed = ladder.climb(tuned, before.weights, params.forgetting, judge, again, by_layer=strategy != "lora")
             chosen = climbed.points[climbed.chosen]
