@@ -6,6 +6,7 @@ Paths are relative to the workspace; every stage and flow runs there.
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,16 +83,15 @@ def built(folder: Path) -> Iterator[Path]:
     So `folder` is whole or not there. Where another process has built it meanwhile, that one stays.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
         yield temporary
-        if not folder.is_dir():
+        temporary.chmod(0o755)  # mkdtemp shuts others out
+        try:
             temporary.rename(folder)
-    except OSError:
-        if not folder.is_dir():  # else it was built between the question and the renaming
-            raise
+        except OSError:
+            if not folder.is_dir():
+                raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

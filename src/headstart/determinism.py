@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLOCK = 1 << 20
-DECIDE = ("headstart", "torch", "transformers", "tokenizers", "pillow", "onnxruntime", "numpy")
+DECIDE = ("torch", "transformers", "tokenizers", "pillow", "onnxruntime", "numpy")
 
 
 def digest(value: Any) -> str:
@@ -66,5 +66,5 @@ def threads() -> int:
 
 @cache
 def versions() -> tuple[str, ...]:
-    """Of us and the libraries that decide what a network makes of an input: part of every cache's key."""
+    """Of the libraries that decide what a network makes of an input: part of a cache's key, beside its format."""
     return tuple(f"{name}=={version(name)}" for name in DECIDE)

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from transformers import AutoModel, ResNetConfig
 
 from headstart.backbones import glyphs, processor, store
+from headstart.backbones.network import Network
 from headstart.determinism import folder_digest
 from headstart.errors import BackboneError
 from headstart.params.backbones import Backbone, Pretrain
@@ -77,6 +79,16 @@ def test_a_coarse_glyph_keeps_fewer_details(every):
 def test_no_font_is_refused():
     with pytest.raises(BackboneError, match="no font arrived"):
         glyphs.templates([])
+
+
+@pytest.mark.parametrize(("width", "last"), [(7, False), (8, True)])
+def test_images_lie_channels_last_from_eight_channels_on(every, width, last, monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch.nn.Module, "to", lambda module, **how: asked.append(how) or module)
+    tiny = PARAMS.model_copy(update={"embedding": width, "hidden": [8, 8], "glyphs_per_class": 1})
+    config = ResNetConfig(num_channels=1, embedding_size=width, hidden_sizes=[8, 8], depths=[1, 1], layer_type="basic")
+    glyphs._train(Network(AutoModel.from_config(config), len(glyphs.CLASSES), dropout=0.0), every, tiny)
+    assert asked == ([{"memory_format": torch.channels_last}] if last else [])
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from headstart.data import dataset as datasets
@@ -46,6 +47,27 @@ def test_only_examples_of_classes_that_both_know_are_paired():
     assert document["new"]["accuracy"]["n"] == 1
     # candidate: a 1.0, b found once of two and never named wrongly, 2 / 3
     assert document["macro_f1"]["candidate"]["value"] == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_groups_widen_every_interval_of_the_comparison_over_the_rows_they_belong_to():
+    generator = np.random.default_rng(1)
+    truth = [*(["a", "b"] * 60), *(["new"] * 20)]
+    answers = [
+        np.where(np.repeat(generator.random(14) < share, 10), truth, "b").tolist() for share in (0.9, 0.6)
+    ]  # whole groups are right or answered alike
+    known = (("a", "b", "new"), ("a", "b"))
+    alone, grouped = (
+        contrast(truth, *answers, known=known, gates=GATES, groups=groups)
+        for groups in (None, [str(row // 10) for row in range(140)])
+    )
+    assert "scatter" not in alone["paired"]
+    assert grouped["paired"]["scatter"]["groups"] == 12  # those of `new` are not paired
+    for path in (("difference",), ("macro_f1", "difference"), ("accuracy", "candidate"), ("new", "accuracy")):
+        narrow, wide = alone, grouped
+        for key in path:
+            narrow, wide = narrow[key], wide[key]
+        assert wide["low"] <= narrow["low"] and wide["high"] >= narrow["high"] and wide["value"] == narrow["value"]
+        assert wide["high"] - wide["low"] > 1.2 * (narrow["high"] - narrow["low"])
 
 
 def test_what_only_the_champion_gets_right_is_counted_by_class_the_worst_first():

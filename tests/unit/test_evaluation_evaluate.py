@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +15,7 @@ from headstart.data.dataset import Dataset
 from headstart.errors import DataError
 from headstart.evaluation.evaluate import evaluate
 from headstart.params.evaluation import Bootstrap, Evaluate
+from headstart.statistics.interval import wilson
 
 CLASSES = ("cat", "dog", "emu")
 WORDS = {"cat": "meow", "dog": "woof", "emu": "boom"}
@@ -111,9 +113,13 @@ def test_groups_of_test_widen_every_interval_and_are_counted(texts, tmp_path):
         assert interval["value"] == alone["metrics"][name]["value"]
         assert interval["low"] <= alone["metrics"][name]["low"] and interval["high"] >= alone["metrics"][name]["high"]
     # groups answer 4, 4, 4, 4 and 2 of 4: residuals 0.4 four times and -1.6; error sqrt(5 / 4 * 3.2) / 20 = 0.1;
-    # t(0.975, 4 degrees) = 2.776445
-    assert grouped["metrics"]["accuracy"]["low"] == pytest.approx(0.9 - 0.2776445)
+    # t(0.975, 4 degrees) = 2.776445: 0.622; one group alone errs, so Wilson's of 4.5 of 5 counts, which is wider
+    assert grouped["metrics"]["accuracy"]["low"] == wilson(4.5, 5, 0.95).low < 0.9 - 0.2776445
     assert grouped["baselines"]["majority"]["paired"]["scatter"]["groups"] == 5
+    datasets.write(texts / "test.parquet", dataclasses.replace(test, groups=["one file"] * 20))
+    one = evaluate(Reader(), texts, params("text"), tmp_path / "one")["metrics"]
+    for name, most in (("accuracy", 1.0), ("macro_f1", 1.0), ("ece", 1.0), ("nll", -math.log(1e-15))):
+        assert (one[name]["low"], one[name]["high"]) == (0.0, pytest.approx(most))
 
 
 def test_predictions_stand_in_the_order_of_the_test_split(texts, tmp_path):

@@ -80,5 +80,16 @@ def test_an_unsure_gate_says_how_many_examples_would_tell():
 
 
 def test_a_value_on_the_bar_itself_promises_no_number_of_examples():
-    assert bars.enough(Interval(0.6, 0.5, 0.7, 100), 0.6) is None
+    assert bars.enough(Interval(0.6, 0.5, 0.7, 100), 0.6) == ""
     assert accuracy.judge(evaluation("accuracy", 0.6, 0.5, 0.7), 0.6).action.startswith("Add examples")
+
+
+def test_groups_are_named_and_what_would_tell_is_counted_in_groups():
+    # half-width 0.1 down to 0.02 takes 25 times as many: of 40 groups 1,000
+    document = {**evaluation("accuracy", 0.62, 0.52, 0.72), "groups": 40}
+    finding = accuracy.judge(document, 0.6)
+    assert "on 200 test examples in 40 groups; the bar" in finding.reason
+    assert finding.action.startswith("About 1000 groups of test examples would tell.")
+    finding = accuracy.judge({**document, "groups": 1}, 0.6)
+    assert "in 1 group;" in finding.reason
+    assert finding.action.startswith("More examples of one group will not tell; those of others would.")

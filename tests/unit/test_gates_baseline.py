@@ -37,10 +37,18 @@ def test_the_best_baseline_counts_not_the_easiest():
 
 def test_a_lead_that_rests_on_a_few_groups_is_unsure():
     document = rival(0.5, 40, 5)
-    document["paired"]["scatter"] = {"groups": 4, "error": 0.08}
+    document["paired"]["scatter"] = {"groups": 4, "effective": 4.0, "error": 0.08}
     finding = baseline.judge({"baselines": {"majority": document}}, 0.0, 0.05)
     assert finding.verdict == "unsure"  # 0.175, and t(0.95, 3 degrees) = 2.353 errors of 0.08 below
     assert "of 200 test examples in 4 groups" in finding.reason
+    assert finding.action.startswith("About 5 groups of test examples would tell.")  # 4 * (0.18826 / 0.175)^2
+
+
+@pytest.mark.parametrize("scatter", [{"groups": 3}, {"groups": 0, "effective": 0.0, "error": 0.1}, "many"])
+def test_evidence_that_does_not_say_how_groups_scatter_closes_the_gate(scatter):
+    document = rival(0.5, 40, 5)
+    document["paired"]["scatter"] = scatter
+    assert baseline.judge({"baselines": {"majority": document}}, 0.0, 0.05).verdict == "fail"
 
 
 def test_a_margin_asks_for_more_than_being_better():

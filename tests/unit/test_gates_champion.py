@@ -54,12 +54,15 @@ def test_three_answers(wins, losses, n, verdict):
 def test_groups_make_it_less_sure_than_their_rows_would():
     scattered = {
         **compared(40, 10),
-        "paired": {"wins": 40, "losses": 10, "n": 1000, "scatter": {"groups": 9, "error": 0.03}},
+        "paired": {"wins": 40, "losses": 10, "n": 1000, "scatter": {"groups": 9, "effective": 9.0, "error": 0.03}},
     }
     finding = champion.judge(scattered, champion="3", **BARS)
     assert finding.verdict == "unsure"
     assert "On 1000 test examples in 9 groups that both can answer" in finding.reason
     assert finding.evidence["low"] == pytest.approx(0.03 - 1.859548 * 0.03)  # t(0.95, 8 degrees)
+    # (1.645 + 0.842)^2 * 9 groups * (0.03 / 0.05)^2 = 20.04
+    assert finding.action.endswith("until there are more groups of test examples; about 21 groups would show a "
+                                   "candidate this good.")  # fmt: skip
 
 
 def test_unsure_says_how_many_examples_would_show_it():

@@ -35,8 +35,26 @@ def test_examples_that_are_alone_change_nothing(groups):
 def test_of_a_single_group_nothing_is_known_and_that_can_be_kept_as_json():
     scatter = Scatter.of(np.ones(5), ["a"] * 5)
     assert clustered.share(np.ones(5, dtype=bool), 0.9, ["a"] * 5).low == 0.0
-    assert scatter.document() == {"groups": 1, "error": None}
-    assert Scatter.from_document(scatter.document()) == Scatter(1, math.inf)
+    assert scatter.document() == {"groups": 1, "effective": 1.0, "error": None}
+    assert Scatter.from_document(scatter.document()) == Scatter(1, 1.0, math.inf)
+    drawn = bootstrap.interval(
+        bootstrap.mean, np.arange(5) / 5, resamples=9, level=0.9, seed=1, groups=["a"] * 5, within=(0.0, 1.0)
+    )
+    assert (drawn.low, drawn.high) == (0.0, 1.0)
+
+
+def test_leaving_one_group_out_by_hand():
+    # groups of 1, 2 and 5 answer 1, 1 and 2 rightly: share 1/2; without each 3/7, 3/6 and 2/3;
+    # error sqrt(2/3 * (1/196 + 0 + 1/36)); effective 64 / 30 groups
+    right = np.array([1, 1, 0, 1, 1, 0, 0, 0]) == 1
+    scatter = Scatter.of(right.astype(float), ["a", "b", "b", "c", "c", "c", "c", "c"])
+    assert scatter.effective == pytest.approx(64 / 30)
+    assert scatter.error == pytest.approx(math.sqrt(2 / 3 * (1 / 196 + 1 / 36)))
+
+
+def test_where_few_groups_err_as_many_examples_as_groups_stand_in():
+    groups = [str(row // 250) for row in range(1000)]
+    assert clustered.share(np.ones(1000, dtype=bool), 0.95, groups).low == wilson(4, 4, 0.95).low
 
 
 def test_counts_that_were_kept_give_the_interval_at_any_level():
@@ -65,31 +83,48 @@ def test_the_bootstrap_draws_whole_groups():
         return sample.mean(axis=1)
 
     bootstrap.interval(statistic, values, resamples=40, level=0.9, seed=2, groups=groups)
-    for sample in seen[1:]:
+    for sample in seen[41:]:  # before come the value itself and the rows alone
         counts = [int((sample == value).sum()) for value in (0.0, 1.0, 5.0)]
         assert [count % size for count, size in zip(counts, (2, 3, 4), strict=True)] == [0, 0, 0]
         assert sum(count // size for count, size in zip(counts, (2, 3, 4), strict=True)) == 3
 
 
-@pytest.mark.parametrize(("groups", "each", "rate"), [(200, 1, 0.1), (60, 10, 0.1), (20, 25, 0.1), (30, 20, 0.1)])
-def test_a_share_is_missed_as_often_as_the_level_says_however_examples_are_grouped(groups, each, rate):
-    # each group is right on a share of its own, drawn from Beta(4.2, 1.8): 0.7 on average
-    generator, trials = np.random.default_rng(1), 400
-    missed, missed_alone, missed_drawn = 0, 0, 0
-    together = [str(row // each) for row in range(groups * each)]
+def beta(sizes, generator):
+    """Each group is right on a share of its own, drawn from Beta(4.2, 1.8): 0.7 on average."""
+    return generator.beta(4.2, 1.8, len(sizes)), 0.7
+
+
+def rarely_bad(sizes, generator):
+    """Each tenth group, drawn by chance, is right on half, all others always: 0.95 on average."""
+    return np.where(generator.random(len(sizes)) < 0.1, 0.5, 1.0), 0.95
+
+
+@pytest.mark.parametrize("gifts", [beta, rarely_bad])
+@pytest.mark.parametrize(
+    ("sizes", "by_rows"),
+    [
+        pytest.param([1] * 200, 0.0, id="alone"),
+        pytest.param([10] * 60, 0.2, id="60 of 10"),
+        pytest.param([25] * 20, 0.2, id="20 of 25"),
+        pytest.param([100] * 5, 0.3, id="5 of 100"),
+        pytest.param([300, *[1] * 100], 0.2, id="one large, 100 alone"),
+        pytest.param([256, 128, 64, 32, 16, 8, 4, 2, 1], 0.3, id="halves"),
+    ],
+)
+def test_intervals_miss_no_more_often_than_the_level_says_however_examples_are_grouped(sizes, by_rows, gifts):
+    generator, trials = np.random.default_rng(1), 300
+    together = [str(group) for group, size in enumerate(sizes) for _ in range(size)]
+    missed = {"groups": 0, "rows": 0, "bootstrap": 0}
     for trial in range(trials):
-        gifts = np.repeat(generator.beta(4.2, 1.8, groups), each)
-        right = generator.random(len(gifts)) < gifts
-        found, alone = clustered.share(right, 0.9, together), clustered.share(right, 0.9)
-        missed += not found.low <= 0.7 <= found.high
-        missed_alone += not alone.low <= 0.7 <= alone.high
-        if trial < 200:
-            drawn = bootstrap.interval(
-                bootstrap.mean, right * 1.0, resamples=200, level=0.9, seed=trial, groups=together
+        own, truth = gifts(sizes, generator)
+        right = generator.random(len(together)) < np.repeat(own, sizes)
+        found = {"groups": clustered.share(right, 0.9, together), "rows": clustered.share(right, 0.9)}
+        if trial < 100 and gifts is beta:
+            found["bootstrap"] = bootstrap.interval(
+                bootstrap.mean, right * 1.0, resamples=150, level=0.9, seed=trial, groups=together, within=(0.0, 1.0)
             )
-            missed_drawn += not drawn.low <= 0.7 <= drawn.high
-    allowed = 3 * (rate * (1 - rate) / trials) ** 0.5
-    assert missed / trials <= rate + allowed
-    assert missed_drawn / 200 <= rate + 3 * (rate * (1 - rate) / 200) ** 0.5
-    if each > 1:
-        assert missed_alone / trials > 0.25  # what counting rows as independent does
+        for name, interval in found.items():
+            missed[name] += not interval.low <= truth <= interval.high
+    assert missed["groups"] / trials <= 0.1 + 3 * (0.1 * 0.9 / trials) ** 0.5
+    assert missed["bootstrap"] / 100 <= 0.1 + 3 * (0.1 * 0.9 / 100) ** 0.5
+    assert missed["rows"] / trials >= by_rows  # what counting rows as independent does

@@ -187,3 +187,16 @@ def test_equally_good_strategies_are_rarely_sent_away():
 def test_the_same_race_is_the_same_document():
     accuracies = {"linear_probe": [0.7, 0.7], "fine_tune": [0.72, 0.8]}
     assert run(accuracies)[0].document() == run(accuracies)[0].document()
+
+
+def test_equally_good_strategies_are_sent_away_as_often_as_doubted_where_examples_come_in_groups():
+    # 30 groups of 20: each strategy has a gift of its own for each group, 0.7 on average; either may be sent away, each
+    # with a doubt of 0.1; while rows were counted, one was in half the draws
+    generator, sent, trials = np.random.default_rng(5), 0, 300
+    together = [str(row // 20) for row in range(600)]
+    for _ in range(trials):
+        gifts = np.repeat(generator.beta(4.2, 1.8, (2, 30)), 20, axis=1)
+        probe, tuned = generator.random(gifts.shape) < gifts
+        right = {"linear_probe": probe, "fine_tune": tuned}
+        sent += bool(race.leaving(list(right), right, 0.1, last=True, groups=together))
+    assert sent / trials <= 0.2 + 3 * (0.2 * 0.8 / trials) ** 0.5

@@ -37,7 +37,7 @@ INK = 48  # a template's ink fills this square, whatever the letter's proportion
 MARGIN = 8  # black around it
 COARSE = (6, 8, 12)  # sides that coarsened glyphs pass through
 BENDS = 4  # control points a side of the random field that bends a glyph
-NARROW = 8  # channels; with fewer, torch 2.13 on AVX2 corrupts memory in strided 1 x 1 channels-last convolutions
+NARROW = 8  # input channels; with fewer, strided 1 x 1 channels-last convolutions of torch 2.13 corrupt memory (AVX2)
 SAMPLE = 10  # glyphs of each class in the reference sample
 
 

@@ -138,7 +138,15 @@ def _macro_f1(
         ),
     }
     return {
-        name: bootstrap.interval(statistic, true, mine, other, **sampling.model_dump(), groups=groups).document()
+        name: bootstrap.interval(
+            statistic,
+            true,
+            mine,
+            other,
+            **sampling.model_dump(),
+            groups=groups,
+            within=(-1.0 if name == "difference" else 0.0, 1.0),
+        ).document()
         for name, statistic in names.items()
     }
 

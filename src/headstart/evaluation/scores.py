@@ -1,5 +1,7 @@
 """The published metrics, each with its interval: accuracy, macro_f1, nll, ece."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -45,6 +47,7 @@ def labelled(
         targets,
         **sampling.model_dump(),
         groups=groups,
+        within=(0.0, 1.0),
     )
     if right.value == 1.0:
         f1 = Interval(f1.value, right.low, f1.high, f1.n)
@@ -65,6 +68,7 @@ def probabilistic(
         metrics.surprise(probabilities, targets),
         **sampling.model_dump(),
         groups=groups,
+        within=(0.0, -math.log(metrics.SMALLEST)),
     )
     place, gap = metrics.calibration_gaps(probabilities, targets, bins)
     ece = bootstrap.interval(
@@ -74,5 +78,6 @@ def probabilistic(
         **sampling.model_dump(),
         method="symmetric",
         groups=groups,
+        within=(0.0, 1.0),
     )
     return {"nll": nll, "ece": Interval(ece.value, max(ece.low, 0.0), min(ece.high, 1.0), ece.n)}

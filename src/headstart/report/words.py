@@ -67,7 +67,7 @@ def lede(evidence: Evidence) -> str:
     if evaluation:
         n = evaluation["metrics"]["accuracy"]["n"]
         groups = evaluation.get("groups")
-        among = f" (in {groups:,} groups, which the intervals count)" if groups else ""
+        among = f", in {groups:,} groups" if groups else ""
         sentences.append(f"Measured on {n:,} examples it never saw{among}, on the very file that is served.")
     return " ".join(sentences)
 

@@ -1,5 +1,6 @@
 """Intervals by resampling examples, a few hundred resamples at a time, the same bits on every machine."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from headstart.errors import DataError
 from headstart.statistics import clustered
 from headstart.statistics.clustered import Groups
-from headstart.statistics.interval import Interval
+from headstart.statistics.interval import Interval, normal_quantile
 
 CELLS = 2_000_000  # numbers resampled at once: 16 MB an array
 Statistic = Callable[..., NDArray[np.float64]]
@@ -28,6 +29,7 @@ def interval(
     seed: int,
     method: Literal["percentile", "symmetric"] = "percentile",
     groups: Groups = None,
+    within: tuple[float, float] = (-math.inf, math.inf),
 ) -> Interval:
     """A statistic of the examples with its bootstrap interval; arrays are resampled together, row by row.
 
@@ -47,8 +49,10 @@ def interval(
         level: two-sided confidence, in (0, 1).
         seed: of the resampling.
         method: see above.
-        groups: `(n,)`, which group each example is of: whole groups are drawn then, since their examples are right or
-            wrong together. With a handful of groups such an interval is still too narrow.
+        groups: `(n,)`, which group each example is of. Then the interval is no narrower than one that draws whole
+            groups, whose ends are stretched from a normal's to Student's t of the effective groups, as `clustered` has
+            it; of a single group nothing is known.
+        within: what the statistic can be; where groups widen the interval, it stays inside.
 
     Raises:
         DataError: if there is no example, or the arrays differ in length.
@@ -60,23 +64,47 @@ def interval(
             "equal lengths of at least 1 were expected."
         )
     value = float(statistic(*(array[None] for array in arrays))[0])
-    draws = _rows(n, resamples, seed, groups)
-    parts = [statistic(*(array[rows] for array in arrays)) for rows in draws]
-    low, high = np.quantile(np.concatenate(parts), [(1 - level) / 2, (1 + level) / 2])
-    if method == "symmetric":
-        low = 2 * value - high
-    return Interval(value, min(float(low), value), max(float(high), value), n)
+
+    def ends(draws: Iterator[NDArray[np.int64]]) -> tuple[float, float]:
+        parts = [statistic(*(array[rows] for array in arrays)) for rows in draws]
+        low, high = np.quantile(np.concatenate(parts), [(1 - level) / 2, (1 + level) / 2])
+        if method == "symmetric":
+            low = 2 * value - high
+        return min(float(low), value), max(float(high), value)
+
+    low, high = ends(_rows(n, resamples, seed))
+    if (place := clustered.places(groups, n)) is not None:
+        sizes = np.bincount(place)
+        if len(sizes) == 1:
+            return Interval(value, *within, n)
+        wider = _stretch(sizes, level)
+        less, more = ends(_whole_groups(place, sizes, resamples, seed))
+        low = min(low, max(within[0], value - wider * (value - less)))
+        high = max(high, min(within[1], value + wider * (more - value)))
+    return Interval(value, low, high, n)
 
 
-def _rows(n: int, resamples: int, seed: int, groups: Groups) -> Iterator[NDArray[np.int64]]:
-    """Which examples each resample holds, `(resamples at once, examples)`: as many as there are; or whole groups."""
-    random, place = np.random.default_rng(seed), clustered.places(groups, n)
-    if place is None:
-        batch = max(1, CELLS // n)
-        for start in range(0, resamples, batch):
-            yield random.integers(0, n, size=(min(batch, resamples - start), n))
-        return
-    members = np.split(np.argsort(place, kind="stable"), np.cumsum(np.bincount(place))[:-1])
+def _rows(n: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """Which examples each resample holds, `(resamples at once, n)`."""
+    random = np.random.default_rng(seed)
+    batch = max(1, CELLS // n)
+    for start in range(0, resamples, batch):
+        yield random.integers(0, n, size=(min(batch, resamples - start), n))
+
+
+def _whole_groups(
+    place: NDArray[np.int64], sizes: NDArray[np.int64], resamples: int, seed: int
+) -> Iterator[NDArray[np.int64]]:
+    """Which examples each resample holds, `(1, examples)`: as many whole groups as there are."""
+    random, order = np.random.default_rng(seed), np.argsort(place, kind="stable")
+    starts = np.cumsum(sizes) - sizes
     for _ in range(resamples):
-        drawn = random.integers(0, len(members), size=len(members))
-        yield np.concatenate([members[group] for group in drawn])[None]
+        drawn = random.integers(0, len(sizes), size=len(sizes))
+        of = sizes[drawn]
+        yield order[np.repeat(starts[drawn] - np.cumsum(of) + of, of) + np.arange(of.sum())][None]
+
+
+def _stretch(sizes: NDArray[np.int64], level: float) -> float:
+    """What the ends of a bootstrap of groups are too near by: their number is small, and they are unequal."""
+    count, few = len(sizes), clustered.quantile(clustered.effective(sizes), level)
+    return few / normal_quantile(level) * math.sqrt(count / (count - 1))

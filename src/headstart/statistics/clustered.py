@@ -1,8 +1,9 @@
 """Examples that come in groups: rows of one document, patient or camera are right or wrong together.
 
-A hundred rows of one group tell less than a hundred alone. What is said of a mean here rests on how the groups' sums
-scatter, so it holds whatever happens within a group.
-Source: Cameron and Miller 2015, doi:10.3368/jhr.50.2.317, sections II and VI.
+A hundred rows of one group tell less than a hundred alone. What is said of a mean here rests on how it moves when one
+group is left out, so it holds whatever happens within a group, and however unequal groups are.
+Sources: Cameron and Miller 2015, doi:10.3368/jhr.50.2.317, section VI (few and unequal clusters); the delete-one-group
+jackknife of MacKinnon, Nielsen and Webb 2023, doi:10.1002/jae.2969; effective number of groups: Kish 1965.
 """
 
 import math
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 from headstart.statistics.interval import Interval, wilson
 
 Groups = Sequence[str | None] | None  # None: there are none; a None among them: an example alone
+LEAST = 0.5  # degrees of freedom: one group may hold nearly all examples
+FEW = 5  # groups in which something differs; with fewer their scatter says nothing
 
 
 @dataclass(frozen=True)
@@ -24,10 +27,12 @@ class Scatter:
 
     Attributes:
         groups: how many there are, examples alone counted as one each.
-        error: standard error of the mean.
+        effective: how many groups of equal size would tell as much: n^2 / sum of squared sizes, at most `groups`.
+        error: standard error of the mean; infinite for a single group.
     """
 
     groups: int
+    effective: float
     error: float
 
     @classmethod
@@ -36,21 +41,21 @@ class Scatter:
         place = places(groups, len(values))
         if place is None:
             return None
-        sums, sizes = np.bincount(place, weights=values), np.bincount(place)
+        n, sums, sizes = len(values), np.bincount(place, weights=values), np.bincount(place)
         count = len(sums)
         if count == 1:
-            return cls(1, math.inf)
-        residuals = sums - sizes * float(np.mean(values))
-        return cls(count, math.sqrt(count / (count - 1) * float((residuals**2).sum())) / len(values))
+            return cls(1, 1.0, math.inf)
+        moved = (sums - sizes * float(np.mean(values))) / (n - sizes)  # by how much leaving each group out moves it
+        error = math.sqrt((count - 1) / count * float((moved**2).sum()))
+        return cls(count, effective(sizes), error)
+
+    def reach(self, level: float) -> float:
+        """Half the width of Student's t interval, with as many degrees of freedom as effective groups, less one."""
+        return math.inf if self.groups < 2 else quantile(self.effective, level) * self.error
 
     def widened(self, interval: Interval, level: float, *, low: float, high: float) -> Interval:
-        """`interval`, no narrower than Student's t over groups makes it, within [`low`, `high`].
-
-        As many degrees of freedom as there are groups, less one; of a single group nothing is known.
-        """
-        from scipy.stats import t as student
-
-        reach = math.inf if self.groups < 2 else float(student.ppf((1 + level) / 2, self.groups - 1)) * self.error
+        """`interval`, no narrower than the groups' scatter makes it, within [`low`, `high`]."""
+        reach = self.reach(level)
         return replace(
             interval,
             low=min(interval.low, max(low, interval.value - reach)),
@@ -58,16 +63,38 @@ class Scatter:
         )
 
     def document(self) -> dict[str, Any]:
-        """`{groups, error}`; the error is null where it is unknown, as JSON has no infinity."""
+        """`{groups, effective, error}`; the error is null where it is unknown, as JSON has no infinity."""
         return {**asdict(self), "error": self.error if math.isfinite(self.error) else None}
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any] | None) -> "Scatter | None":
-        """The inverse of `document()`; None for None."""
+        """The inverse of `document()`; None for None.
+
+        Raises:
+            ValueError: if it is not such a document.
+        """
         if document is None:
             return None
-        error = document["error"]
-        return cls(int(document["groups"]), math.inf if error is None else float(error))
+        try:
+            groups, effective, error = int(document["groups"]), float(document["effective"]), document["error"]
+            found = cls(groups, effective, math.inf if error is None else float(error))
+        except (KeyError, TypeError) as wrong:
+            raise ValueError(f"{document!r} does not say how groups scatter") from wrong
+        if not 1 <= found.effective <= found.groups or not found.error >= 0:
+            raise ValueError(f"{document!r} does not say how groups scatter")
+        return found
+
+
+def effective(sizes: NDArray[np.int64]) -> float:
+    """How many groups of equal size tell as much as groups of these."""
+    return float(sizes.sum()) ** 2 / float((sizes.astype(np.float64) ** 2).sum())
+
+
+def quantile(groups: float, level: float) -> float:
+    """How many standard errors to either side hold `level` of Student's t over so many effective groups."""
+    from scipy.stats import t as student
+
+    return float(student.ppf((1 + level) / 2, max(groups - 1, LEAST)))
 
 
 def places(groups: Groups, n: int) -> NDArray[np.int64] | None:
@@ -80,11 +107,17 @@ def places(groups: Groups, n: int) -> NDArray[np.int64] | None:
         return None
     if len(groups) != n:
         raise ValueError(f"{len(groups)} groups of {n} examples")
-    if all(group is None for group in groups):
+    number = dict[str, int]()
+    place = np.empty(n, dtype=np.int64)
+    alone = 0
+    for row, group in enumerate(groups):
+        if group is None:
+            place[row], alone = -1 - alone, alone + 1
+        else:
+            place[row] = number.setdefault(group, len(number))
+    if alone + len(number) == n:
         return None
-    own = [f"row {row}" if group is None else f"group {group}" for row, group in enumerate(groups)]
-    names, place = np.unique(own, return_inverse=True)
-    return None if len(names) == n else place
+    return np.where(place < 0, len(number) - 1 - place, place)
 
 
 def count(groups: Groups) -> int | None:
@@ -96,11 +129,20 @@ def count(groups: Groups) -> int | None:
 def share(right: NDArray[np.bool_], level: float, groups: Groups = None) -> Interval:
     """The share of `right`, `(n,)`: Wilson's interval, no narrower than the groups' scatter makes it.
 
+    Where fewer than `FEW` groups hold a right answer, or a wrong one, their scatter can't show what a rare bad group
+    would do; then it is also no narrower than Wilson's interval of as many examples as there are effective groups.
+
     Args:
         right: which examples are.
         level: two-sided confidence, in (0, 1).
         groups: `(n,)`, which group each example is of.
     """
     found = wilson(int(right.sum()), len(right), level)
-    scatter = Scatter.of(np.asarray(right, dtype=np.float64), groups)
-    return scatter.widened(found, level, low=0.0, high=1.0) if scatter else found
+    scatter, place = Scatter.of(np.asarray(right, dtype=np.float64), groups), places(groups, len(right))
+    if scatter is None or place is None:
+        return found
+    found = scatter.widened(found, level, low=0.0, high=1.0)
+    if min(len(np.unique(place[right])), len(np.unique(place[~right]))) < FEW:
+        few = wilson(found.value * scatter.effective, scatter.effective, level)
+        found = replace(found, low=min(found.low, few.low), high=max(found.high, few.high))
+    return found

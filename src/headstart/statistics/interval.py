@@ -33,7 +33,7 @@ class Interval:
         return cls(float(document["value"]), float(document["low"]), float(document["high"]), int(document["n"]))
 
 
-def wilson(successes: int, n: int, level: float) -> Interval:
+def wilson(successes: float, n: float, level: float) -> Interval:
     """A share with Wilson's score interval; right also where every example, or none, is a success.
 
     With no example the share is 0.5 and the interval all of [0, 1]: nothing is known.
@@ -41,7 +41,7 @@ def wilson(successes: int, n: int, level: float) -> Interval:
 
     Args:
         successes: in [0, n].
-        n: examples.
+        n: examples, or how many they are worth.
         level: two-sided confidence, in (0, 1), e.g. 0.95.
 
     Raises:
@@ -57,7 +57,7 @@ def wilson(successes: int, n: int, level: float) -> Interval:
     half = math.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n))) / (1 + z2 / n)
     low = 0.0 if successes == 0 else max(0.0, centre - half)
     high = 1.0 if successes == n else min(1.0, centre + half)
-    return Interval(share, low, high, n)
+    return Interval(share, low, high, int(n))
 
 
 def normal_quantile(level: float) -> float:

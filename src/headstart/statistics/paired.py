@@ -41,7 +41,7 @@ class Difference:
 
     def counts(self) -> dict[str, Any]:
         """What `from_counts` needs to make the interval anew at another level."""
-        own = {"scatter": self.scatter.document()} if self.scatter else {}
+        own = {"scatter": self.scatter.document()} if self.scatter else {}  # McNemar counts rows: not for groups
         return {"wins": self.wins, "losses": self.losses, "n": self.interval.n, "p_value": self.p_value, **own}
 
 

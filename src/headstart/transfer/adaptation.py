@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import torch
 
 from headstart import artifacts
 from headstart.backbones import batchnorm
@@ -23,7 +24,8 @@ def adapted(setting: Setting) -> tuple[Path, str]:
     """The folder of the adapted backbone, and what a person should know of how it was adapted."""
     assert setting.pool is not None, "`obstacle` was not asked"
     parts = [folder_digest(setting.backbone), file_digest(setting.pool), setting.adapt.model_dump()]
-    key = digest([*parts, setting.preprocessor.contract.input_hash, versions()])
+    made_by = [*versions(), str(torch.get_num_threads()), setting.place.type]
+    key = digest([*parts, setting.preprocessor.contract.input_hash, made_by])
     home = setting.cache / "adapted" / key
     if not (home / TOLD).is_file():
         pool = pq.read_table(setting.pool, columns=[setting.modality])[setting.modality].to_pylist()

@@ -19,6 +19,7 @@ from headstart.backbones.network import Network
 from headstart.errors import ParamsError
 from headstart.params.section import Strategy
 from headstart.params.transfer import Choice, Plan
+from headstart.statistics.interval import wilson
 from headstart.transfer import control, device, forecast, probe, race, shortening, strategies
 from headstart.transfer.evidence import Evidence, Ground, gather, ground, layers
 from headstart.transfer.race import Outcome, Right
@@ -140,9 +141,9 @@ def obstacles(params: Plan, setting: Setting, evidence: Evidence, work: dict[Str
 def settled(evidence: Evidence, choice: Choice) -> str | None:
     """Why no race is needed; None where one is."""
     reached, per_class = evidence.probe, evidence.examples["per_class"]["median"]
-    if reached.high >= choice.good_enough:
+    if (up_to := _up_to(evidence, choice)) >= choice.good_enough:
         return (
-            f"The linear probe is right on {reached.value:.3f} of held-out examples (up to {reached.high:.3f}), "
+            f"The linear probe is right on {reached.value:.3f} of held-out examples (up to {up_to:.3f}), "
             f"and {choice.good_enough:g} is good enough."
         )
     if per_class < choice.examples_per_class:
@@ -151,6 +152,12 @@ def settled(evidence: Evidence, choice: Choice) -> str | None:
             f"{choice.examples_per_class} on."
         )
     return None
+
+
+def _up_to(evidence: Evidence, choice: Choice) -> float:
+    """What the probe may be right on, by rows: groups widen its interval, and to know little is not to be good."""
+    reached = evidence.probe
+    return wilson(reached.value * reached.n, reached.n, choice.interval).high
 
 
 def decide(
@@ -235,7 +242,7 @@ def _otherwise(
 ) -> list[str]:
     """What would change the decision."""
     result = []
-    if early is not None and evidence.probe.high >= choice.good_enough:
+    if early is not None and _up_to(evidence, choice) >= choice.good_enough:
         result.append(f"A higher plan.choice.good_enough (now {choice.good_enough:g}) would start a race.")
     elif early is not None:
         result.append(f"{choice.examples_per_class} labels in the median class would start a race.")

@@ -22,8 +22,8 @@ from headstart.determinism import folder_digest
 from headstart.params.prepare import Limits
 from headstart.params.transfer import Probe
 from headstart.predictor import Preprocessor
-from headstart.statistics import paired, transferability
-from headstart.statistics.interval import Interval, wilson
+from headstart.statistics import clustered, paired, transferability
+from headstart.statistics.interval import Interval
 from headstart.statistics.paired import Difference
 from headstart.transfer import device, features, probe
 
@@ -106,7 +106,7 @@ def rank(
         Rank(
             name,
             transferability.log_me(seen, targets),
-            wilson(int(right[name].sum()), len(targets), level),
+            clustered.share(right[name], level, learn.groups),
             None if name == best else paired.difference(right[best], right[name], compared, learn.groups),
             parameters,
             seconds,

@@ -15,4 +15,4 @@ def judge(evaluation: Mapping[str, Any] | None, bar: float) -> Finding:
     interval = bars.measured(evaluation, "metrics", "accuracy")
     if interval is None:
         return bars.missing(CHECK, bar, "The evaluation has no test accuracy")
-    return bars.at_least(CHECK, interval, bar, what="Accuracy", action=ACTION)
+    return bars.at_least(CHECK, interval, bar, what="Accuracy", action=ACTION, groups=bars.count(evaluation, "groups"))

@@ -35,14 +35,22 @@ def count(document: Mapping[str, Any] | None, key: str) -> float | None:
     return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
 
 
-def scatter(document: Mapping[str, Any]) -> Scatter | None:
-    """How the groups scatter that a pairing's examples come in; None where each is alone."""
-    return Scatter.from_document(document.get("scatter"))
+def paired_counts(document: Any) -> tuple[int, int, int, Scatter | None] | None:
+    """`wins`, `losses`, `n`, and how the groups scatter that the examples come in; None where any is no such thing."""
+    numbers = [count(document, key) for key in ("wins", "losses", "n")]
+    if any(number is None for number in numbers):
+        return None
+    try:
+        scatter = Scatter.from_document(document.get("scatter"))
+    except ValueError:
+        return None
+    wins, losses, n = (int(number or 0) for number in numbers)
+    return wins, losses, n, scatter
 
 
-def grouped(scatter: Scatter | None) -> str:
-    """What is added to a number of examples that come in groups: the interval counts those."""
-    return f" in {scatter.groups} groups" if scatter else ""
+def among(n: int, groups: float | None) -> str:
+    """`473 test examples`, or `473 test examples in 40 groups`, which the interval counts."""
+    return f"{n} test examples" + (f" in {groups:g} group{'s' if groups > 1 else ''}" if groups else "")
 
 
 def missing(check: str, bar: float | None, what: str) -> Finding:
@@ -50,14 +58,20 @@ def missing(check: str, bar: float | None, what: str) -> Finding:
     return Finding(check, "fail", None, bar, f"{what}: without evidence nothing is deployed.", REBUILD)
 
 
-def at_least(check: str, interval: Interval, bar: float, *, what: str, action: str) -> Finding:
-    """Pass if all of the interval reaches the bar, fail if none does."""
-    return _judge(check, interval, bar, interval.low >= bar, interval.high < bar, what, action)
+def at_least(
+    check: str, interval: Interval, bar: float, *, what: str, action: str, groups: float | None = None
+) -> Finding:
+    """Pass if all of the interval reaches the bar, fail if none does; `groups` that the examples come in, if any."""
+    told = f"{what} is {spelled(interval)} on {among(interval.n, groups)}"
+    return _judge(check, interval, bar, interval.low >= bar, interval.high < bar, told, action, groups)
 
 
-def at_most(check: str, interval: Interval, bar: float, *, what: str, action: str) -> Finding:
+def at_most(
+    check: str, interval: Interval, bar: float, *, what: str, action: str, groups: float | None = None
+) -> Finding:
     """Pass if all of the interval keeps to the bar, fail if none does."""
-    return _judge(check, interval, bar, interval.high <= bar, interval.low > bar, what, action)
+    told = f"{what} is {spelled(interval)} on {among(interval.n, groups)}"
+    return _judge(check, interval, bar, interval.high <= bar, interval.low > bar, told, action, groups)
 
 
 def spelled(interval: Interval) -> str:
@@ -65,29 +79,37 @@ def spelled(interval: Interval) -> str:
     return f"{interval.value:.3f} ({interval.low:.3f} to {interval.high:.3f})"
 
 
-def enough(interval: Interval, bar: float) -> int | None:
-    """About how many examples would settle an unsure gate if the value stays; None where the value is at the bar.
+def enough(interval: Interval, bar: float, groups: float | None = None) -> str:
+    """About how many examples, or groups of them, would settle an unsure gate if the value stays; may be empty.
 
-    Half-widths shrink with the square root of the number of examples. Rounded up to two digits.
+    Half-widths shrink with the square root of the number of examples or groups. Rounded up to two digits.
     """
     gap = abs(interval.value - bar)
     reach = interval.value - interval.low if interval.value > bar else interval.high - interval.value
     if gap == 0:
-        return None
-    needed = interval.n * (reach / gap) ** 2
+        return ""
+    if groups is not None and groups < 2:
+        return "More examples of one group will not tell; those of others would. "
+    needed = (groups or interval.n) * (reach / gap) ** 2
     unit: int = 10 ** max(0, math.floor(math.log10(max(needed, 1.0))) - 1)
-    return math.ceil(needed / unit) * unit
+    return f"About {math.ceil(needed / unit) * unit} {'groups of ' if groups else ''}test examples would tell. "
 
 
-def _judge(check: str, interval: Interval, bar: float, right: bool, wrong: bool, what: str, action: str) -> Finding:
-    told = f"{what} is {spelled(interval)} on {interval.n} test examples"
+def _judge(
+    check: str,
+    interval: Interval,
+    bar: float,
+    right: bool,
+    wrong: bool,
+    told: str,
+    action: str,
+    groups: float | None,
+) -> Finding:
     evidence = interval.document()
     if right:
         return Finding(check, "pass", interval.value, bar, f"{told}; the bar is {bar:g}.", "", evidence)
     if wrong:
         reason = f"{told}; all of the interval misses the bar of {bar:g}."
         return Finding(check, "fail", interval.value, bar, reason, action, evidence)
-    examples = enough(interval, bar)
-    more = f"About {examples} test examples would tell. " if examples else ""
     reason = f"{told}; the bar of {bar:g} lies inside the interval, so these examples can't tell."
-    return Finding(check, "unsure", interval.value, bar, reason, more + action, evidence)
+    return Finding(check, "unsure", interval.value, bar, reason, enough(interval, bar, groups) + action, evidence)

@@ -25,15 +25,14 @@ def judge(evaluation: Mapping[str, Any] | None, margin: float, level: float) -> 
     if not baselines or len(scores) < len(found):
         return bars.missing(CHECK, margin, "The evaluation has no baseline, or one without accuracy")
     best = max(scores, key=lambda name: (scores[name], name))
-    pairs = [bars.count(baselines[best].get("paired"), key) for key in ("wins", "losses", "n")]
-    if any(number is None for number in pairs) or not pairs[2]:
+    counted = bars.paired_counts(baselines[best].get("paired"))
+    if counted is None or not counted[2]:
         return bars.missing(CHECK, margin, f"The evaluation does not pair the candidate with the baseline {best}")
-    wins, losses, n = (int(number or 0) for number in pairs)
-    against = paired.from_counts(wins, losses, n, 1 - 2 * level, bars.scatter(baselines[best]["paired"]))
-    interval = against.interval
-    among = f"{n} test examples{bars.grouped(against.scatter)}"
+    wins, losses, n, scatter = counted
+    against = paired.from_counts(wins, losses, n, 1 - 2 * level, scatter)
+    interval, groups = against.interval, scatter.groups if scatter else None
     told = (
-        f"Against the baseline {best} it is right on {wins} of {among} where that is wrong, "
+        f"Against the baseline {best} it is right on {wins} of {bars.among(n, groups)} where that is wrong, "
         f"and wrong on {losses} where that is right: accuracy differs by {bars.spelled(interval)}"
     )
     evidence = {**interval.document(), "baseline": best, "wins": wins, "losses": losses, "p_value": against.p_value}
@@ -42,7 +41,7 @@ def judge(evaluation: Mapping[str, Any] | None, margin: float, level: float) -> 
     if interval.high <= margin:
         reason = f"{told}; more than {margin:g} is asked and all of the interval lies below."
         return Finding(CHECK, "fail", interval.value, margin, reason, ACTION, evidence)
-    examples = bars.enough(interval, margin)
-    more = f"About {examples} test examples would tell. " if examples else ""
     reason = f"{told}; more than {margin:g} is asked, which these examples can't tell."
-    return Finding(CHECK, "unsure", interval.value, margin, reason, more + ACTION, evidence)
+    return Finding(
+        CHECK, "unsure", interval.value, margin, reason, bars.enough(interval, margin, groups) + ACTION, evidence
+    )

@@ -18,4 +18,6 @@ def judge(evaluation: Mapping[str, Any] | None, bar: float) -> Finding:
     interval = bars.measured(evaluation, "metrics", "ece")
     if interval is None:
         return bars.missing(CHECK, bar, "The evaluation has no calibration error")
-    return bars.at_most(CHECK, interval, bar, what="Calibration error", action=ACTION)
+    return bars.at_most(
+        CHECK, interval, bar, what="Calibration error", action=ACTION, groups=bars.count(evaluation, "groups")
+    )

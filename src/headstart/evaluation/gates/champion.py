@@ -4,7 +4,9 @@ Three answers: shown to be no worse, shown to be worse, or not enough examples t
 champion.
 """
 
+import math
 from collections.abc import Mapping, Sequence
+from statistics import NormalDist
 from typing import Any
 
 from headstart.evaluation.gates import bars
@@ -36,17 +38,17 @@ def judge(
     if champion is None:
         reason = "There is no champion yet: this would be the first, and the absolute gates decide."
         return Finding(CHECK, "pass", None, None, reason)
-    pairs = [bars.count((comparison or {}).get("paired"), key) for key in ("wins", "losses", "n")]
-    if comparison is None or any(number is None for number in pairs):
+    counted = bars.paired_counts((comparison or {}).get("paired"))
+    if comparison is None or counted is None:
         return bars.missing(CHECK, -margin, f"The candidate was not compared with champion {champion}")
-    wins, losses, n = (int(number or 0) for number in pairs)
+    wins, losses, n, scatter = counted
     if n == 0:
         reason = f"No test example is of a class that both the candidate and champion {champion} know."
         action = "Give the two models names of their own, or promote with a reason if the classes were renamed."
         return Finding(CHECK, "fail", None, -margin, reason, action)
     return _worst(
         _accuracy(
-            paired.from_counts(wins, losses, n, 1 - 2 * level, bars.scatter(comparison["paired"])),
+            paired.from_counts(wins, losses, n, 1 - 2 * level, scatter),
             champion,
             margin,
             level,
@@ -62,7 +64,8 @@ def _accuracy(
 ) -> Finding:
     interval, wins, losses, n = found.interval, found.wins, found.losses, found.interval.n
     verdict = paired.non_inferior(interval, margin)
-    among = f"{n} test examples{bars.grouped(found.scatter)}"
+    scatter = found.scatter
+    among = bars.among(n, scatter.groups if scatter else None)
     told = (
         f"On {among} that both can answer, only the candidate is right on {wins} and only champion {champion} on "
         f"{losses}: accuracy differs by {bars.spelled(interval)}, {-margin:g} is allowed"
@@ -76,8 +79,13 @@ def _accuracy(
     if verdict == "fail":
         return Finding(CHECK, verdict, interval.value, -margin, f"{told}: it is worse.", WORSE, evidence)
     gap = interval.value + margin
-    action = "Keep the champion until there are more test examples"
-    if gap > 0:
+    action = f"Keep the champion until there are more {'groups of ' if scatter else ''}test examples"
+    if gap > 0 and scatter:
+        if scatter.groups > 1:
+            reach = NormalDist().inv_cdf(1 - level) + NormalDist().inv_cdf(POWER)
+            needed = max(scatter.groups + 1, math.ceil(scatter.groups * (reach * scatter.error / gap) ** 2))
+            action += f"; about {needed} groups would show a candidate this good"
+    elif gap > 0:
         differing = max((wins + losses) / n, gap)
         action += f"; about {paired.sample_size(gap, differing, level, POWER)} would show a candidate this good"
     reason = f"{told}: these examples can't tell whether it is worse."

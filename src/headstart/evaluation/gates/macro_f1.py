@@ -15,4 +15,4 @@ def judge(evaluation: Mapping[str, Any] | None, bar: float) -> Finding:
     interval = bars.measured(evaluation, "metrics", "macro_f1")
     if interval is None:
         return bars.missing(CHECK, bar, "The evaluation has no test macro-F1")
-    return bars.at_least(CHECK, interval, bar, what="Macro-F1", action=ACTION)
+    return bars.at_least(CHECK, interval, bar, what="Macro-F1", action=ACTION, groups=bars.count(evaluation, "groups"))
