@@ -77,9 +77,7 @@ def test_without_a_race_the_probe_is_chosen_and_the_reason_says_what_was_seen():
 
 
 def test_a_leader_beyond_doubt_is_chosen():
-    run = race(
-        {"linear_probe": 0.7, "fine_tune": 0.85}, ["fine_tune"], ended="fine_tune is ahead beyond the doubt allowed."
-    )
+    run = race({"linear_probe": 0.7, "fine_tune": 0.85}, ["fine_tune"], ended="fine_tune is the only one left.")
     decision = planner.decide(evidence(), run, choice(), None, {})
     assert (decision.strategy, decision.runner_up) == ("fine_tune", "linear_probe")
     assert "leads the race" in decision.reason

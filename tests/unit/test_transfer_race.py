@@ -64,10 +64,16 @@ def test_the_better_trained_half_goes_on_and_the_probe_stays_as_yardstick():
     assert outcome.gaps["fine_tune"].interval.value == pytest.approx(0.1)
 
 
+def test_of_two_trained_ones_that_are_as_often_right_the_cheaper_goes_on_and_it_is_said():
+    same = answers(0.8, 100, seed=1)
+    out = race.leaving(["lora", "fine_tune"], {"lora": same, "fine_tune": same}, 0.1, last=False)
+    assert out == {"fine_tune": "As often right as lora on this rung (0.800), and one of the two goes on: the cheaper."}
+
+
 def test_a_leader_beyond_doubt_ends_the_race_at_once():
     outcome, ran = run({"linear_probe": [0.5], "fine_tune": [0.9]})
     assert [name for name, _ in ran] == ["linear_probe", "fine_tune"]
-    assert outcome.ended == "fine_tune is ahead beyond the doubt allowed."
+    assert outcome.ended == "fine_tune is the only one left."
     assert "Behind fine_tune by 40.0 points" in outcome.left["linear_probe"]
 
 

@@ -122,6 +122,7 @@ def _lines(document: dict[str, Any]) -> Iterable[str]:
             size = f"{one['parameters'] / 1e6:.1f} M parameters, {one['seconds']:.1f} s for 1,000 examples"
             yield f"  {one['backbone']:12} {metric('probe', one['probe'])}, LogME {one['log_me']:.3f}; {told}"
             yield f"  {'':12} {size}"
+        yield "  A probe judges, on each one's last layer; which serves fine-tuning best, only a plan of each can say."
         if found["recommended"] == found["present"]:
             yield f"  keep       {found['present']}: the smallest of those that can't be told from the best"
         else:

@@ -89,6 +89,7 @@ def seen(plan: Document) -> Iterator[tuple[str, str]]:
     yield (
         "size",
         f"{sizes['train']:,} training examples of {sizes['classes']} classes, {each['min']} to {each['max']} a class"
+        + (f", in {sizes['groups']:,} groups" if sizes.get("groups") else "")
         + (f"; {sizes['small_classes']} classes too small to train layers on" if sizes["small_classes"] else "")
         + (f"; {sizes['conflicts']} inputs with two labels" if sizes["conflicts"] else ""),
     )
@@ -101,10 +102,15 @@ def seen(plan: Document) -> Iterator[tuple[str, str]]:
         f"{evidence['transferability']['log_me']:.3f}",
     )
     if curve := evidence["transferability"]["curve"]:
-        twice = curve["twice"]
+        twice, last = curve["twice"], (curve.get("measured") or [None])[-1]
+        now = (
+            f"with {last['labels']:,} of them a probe is right on {percent(last['value'])} of another sample; "
+            if last
+            else ""
+        )
         yield (
             "more labels",
-            f"{twice['labels']:,} would likely take the probe to {_range(twice)}" + _needed(plan.get("labels_needed")),
+            f"{now}{twice['labels']:,} would likely take it to {_range(twice)}" + _needed(plan.get("labels_needed")),
         )
     if layers := evidence["layers"]:
         cut = plan.get("layers")

@@ -168,6 +168,7 @@ def _examples(params: Plan, found: Ground) -> dict[str, Any]:
         seen.setdefault(payload, set()).add(target)
     return {
         "train": len(targets),
+        "groups": clustered.count(found.learn.examples.groups),
         "validation": len(found.validation),
         "test": found.test_rows,
         "classes": len(counts),

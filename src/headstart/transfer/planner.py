@@ -219,8 +219,8 @@ def _winner(run: Outcome) -> tuple[Strategy, str]:
         return "linear_probe", f"The race ended before anyone ran: {run.ended}"
     chosen = run.standing[0]
     last = {leg.strategy: leg for leg in run.legs}
-    told = ", ".join(f"{name} {last[name].accuracy.value:.3f}" for name in _ranked(run))
     rows = last[chosen].rows
+    told = ", ".join(f"{name} {last[name].accuracy.value:.3f}" for name in _ranked(run) if last[name].rows == rows)
     where = f"On {last[chosen].accuracy.n} judged examples, after learning from {rows}: {told}."
     if chosen == run.leader:
         return chosen, f"It leads the race. {where} {run.ended}"
@@ -259,8 +259,8 @@ def _otherwise(
     if evidence.curve is not None:
         now, twice = evidence.curve.at(evidence.examples["train"]), evidence.curve.at(2 * evidence.examples["train"])
         result.append(
-            f"Twice the labels would likely take the probe from {now.value:.3f} to {twice.value:.3f} "
-            f"({twice.low:.3f} to {twice.high:.3f})."
+            f"Twice the labels would likely bring the probe {100 * (twice.value - now.value):.1f} points: its learning "
+            f"curve goes from {now.value:.3f} to {twice.value:.3f} ({twice.low:.3f} to {twice.high:.3f})."
         )
     few = evidence.few_labels
     if few.scratch.low > few.transfer.high:

@@ -173,7 +173,7 @@ def run(
         left |= out
         standing = [name for name in ran if name not in out]
         if len(standing) == 1:
-            ended = f"{standing[0]} is ahead beyond the doubt allowed."
+            ended = f"{standing[0]} is the only one left."
             break
     together = field.judged.examples.groups
     return _outcome(legs, left, standing, spent, params.budget, ended, short, level, together)
@@ -237,9 +237,11 @@ def leaving(
     if not last and len(trained) > 1:
         trained.sort(key=lambda name: -int(right[name].sum()))
         for name in trained[math.ceil(len(trained) / 2) :]:
-            best = trained[0]
+            best, own = trained[0], right[name].mean()
             out[name] = (
-                f"In the worse half of this rung (accuracy {right[name].mean():.3f}; {best} {right[best].mean():.3f})."
+                f"In the worse half of this rung (accuracy {own:.3f}; {best} {right[best].mean():.3f})."
+                if own < right[best].mean()
+                else f"As often right as {best} on this rung ({own:.3f}), and one of the two goes on: the cheaper."
             )
     return out
 
