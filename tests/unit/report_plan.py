@@ -34,7 +34,10 @@ def plan(strategy: str, classes: int, per_class: int) -> dict[str, Any]:
             "transferability": {
                 "log_me": 0.412,
                 "neighbours": {"k": 5, **interval(0.871, 0.017, 1077)},
-                "curve": {"twice": {"labels": 2154, **interval(0.931, 0.014, 400)}},
+                "curve": {
+                    "measured": [{"labels": 1077, **interval(0.909, 0.02, 400)}],
+                    "twice": {"labels": 2154, **interval(0.931, 0.014, 400)},
+                },
             },
             "probe": {**interval(0.912, 0.015, 1077), "strength": 1.0},
             "layers": [{"layer": name, **interval(0.58 + 0.065 * at - 0.006 * max(0, at - 4) ** 2, 0.025, 1077)}

@@ -22,7 +22,7 @@ def test_the_terminal_shows_choice_forecast_cost_evidence_race_and_what_would_ch
         "predicted  accuracy 93.0% (89.6% to 96.4%) on 360 test examples",
         "costs      84,100,000 pixels, about 40 s on this machine",
         "proxy A-distance 1.72 of 2 (1.60 to 1.81)",
-        "2,154 would likely take the probe to 93.1%",
+        "with 1,077 a probe is right on 90.9% of another sample; 2,154 would likely take the probe to 93.1%",
         "98.0% would take about 12,000",
         "race       fine_tune               538 rows  93.0% (91.0% to 95.0%)",
         "otherwise  Twice the labels",

@@ -102,15 +102,11 @@ def seen(plan: Document) -> Iterator[tuple[str, str]]:
         f"{evidence['transferability']['log_me']:.3f}",
     )
     if curve := evidence["transferability"]["curve"]:
-        twice, last = curve["twice"], (curve.get("measured") or [None])[-1]
-        now = (
-            f"with {last['labels']:,} of them a probe is right on {percent(last['value'])} of another sample; "
-            if last
-            else ""
-        )
+        twice, last = curve["twice"], curve["measured"][-1]
         yield (
             "more labels",
-            f"{now}{twice['labels']:,} would likely take it to {_range(twice)}" + _needed(plan.get("labels_needed")),
+            f"with {last['labels']:,} a probe is right on {percent(last['value'])} of another sample; "
+            f"{twice['labels']:,} would likely take the probe to {_range(twice)}" + _needed(plan.get("labels_needed")),
         )
     if layers := evidence["layers"]:
         cut = plan.get("layers")
