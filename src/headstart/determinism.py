@@ -16,7 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLOCK = 1 << 20
-DECIDE = ("torch", "transformers", "tokenizers", "pillow", "onnxruntime", "numpy")
+NUMERIC = {  # libraries that decide what is computed: how they are imported, and what their package is called
+    "torch": "torch",
+    "transformers": "transformers",
+    "tokenizers": "tokenizers",
+    "PIL": "pillow",
+    "onnxruntime": "onnxruntime",
+    "sklearn": "scikit-learn",
+    "numpy": "numpy",
+}
 
 
 def digest(value: Any) -> str:
@@ -67,4 +75,4 @@ def threads() -> int:
 @cache
 def versions() -> tuple[str, ...]:
     """Of the libraries that decide what a network makes of an input: part of a cache's key, beside its format."""
-    return tuple(f"{name}=={version(name)}" for name in DECIDE)
+    return tuple(f"{name}=={version(name)}" for name in NUMERIC.values())

@@ -10,19 +10,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 import headstart
-from headstart.determinism import digest
+from headstart.determinism import NUMERIC, digest
 
 PACKAGE = Path(headstart.__file__).parent
 HARMLESS = {"headstart", "headstart.errors", "headstart.settings", "headstart.stages"}
-NUMERIC = {
-    "torch": "torch",
-    "transformers": "transformers",
-    "tokenizers": "tokenizers",
-    "PIL": "pillow",
-    "onnxruntime": "onnxruntime",
-    "sklearn": "scikit-learn",
-    "numpy": "numpy",
-}
 
 
 def describe(stage: str) -> str:

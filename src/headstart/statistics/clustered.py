@@ -39,8 +39,11 @@ class Scatter:
     def of(cls, values: NDArray[Any], groups: Groups) -> "Scatter | None":
         """Of the mean of `values`, `(n,)`; None where every example is alone."""
         place = places(groups, len(values))
-        if place is None:
-            return None
+        return None if place is None else cls.over(values, place)
+
+    @classmethod
+    def over(cls, values: NDArray[Any], place: NDArray[np.int64]) -> "Scatter":
+        """The same, from the number of each example's group, as `places` gives it."""
         n, sums, sizes = len(values), np.bincount(place, weights=values), np.bincount(place)
         count = len(sums)
         if count == 1:
@@ -138,9 +141,9 @@ def share(right: NDArray[np.bool_], level: float, groups: Groups = None) -> Inte
         groups: `(n,)`, which group each example is of.
     """
     found = wilson(int(right.sum()), len(right), level)
-    scatter, place = Scatter.of(np.asarray(right, dtype=np.float64), groups), places(groups, len(right))
-    if scatter is None or place is None:
+    if (place := places(groups, len(right))) is None:
         return found
+    scatter = Scatter.over(right.astype(np.float64), place)
     found = scatter.widened(found, level, low=0.0, high=1.0)
     if min(len(np.unique(place[right])), len(np.unique(place[~right]))) < FEW:
         few = wilson(found.value * scatter.effective, scatter.effective, level)
