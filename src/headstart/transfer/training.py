@@ -15,7 +15,7 @@ from headstart.backbones.network import Network
 from headstart.data import dataset
 from headstart.evaluation.gates import screen
 from headstart.params.section import Strategy
-from headstart.params.transfer import Train
+from headstart.params.transfer import Forgetting, Train
 from headstart.statistics import paired
 from headstart.statistics.interval import Interval
 from headstart.transfer import control, device, ladder, probe, rates, retention, shortening, strategies
@@ -82,44 +82,21 @@ def train(
     seconds = {"probe": time.perf_counter() - started}
 
     strategy: Strategy = plan["strategy"]
-    course, after, climbed, kept = None, None, None, None
-    network = linear_probe.start(*probed)
+    made = None
     if strategy != "linear_probe":
-        started = time.perf_counter()
         if cut:  # only a probe ends at a middle layer: what trains layers has all of them, and a head of its own
-            setting, learn = whole, _split(whole, data, "train")
+            learn = _split(whole, data, "train")
             head = probe.fit(
-                learn.features,
-                learn.targets,
-                setting.classes,
-                params.probe,
-                level=level,
-                groups=learn.examples.groups,
+                learn.features, learn.targets, whole.classes, params.probe, level=level, groups=learn.examples.groups
             )
-            network = linear_probe.start(setting, head)
-        before = retention.remember(network, setting, validate.examples, params.forgetting.examples)
-        watch = Watch(setting.shown(validate, augmented=False), partial)
-        network, course = strategies.train(strategy, setting, learn, head, watch=watch, progress=strategy)
-        seconds[strategy] = time.perf_counter() - started
-        if strategy != "scratch" and course is not None and course.best_epoch is not None:
-            started = time.perf_counter()
-            judge = _Judge(setting, network, validate, before)
-            tuned = judge("tuned", {name: value.detach().cpu().clone() for name, value in network.state_dict().items()})
-
-            def again(name: str, changes: Mapping[str, Any]) -> ladder.Weights | None:
-                own = setting.with_fine_tune(**changes)
-                rung = Watch(watch.validation, partial / name.replace(" ", "-"))
-                found, how = strategies.train(strategy, own, learn, head, watch=rung, progress=name)
-                return found.state_dict() if how is None or how.best_epoch is not None else None
-
-            climbed = ladder.climb(tuned, before.weights, params.forgetting, judge, again, by_layer=strategy != "lora")
-            chosen = climbed.points[climbed.chosen]
-            network, kept = ladder.put(network, chosen.weights), chosen.retention
-            seconds["retention"] = time.perf_counter() - started
-        after = _score(setting, network, validate)
+        made = _tuned(strategy, whole, learn, validate, head, params.forgetting, partial)
+        seconds |= made.seconds
+    after, course = (made.score, made.course) if made else (None, None)
     keep, reason = _decide(at_start, after, course, params.screen.loss_growth)
-    if course is not None and not keep:
-        network, kept, climbed = linear_probe.start(*probed), None, None  # the probe forgot nothing
+    network, climbed = linear_probe.start(*probed), None  # the probe, which forgot nothing
+    if made and keep:
+        network, climbed = made.network, made.climbed
+    kept = climbed.points[climbed.chosen].retention if climbed else None
     if climbed is not None and climbed.chosen > 0:
         reason += f" Handed on is the ladder's {climbed.points[climbed.chosen].name}. {climbed.reason}"
 
@@ -142,17 +119,55 @@ def train(
     return seconds
 
 
-class _Judge:
-    """Makes a point of the ladder from weights."""
+@dataclass(frozen=True)
+class _Tuned:
+    """A network whose layers were trained.
 
-    def __init__(self, setting: Setting, network: Network, validate: Split, before: retention.Before) -> None:
-        self._setting, self._network, self._validate, self._before = setting, network, validate, before
+    Attributes:
+        network: as it would be handed on, in evaluation mode.
+        score: on validation.
+        course: how training went; None where the strategy keeps none.
+        climbed: what it forgot, and the rungs climbed for that; None where nothing was learned.
+        seconds: by part.
+    """
 
-    def __call__(self, name: str, weights: ladder.Weights) -> ladder.Point:
-        network = ladder.put(self._network, weights)
-        score = _score(self._setting, network, self._validate)
-        kept = retention.measure(network, self._setting, self._before, self._setting.level)
+    network: Network
+    score: Score
+    course: Course | None
+    climbed: ladder.Climb | None
+    seconds: dict[str, float]
+
+
+def _tuned(
+    strategy: Strategy, setting: Setting, learn: Split, validate: Split, head: Head, params: Forgetting, partial: Path
+) -> _Tuned:
+    """Train layers from the probe, and climb the ladder where that forgot more than the budget allows."""
+    started = time.perf_counter()
+    before = retention.remember(linear_probe.start(setting, head), setting, validate.examples, params.examples)
+    watch = Watch(setting.shown(validate, augmented=False), partial)
+    network, course = strategies.train(strategy, setting, learn, head, watch=watch, progress=strategy)
+    seconds: dict[str, float] = {strategy: time.perf_counter() - started}
+    if strategy == "scratch" or course is None or course.best_epoch is None:
+        return _Tuned(network, _score(setting, network, validate), course, None, seconds)
+    started = time.perf_counter()
+
+    def judge(name: str, weights: ladder.Weights) -> ladder.Point:
+        score = _score(setting, ladder.put(network, weights), validate)
+        kept = retention.measure(network, setting, before, setting.level)
         return ladder.Point(name, score.accuracy, score.loss, kept, weights)
+
+    def again(name: str, changes: Mapping[str, Any]) -> ladder.Weights | None:
+        rung = Watch(watch.validation, partial / name.replace(" ", "-"))
+        found, how = strategies.train(
+            strategy, setting.with_fine_tune(**changes), learn, head, watch=rung, progress=name
+        )
+        return found.state_dict() if how is None or how.best_epoch is not None else None
+
+    tuned = judge("tuned", {name: value.detach().cpu().clone() for name, value in network.state_dict().items()})
+    climbed = ladder.climb(tuned, before.weights, params, judge, again, by_layer=strategy != "lora")
+    score = _score(setting, ladder.put(network, climbed.points[climbed.chosen].weights), validate)
+    seconds["retention"] = time.perf_counter() - started
+    return _Tuned(network, score, course, climbed, seconds)
 
 
 def _split(setting: Setting, data: Path, name: str) -> Split:
