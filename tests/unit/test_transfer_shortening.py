@@ -109,6 +109,14 @@ def test_plan_and_training_end_at_the_same_layer_and_the_network_has_no_more(spo
         "encoder.layer.0 serves a probe better than the last layer, but this network can't end there."
     )
 
+    monkeypatch.undo()
+    monkeypatch.setattr(shortening, "shortened", lambda backbone, *_: backbone)  # a cut network that is no better
+    document, _ = planner.plan(plan, **places)
+    assert document["layers"] is None
+    assert document["otherwise"][-1].startswith(
+        "encoder.layer.0 serves a probe better than the last layer on a sample, but a network that ends there does not"
+    )
+
 
 @pytest.mark.slow
 def test_what_trains_layers_has_all_of_them_and_what_it_does_not_improve_on_is_the_short_probe(

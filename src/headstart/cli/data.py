@@ -67,11 +67,13 @@ def data(
 def _document(name: str, revision: str, page: Path, compared: Entry | None) -> Entry:
     folder = artifacts.stage_output(name, "data")
     summary = artifacts.read_json(folder / "summary.json")
-    noticed = artifacts.read_json(artifacts.raw(name) / "source.json").get("findings", [])
+    source = artifacts.read_json(artifacts.raw(name) / "source.json")
+    noticed = source.get("findings", [])
     found = {one["check"]: one for one in [*noticed, *artifacts.read_json(folder / "findings.json")]}
     return {
         "revision": revision,
         "rows": {split: summary["rows"][split] for split in SPLITS},
+        "unlabelled": source["rows"]["unlabelled"],
         "classes": summary["per_class"],
         "quarantined": summary["quarantined_by"],
         "findings": list(found.values()),
@@ -144,6 +146,8 @@ def _lines(document: dict[str, Entry]) -> Any:
         rows = ", ".join(f"{count:,} {split}" for split, count in result["rows"].items())
         aside = ", ".join(f"{check} {count:,}" for check, count in result["quarantined"].items())
         yield f"{name}, revision {result['revision'][:8]}: {rows}; {len(result['classes'])} classes"
+        if result["unlabelled"]:
+            yield f"  unlabelled {result['unlabelled']:,} rows as they came, for adapting a backbone"
         yield f"  put aside  {aside or 'nothing'}"
         findings = [*result["findings"], *result.get("diff", {}).get("findings", [])]
         for finding in sorted(findings, key=vocabulary.urgency):

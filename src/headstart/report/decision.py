@@ -23,7 +23,7 @@ def write(model: str) -> Path:
     plan = artifacts.read_json(artifacts.stage_output(model, "plan") / "plan.json")
     predicted = plan["predicted"]
     row = Row("predicted", predicted["value"], predicted["low"], predicted["high"], strong=True)
-    caption = f"Accuracy to expect on the {predicted['n']:,} test examples, with the interval of the prediction"
+    caption = f"Accuracy to expect on the {predicted['n']:,} test examples, from {predicted['basis']}"
     html = (
         environment()
         .get_template("plan.html")
@@ -85,6 +85,8 @@ def view(plan: Document, parts: Mapping[str, float]) -> dict[str, Any]:
 def seen(plan: Document) -> Iterator[tuple[str, str]]:
     """The evidence, a line each."""
     evidence = plan["evidence"]
+    stands = evidence["backbone"]
+    yield "backbone", f"{stands['name']}, a {stands['kind']} of {stands['parameters'] / 1e6:.1f} M parameters"
     sizes, each = evidence["examples"], evidence["examples"]["per_class"]
     yield (
         "size",
@@ -131,7 +133,8 @@ def lines(name: str, plan: Document, parts: Mapping[str, float]) -> Iterator[str
     predicted = plan["predicted"]
     yield f"\n{name}: {plan['strategy']} (runner-up {plan['runner_up']})"
     yield f"  why        {plan['reason']}"
-    yield f"  predicted  {predicted['metric']} {_range(predicted)} on {predicted['n']:,} test examples"
+    yield f"  predicted  {predicted['metric']} {_range(predicted)} on {predicted['n']:,} test examples,"
+    yield f"             from {predicted['basis']}"
     took = cost(plan, plan["strategy"], parts)
     about = f", about {took:.0f} s on this machine" if took is not None else ""
     yield f"  costs      {plan['work']['of'][plan['strategy']]:,} {plan['work']['unit']}{about}"

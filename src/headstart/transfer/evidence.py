@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from headstart.backbones.network import Network
+from headstart import artifacts
+from headstart.backbones.network import DESCRIPTION_FILE, Network
 from headstart.data import dataset
 from headstart.determinism import folder_digest
 from headstart.params.transfer import Plan
@@ -34,6 +35,7 @@ class Evidence:
     """All that the plan may look at before the race.
 
     Attributes:
+        backbone: name of its folder, architecture, parameters.
         examples: counts by split, classes, labels a class, imbalance, classes too small to judge, conflicting labels.
         probe: accuracy of the linear probe on held-out folds of train.
         strength: its strength.
@@ -46,6 +48,7 @@ class Evidence:
         once: work of passing all of train through the network once.
     """
 
+    backbone: dict[str, Any]
     examples: dict[str, Any]
     probe: Interval
     strength: float
@@ -59,6 +62,7 @@ class Evidence:
 
     def document(self) -> dict[str, Any]:
         return {
+            "backbone": self.backbone,
             "examples": self.examples,
             "probe": {**self.probe.document(), "strength": self.strength},
             "layers": [{"layer": name, **accuracy.document()} for name, accuracy in self.layers],
@@ -143,10 +147,14 @@ def gather(
     seconds["a_pass"] = a_pass * len(learn)  # one epoch of fine-tuning all of train, extrapolated
     unit, once = count_work(found)
     sizes = _examples(params, found)
+    about = artifacts.read_json(setting.backbone / DESCRIPTION_FILE)
+    backbone = {"name": setting.backbone.name, "kind": about["kind"], "parameters": about["parameters"]}
     head = found.head
     measured = [(name, clustered.share(right, level, together)) for name, right in by_layer]
     return (
-        Evidence(sizes, head.accuracy_cv, head.strength, measured, distance, shown, curve, few_labels, unit, once),
+        Evidence(
+            backbone, sizes, head.accuracy_cv, head.strength, measured, distance, shown, curve, few_labels, unit, once
+        ),
         seconds,
     )
 

@@ -23,7 +23,7 @@ OUTER = 0.9
 
 
 def predict(strategy: Strategy, evidence: Evidence, run: Outcome | None, choice: Choice) -> dict[str, Any]:
-    """The accuracy to expect on the test split: `{metric, value, low, high, n}`.
+    """The accuracy to expect on the test split: `{metric, value, low, high, n, basis}`, the last in words.
 
     The interval adds up doubts as independent ones: of what was measured, of what more labels bring, and of a test
     split of as many rows as this one has. The probe is expected to do as on held-out folds of train; a trained strategy
@@ -35,7 +35,23 @@ def predict(strategy: Strategy, evidence: Evidence, run: Outcome | None, choice:
     share = min(max(value, 0.5 / max(n, 1)), 1 - 0.5 / max(n, 1))  # a test of n rows may err once where none is seen
     own = z * math.sqrt(share * (1 - share) / max(n, 1))
     low, high = max(0.0, value - math.hypot(below, own)), min(1.0, value + math.hypot(above, own))
-    return {"metric": "accuracy", "value": value, "low": low, "high": high, "n": n}
+    basis = _basis(strategy, evidence, run, value)
+    return {"metric": "accuracy", "value": value, "low": low, "high": high, "n": n, "basis": basis}
+
+
+def _basis(strategy: Strategy, evidence: Evidence, run: Outcome | None, value: float) -> str:
+    """What the number rests on, so that nobody wonders why the race shows others."""
+    legs = [leg for leg in run.legs if leg.strategy == strategy] if run else []
+    if strategy == "linear_probe":
+        return "the probe on held-out folds of train"
+    if not legs:
+        return f"the probe on held-out folds of train: {strategy} did not race, and may err half as often or half more"
+    if value == evidence.probe.value:
+        return f"the probe on held-out folds of train, which is handed on where {strategy} is no better"
+    return (
+        f"{legs[-1].accuracy.value:.3f} in the race after learning from {legs[-1].rows:,}, its errors falling as "
+        f"labels grow to {evidence.examples['train']:,}"
+    )
 
 
 def _expected(

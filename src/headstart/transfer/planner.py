@@ -24,6 +24,7 @@ from headstart.transfer import control, device, forecast, probe, race, shortenin
 from headstart.transfer.evidence import Evidence, Ground, gather, ground, layers
 from headstart.transfer.race import Outcome, Right
 from headstart.transfer.setting import Setting, Split
+from headstart.transfer.shortening import Cut
 
 FORMAT = 2
 
@@ -59,16 +60,8 @@ def plan(params: Plan, *, backbone: Path, data: Path, cache: Path) -> tuple[dict
     started = time.perf_counter()
     by_layer, together = layers(params, whole)
     cut = shortening.decide(by_layer, choice.interval, together) if choice.layers == "auto" else None
-    wanted = []
-    if cut is not None and not shortening.possible(backbone, cut):
-        wanted, cut = (
-            [f"{cut.layer} serves a probe better than the last layer, but this network can't end there."],
-            None,
-        )
-    found = whole
-    if cut is not None:
-        short = replace(setting, backbone=shortening.shortened(backbone, cut.kept, cache))
-        found, _ = ground(params, short, data)
+    found, wanted = _ending(params, whole, cut, data) if cut else (whole, [])
+    cut = None if found is whole else cut
     seconds["layers"] = time.perf_counter() - started
     evidence, more = gather(params, whole, found, by_layer, together)
     work = costs(setting, evidence)
@@ -186,6 +179,25 @@ def labels_needed(evidence: Evidence, choice: Choice) -> dict[str, Any] | None:
     if evidence.curve is None:
         return None
     return {"accuracy": choice.good_enough, "labels": evidence.curve.labels_needed(choice.good_enough)}
+
+
+def _ending(params: Plan, whole: Ground, cut: Cut, data: Path) -> tuple[Ground, list[str]]:
+    """What a probe stands on that ends at `cut`; `whole`, and why, where that can't be or is no better after all.
+
+    Layers were compared by their raw outputs, on a sample; the network that ends there may put a norm on top.
+    """
+    better = f"{cut.layer} serves a probe better than the last layer"
+    if not shortening.possible(whole.setting.backbone, cut):
+        return whole, [f"{better}, but this network can't end there."]
+    backbone = shortening.shortened(whole.setting.backbone, cut.kept, whole.setting.cache)
+    found, _ = ground(params, replace(whole.setting, backbone=backbone), data)
+    reached, before = found.head.accuracy_cv.value, whole.head.accuracy_cv.value
+    if reached <= before:
+        told = (
+            f"does not: its probe is right on {reached:.3f} of held-out examples, the whole network's on {before:.3f}."
+        )
+        return whole, [f"{better} on a sample, but a network that ends there {told}"]
+    return found, []
 
 
 def _race(params: Plan, whole: Ground, found: Ground, entrants: list[Strategy], evidence: Evidence) -> Outcome:
