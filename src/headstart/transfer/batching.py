@@ -1,23 +1,29 @@
 """Texts of like length in one batch, batches in random order.
 
-transformers' own grouping leaves the batches of a stretch in falling length, so that an epoch ends on the shortest
-texts, which is what the network has learned last. Mixed, one epoch on banking77 (2,000 texts, 77 classes, from the
-probe) ended at a validation loss of 0.432 instead of 0.457, with the same padding; in four other pairs of runs it was
-lower too. (Measured before the longest batch was put first again; with ten labels a class no difference was seen.)
+transformers' own grouping sorts stretches of up to 50 batches by length and leaves them so: a batch holds what is alike
+in more than length, and a stretch ends on its shortest texts. Both cost accuracy. Here stretches are short and batches
+mixed. One epoch on banking77 (2,000 texts, batches of 16, eleven seeds; chosen on validation, said of test):
+
+    batches that are sorted together    none, a stock `Trainer`    31      16      8
+    test accuracy                       0.883                      0.879   0.878   0.884
+    tokens that pass, padding included  2.50                       1.10    1.16    1.28   times those of the texts
 """
 
 from collections.abc import Iterator
 
 import torch
 from transformers import Trainer
-from transformers.trainer_pt_utils import LengthGroupedSampler
+from transformers.trainer_pt_utils import LengthGroupedSampler, get_length_grouped_indices
+
+STRETCH = 8  # batches that are sorted together, at most
 
 
 class Grouped(LengthGroupedSampler):
     """transformers' sampler, its batches in random order; drawn from torch's generator, as checkpoints restore it."""
 
     def __iter__(self) -> Iterator[int]:
-        rows = list(super().__iter__())
+        stretch = max(1, min(len(self.lengths) // (4 * self.batch_size), STRETCH))
+        rows = get_length_grouped_indices(self.lengths, self.batch_size, stretch, self.generator)
         batches = [rows[start : start + self.batch_size] for start in range(0, len(rows), self.batch_size)]
         order = torch.randperm(len(batches), generator=self.generator).tolist()
         order.sort(key=lambda place: place > 0)  # the longest batch stays first: memory that is short shows at once

@@ -221,7 +221,8 @@ class _Path:
         self._mean, spread = values.mean(axis=0), values.std(axis=0)
         floor = FLOOR * np.sqrt(np.square(spread).mean())
         self._scale = np.maximum(spread, floor) if floor > 0 else np.ones_like(spread)
-        self._values, self._targets, self._classes = (values - self._mean) / self._scale, targets, classes
+        standard = ((values - self._mean) / self._scale).astype(np.float32)  # as features came; two thirds of the time
+        self._values, self._targets, self._classes = standard, targets, classes
         self._shown = np.unique(targets)
         self._model = LogisticRegression(max_iter=iterations, warm_start=True)
 
