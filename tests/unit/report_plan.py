@@ -2,6 +2,8 @@
 
 from typing import Any
 
+ALL = {"linear_probe": 1_800_000, "lora": 18_000_000, "fine_tune": 84_100_000, "scratch": 72_000_000}
+
 
 def interval(value: float, half: float, n: int) -> dict[str, Any]:
     return {"value": float(value), "low": max(0.0, float(value - half)), "high": float(value + half), "n": n}
@@ -21,7 +23,7 @@ def plan(strategy: str, classes: int, per_class: int) -> dict[str, Any]:
         "work": {
             "unit": "pixels",
             "budget": 100_000_000,
-            "of": {"linear_probe": 1_800_000, "lora": 18_000_000, "fine_tune": 84_100_000, "scratch": 72_000_000},
+            "of": dict(ALL),
             "memory_mb": {"linear_probe": 1, "lora": 2, "fine_tune": 4, "scratch": 4},
         },
         "barred": {"lora": "resnet has no linear layers below its head."},
@@ -52,7 +54,7 @@ def plan(strategy: str, classes: int, per_class: int) -> dict[str, Any]:
 
 def race(leader: str) -> dict[str, Any]:
     legs = [
-        {"strategy": name, "rows": rows, "work": 1000 * rows, **interval(value, 0.02, 720)}
+        {"strategy": name, "rows": rows, "work": round(ALL[name] * rows / 1077), **interval(value, 0.02, 720)}
         for name, rows, value in (
             ("linear_probe", 269, 0.86), ("fine_tune", 269, 0.89), ("linear_probe", 538, 0.88), ("fine_tune", 538, 0.93)
         )

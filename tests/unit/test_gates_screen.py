@@ -28,8 +28,25 @@ def verdicts(document, share=0.3, params=PARAMS):
     return {finding.check: finding.verdict for finding in screen.judge(document, params, share)}
 
 
-def test_a_healthy_fine_tune_passes_everything():
-    assert verdicts(history()) == {"nonfinite": "pass", "diverged": "pass", "above_majority": "pass"}
+TRAINED = ["fine_tune", "lora", "adapt_then_fine_tune", "scratch"]
+
+
+@pytest.mark.parametrize("used", TRAINED)
+def test_a_healthy_network_passes_everything_whatever_trained_it(used):
+    document = history(used=used, probe={"validation/loss": 0.6, "validation/accuracy": 0.55})
+    assert verdicts(document, share=0.6) == {"nonfinite": "pass", "diverged": "pass", "above_majority": "pass"}
+
+
+@pytest.mark.parametrize("used", TRAINED)
+def test_a_broken_one_fails_whatever_trained_it(used):
+    document = history(used=used, losses=(1.2,), accuracies=(0.2,), steps=((math.nan, 1.0),))
+    assert verdicts(document) == {"nonfinite": "fail", "diverged": "fail", "above_majority": "fail"}
+
+
+def test_growth_is_counted_from_where_training_started_not_from_a_probe_that_ends_lower():
+    document = history(losses=(0.8,), accuracies=(0.7,), start={"validation/loss": 0.9, "validation/accuracy": 0.6})
+    document["probe"] = {"validation/loss": 0.45, "validation/accuracy": 0.85}
+    assert verdicts(document)["diverged"] == "pass"
 
 
 def test_a_probe_that_is_handed_on_is_judged_by_its_own_numbers():

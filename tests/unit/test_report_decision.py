@@ -34,10 +34,19 @@ def test_the_terminal_shows_choice_forecast_cost_evidence_race_and_what_would_ch
 
 def test_seconds_come_from_the_longest_leg_else_from_a_timed_epoch_else_are_unknown(plan):
     # 20 s for 538 rows are 40.04 s for 1,077; an epoch of 4 s for 1.8 million pixels is 40 s for 18 million
-    assert decision.cost(plan, "fine_tune", PARTS) == pytest.approx(20 * 1077 / 538)
+    assert decision.cost(plan, "fine_tune", PARTS) == pytest.approx(20 * 1077 / 538, rel=1e-6)
     assert decision.cost(plan, "lora", PARTS) == pytest.approx(40.0)
     assert decision.cost(plan, "linear_probe", PARTS) == 2.0
     assert decision.cost(plan, "lora", {}) is None
+
+
+def test_a_first_leg_that_adapted_the_backbone_is_not_taken_for_so_many_rows(plan):
+    # 300,000 tokens of adapting and 250 rows of 80 tokens took 320 s; all of train are 750 rows more, 60,000 tokens
+    plan["work"]["of"]["adapt_then_fine_tune"] = 300_000 + 1000 * 80
+    leg = {"strategy": "adapt_then_fine_tune", "rows": 250, "work": 300_000 + 250 * 80}
+    plan["race"]["legs"].append(leg)
+    took = decision.cost(plan, "adapt_then_fine_tune", {"race/adapt_then_fine_tune/250": 320.0})
+    assert took == pytest.approx(320 * 380 / 320)
 
 
 def test_an_unknown_gap_and_an_unreachable_target_are_said_in_words(plan):

@@ -51,9 +51,10 @@ def cost(plan: Document, strategy: str, parts: Mapping[str, float]) -> float | N
     """Seconds a strategy would likely take on all of train, by its longest leg or a timed epoch; None: unknown."""
     if strategy == "linear_probe":
         return parts.get("probe")
-    legs = {int(key.rpartition("/")[2]): value for key, value in parts.items() if key.startswith(f"race/{strategy}/")}
-    if legs:
-        return legs[max(legs)] * float(plan["evidence"]["examples"]["train"]) / max(legs)
+    legs = [leg for leg in (plan.get("race") or {}).get("legs", []) if leg["strategy"] == strategy]
+    if legs and (took := parts.get(f"race/{strategy}/{legs[-1]['rows']}")):
+        share = float(plan["work"]["of"][strategy]) / float(legs[-1]["work"])  # of work: a first leg may hold adapting
+        return took * share
     once = plan["work"]["of"]["linear_probe"]
     return parts["a_pass"] * float(plan["work"]["of"][strategy]) / once if "a_pass" in parts and once else None
 
@@ -85,8 +86,8 @@ def view(plan: Document, parts: Mapping[str, float]) -> dict[str, Any]:
 def seen(plan: Document) -> Iterator[tuple[str, str]]:
     """The evidence, a line each."""
     evidence = plan["evidence"]
-    stands = evidence["backbone"]
-    yield "backbone", f"{stands['name']}, a {stands['kind']} of {stands['parameters'] / 1e6:.1f} M parameters"
+    if stands := evidence.get("backbone"):  # plans made before it was noted are shown without
+        yield "backbone", f"{stands['name']}, a {stands['kind']} of {stands['parameters'] / 1e6:.1f} M parameters"
     sizes, each = evidence["examples"], evidence["examples"]["per_class"]
     yield (
         "size",

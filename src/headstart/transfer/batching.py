@@ -1,7 +1,7 @@
 """Texts of like length in one batch, batches in random order.
 
 transformers' own grouping sorts stretches of up to 50 batches by length and leaves them so: a batch holds what is alike
-in more than length, and a stretch ends on its shortest texts. Both cost accuracy. Here stretches are short and batches
+in more than length, and a stretch ends on its shortest texts, which costs accuracy. Here stretches are short, batches
 mixed. One epoch on banking77 (2,000 texts, batches of 16, eleven seeds; chosen on validation, said of test):
 
     batches that are sorted together    none, a stock `Trainer`    31      16      8

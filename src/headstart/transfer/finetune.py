@@ -112,7 +112,11 @@ def gentler(params: FineTune) -> FineTune:
 
 
 def _fitted(job: _Job, start: Start) -> Course:
-    """`_run`, in batches as large as memory allows; halves of a batch add up to the same step."""
+    """`_run`, in batches as large as memory allows.
+
+    Halves of a batch add up to its step, but for an epoch's last, shorter batch, and for weighted classes: each half is
+    averaged by itself.
+    """
     cut = job.folder / PIECES
     pieces = artifacts.read_json(cut)["pieces"] if cut.is_file() else 1
     while True:

@@ -39,7 +39,7 @@ class Guard(TrainerCallback):
 
         Args:
             network: the one being trained.
-            examples: validation; its first rows are asked, spread evenly over the split.
+            examples: validation; the rows that are asked are spread evenly over it.
             params: how often, how many, and the bars.
             steps: optimizer steps in an epoch.
             epochs: at most.

@@ -5,7 +5,7 @@
     else           the cheapest of those that the race cannot tell from its leader
 
 Cheap first: probe, low-rank updates, fine-tuning, adapting and fine-tuning. `scratch` never enters: it is the control.
-A trained network that turns out no better than the probe hands the probe on, so the race may be brave.
+A trained network that turns out no better than the probe on validation hands the probe on (`handover`).
 """
 
 import time

@@ -71,7 +71,7 @@ class Outcome:
         standing: who is still in, cheapest first.
         leader: the most accurate of them on the last rung; None where nobody ran.
         gaps: each strategy's accuracy minus the probe's, on the last rung it ran.
-        behind: by how much each strategy still in lies behind the leader, on the last rung.
+        behind: by how much each strategy still in lies behind the leader, on the last rung, at the level of `doubt`.
         spent: work of all legs.
         budget: what was allowed.
         ended: why the race ended.
@@ -140,7 +140,7 @@ def run(
     """
     field = draw(learn, validation, params)
     standing, legs, left = list(entrants), list[Leg](), dict[Strategy, str]()
-    spent, ended, short = 0, "No rung was run.", False
+    spent, ended, short, compared = 0, "No rung was run.", False, len(standing)
     for number, rows in enumerate(field.rungs):
         shown, fresh, dear = learn.select(rows), list[Leg](), dict[Strategy, str]()
         if len(np.unique(shown.targets)) < 2 or len(field.judged) == 0:
@@ -168,7 +168,7 @@ def run(
         if len(fresh) < 2 or not ran:
             ended, standing = "The budget was spent.", ran
             break
-        last = number == len(field.rungs) - 1
+        last, compared = number == len(field.rungs) - 1, len(ran)
         out = leaving(ran, _latest(legs), params.doubt, last=last, groups=field.judged.examples.groups)
         left |= out
         standing = [name for name in ran if name not in out]
@@ -176,7 +176,8 @@ def run(
             ended = f"{standing[0]} is the only one left."
             break
     together = field.judged.examples.groups
-    return _outcome(legs, left, standing, spent, params.budget, ended, short, level, together)
+    beyond = _level(params.doubt, compared)
+    return _outcome(legs, left, standing, spent, params.budget, ended, short, level, beyond, together)
 
 
 def draw(learn: Split, validation: Split, params: RaceParams) -> Field:
@@ -221,8 +222,7 @@ def leaving(
         groups: which of the judged belong together.
     """
     leader = max(standing, key=lambda name: int(right[name].sum()))
-    out = dict[Strategy, str]()
-    level = 1 - 2 * doubt / max(1, len(standing) - 1)
+    out, level = dict[Strategy, str](), _level(doubt, len(standing))
     for name in standing:
         if name == leader:
             continue
@@ -246,6 +246,11 @@ def leaving(
     return out
 
 
+def _level(doubt: float, runners: int) -> float:
+    """Two-sided level at which `doubt`, one-sided, is shared among the comparisons with the leader."""
+    return 1 - 2 * doubt / max(1, runners - 1)
+
+
 def _too_dear(rows: int, work: int, remaining: int) -> str:
     return f"of {rows} rows would cost {work:,}; {remaining:,} of the budget were left."
 
@@ -259,6 +264,7 @@ def _outcome(
     ended: str,
     short: bool,
     level: float,
+    beyond: float,
     groups: Sequence[str | None],
 ) -> Outcome:
     right = _latest(legs)
@@ -272,7 +278,7 @@ def _outcome(
     behind = dict[Strategy, Difference]()
     for name in standing:
         if leader is not None and name != leader:
-            behind[name] = paired.difference(right[leader], right[name], level, groups)
+            behind[name] = paired.difference(right[leader], right[name], beyond, groups)
     return Outcome(legs, left, standing, leader, gaps, behind, spent, budget, ended, short)
 
 

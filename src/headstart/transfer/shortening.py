@@ -66,10 +66,8 @@ def possible(backbone: Path, cut: Cut) -> bool:
     return depth.can_end_at(checkpoint.pretrained(backbone)[0], cut.kept)
 
 
-def shortened(backbone: Path, kept: int | None, cache: Path) -> Path:
-    """The backbone's folder, or that of its lowest `kept` blocks, made once below `cache`."""
-    if kept is None:
-        return backbone
+def shortened(backbone: Path, kept: int, cache: Path) -> Path:
+    """The folder of the backbone's lowest `kept` blocks, made once below `cache`."""
     home = cache / "shortened" / digest([folder_digest(backbone), kept, versions()])[:16]
     if not home.is_dir():
         with artifacts.built(home) as folder:

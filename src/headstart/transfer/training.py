@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from headstart import artifacts, findings
 from headstart.backbones import layers
@@ -18,34 +17,16 @@ from headstart.params.section import Strategy
 from headstart.params.transfer import Forgetting, Train
 from headstart.statistics import paired
 from headstart.statistics.interval import Interval
-from headstart.transfer import control, device, ladder, probe, rates, retention, shortening, strategies
+from headstart.transfer import control, device, handover, ladder, probe, rates, retention, shortening, strategies
 from headstart.transfer.course import Course
 from headstart.transfer.finetune import Watch
+from headstart.transfer.handover import Score
 from headstart.transfer.probe import Head
+from headstart.transfer.retention import Retention
 from headstart.transfer.setting import Setting, Split
 from headstart.transfer.strategies import linear_probe
 
 FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Score:
-    """How a network does on validation data.
-
-    Attributes:
-        loss: mean negative log-likelihood in nats after temperature scaling; None where it is not finite.
-        accuracy: share of right answers.
-        right: `(examples,)`, which were.
-    """
-
-    loss: float | None
-    accuracy: float
-    right: NDArray[np.bool_]
-
-    @classmethod
-    def of(cls, logits: NDArray[np.float64], targets: NDArray[np.int64]) -> "Score":
-        loss, right = probe.calibrated_loss(logits, targets), logits.argmax(axis=1) == targets
-        return cls(loss if np.isfinite(loss) else None, float(right.mean()), right)
 
 
 def train(
@@ -78,32 +59,29 @@ def train(
         strength=measured["strength"],
         accuracy_cv=Interval.from_document(measured),
     )
-    probed, at_start = (setting, head), Score.of(head.logits(validate.features), validate.targets)
+    network, probed = linear_probe.start(setting, head), Score.of(head.logits(validate.features), validate.targets)
     seconds = {"probe": time.perf_counter() - started}
 
     strategy: Strategy = plan["strategy"]
-    made = None
+    history, rated = _probed(head, probed), _frozen(network)
     if strategy != "linear_probe":
         if cut:  # only a probe ends at a middle layer: what trains layers has all of them, and a head of its own
-            learn = _split(whole, data, "train")
+            learn, validate = (_split(whole, data, name) for name in ("train", "validation"))
             head = probe.fit(
                 learn.features, learn.targets, whole.classes, params.probe, level=level, groups=learn.examples.groups
             )
+        start = Score.of(head.logits(validate.features), validate.targets) if cut else probed
         made = _tuned(strategy, whole, learn, validate, head, params.forgetting, partial)
         seconds |= made.seconds
-    after, course = (made.score, made.course) if made else (None, None)
-    keep, reason = _decide(at_start, after, course, params.screen.loss_growth)
-    network, climbed = linear_probe.start(*probed), None  # the probe, which forgot nothing
-    if made and keep:
-        network, climbed = made.network, made.climbed
-    kept = climbed.points[climbed.chosen].retention if climbed else None
-    if climbed is not None and climbed.chosen > 0:
-        reason += f" Handed on is the ladder's {climbed.points[climbed.chosen].name}. {climbed.reason}"
-
-    history = _history(strategy, strategy if keep else "linear_probe", reason, probed[1], at_start, after, course)
-    history["groups"] = [rate.document() for rate in (course.rates if course else _frozen(network))]
-    history["retention"] = kept.document() if kept else None
-    history["ladder"] = climbed.document(params.forgetting.budget) if climbed else None
+        history |= _learned(made, start, probed, params.forgetting.budget)
+        keep, history["reason"] = handover.decide(
+            probed, start, made.trained, made.handed, made.course, made.climbed, params.screen.loss_growth
+        )
+        history["strategy_planned"], rated = strategy, made.course.rates
+        if keep:
+            network, history["strategy_used"] = made.network, strategy
+            history["retention"] = made.kept.document() if made.kept else None
+    history["groups"] = [rate.document() for rate in rated]
     share = np.bincount(validate.targets, minlength=setting.classes).max() / max(1, len(validate))
     judged = screen.judge(history, params.screen, float(share))
     network.to("cpu").save(out / "model")
@@ -125,17 +103,24 @@ class _Tuned:
 
     Attributes:
         network: as it would be handed on, in evaluation mode.
-        score: on validation.
-        course: how training went; None where the strategy keeps none.
+        trained: how what training left does on validation.
+        handed: how `network` does: another one where the ladder chose a rung.
+        course: how training went.
         climbed: what it forgot, and the rungs climbed for that; None where nothing was learned.
         seconds: by part.
     """
 
     network: Network
-    score: Score
-    course: Course | None
+    trained: Score
+    handed: Score
+    course: Course
     climbed: ladder.Climb | None
     seconds: dict[str, float]
+
+    @property
+    def kept(self) -> Retention | None:
+        """What `network` still has of what its backbone knew, where that was measured."""
+        return self.climbed.points[self.climbed.chosen].retention if self.climbed else None
 
 
 def _tuned(
@@ -146,15 +131,20 @@ def _tuned(
     before = retention.remember(linear_probe.start(setting, head), setting, validate.examples, params.examples)
     watch = Watch(setting.shown(validate, augmented=False), partial)
     network, course = strategies.train(strategy, setting, learn, head, watch=watch, progress=strategy)
+    assert course is not None, f"{strategy} keeps no course"  # only the probe has none
     seconds: dict[str, float] = {strategy: time.perf_counter() - started}
-    if strategy == "scratch" or course is None or course.best_epoch is None:
-        return _Tuned(network, _score(setting, network, validate), course, None, seconds)
+    trained = _score(setting, network, validate)
+    if strategy == "scratch" or course.best_epoch is None:
+        return _Tuned(network, trained, trained, course, None, seconds)
     started = time.perf_counter()
+    scores = {"tuned": trained}
 
     def judge(name: str, weights: ladder.Weights) -> ladder.Point:
-        score = _score(setting, ladder.put(network, weights), validate)
+        ladder.put(network, weights)
+        if name not in scores:
+            scores[name] = _score(setting, network, validate)
         kept = retention.measure(network, setting, before, setting.level)
-        return ladder.Point(name, score.accuracy, score.loss, kept, weights)
+        return ladder.Point(name, scores[name].accuracy, scores[name].loss, kept, weights)
 
     def again(name: str, changes: Mapping[str, Any]) -> ladder.Weights | None:
         rung = Watch(watch.validation, partial / name.replace(" ", "-"))
@@ -165,9 +155,9 @@ def _tuned(
 
     tuned = judge("tuned", {name: value.detach().cpu().clone() for name, value in network.state_dict().items()})
     climbed = ladder.climb(tuned, before.weights, params, judge, again, by_layer=strategy != "lora")
-    score = _score(setting, ladder.put(network, climbed.points[climbed.chosen].weights), validate)
+    chosen = climbed.points[climbed.chosen]
     seconds["retention"] = time.perf_counter() - started
-    return _Tuned(network, score, course, climbed, seconds)
+    return _Tuned(ladder.put(network, chosen.weights), trained, scores[chosen.name], course, climbed, seconds)
 
 
 def _split(setting: Setting, data: Path, name: str) -> Split:
@@ -179,54 +169,47 @@ def _score(setting: Setting, network: Network, validate: Split) -> Score:
     return Score.of(control.logits(network, setting, validate), validate.targets)
 
 
-def _decide(before: Score, after: Score | None, course: Course | None, growth: float) -> tuple[bool, str]:
-    """Whether the fine-tuned network is handed on, and why: more right answers, or as many at a lower loss."""
-    if after is None or course is None:
-        return False, "The plan chose the linear probe; no layer was trained."
-    was, became = f"{before.accuracy:.3f}", f"{after.accuracy:.3f}"
-    if course.best_epoch is None or after.loss is None or before.loss is None:
-        return False, "Training met losses that are not finite; the linear probe it started from is handed on."
-    told = f"validation accuracy went from {was} to {became}, loss from {before.loss:.3f} to {after.loss:.3f}"
-    if after.loss > growth * before.loss:
-        return False, f"Training diverged: {told}. The linear probe it started from is handed on."
-    if (after.accuracy, -after.loss) <= (before.accuracy, -before.loss):
-        return False, f"Training did not improve on the linear probe: {told}. The probe is handed on."
-    return True, f"Training improved on the linear probe: {told}, at epoch {course.best_epoch}."
-
-
-def _history(
-    planned: str,
-    used: str,
-    reason: str,
-    head: Head,
-    before: Score,
-    after: Score | None,
-    course: Course | None,
-) -> dict[str, Any]:
-    """The document `history.json`, but for `groups`."""
-    document: dict[str, Any] = {
+def _probed(head: Head, score: Score) -> dict[str, Any]:
+    """The document `history.json` of a probe alone, but for `groups`."""
+    return {
         "format": FORMAT,
-        "strategy_planned": planned,
-        "strategy_used": used,
-        "reason": reason,
-        "probe": {"strength": head.strength, **_shown(before)},
-        "steps": course.steps if course else [],
-        "epochs": course.epochs if course else [],
-        "best_epoch": course.best_epoch if course else None,
-        "precision": course.precision if course else "float32",
-        "checks": course.checks if course else [],
-        "attempts": [attempt.document() for attempt in course.attempts] if course else [],
-        "notes": course.notes if course else [],
+        "strategy_planned": "linear_probe",
+        "strategy_used": "linear_probe",
+        "reason": "The plan chose the linear probe; no layer was trained.",
+        "probe": {"strength": head.strength, **_shown(score)},
+        "steps": [],
+        "epochs": [],
+        "best_epoch": None,
+        "precision": "float32",
+        "checks": [],
+        "attempts": [],
+        "notes": [],
+        "retention": None,
+        "ladder": None,
     }
-    if after is not None:
-        wins, losses = int((after.right & ~before.right).sum()), int((before.right & ~after.right).sum())
-        document["fine_tune"] = {
-            **_shown(after),
+
+
+def _learned(made: _Tuned, start: Score, probed: Score, budget: float) -> dict[str, Any]:
+    """What training layers adds: `start` is where it started, `fine_tune` the network offered, held to the probe."""
+    course, handed = made.course, made.handed
+    wins, losses = int((handed.right & ~probed.right).sum()), int((probed.right & ~handed.right).sum())
+    return {
+        "start": _shown(start),
+        "steps": course.steps,
+        "epochs": course.epochs,
+        "best_epoch": course.best_epoch,
+        "precision": course.precision,
+        "checks": course.checks,
+        "attempts": [attempt.document() for attempt in course.attempts],
+        "notes": course.notes,
+        "ladder": made.climbed.document(budget) if made.climbed else None,
+        "fine_tune": {
+            **_shown(handed),
             "mended": wins,
             "broken": losses,
             "p_value": paired.mcnemar(wins, losses),
-        }
-    return document
+        },
+    }
 
 
 def _shown(score: Score) -> dict[str, float | None]:

@@ -25,7 +25,7 @@ class Kept:
 def judge(history: Mapping[str, Any], params: Screen, majority_share: float) -> list[Finding]:
     """Findings `nonfinite`, `diverged` and `above_majority` from what training wrote down (`history.json`).
 
-    Judged is the model that is handed on: the probe where `strategy_used` is `linear_probe`, else the fine-tuned
+    Judged is the model that is handed on: the probe where `strategy_used` is `linear_probe`, else the trained
     network of `best_epoch`. Point estimates are enough here: what lies near a bar is left to the gates after export,
     which have intervals. What is missing fails.
 
@@ -48,7 +48,7 @@ def _nonfinite(history: Mapping[str, Any], kept: Kept) -> Finding:
     if missing:
         reason = f"{kept.name} has no finite validation {' and no finite validation '.join(missing)}."
         return Finding("nonfinite", "fail", float(len(missing)), 0.0, reason, CALM)
-    steps = history.get("steps") or [] if history.get("strategy_used") == "fine_tune" else []
+    steps = history.get("steps") or [] if history.get("strategy_used") != "linear_probe" else []
     broken = [step for step in steps if not (_is_finite(step, "loss") and _is_finite(step, "gradient_norm"))]
     if broken:
         reason = (
@@ -102,19 +102,18 @@ def require(document: Mapping[str, Any]) -> None:
 
 
 def _kept(history: Mapping[str, Any]) -> Kept:
-    """The model that is handed on; fine-tuning starts from the probe, so the probe's loss is its start."""
+    """The model that is handed on; layers are trained from a probe, so the loss of that probe is their start."""
     probe: Mapping[str, Any] = history.get("probe") or {}
-    if history.get("strategy_used") != "fine_tune":
+    if history.get("strategy_used") == "linear_probe":
         loss = _number(probe, "validation/loss")
         return Kept("The linear probe", loss, loss, _number(probe, "validation/accuracy"))
     epochs = history.get("epochs") or []
     best: Mapping[str, Any] = next((entry for entry in epochs if entry.get("epoch") == history.get("best_epoch")), {})
     best = history.get("fine_tune") or best  # what was handed on, where training measured it once more
-    start = _number(probe, "validation/loss")
+    start = _number(history.get("start") or probe, "validation/loss")
     if not math.isfinite(start) and epochs:
         start = _number(epochs[0], "validation/loss")
-    name = "The fine-tuned network"
-    return Kept(name, start, _number(best, "validation/loss"), _number(best, "validation/accuracy"))
+    return Kept("The trained network", start, _number(best, "validation/loss"), _number(best, "validation/accuracy"))
 
 
 def _number(document: Mapping[str, Any], key: str) -> float:

@@ -1,0 +1,75 @@
+"""What is handed on, and that its reason names what was compared with what."""
+
+import numpy as np
+import pytest
+
+from headstart.transfer import handover
+from headstart.transfer.course import Course
+from headstart.transfer.handover import Score
+from headstart.transfer.ladder import Climb, Point
+from headstart.transfer.retention import Retention
+
+
+def score(accuracy: float, loss: float | None) -> Score:
+    return Score(loss, accuracy, np.arange(1000) < 1000 * accuracy)
+
+
+def course(best_epoch: int | None = 2) -> Course:
+    return Course([], [], [], best_epoch, "float32")
+
+
+def climb(*points: tuple[str, float, float], chosen: int) -> Climb:
+    made = [Point(name, right, loss, Retention(None, None, {}, {}, None), {}) for name, right, loss in points]
+    return Climb(made, chosen, "The fine-tune lost 0.300 of accuracy.")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "keeps"),
+    [
+        pytest.param((0.8, 0.5), (0.81, 0.6), True, id="more right answers"),
+        pytest.param((0.8, 0.5), (0.8, 0.49), True, id="as many, a lower loss"),
+        pytest.param((0.8, 0.5), (0.8, 0.5), False, id="the same"),
+        pytest.param((0.8, 0.5), (0.79, 0.3), False, id="fewer right answers"),
+        pytest.param((0.8, 0.5), (0.9, 0.8), False, id="more right answers, but it diverged"),
+    ],
+)
+def test_the_better_one_on_validation_is_handed_on_unless_training_diverged(before, after, keeps):
+    probed, trained = score(*before), score(*after)
+    keep, reason = handover.decide(probed, probed, trained, trained, course(), None, 1.5)
+    assert keep is keeps
+    assert f"from {before[0]:.3f} to {after[0]:.3f}" in reason
+    assert ("diverged" in reason) is (after[1] > 1.5 * before[1])
+
+
+def test_losses_that_are_not_finite_hand_on_the_probe():
+    probed = score(0.8, 0.5)
+    for trained, how in ((score(0.9, None), course()), (score(0.9, 0.4), course(None))):
+        keep, reason = handover.decide(probed, probed, trained, trained, how, None, 1.5)
+        assert not keep and "not finite" in reason
+
+
+def test_training_is_told_from_its_own_start_where_the_probe_ends_lower():
+    # from a whole network's probe of 0.600 to 0.720; the probe that ends lower is at 0.850 with a loss of 0.45
+    probed, start, trained = score(0.85, 0.45), score(0.6, 0.9), score(0.72, 0.75)
+    keep, reason = handover.decide(probed, start, trained, trained, course(), None, 1.5)
+    assert not keep and "diverged" not in reason
+    assert "from 0.600 to 0.720" in reason and "which ends lower, accuracy 0.850" in reason
+
+
+def test_a_rung_that_is_handed_on_is_named():
+    probed, trained = score(0.8, 0.5), score(0.9, 0.4)
+    climbed = climb(("tuned", 0.9, 0.4), ("interpolation 0.5", 0.86, 0.42), chosen=1)
+    keep, reason = handover.decide(probed, probed, trained, score(0.86, 0.42), course(), climbed, 1.5)
+    assert keep
+    assert "from 0.800 to 0.900" in reason and "Handed on is the ladder's interpolation 0.5." in reason
+
+
+def test_a_rung_no_better_than_the_probe_is_not_told_as_training_that_failed():
+    probed, trained = score(0.8, 0.5), score(0.9, 0.4)
+    climbed = climb(("tuned", 0.9, 0.4), ("interpolation 0.25", 0.798, 0.48), chosen=1)
+    keep, reason = handover.decide(probed, probed, trained, score(0.798, 0.48), course(), climbed, 1.5)
+    assert not keep
+    assert reason.startswith("Training improved on the linear probe: validation accuracy went from 0.800 to 0.900")
+    assert reason.endswith(
+        "But the fine-tune lost 0.300 of accuracy. That is no better than the probe (0.800), which is handed on."
+    )
