@@ -28,7 +28,7 @@ from headstart import artifacts
 from headstart.data import dataset
 from headstart.transfer import control, device, planner, retention, shortening, strategies
 from headstart.transfer.evidence import Ground, ground
-from headstart.transfer.finetune import Watch
+from headstart.transfer.finetune.loop import Watch
 from headstart.transfer.setting import Setting, Split
 from headstart.transfer.strategies import linear_probe
 

@@ -26,7 +26,7 @@ from sets import prepared
 from headstart import artifacts
 from headstart.transfer import control, device, strategies
 from headstart.transfer.evidence import ground
-from headstart.transfer.finetune import Watch
+from headstart.transfer.finetune.loop import Watch
 from headstart.transfer.setting import Setting
 
 SETS = ("trec6", "banking77", "subj", "mnist", "pneumonia_mnist")

@@ -3,7 +3,7 @@
     python benchmarks/transfer/speed.py --data ../shared/data --work /tmp/transfer
 
 Text of natural lengths (banking77). Stock: `Trainer` with its defaults (fp32, random batches padded to the longest),
-batch 16, one epoch, one rate for all layers. Ours: `finetune.run` with the same batch size, steps and rates. The probe:
+batch 16, one epoch, one rate for all layers. Ours: `loop.run` with the same batch size, steps and rates. The probe:
 features once and a logistic regression, against a head trained through `Trainer` on a frozen backbone for 10 epochs
 (one epoch timed, times 10). Frozen layers: three epochs of the upper half, with and without the lower half's outputs
 kept.
@@ -31,10 +31,11 @@ from transformers import Trainer, TrainingArguments
 
 from headstart.backbones.silence import quiet
 from headstart.data import dataset
-from headstart.transfer import control, device, finetune, frozen, probe
-from headstart.transfer.course import Course
+from headstart.transfer import control, device, probe
 from headstart.transfer.evidence import ground
-from headstart.transfer.objective import Objective
+from headstart.transfer.finetune import frozen, loop
+from headstart.transfer.finetune.course import Course
+from headstart.transfer.finetune.objective import Objective
 from headstart.transfer.setting import Setting
 from headstart.transfer.strategies import linear_probe
 
@@ -73,7 +74,7 @@ def ours(setting: Setting, found: Any) -> tuple[float, Any]:
     examples = setting.shown(found.learn, augmented=False)
 
     def learn() -> Course:
-        return finetune.run(network, examples, setting.fine_tune, watch=None, progress="ours")
+        return loop.run(network, examples, setting.fine_tune, watch=None, progress="ours")
 
     return timed(learn)[0], network
 

@@ -13,8 +13,8 @@ from headstart.params.adapt import Adapt
 from headstart.params.backbones import Backbone
 from headstart.params.prepare import Limits
 from headstart.predictor import Preprocessor
-from headstart.transfer import adapt
-from headstart.transfer.masking import Words
+from headstart.transfer.adapt import text
+from headstart.transfer.adapt.masking import Words
 from tests.tiny import workspace
 
 SPEC = Backbone(modality="text", source="unused", sha256={}, pretrain=None)
@@ -85,14 +85,14 @@ def adapted(headed, preprocessor, tmp_path_factory):
     folder = tmp_path_factory.mktemp("adapted")
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("HEADSTART_THREADS", "1")
-        result = adapt.adapt(
+        result = text.adapt(
             headed, topics(150), PARAMS, preprocessor=preprocessor, out=folder / "out", partial=folder / "partial"
         )
     return result, folder / "out"
 
 
 def run(backbone, folder, texts, preprocessor, **changes):
-    return adapt.adapt(
+    return text.adapt(
         backbone, texts, with_params(**changes), preprocessor=preprocessor, out=folder / "out", partial=folder / "p"
     )
 

@@ -16,7 +16,7 @@ from headstart.backbones.masked_language import HEAD_FILE
 from headstart.backbones.network import Network
 from headstart.determinism import file_digest, folder_digest
 from headstart.errors import BackboneError, DataError, ParamsError
-from headstart.transfer import adapt, pretraining
+from headstart.transfer.adapt import pretraining, text
 from tests.tiny import workspace
 from tests.unit.adapt_toys import (
     CPU,
@@ -140,7 +140,7 @@ def test_a_tokenizer_that_is_not_the_contracts_is_refused(headed, preprocessor, 
 def test_a_backbone_that_read_a_domain_finds_its_words_easier(adapted, headed, preprocessor):
     texts = topics(400)[300:]
     before, after = (
-        adapt.held_out_loss(folder, texts, preprocessor=preprocessor, masked=0.2, seed=1, most=60)
+        text.held_out_loss(folder, texts, preprocessor=preprocessor, masked=0.2, seed=1, most=60)
         for folder in (headed, adapted[1])
     )
     assert after.high < before.low
@@ -150,15 +150,15 @@ def test_a_backbone_that_read_a_domain_finds_its_words_easier(adapted, headed, p
 def test_what_a_network_forgot_of_words_is_measured_under_the_head_it_came_with(adapted, headed, preprocessor):
     texts, own = topics(400)[300:], {"preprocessor": preprocessor, "masked": 0.2, "seed": 1, "most": 60}
     trained = masked_language.load(adapted[1]).backbone.state_dict()  # of another network of the same architecture
-    before = adapt.held_out_loss(headed, texts, **own)
+    before = text.held_out_loss(headed, texts, **own)
     assert (
-        adapt.held_out_loss(headed, texts, weights=masked_language.load(headed).backbone.state_dict(), **own) == before
+        text.held_out_loss(headed, texts, weights=masked_language.load(headed).backbone.state_dict(), **own) == before
     )
-    assert adapt.held_out_loss(headed, texts, weights=trained, **own).value != pytest.approx(before.value)
+    assert text.held_out_loss(headed, texts, weights=trained, **own).value != pytest.approx(before.value)
 
 
 def test_without_a_head_there_is_no_such_evidence(bare, preprocessor):
-    assert adapt.held_out_loss(bare, topics(9), preprocessor=preprocessor, masked=0.2, seed=1, most=9) is None
+    assert text.held_out_loss(bare, topics(9), preprocessor=preprocessor, masked=0.2, seed=1, most=9) is None
 
 
 # being killed
@@ -168,7 +168,7 @@ RUN = """
 import json, os, signal, sys
 from pathlib import Path
 from headstart.predictor import Preprocessor
-from headstart.transfer import adapt, pretraining
+from headstart.transfer.adapt import pretraining, text
 from tests.unit.test_transfer_adapt import run, topics
 
 backbone, contract, folder, changes, kill_after = json.loads(sys.argv[1])

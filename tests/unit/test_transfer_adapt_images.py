@@ -15,7 +15,7 @@ from headstart.determinism import file_digest
 from headstart.errors import BackboneError, DataError
 from headstart.params.backbones import Backbone
 from headstart.predictor import Preprocessor
-from headstart.transfer import adapt_images
+from headstart.transfer.adapt.image import adapt, reestimate
 from tests.unit import backbone_folders as tiny
 from tests.unit.adapt_toys import LIMITS, PARAMS, adapted, bare, headed, preprocessor, words
 
@@ -67,7 +67,7 @@ def test_statistics_are_the_moments_of_all_images_whatever_the_batches(image):
     batch = torch.from_numpy(np.stack(preprocessor.prepare(images)))
     first = _norms(network)[0]
     values = _inputs_of(network, first, batch)
-    result = adapt_images.reestimate(network, images, preprocessor, batch_size=16, source_images=0.0)
+    result = reestimate(network, images, preprocessor, batch_size=16, source_images=0.0)
     assert (result.images, result.norms) == (48, len(_norms(network)))
     np.testing.assert_allclose(first.running_mean, values.mean(axis=0), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(first.running_var, values.var(axis=0, ddof=1), rtol=1e-5)
@@ -78,7 +78,7 @@ def test_in_one_batch_every_layer_then_gets_what_its_statistics_say(image):
     network = Network.from_backbone(backbone, 2, dropout=0.0)
     images = pictures(20)
     batch = torch.from_numpy(np.stack(preprocessor.prepare(images)))
-    adapt_images.reestimate(network, images, preprocessor, batch_size=20, source_images=0.0)
+    reestimate(network, images, preprocessor, batch_size=20, source_images=0.0)
     for norm in _norms(network):
         values = _inputs_of(network, norm, batch)
         np.testing.assert_allclose(norm.running_mean, values.mean(axis=0), rtol=2e-2, atol=1e-3)
@@ -90,7 +90,7 @@ def test_the_sources_statistics_weigh_as_many_images_as_asked(image):
     networks = [Network.from_backbone(backbone, 2, dropout=0.0) for _ in range(3)]
     source = _norms(networks[0])[0].running_mean.clone()
     for network, weight in zip(networks[1:], (0.0, 60.0), strict=True):
-        adapt_images.reestimate(network, pictures(20), preprocessor, batch_size=16, source_images=weight)
+        reestimate(network, pictures(20), preprocessor, batch_size=16, source_images=weight)
     target, shrunk = (_norms(network)[0].running_mean for network in networks[1:])
     torch.testing.assert_close(shrunk, 0.25 * target + 0.75 * source)  # 20 of 80
 
@@ -99,8 +99,8 @@ def test_reestimating_changes_nothing_but_statistics_and_not_by_order_or_copies(
     backbone, preprocessor = image
     one, other, before = (Network.from_backbone(backbone, 2, dropout=0.0) for _ in range(3))
     images = pictures(20)
-    adapt_images.reestimate(one, images, preprocessor, batch_size=16, source_images=0.0)
-    adapt_images.reestimate(other, [*images[::-1], *images[:5]], preprocessor, batch_size=16, source_images=0.0)
+    reestimate(one, images, preprocessor, batch_size=16, source_images=0.0)
+    reestimate(other, [*images[::-1], *images[:5]], preprocessor, batch_size=16, source_images=0.0)
     for name, value in one.state_dict().items():
         assert torch.equal(value, other.state_dict()[name])
         if "running" not in name:
@@ -112,21 +112,21 @@ def test_fewer_than_sixteen_distinct_images_are_refused(image):
     backbone, preprocessor = image
     network = Network.from_backbone(backbone, 2, dropout=0.0)
     with pytest.raises(DataError, match=r"15 distinct images are too few.*16 are the least"):
-        adapt_images.reestimate(network, pictures(15) * 2, preprocessor, batch_size=16, source_images=0.0)
+        reestimate(network, pictures(15) * 2, preprocessor, batch_size=16, source_images=0.0)
 
 
 def test_a_network_without_batchnorm_is_refused(bare, image):
     network = Network.from_backbone(bare, 2, dropout=0.0)
     with pytest.raises(BackboneError, match="bert has no BatchNorm that keeps statistics"):
-        adapt_images.reestimate(network, pictures(20), image[1], batch_size=16, source_images=0.0)
+        reestimate(network, pictures(20), image[1], batch_size=16, source_images=0.0)
 
 
 def test_an_adapted_image_backbone_is_a_backbone_with_other_statistics(image, tmp_path):
     backbone, preprocessor = image
     out, images = tmp_path / "out", pictures(20, level=100)
-    result = adapt_images.adapt(backbone, images, PARAMS, preprocessor=preprocessor, out=out)
+    result = adapt(backbone, images, PARAMS, preprocessor=preprocessor, out=out)
     description = json.loads((out / "backbone.json").read_text())
     assert description["files"]["model.safetensors"] == file_digest(out / "model.safetensors")
     assert Network.from_backbone(out, 2, dropout=0.0).shape == (1, 16, 16)
-    again = adapt_images.adapt(out, images, PARAMS, preprocessor=preprocessor, out=tmp_path / "again")
+    again = adapt(out, images, PARAMS, preprocessor=preprocessor, out=tmp_path / "again")
     assert again.moved == pytest.approx(0.0, abs=1e-5) and result.moved > 0.01

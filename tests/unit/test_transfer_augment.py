@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from headstart.params.transfer import Augmentation
-from headstart.transfer import augment
+from headstart.transfer.finetune import augment
 
 STILL = torch.zeros(1)
 PICTURE = torch.arange(25.0).reshape(1, 1, 5, 5)

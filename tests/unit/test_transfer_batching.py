@@ -8,7 +8,7 @@ from torch.utils.data import RandomSampler
 from transformers import TrainingArguments
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from headstart.transfer.batching import Grouped, GroupedTrainer
+from headstart.transfer.finetune.batching import Grouped, GroupedTrainer
 
 LENGTHS = torch.randint(3, 120, (1003,), generator=torch.Generator().manual_seed(0)).tolist()
 BATCH = 16

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from headstart.transfer import checkpoints, course
+from headstart.transfer.finetune import checkpoints, course
 from tests.unit import tiny_transfer
 
 

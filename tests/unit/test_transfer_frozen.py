@@ -7,9 +7,9 @@ import transformers
 
 from headstart.backbones import layers
 from headstart.backbones.network import Network
-from headstart.transfer import finetune, frozen
 from headstart.transfer.examples import Examples
-from headstart.transfer.frozen import Frozen
+from headstart.transfer.finetune import frozen, loop
+from headstart.transfer.finetune.frozen import Frozen
 from headstart.transfer.setting import Setting
 from tests.unit import backbone_folders as tiny
 from tests.unit import tiny_transfer
@@ -65,7 +65,7 @@ def trained(folder, monkeypatch, *, kept: bool, **changes) -> tuple[dict[str, np
     lowest.register_forward_hook(lambda *_: passes.append(1) if torch.is_grad_enabled() else None)
     if not kept:
         monkeypatch.setattr(frozen, "keep", lambda *_: None)
-    course = finetune.run(network, examples(own, folder), own.fine_tune, watch=None, progress="toy")
+    course = loop.run(network, examples(own, folder), own.fine_tune, watch=None, progress="toy")
     weights = {name: value.detach().numpy().copy() for name, value in network.state_dict().items()}
     return weights, [step["loss"] for step in course.steps], len(passes)
 

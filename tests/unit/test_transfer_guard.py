@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from headstart.statistics import paired
-from headstart.transfer import guard
+from headstart.transfer.finetune import guard
 from tests.unit import tiny_transfer
 from tests.unit.test_transfer_training import train
 

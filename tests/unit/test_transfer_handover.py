@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from headstart.transfer import handover
-from headstart.transfer.course import Course
+from headstart.transfer.finetune.course import Course
 from headstart.transfer.handover import Score
 from headstart.transfer.ladder import Climb, Point
 from headstart.transfer.retention import Retention

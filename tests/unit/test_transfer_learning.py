@@ -8,9 +8,10 @@ from safetensors.torch import save_file
 from headstart import artifacts
 from headstart.backbones.network import Network
 from headstart.data import dataset
-from headstart.transfer import finetune, memory, objective, retention, soup
+from headstart.transfer import retention
 from headstart.transfer.examples import Examples
-from headstart.transfer.pull import Pull
+from headstart.transfer.finetune import loop, memory, objective, soup
+from headstart.transfer.finetune.pull import Pull
 from tests.unit import tiny_transfer
 from tests.unit.test_transfer_training import train
 
@@ -101,7 +102,7 @@ def test_memory_that_is_short_even_for_one_example_is_an_error(tmp_path, monkeyp
     def short(self, labels, **inputs):
         raise MemoryError
 
-    monkeypatch.setattr(finetune.Objective, "forward", short)
+    monkeypatch.setattr(loop.Objective, "forward", short)
     with pytest.raises(MemoryError):
         train(folder, tmp_path / "out", "text", epochs=1, batch_size=2)
 
@@ -132,7 +133,7 @@ def test_unfreezing_moves_the_top_first(tmp_path):
     start = {name: value.clone() for name, value in network.state_dict().items()}
     rows = dataset.read(folder / "data/train.parquet")
     examples = Examples(setting.preprocessor, rows, rows.targets(setting.preprocessor.contract.labels))
-    finetune.run(network, examples, setting.fine_tune, watch=None, progress="toy")
+    loop.run(network, examples, setting.fine_tune, watch=None, progress="toy")
     # two epochs: the head alone, then the topmost block with it; those below never move
     moved = retention.moved(network, start)
     assert moved["embeddings"] == moved["encoder.layer.0"] == 0.0

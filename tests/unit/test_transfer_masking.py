@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from headstart.errors import BackboneError
-from headstart.transfer import adapt, rounds
-from headstart.transfer.masking import Piece, Words
+from headstart.transfer.adapt import rounds, text
+from headstart.transfer.adapt.masking import Piece, Words
 from tests.tiny import workspace
 from tests.unit.adapt_toys import CPU, adapted, bare, headed, preprocessor, with_params, words
 
@@ -79,8 +79,8 @@ def test_a_tokenizer_without_a_mask_token_is_refused(bare, preprocessor, tmp_pat
     (folder / "tokenizer_config.json").write_text(json.dumps(config | {"tokenizer_class": "PreTrainedTokenizerFast"}))
     with pytest.raises(BackboneError, match="has no mask token: nothing can stand in a hidden word's place"):
         Words.load(folder, preprocessor)
-    assert "no mask token" in adapt.obstacle(folder)
-    assert adapt.obstacle(bare) is None
+    assert "no mask token" in text.obstacle(folder)
+    assert text.obstacle(bare) is None
 
 
 # how the budget is spent

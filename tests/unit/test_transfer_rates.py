@@ -5,7 +5,7 @@ from headstart.backbones import layers
 from headstart.backbones.network import Network
 from headstart.errors import ParamsError
 from headstart.params.transfer import FineTune
-from headstart.transfer import rates
+from headstart.transfer.finetune import rates
 from tests.unit import tiny_transfer
 
 

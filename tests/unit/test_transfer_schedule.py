@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstart.transfer.schedule import RESERVE, Deadline, Schedule
+from headstart.transfer.finetune.schedule import RESERVE, Deadline, Schedule
 
 
 def test_the_schedule_rises_falls_and_ends_as_worked_out_by_hand():

@@ -27,16 +27,16 @@ from headstart.transfer import training
 modality, changes, folder, out, partial, kill_after = json.loads(sys.argv[1])
 if kill_after:
     import os, signal
-    from headstart.transfer import finetune
+    from headstart.transfer.finetune import loop
 
-    written = finetune.artifacts.write_text
+    written = loop.artifacts.write_text
     def die(path, text):
         global kill_after
         kill_after -= 1
         if kill_after == 0:
             os.kill(os.getpid(), signal.SIGKILL)  # the checkpoint lies there, unmarked
         written(path, text)
-    finetune.artifacts.write_text = die
+    loop.artifacts.write_text = die
 folder = Path(folder)
 training.train(
     tiny_transfer.sections(modality, **changes)[1],

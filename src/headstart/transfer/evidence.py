@@ -19,7 +19,8 @@ from headstart.statistics import clustered, learning_curve, transferability
 from headstart.statistics.clustered import Groups
 from headstart.statistics.interval import Interval
 from headstart.statistics.learning_curve import Curve
-from headstart.transfer import adapt, control, features, gap, probe
+from headstart.transfer import control, features, gap, probe
+from headstart.transfer.adapt import text
 from headstart.transfer.control import Control
 from headstart.transfer.examples import Prepared
 from headstart.transfer.probe import Head
@@ -242,7 +243,7 @@ def _masked_language_loss(params: Plan, found: Ground) -> Interval | None:
     if found.setting.modality == "image":
         return None
     texts = found.learn.examples.inputs
-    return adapt.held_out_loss(
+    return text.held_out_loss(
         found.setting.backbone,
         texts,
         preprocessor=found.setting.preprocessor,

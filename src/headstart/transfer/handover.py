@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.transfer import probe
-from headstart.transfer.course import Course
+from headstart.transfer.finetune.course import Course
 from headstart.transfer.ladder import Climb
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from headstart.backbones.network import Network
 from headstart.params.transfer import Forgetting
-from headstart.transfer import soup
+from headstart.transfer.finetune import soup
 from headstart.transfer.retention import Retention
 
 Weights = Mapping[str, Tensor]

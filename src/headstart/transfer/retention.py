@@ -26,7 +26,8 @@ from headstart.data.dataset import Dataset
 from headstart.statistics import paired, representation
 from headstart.statistics.interval import Interval
 from headstart.statistics.paired import Difference
-from headstart.transfer import adapt, features, probe
+from headstart.transfer import features, probe
+from headstart.transfer.adapt import text
 from headstart.transfer.setting import Setting
 
 
@@ -151,7 +152,7 @@ def _words(network: Network, setting: Setting, sample: Dataset) -> Interval | No
     """How hard the network finds hidden words of the sample, under the head that its backbone came with."""
     if setting.modality == "image" or not len(sample):
         return None
-    return adapt.held_out_loss(
+    return text.held_out_loss(
         setting.backbone,
         sample.inputs,
         preprocessor=setting.preprocessor,

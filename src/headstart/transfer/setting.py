@@ -14,8 +14,9 @@ from headstart.determinism import folder_digest
 from headstart.params.adapt import Adapt
 from headstart.params.transfer import FineTune, Lora, Plan, Probe, Scratch, Train
 from headstart.predictor import Preprocessor
-from headstart.transfer import augment, features
+from headstart.transfer import features
 from headstart.transfer.examples import Examples
+from headstart.transfer.finetune import augment
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,10 @@ from headstart.params.section import Strategy
 from headstart.params.transfer import Forgetting, Train
 from headstart.statistics import paired
 from headstart.statistics.interval import Interval
-from headstart.transfer import control, device, handover, ladder, probe, rates, retention, shortening, strategies
-from headstart.transfer.course import Course
-from headstart.transfer.finetune import Watch
+from headstart.transfer import control, device, handover, ladder, probe, retention, shortening, strategies
+from headstart.transfer.finetune import rates
+from headstart.transfer.finetune.course import Course
+from headstart.transfer.finetune.loop import Watch
 from headstart.transfer.handover import Score
 from headstart.transfer.probe import Head
 from headstart.transfer.retention import Retention

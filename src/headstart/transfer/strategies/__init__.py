@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from headstart.backbones.network import Network
 from headstart.params.section import Strategy
-from headstart.transfer.course import Course
-from headstart.transfer.finetune import Watch
+from headstart.transfer.finetune.course import Course
+from headstart.transfer.finetune.loop import Watch
 from headstart.transfer.probe import Head
 from headstart.transfer.setting import Setting, Split
 from headstart.transfer.strategies import adapt_then_fine_tune, fine_tune, linear_probe, lora, scratch

@@ -7,9 +7,10 @@ content, so what the plan adapted, training finds. Source: Gururangan et al. 202
 from dataclasses import replace
 
 from headstart.backbones.network import Network
-from headstart.transfer import adaptation, features, probe
-from headstart.transfer.course import Course
-from headstart.transfer.finetune import Watch
+from headstart.transfer import features, probe
+from headstart.transfer.adapt import adaptation
+from headstart.transfer.finetune.course import Course
+from headstart.transfer.finetune.loop import Watch
 from headstart.transfer.probe import Head
 from headstart.transfer.setting import Setting, Split
 from headstart.transfer.strategies import fine_tune

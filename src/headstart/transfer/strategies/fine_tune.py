@@ -4,9 +4,9 @@ Source: Kumar et al. 2022, arXiv:2202.10054 (LP-FT): a random head would send la
 """
 
 from headstart.backbones.network import Network
-from headstart.transfer import finetune
-from headstart.transfer.course import Course
-from headstart.transfer.finetune import Watch
+from headstart.transfer.finetune import loop
+from headstart.transfer.finetune.course import Course
+from headstart.transfer.finetune.loop import Watch
 from headstart.transfer.probe import Head
 from headstart.transfer.setting import Setting, Split
 from headstart.transfer.strategies import linear_probe
@@ -18,7 +18,7 @@ def train(
     """The network that starts as the probe, all of it trained."""
     network = linear_probe.start(setting, head)
     examples = setting.shown(learn, augmented=augmented)
-    return network, finetune.run(network, examples, setting.fine_tune, watch=watch, progress=progress)
+    return network, loop.run(network, examples, setting.fine_tune, watch=watch, progress=progress)
 
 
 def obstacle(setting: Setting) -> str | None:

@@ -1,8 +1,8 @@
 """`linear_probe`: feature extraction. The backbone stays as it is, and nothing can be forgotten."""
 
 from headstart.backbones.network import Network
-from headstart.transfer.course import Course
-from headstart.transfer.finetune import Watch
+from headstart.transfer.finetune.course import Course
+from headstart.transfer.finetune.loop import Watch
 from headstart.transfer.probe import Head
 from headstart.transfer.setting import Setting, Split
 

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from headstart.backbones.network import Network
-from headstart.transfer import finetune
-from headstart.transfer.course import Course
-from headstart.transfer.finetune import Watch
+from headstart.transfer.finetune import loop
+from headstart.transfer.finetune.course import Course
+from headstart.transfer.finetune.loop import Watch
 from headstart.transfer.probe import Head
 from headstart.transfer.setting import Setting, Split
 from headstart.transfer.strategies import linear_probe
@@ -27,7 +27,7 @@ def train(
     wrapped = inject(network, setting)
     rate = {"learning_rate": own.learning_rate, "layer_decay": 1.0, "frozen_layers": 0, "unfreezing": "all"}
     params = setting.fine_tune.model_copy(update={"epochs": own.epochs, **rate})
-    course = finetune.run(network, setting.shown(learn, augmented=augmented), params, watch=watch, progress=progress)
+    course = loop.run(network, setting.shown(learn, augmented=augmented), params, watch=watch, progress=progress)
     network.backbone = wrapped.merge_and_unload(safe_merge=False)
     return network, course
 

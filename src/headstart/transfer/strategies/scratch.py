@@ -1,9 +1,9 @@
 """`scratch`: the same architecture from random weights, all layers at one rate. A baseline, never silently chosen."""
 
 from headstart.backbones.network import Network
-from headstart.transfer import finetune
-from headstart.transfer.course import Course
-from headstart.transfer.finetune import Watch
+from headstart.transfer.finetune import loop
+from headstart.transfer.finetune.course import Course
+from headstart.transfer.finetune.loop import Watch
 from headstart.transfer.probe import Head
 from headstart.transfer.setting import Setting, Split
 
@@ -19,7 +19,7 @@ def train(
     free = {"frozen_layers": 0, "unfreezing": "all", "pull": 0.0}
     params = own.model_copy(update={"epochs": setting.scratch.epochs, **alike, **free})
     examples = setting.shown(learn, augmented=augmented)
-    return network, finetune.run(network, examples, params, watch=watch, progress=progress)
+    return network, loop.run(network, examples, params, watch=watch, progress=progress)
 
 
 def obstacle(setting: Setting) -> str | None:

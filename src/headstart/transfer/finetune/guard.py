@@ -21,8 +21,8 @@ from headstart.backbones import layers
 from headstart.backbones.network import Network
 from headstart.params.transfer import Guard as GuardParams
 from headstart.statistics import paired
-from headstart.transfer.course import STOPPED, Log
 from headstart.transfer.examples import Examples
+from headstart.transfer.finetune.course import STOPPED, Log
 
 CHECK, START = "guard_check", "guard_start"  # keys in the log, which checkpoints carry
 BATCH = 64

@@ -13,7 +13,7 @@ from headstart import artifacts
 from headstart.backbones import batchnorm
 from headstart.backbones.network import Network
 from headstart.determinism import digest, file_digest, folder_digest, versions
-from headstart.transfer import adapt, adapt_images
+from headstart.transfer.adapt import image, text
 from headstart.transfer.setting import Setting
 
 LEAST = 200  # fewer leave too few texts to hold out, or too few images for moments
@@ -30,7 +30,7 @@ def adapted(setting: Setting) -> tuple[Path, str]:
     if not (home / TOLD).is_file():
         pool = pq.read_table(setting.pool, columns=[setting.modality])[setting.modality].to_pylist()
         if setting.modality == "text":
-            told = adapt.adapt(
+            told = text.adapt(
                 setting.backbone,
                 pool,
                 setting.adapt,
@@ -39,7 +39,7 @@ def adapted(setting: Setting) -> tuple[Path, str]:
                 partial=home / "partial",
             ).told
         else:
-            found = adapt_images.adapt(
+            found = image.adapt(
                 setting.backbone, pool, setting.adapt, preprocessor=setting.preprocessor, out=home / "backbone"
             )
             told = (
@@ -58,7 +58,7 @@ def obstacle(setting: Setting) -> str | None:
     if (rows := pq.read_metadata(setting.pool).num_rows) < LEAST:
         return f"There are {rows} unlabelled examples; {LEAST} are the least that a backbone is adapted to."
     if setting.modality == "text":
-        return adapt.obstacle(setting.backbone)
+        return text.obstacle(setting.backbone)
     network = Network.from_backbone(setting.backbone, 2, dropout=0.0)
     if batchnorm.norms([network.backbone]):
         return None

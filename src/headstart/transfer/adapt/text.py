@@ -25,9 +25,10 @@ from headstart.params.adapt import Adapt
 from headstart.predictor import Preprocessor
 from headstart.statistics import bootstrap
 from headstart.statistics.interval import Interval
-from headstart.transfer import device, pretraining, rounds
-from headstart.transfer.masking import Piece, Words
-from headstart.transfer.pretraining import Course
+from headstart.transfer import device
+from headstart.transfer.adapt import pretraining, rounds
+from headstart.transfer.adapt.masking import Piece, Words
+from headstart.transfer.adapt.pretraining import Course
 
 FORMAT = 1
 LEAST = 8

@@ -10,7 +10,7 @@ from typing import Any
 
 from headstart.params.transfer import FineTune
 from headstart.transfer import device
-from headstart.transfer.rates import Rate
+from headstart.transfer.finetune.rates import Rate
 
 Log = list[dict[str, Any]]
 STOPPED = "guard_stop"  # in a log that the guard ended

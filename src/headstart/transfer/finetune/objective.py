@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from headstart.backbones.network import Network
 from headstart.params.transfer import FineTune
-from headstart.transfer.frozen import BELOW, Frozen
+from headstart.transfer.finetune.frozen import BELOW, Frozen
 
 
 class Objective(nn.Module):

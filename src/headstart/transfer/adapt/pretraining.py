@@ -20,10 +20,10 @@ from headstart.backbones.masked_language import MaskedLanguageModel
 from headstart.determinism import digest
 from headstart.params.adapt import Adapt
 from headstart.transfer import device
-from headstart.transfer.masking import Piece, Words
+from headstart.transfer.adapt.masking import Piece, Words
+from headstart.transfer.adapt.rounds import Round
+from headstart.transfer.finetune.schedule import Schedule
 from headstart.transfer.progress import bar
-from headstart.transfer.rounds import Round
-from headstart.transfer.schedule import Schedule
 
 CHECKPOINT = "checkpoint.safetensors"
 BEST = "best.safetensors"

@@ -15,8 +15,8 @@ from transformers import TrainerCallback
 from headstart import artifacts
 from headstart.backbones.network import Network
 from headstart.params.transfer import FineTune
-from headstart.transfer import course, soup
-from headstart.transfer.course import Log
+from headstart.transfer.finetune import course, soup
+from headstart.transfer.finetune.course import Log
 
 DONE = "COMPLETE"
 STATE = "trainer_state.json"

@@ -25,19 +25,20 @@ from headstart import artifacts
 from headstart.backbones.network import Network
 from headstart.backbones.silence import quiet
 from headstart.params.transfer import FineTune
-from headstart.transfer import checkpoints, course, device, frozen, guard, memory, rates, soup
-from headstart.transfer.batching import GroupedTrainer
-from headstart.transfer.checkpoints import Keeper
-from headstart.transfer.course import Attempt, Course
+from headstart.transfer import device
 from headstart.transfer.examples import Examples
-from headstart.transfer.guard import Guard
-from headstart.transfer.objective import Objective
+from headstart.transfer.finetune import checkpoints, course, frozen, guard, memory, rates, soup
+from headstart.transfer.finetune.batching import GroupedTrainer
+from headstart.transfer.finetune.checkpoints import Keeper
+from headstart.transfer.finetune.course import Attempt, Course
+from headstart.transfer.finetune.guard import Guard
+from headstart.transfer.finetune.objective import Objective
+from headstart.transfer.finetune.pull import Pull
+from headstart.transfer.finetune.schedule import Deadline, Schedule
+from headstart.transfer.finetune.start import Start
+from headstart.transfer.finetune.unfreezing import Gradual
 from headstart.transfer.probe import calibrated_loss
 from headstart.transfer.progress import bar
-from headstart.transfer.pull import Pull
-from headstart.transfer.schedule import Deadline, Schedule
-from headstart.transfer.start import Start
-from headstart.transfer.unfreezing import Gradual
 
 PIECES = "pieces.json"  # how many a batch is cut into, where it had to be
 GIVEN_UP = "given-up.json"  # of an attempt: what was wrong with it

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from headstart.params.adapt import Adapt
-from headstart.transfer.masking import Piece
+from headstart.transfer.adapt.masking import Piece
 
 
 @dataclass(frozen=True)
