@@ -1,12 +1,14 @@
 """What is predicted for the test split."""
 
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 
 from headstart.statistics.interval import wilson
 from headstart.transfer import forecast
 from headstart.transfer.race import Leg, Outcome
-from tests.unit.test_transfer_planner import choice, evidence, race
+from tests.unit.test_transfer_decision import choice, evidence, race
 
 
 def test_the_probe_predicts_what_it_reached_with_the_doubt_of_a_test_split_added():
@@ -45,6 +47,18 @@ def test_a_strategy_that_did_not_race_is_predicted_with_the_doubt_of_half_the_er
     assert predicted["value"] == pytest.approx(0.8)
     assert predicted["high"] - 0.8 == pytest.approx((0.1**2 + 0.02**2) ** 0.5, abs=1e-4)
     assert "scratch did not race" in predicted["basis"]
+
+
+def test_the_chance_to_overtake_is_that_of_both_carried_on_to_all_of_train():
+    # fine-tuning: wrong on 0.2 after 50 of 100 rows; the probe is right on 0.8 +- 0.02 (90%) of held-out folds
+    run = race({"linear_probe": 0.8, "fine_tune": 0.8}, ["linear_probe", "fine_tune"])
+    error, z = 80.5 / 401, 1.6449
+    measured = (wilson(320, 400, 0.9).high - wilson(320, 400, 0.9).low) / 2 * 2**-0.35
+    spread = np.hypot(error * (1 - 2**-0.75) / 2, measured) / z
+    expected = NormalDist().cdf((1 - error * 2**-0.35 - 0.8) / np.hypot(spread, 0.02 / z))
+    assert forecast.chance("fine_tune", "linear_probe", evidence(), run) == pytest.approx(expected, abs=1e-4)
+    back = forecast.chance("linear_probe", "fine_tune", evidence(), run)
+    assert back == pytest.approx(1 - expected, abs=1e-4)
 
 
 def test_a_perfect_probe_stays_within_one():

@@ -10,6 +10,7 @@ rows). The frozen probe's own exponent is measured, but says little: what learns
 """
 
 import math
+from statistics import NormalDist
 from typing import Any
 
 from headstart.params.section import Strategy
@@ -37,6 +38,29 @@ def predict(strategy: Strategy, evidence: Evidence, run: Outcome | None, choice:
     low, high = max(0.0, value - math.hypot(below, own)), min(1.0, value + math.hypot(above, own))
     basis = _basis(strategy, evidence, run, value)
     return {"metric": "accuracy", "value": value, "low": low, "high": high, "n": n, "basis": basis}
+
+
+def chance(dearer: Strategy, cheaper: Strategy, evidence: Evidence, run: Outcome) -> float:
+    """That `dearer` is the more accurate of two that raced, once both have learned from all of train.
+
+    A race stops at a part of train, where what learns more parameters is still behind. Both are carried on as in
+    `predict`, doubts as independent normal ones; that the probe is handed on where it is better counts for nobody.
+    """
+    ahead, doubt = 0.0, 0.0
+    for name, sign in ((dearer, 1), (cheaper, -1)):
+        value, spread = _at_full(name, evidence, run)
+        ahead, doubt = ahead + sign * value, math.hypot(doubt, spread)
+    return NormalDist().cdf(ahead / doubt) if doubt > 0 else float(ahead > 0)
+
+
+def _at_full(strategy: Strategy, evidence: Evidence, run: Outcome) -> tuple[float, float]:
+    """Accuracy expected with all of train, and its standard error."""
+    if strategy == "linear_probe":
+        reached = evidence.probe
+        return reached.value, (reached.high - reached.low) / 2 / normal_quantile(OUTER)
+    last = next(leg for leg in reversed(run.legs) if leg.strategy == strategy)
+    likely, slow, fast, measured = _errors(last.accuracy, evidence.examples["train"] / last.rows)
+    return 1 - likely, math.hypot((slow - fast) / 2, measured) / normal_quantile(OUTER)
 
 
 def _basis(strategy: Strategy, evidence: Evidence, run: Outcome | None, value: float) -> str:
@@ -72,10 +96,15 @@ def _expected(
 
 def _carried_on(stood: Interval, growth: float, probe: Interval, wider: float) -> tuple[float, float, float]:
     """From an accuracy measured on a part of train to `growth` times as many labels."""
-    error = (stood.n * (1 - stood.value) + 0.5) / (stood.n + 1)
-    likely, slow, fast = (error * growth**-power for power in (LIKELY, SLOWEST, FASTEST))
-    measured = (stood.high - stood.low) / 2 * growth**-LIKELY
+    likely, slow, fast, measured = _errors(stood, growth)
     value = max(1 - likely, probe.value)
     below = math.hypot(wider * (slow - likely), measured)
     above = math.hypot(wider * (likely - fast), measured)
     return value, min(below, max(value - probe.low, measured)), max(1 - likely + above, probe.high) - value
+
+
+def _errors(stood: Interval, growth: float) -> tuple[float, float, float, float]:
+    """With `growth` times as many labels: the likely error, the outer two, and half the measured interval."""
+    error = (stood.n * (1 - stood.value) + 0.5) / (stood.n + 1)
+    likely, slow, fast = (error * growth**-power for power in (LIKELY, SLOWEST, FASTEST))
+    return likely, slow, fast, (stood.high - stood.low) / 2 * growth**-LIKELY

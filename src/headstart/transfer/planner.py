@@ -1,15 +1,7 @@
-"""Which strategy, from evidence and a race, with its reason, its runner-up and the score it predicts.
-
-    linear_probe   without a race, if its held-out accuracy may already be good enough
-                   or a class (the median one) has too few labels to train layers on
-    else           the cheapest of those that the race cannot tell from its leader
-
-Cheap first: probe, low-rank updates, fine-tuning, adapting and fine-tuning. `scratch` never enters: it is the control.
-A trained network that turns out no better than the probe on validation hands the probe on (`handover`).
-"""
+"""The plan: evidence, a race where one is needed, the decision, and the score it predicts, as one document."""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,32 +10,14 @@ from torch import nn
 from headstart.backbones.network import Network
 from headstart.errors import ParamsError
 from headstart.params.section import Strategy
-from headstart.params.transfer import Choice, Plan
-from headstart.statistics.interval import wilson
-from headstart.transfer import control, device, forecast, probe, race, shortening, strategies
+from headstart.params.transfer import Plan
+from headstart.transfer import control, decision, device, forecast, probe, race, shortening, strategies
 from headstart.transfer.evidence import Evidence, Ground, gather, ground, layers
 from headstart.transfer.race import Outcome, Right
 from headstart.transfer.setting import Setting, Split
 from headstart.transfer.shortening import Cut
 
 FORMAT = 2
-
-
-@dataclass(frozen=True)
-class Decision:
-    """The strategy and why, for a person to read.
-
-    Attributes:
-        strategy: what training will do.
-        runner_up: what it would do otherwise.
-        reason: why, in plain words.
-        otherwise: what would change the decision, a sentence each.
-    """
-
-    strategy: Strategy
-    runner_up: Strategy
-    reason: str
-    otherwise: list[str]
 
 
 def plan(params: Plan, *, backbone: Path, data: Path, cache: Path) -> tuple[dict[str, Any], dict[str, float]]:
@@ -68,21 +42,21 @@ def plan(params: Plan, *, backbone: Path, data: Path, cache: Path) -> tuple[dict
     barred = obstacles(params, setting, evidence, work)
     entrants: list[Strategy] = [name for name in race_order(params) if name not in barred]
     run = None
-    if (early := settled(evidence, choice)) is None and len(entrants) > 1:
+    if (early := decision.settled(evidence, choice)) is None and len(entrants) > 1:
         run = _race(params, whole, found, entrants, evidence)
         more |= {f"race/{leg.strategy}/{leg.rows}": leg.seconds for leg in run.legs}
-    decision = decide(evidence, run, choice, early, barred)
+    chosen = decision.decide(evidence, run, choice, early, barred, doubt=params.race.doubt)
     document = {
         "format": FORMAT,
-        "strategy": decision.strategy,
-        "runner_up": decision.runner_up,
-        "reason": decision.reason,
-        "otherwise": [*decision.otherwise, *wanted],
+        "strategy": chosen.strategy,
+        "runner_up": chosen.runner_up,
+        "reason": chosen.reason,
+        "otherwise": [*chosen.otherwise, *wanted],
         "layers": cut.document() if cut else None,
-        "predicted": forecast.predict(decision.strategy, evidence, run, choice),
+        "predicted": forecast.predict(chosen.strategy, evidence, run, choice),
         "work": {"unit": evidence.unit, "budget": choice.budget, "of": work, "memory_mb": memory(setting)},
         "barred": barred,
-        "labels_needed": labels_needed(evidence, choice),
+        "labels_needed": decision.labels_needed(evidence, choice),
         "evidence": evidence.document(),
         "race": run.document() if run else None,
     }
@@ -131,56 +105,6 @@ def obstacles(params: Plan, setting: Setting, evidence: Evidence, work: dict[Str
     return result
 
 
-def settled(evidence: Evidence, choice: Choice) -> str | None:
-    """Why no race is needed; None where one is."""
-    reached, per_class = evidence.probe, evidence.examples["per_class"]["median"]
-    if (up_to := _up_to(evidence, choice)) >= choice.good_enough:
-        return (
-            f"The linear probe is right on {reached.value:.3f} of held-out examples (up to {up_to:.3f}), "
-            f"and {choice.good_enough:g} is good enough."
-        )
-    if per_class < choice.examples_per_class:
-        return (
-            f"The median class has {per_class:g} training examples; layers are trained from "
-            f"{choice.examples_per_class} on."
-        )
-    return None
-
-
-def _up_to(evidence: Evidence, choice: Choice) -> float:
-    """What the probe may be right on, by rows: groups widen its interval, and to know little is not to be good."""
-    reached = evidence.probe
-    return wilson(reached.value * reached.n, reached.n, choice.interval).high
-
-
-def decide(
-    evidence: Evidence, run: Outcome | None, choice: Choice, early: str | None, barred: dict[Strategy, str]
-) -> Decision:
-    """The choice that follows; `choice.strategy` overrides it, and the reason says so."""
-    strategy: Strategy = "linear_probe"
-    if early is not None:
-        reason = early
-    elif run is None:
-        reason = " ".join(f"{name}: {why}" for name, why in barred.items()) or "Nothing else is a candidate."
-    else:
-        strategy, reason = _winner(run)
-    others = [name for name in _ranked(run) if name != strategy] if run else []
-    runner_up = others[0] if others else ("fine_tune" if strategy == "linear_probe" else "linear_probe")
-    if choice.strategy == strategy:
-        reason = f"params.yaml asks for it, and the plan agrees: {reason}"
-    elif choice.strategy != "auto":
-        reason = f"params.yaml asks for {choice.strategy}. Left to itself, the plan would say {strategy}: {reason}"
-        strategy, runner_up = choice.strategy, strategy
-    return Decision(strategy, runner_up, reason, _otherwise(evidence, run, choice, early, barred))
-
-
-def labels_needed(evidence: Evidence, choice: Choice) -> dict[str, Any] | None:
-    """Training labels at which the probe's curve reaches `good_enough`; null: not on this curve. None: no curve."""
-    if evidence.curve is None:
-        return None
-    return {"accuracy": choice.good_enough, "labels": evidence.curve.labels_needed(choice.good_enough)}
-
-
 def _ending(params: Plan, whole: Ground, cut: Cut, data: Path) -> tuple[Ground, list[str]]:
     """What a probe stands on that ends at `cut`; `whole`, and why, where that can't be or is no better after all.
 
@@ -223,61 +147,3 @@ def _race(params: Plan, whole: Ground, found: Ground, entrants: list[Strategy], 
         return answered
 
     return race.run(entrants, price, found.learn, found.validation, params.race, train, level=params.choice.interval)
-
-
-def _winner(run: Outcome) -> tuple[Strategy, str]:
-    """The cheapest that cannot be told from the leader, and why."""
-    if run.leader is None:
-        return "linear_probe", f"The race ended before anyone ran: {run.ended}"
-    chosen = run.standing[0]
-    last = {leg.strategy: leg for leg in run.legs}
-    rows = last[chosen].rows
-    told = ", ".join(f"{name} {last[name].accuracy.value:.3f}" for name in _ranked(run) if last[name].rows == rows)
-    where = f"On {last[chosen].accuracy.n} judged examples, after learning from {rows}: {told}."
-    if chosen == run.leader:
-        return chosen, f"It leads the race. {where} {run.ended}"
-    ahead = run.behind[chosen].interval
-    return chosen, (
-        f"{run.leader} leads by {100 * ahead.value:.1f} points ({100 * ahead.low:.1f} to {100 * ahead.high:.1f}), "
-        f"which is not beyond the doubt allowed, and {chosen} is cheaper. {where} {run.ended}"
-    )
-
-
-def _ranked(run: Outcome | None) -> list[Strategy]:
-    """Who ran, those on the latest rungs first, the more accurate first."""
-    last = {leg.strategy: leg for leg in run.legs} if run else {}
-    return sorted(last, key=lambda name: (-last[name].rows, -last[name].accuracy.value))
-
-
-def _otherwise(
-    evidence: Evidence, run: Outcome | None, choice: Choice, early: str | None, barred: dict[Strategy, str]
-) -> list[str]:
-    """What would change the decision."""
-    result = []
-    if early is not None and _up_to(evidence, choice) >= choice.good_enough:
-        result.append(f"A higher plan.choice.good_enough (now {choice.good_enough:g}) would start a race.")
-    elif early is not None:
-        result.append(f"{choice.examples_per_class} labels in the median class would start a race.")
-    result += [f"{name} did not enter: {why}" for name, why in barred.items()]
-    if run is not None:
-        close = {name: one for name, one in run.behind.items() if one.interval.low <= 0}
-        result += [
-            f"{name} is {100 * one.interval.value:.1f} points behind {run.leader}, within doubt: more judged examples "
-            "may tell them apart."
-            for name, one in close.items()
-        ]
-        if run.short:
-            result.append(f"A higher plan.race.budget (now {run.budget:,} {evidence.unit}) would run the race further.")
-    if evidence.curve is not None:
-        now, twice = evidence.curve.at(evidence.examples["train"]), evidence.curve.at(2 * evidence.examples["train"])
-        result.append(
-            f"Twice the labels would likely bring the probe {100 * (twice.value - now.value):.1f} points: its learning "
-            f"curve goes from {now.value:.3f} to {twice.value:.3f} ({twice.low:.3f} to {twice.high:.3f})."
-        )
-    few = evidence.few_labels
-    if few.scratch.low > few.transfer.high:
-        result.append(
-            f"Negative transfer: with {few.per_class} labels a class the same network from scratch is right on "
-            f"{few.scratch.value:.3f}, transferred on {few.transfer.value:.3f}. Look for a backbone nearer to the data."
-        )
-    return result

@@ -8,7 +8,7 @@ import pytest
 from headstart.params.transfer import Choice
 from headstart.statistics import learning_curve, paired
 from headstart.statistics.interval import Interval, wilson
-from headstart.transfer import planner
+from headstart.transfer import decision
 from headstart.transfer.control import Control
 from headstart.transfer.evidence import Evidence
 from headstart.transfer.race import Leg, Outcome
@@ -66,49 +66,69 @@ def race(
     ],
 )
 def test_no_race_is_run_where_the_probe_may_do_or_labels_are_too_few(found, reason):
-    told = planner.settled(found, choice())
+    told = decision.settled(found, choice())
     assert (told is None) if reason is None else (reason in told)
 
 
 def test_without_a_race_the_probe_is_chosen_and_the_reason_says_what_was_seen():
     found = evidence(probe=0.97)
-    decision = planner.decide(found, None, choice(), planner.settled(found, choice()), {})
-    assert (decision.strategy, decision.runner_up) == ("linear_probe", "fine_tune")
-    assert any("higher plan.choice.good_enough" in one for one in decision.otherwise)
+    made = decision.decide(found, None, choice(), decision.settled(found, choice()), {}, doubt=0.25)
+    assert (made.strategy, made.runner_up) == ("linear_probe", "fine_tune")
+    assert any("higher plan.choice.good_enough" in one for one in made.otherwise)
 
 
 def test_a_leader_beyond_doubt_is_chosen():
     run = race({"linear_probe": 0.7, "fine_tune": 0.85}, ["fine_tune"], ended="fine_tune is the only one left.")
-    decision = planner.decide(evidence(), run, choice(), None, {})
-    assert (decision.strategy, decision.runner_up) == ("fine_tune", "linear_probe")
-    assert "leads the race" in decision.reason
-    assert "fine_tune 0.850, linear_probe 0.700" in decision.reason
+    made = decision.decide(evidence(), run, choice(), None, {}, doubt=0.25)
+    assert (made.strategy, made.runner_up) == ("fine_tune", "linear_probe")
+    assert "leads the race" in made.reason
+    assert "fine_tune 0.850, linear_probe 0.700" in made.reason
 
 
 def test_of_those_that_cannot_be_told_apart_the_cheapest_is_chosen_and_more_judges_are_named():
     run = race({"linear_probe": 0.8, "fine_tune": 0.805}, ["linear_probe", "fine_tune"])
-    decision = planner.decide(evidence(), run, choice(), None, {"lora": "There are no linear layers."})
-    assert decision.strategy == "linear_probe"
-    assert "fine_tune leads by 0.5 points" in decision.reason and "not beyond the doubt allowed" in decision.reason
-    assert any("more judged examples may tell them apart" in one for one in decision.otherwise)
-    assert any("lora did not enter: There are no linear layers." in one for one in decision.otherwise)
+    barred = {"lora": "There are no linear layers."}
+    made = decision.decide(evidence(probe=0.86), run, choice(), None, barred, doubt=0.25)
+    assert made.strategy == "linear_probe"  # 0.847 is foreseen of fine-tuning with all of train
+    assert "fine_tune leads by 0.5 points" in made.reason and "not beyond the doubt allowed" in made.reason
+    assert any("more judged examples may tell them apart" in one for one in made.otherwise)
+    assert any("lora did not enter: There are no linear layers." in one for one in made.otherwise)
+
+
+@pytest.mark.parametrize(("doubt", "chosen"), [(0.25, "fine_tune"), (0.05, "linear_probe")])
+def test_a_dearer_one_that_will_likely_overtake_is_chosen_though_the_race_cannot_tell_them_apart(doubt, chosen):
+    run = race({"linear_probe": 0.81, "fine_tune": 0.8}, ["linear_probe", "fine_tune"])
+    made = decision.decide(evidence(probe=0.81), run, choice(), None, {}, doubt=doubt)
+    assert made.strategy == chosen
+    if chosen == "fine_tune":
+        assert (
+            "With all 100 examples it will likely be more accurate than the cheaper linear_probe (chance" in made.reason
+        )
+        assert "fine_tune 0.800" in made.reason
+
+
+def test_one_that_left_the_race_overtakes_nobody():
+    run = race({"linear_probe": 0.8, "fine_tune": 0.8}, ["linear_probe"], ended="linear_probe is the only one left.")
+    assert decision.decide(evidence(), run, choice(), None, {}, doubt=0.25).strategy == "linear_probe"
 
 
 def test_a_strategy_that_params_ask_for_is_taken_and_the_plan_still_speaks():
     run = race({"linear_probe": 0.7, "fine_tune": 0.85}, ["fine_tune"])
-    decision = planner.decide(evidence(), run, choice("lora"), None, {})
-    assert (decision.strategy, decision.runner_up) == ("lora", "fine_tune")
-    assert decision.reason.startswith("params.yaml asks for lora. Left to itself, the plan would say fine_tune")
+    made = decision.decide(evidence(), run, choice("lora"), None, {}, doubt=0.25)
+    assert (made.strategy, made.runner_up) == ("lora", "fine_tune")
+    assert made.reason.startswith("params.yaml asks for lora. Left to itself, the plan would say fine_tune")
 
 
 def test_a_strategy_that_params_and_plan_agree_on_is_said_to_be_so():
     run = race({"linear_probe": 0.7, "fine_tune": 0.85}, ["fine_tune"])
-    reason = planner.decide(evidence(), run, choice("fine_tune"), None, {}).reason
+    reason = decision.decide(evidence(), run, choice("fine_tune"), None, {}, doubt=0.25).reason
     assert reason.startswith("params.yaml asks for it, and the plan")
 
 
 def test_negative_transfer_is_named_when_scratch_wins_beyond_doubt():
     found = evidence(scratch=0.9)
-    told = planner.decide(found, None, choice(), "early", {}).otherwise
+    told = decision.decide(found, None, choice(), "early", {}, doubt=0.25).otherwise
     assert any(one.startswith("Negative transfer: with 10 labels a class") for one in told)
-    assert not any("Negative" in one for one in planner.decide(evidence(), None, choice(), "early", {}).otherwise)
+    assert not any(
+        "Negative" in one for one in decision.decide(evidence(), None, choice(), "early", {}, doubt=0.25).otherwise
+    )

@@ -1,0 +1,169 @@
+"""Which strategy, from evidence and a race, with its reason, its runner-up and what would change it.
+
+    linear_probe   without a race, if its held-out accuracy may already be good enough
+                   or a class (the median one) has too few labels to train layers on
+    else           the cheapest of those that the race cannot tell from its leader, unless a dearer one of them
+                   will likely overtake it with all of train (`forecast.chance`)
+
+Cheap first: probe, low-rank updates, fine-tuning, adapting and fine-tuning. `scratch` never enters: it is the control.
+A trained network that turns out no better than the probe on validation hands the probe on (`handover`).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from headstart.params.section import Strategy
+from headstart.params.transfer import Choice
+from headstart.statistics.interval import wilson
+from headstart.transfer import forecast
+from headstart.transfer.evidence import Evidence
+from headstart.transfer.race import Outcome
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The strategy and why, for a person to read.
+
+    Attributes:
+        strategy: what training will do.
+        runner_up: what it would do otherwise.
+        reason: why, in plain words.
+        otherwise: what would change the decision, a sentence each.
+    """
+
+    strategy: Strategy
+    runner_up: Strategy
+    reason: str
+    otherwise: list[str]
+
+
+def settled(evidence: Evidence, choice: Choice) -> str | None:
+    """Why no race is needed; None where one is."""
+    reached, per_class = evidence.probe, evidence.examples["per_class"]["median"]
+    if (up_to := _up_to(evidence, choice)) >= choice.good_enough:
+        return (
+            f"The linear probe is right on {reached.value:.3f} of held-out examples (up to {up_to:.3f}), "
+            f"and {choice.good_enough:g} is good enough."
+        )
+    if per_class < choice.examples_per_class:
+        return (
+            f"The median class has {per_class:g} training examples; layers are trained from "
+            f"{choice.examples_per_class} on."
+        )
+    return None
+
+
+def _up_to(evidence: Evidence, choice: Choice) -> float:
+    """What the probe may be right on, by rows: groups widen its interval, and to know little is not to be good."""
+    reached = evidence.probe
+    return wilson(reached.value * reached.n, reached.n, choice.interval).high
+
+
+def decide(
+    evidence: Evidence,
+    run: Outcome | None,
+    choice: Choice,
+    early: str | None,
+    barred: dict[Strategy, str],
+    *,
+    doubt: float,
+) -> Decision:
+    """The choice that follows; `choice.strategy` overrides it, and the reason says so.
+
+    Args:
+        evidence: what was measured.
+        run: the race; None where none was run.
+        choice: how to choose.
+        early: why no race was needed.
+        barred: why strategies did not enter.
+        doubt: chance allowed that a dearer strategy, taken because it will overtake, does not.
+    """
+    strategy: Strategy = "linear_probe"
+    if early is not None:
+        reason = early
+    elif run is None:
+        reason = " ".join(f"{name}: {why}" for name, why in barred.items()) or "Nothing else is a candidate."
+    else:
+        strategy, reason = _winner(evidence, run, doubt)
+    others = [name for name in _ranked(run) if name != strategy] if run else []
+    runner_up = others[0] if others else ("fine_tune" if strategy == "linear_probe" else "linear_probe")
+    if choice.strategy == strategy:
+        reason = f"params.yaml asks for it, and the plan agrees: {reason}"
+    elif choice.strategy != "auto":
+        reason = f"params.yaml asks for {choice.strategy}. Left to itself, the plan would say {strategy}: {reason}"
+        strategy, runner_up = choice.strategy, strategy
+    return Decision(strategy, runner_up, reason, _otherwise(evidence, run, choice, early, barred))
+
+
+def labels_needed(evidence: Evidence, choice: Choice) -> dict[str, Any] | None:
+    """Training labels at which the probe's curve reaches `good_enough`; null: not on this curve. None: no curve."""
+    if evidence.curve is None:
+        return None
+    return {"accuracy": choice.good_enough, "labels": evidence.curve.labels_needed(choice.good_enough)}
+
+
+def _winner(evidence: Evidence, run: Outcome, doubt: float) -> tuple[Strategy, str]:
+    """The cheapest that cannot be told from the leader, or who will overtake it, and why."""
+    if run.leader is None:
+        return "linear_probe", f"The race ended before anyone ran: {run.ended}"
+    chosen, overtaken = run.standing[0], None
+    for name in run.standing[1:]:
+        if forecast.chance(name, chosen, evidence, run) >= 1 - doubt:
+            chosen, overtaken = name, chosen
+    last = {leg.strategy: leg for leg in run.legs}
+    rows = last[chosen].rows
+    told = ", ".join(f"{name} {last[name].accuracy.value:.3f}" for name in _ranked(run) if last[name].rows == rows)
+    where = f"On {last[chosen].accuracy.n} judged examples, after learning from {rows}: {told}."
+    if overtaken:
+        likely = forecast.chance(chosen, overtaken, evidence, run)
+        return chosen, (
+            f"With all {evidence.examples['train']:,} examples it will likely be more accurate than the cheaper "
+            f"{overtaken} (chance {likely:.2f}): what trains layers gains more by labels. {where} {run.ended}"
+        )
+    if chosen == run.leader:
+        return chosen, f"It leads the race. {where} {run.ended}"
+    ahead = run.behind[chosen].interval
+    return chosen, (
+        f"{run.leader} leads by {100 * ahead.value:.1f} points ({100 * ahead.low:.1f} to {100 * ahead.high:.1f}), "
+        f"which is not beyond the doubt allowed, and {chosen} is cheaper. {where} {run.ended}"
+    )
+
+
+def _ranked(run: Outcome | None) -> list[Strategy]:
+    """Who ran, those on the latest rungs first, the more accurate first."""
+    last = {leg.strategy: leg for leg in run.legs} if run else {}
+    return sorted(last, key=lambda name: (-last[name].rows, -last[name].accuracy.value))
+
+
+def _otherwise(
+    evidence: Evidence, run: Outcome | None, choice: Choice, early: str | None, barred: dict[Strategy, str]
+) -> list[str]:
+    """What would change the decision."""
+    result = []
+    if early is not None and _up_to(evidence, choice) >= choice.good_enough:
+        result.append(f"A higher plan.choice.good_enough (now {choice.good_enough:g}) would start a race.")
+    elif early is not None:
+        result.append(f"{choice.examples_per_class} labels in the median class would start a race.")
+    result += [f"{name} did not enter: {why}" for name, why in barred.items()]
+    if run is not None:
+        close = {name: one for name, one in run.behind.items() if one.interval.low <= 0}
+        result += [
+            f"{name} is {100 * one.interval.value:.1f} points behind {run.leader}, within doubt: more judged examples "
+            "may tell them apart."
+            for name, one in close.items()
+        ]
+        if run.short:
+            result.append(f"A higher plan.race.budget (now {run.budget:,} {evidence.unit}) would run the race further.")
+    if evidence.curve is not None:
+        now, twice = evidence.curve.at(evidence.examples["train"]), evidence.curve.at(2 * evidence.examples["train"])
+        result.append(
+            f"Twice the labels would likely bring the probe {100 * (twice.value - now.value):.1f} points: its learning "
+            f"curve goes from {now.value:.3f} to {twice.value:.3f} ({twice.low:.3f} to {twice.high:.3f})."
+        )
+    few = evidence.few_labels
+    if few.scratch.low > few.transfer.high:
+        result.append(
+            f"Negative transfer: with {few.per_class} labels a class the same network from scratch is right on "
+            f"{few.scratch.value:.3f}, transferred on {few.transfer.value:.3f}. Look for a backbone nearer to the data."
+        )
+    return result
