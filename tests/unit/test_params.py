@@ -47,6 +47,7 @@ def test_all_problems_come_in_one_message_each_with_its_dotted_key(tmp_path):
     assert "schedule: unknown key, did you mean schedules?" in message
     assert "models.apidocs.fine_tune.epoch: unknown key, did you mean epochs?" in message
     assert "models.apidocs.fine_tune.learning_rate: '2e-5' arrived, a valid number was expected" in message
+    assert "YAML reads 2e-5 as text; write 2.0e-5" in message
     assert "models.digits.backbone: 'glyph' is not under backbones, did you mean glyphs?" in message
 
 
@@ -82,6 +83,15 @@ def test_a_problem_is_said_once_and_where_it_stands(tmp_path, path):
         "params.yaml has 1 problem:",
         f"  - {'.'.join(path)}: -1 arrived, greater than or equal to 1 was expected",
     ]
+
+
+def test_a_strategy_that_does_not_exist_is_one_problem_with_the_nearest_name(tmp_path):
+    path = ("models", "digits", "plan", "choice", "strategy")
+    with pytest.raises(ParamsError) as refused:
+        load(written(tmp_path, lambda document: _wrong(document, *path, value="finetune")))
+    assert refused.value.message.splitlines()[0] == "params.yaml has 1 problem:"
+    assert "'finetune' arrived, 'auto', 'linear_probe'" in refused.value.message
+    assert refused.value.message.splitlines()[1].endswith("did you mean fine_tune?")
 
 
 @pytest.mark.parametrize("path", [("monitor", "rows"), ("monitor",), ("fine_tune", "epochs"), ("fine_tune",)])

@@ -108,7 +108,7 @@ def test_a_plan_is_the_same_document_twice_and_complete(tmp_path, modality):
     keys = {"format", "strategy", "runner_up", "reason", "otherwise", "predicted", "work", "barred", "labels_needed"}
     keys |= {"evidence", "layers", "race"}
     assert set(first) == keys
-    assert set(first["evidence"]) == {"examples", "probe", "layers", "gap", "transferability", "few_labels"}
+    assert set(first["evidence"]) == {"backbone", "examples", "probe", "layers", "gap", "transferability", "few_labels"}
     assert first["evidence"]["examples"]["classes"] == 3
     assert first["evidence"]["few_labels"]["repeats"] == 2
     assert {"probe", "layers", "gap", "few_labels/transfer", "few_labels/scratch", "a_pass"} <= set(seconds)

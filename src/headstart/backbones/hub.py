@@ -52,8 +52,9 @@ def download(name: str, repository: str, revision: str, into: Path, *, files: Se
             action="Check both on its page; a private one needs `hf auth login`.",
         ) from error
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, errors.HfHubHTTPError, OSError) as error:
+        told = str(error).splitlines()[0].rstrip(".")
         raise OutsideError(
-            f"the hub did not give {repository}@{revision} (backbones.{name}.source): {str(error).splitlines()[0]}",
+            f"the hub did not give {repository}@{revision} (backbones.{name}.source): {told}.",
             action=LOCAL_ALTERNATIVES,
         ) from error
     shutil.rmtree(into / ".cache", ignore_errors=True)

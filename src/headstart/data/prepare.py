@@ -264,7 +264,7 @@ def _require_enough(examples: Examples, raw: Path) -> None:
         raise DataError(
             f"{raw} leaves no row for {' and '.join(empty)}: {len(examples)} rows came, {len(examples.at)} could "
             f"be used, and {', '.join(f'{count} are in {name}' for name, count in counts.items())}.",
-            action="Label more rows, or raise prepare.split in params.yaml.",
+            action="Label more rows, or change prepare.split in params.yaml: train gets what its shares leave.",
         )
     found = np.unique(examples.labels[examples.split("train")])
     if len(found) == 1:

@@ -16,6 +16,7 @@ from headstart.params.workspace import Model, Params
 
 FORMAT = 1
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+EXPONENT = re.compile(r"\d+e[+-]?\d+")  # numbers to people, text to YAML 1.1
 TOP = {"format", "schedules", "defaults", "backbones", "models"}
 STRATEGIES = ("probe", "fine_tune", "lora", "adapt", "scratch")
 SHARED = {"prepare": ("probe",), "plan": STRATEGIES, "train": (*STRATEGIES, "forgetting", "screen")}
@@ -197,8 +198,13 @@ def _sentence(kind: type[BaseModel], key: str, detail: Any) -> str:
         return f"{key}: unknown key{_nearest(str(detail['loc'][-1]), getattr(section, 'model_fields', {}))}"
     if detail["type"] == "missing":
         return f"{key}: is missing"
-    message = detail["msg"].removeprefix("Input should be ")
-    return f"{key}: {detail['input']!r} arrived, {message} was expected"
+    arrived, hint = detail["input"], ""
+    if detail["type"] == "literal_error":
+        close = get_close_matches(str(arrived), re.findall(r"'([^']+)'", detail["ctx"]["expected"]), n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+    if detail["type"] == "float_type" and EXPONENT.fullmatch(str(arrived)):
+        hint = f": YAML reads {arrived} as text; write {arrived.replace('e', '.0e')}"
+    return f"{key}: {arrived!r} arrived, {detail['msg'].removeprefix('Input should be ')} was expected{hint}"
 
 
 def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:

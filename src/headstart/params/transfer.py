@@ -96,7 +96,7 @@ class FewLabels(Section):
 class Choice(Section):
     """What the plan may choose from, and where it does not look further."""
 
-    strategy: Literal["auto"] | Strategy
+    strategy: Literal["auto", Strategy]
     layers: Literal["auto", "all"]
     good_enough: Share
     examples_per_class: Count

@@ -117,7 +117,11 @@ def seen(plan: Document) -> Iterator[tuple[str, str]]:
         where = (
             "the last one" if best is layers[-1] else f"{best['layer']}, the last gives {percent(layers[-1]['value'])}"
         )
-        told = f"{where}: a probe on it is right on {percent(best['value'])}"
+        told = (
+            f"{where}: a probe on it is right on {percent(best['value'])} of {best['n']:,} of train, held out in turn"
+        )
+        if best is not layers[-1] and not cut:
+            told += "; not better beyond doubt, so all layers stay"
         if cut:
             told += f"; a linear probe ends there, on {cut['kept']} of {cut['of']} blocks"
         yield "best layer", told
@@ -143,6 +147,8 @@ def lines(name: str, plan: Document, parts: Mapping[str, float]) -> Iterator[str
         yield f"  {what:15} {told}"
     for leg in (plan.get("race") or {}).get("legs", []):
         yield f"  race       {leg['strategy']:20} {leg['rows']:6,} rows  {_range(leg)}"
+    for name, why in (plan.get("race") or {}).get("left", {}).items():
+        yield f"  left       {name}: {why}"
     for one in plan["otherwise"]:
         yield f"  otherwise  {one}"
 

@@ -10,8 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from headstart import artifacts
-from headstart.backbones.network import DESCRIPTION_FILE, Network
+from headstart.backbones.network import Network
 from headstart.data import dataset
 from headstart.determinism import folder_digest
 from headstart.params.transfer import Plan
@@ -148,8 +147,11 @@ def gather(
     seconds["a_pass"] = a_pass * len(learn)  # one epoch of fine-tuning all of train, extrapolated
     unit, once = count_work(found)
     sizes = _examples(params, found)
-    about = artifacts.read_json(setting.backbone / DESCRIPTION_FILE)
-    backbone = {"name": setting.backbone.name, "kind": about["kind"], "parameters": about["parameters"]}
+    backbone = {
+        "name": setting.backbone.name,
+        "kind": network.backbone.config.model_type,
+        "parameters": sum(parameter.numel() for parameter in network.backbone.parameters()),
+    }
     head = found.head
     measured = [(name, clustered.share(right, level, together)) for name, right in by_layer]
     return (

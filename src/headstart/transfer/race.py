@@ -230,7 +230,7 @@ def leaving(
         cheaper = standing.index(name) < standing.index(leader)
         if ahead.interval.low > 0 and (last or cheaper):
             out[name] = (
-                f"Behind {leader} by {100 * ahead.interval.value:.1f} points beyond the doubt allowed "
+                f"Behind {leader} by {100 * ahead.interval.value:.1f} points beyond the doubt of {doubt:.0%} allowed "
                 f"(right alone on {ahead.losses} of {len(right[name])} examples, {leader} on {ahead.wins})."
             )
     trained = [name for name in standing if name != "linear_probe" and name not in out]
