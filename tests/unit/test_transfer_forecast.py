@@ -56,9 +56,16 @@ def test_the_chance_to_overtake_is_that_of_both_carried_on_to_all_of_train():
     measured = (wilson(320, 400, 0.9).high - wilson(320, 400, 0.9).low) / 2 * 2**-0.35
     spread = np.hypot(error * (1 - 2**-0.75) / 2, measured) / z
     expected = NormalDist().cdf((1 - error * 2**-0.35 - 0.8) / np.hypot(spread, 0.02 / z))
-    assert forecast.chance("fine_tune", "linear_probe", evidence(), run) == pytest.approx(expected, abs=1e-4)
-    back = forecast.chance("linear_probe", "fine_tune", evidence(), run)
+    assert forecast.chance("fine_tune", "linear_probe", evidence(), run, choice()) == pytest.approx(expected, abs=1e-4)
+    back = forecast.chance("linear_probe", "fine_tune", evidence(), run, choice())
     assert back == pytest.approx(1 - expected, abs=1e-4)
+
+    # at a level of 0.5 the same intervals are of twice the errors and more: less can be said
+    wide = choice().model_copy(update={"interval": 0.5})
+    z = 0.6745
+    spread = np.hypot(error * (1 - 2**-0.75) / 2 / 1.6449, measured / z)
+    expected = NormalDist().cdf((1 - error * 2**-0.35 - 0.8) / np.hypot(spread, 0.02 / z))
+    assert forecast.chance("fine_tune", "linear_probe", evidence(), run, wide) == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_perfect_probe_stays_within_one():

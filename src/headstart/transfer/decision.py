@@ -84,7 +84,7 @@ def decide(
     elif run is None:
         reason = " ".join(f"{name}: {why}" for name, why in barred.items()) or "Nothing else is a candidate."
     else:
-        strategy, reason = _winner(evidence, run, doubt)
+        strategy, reason = _winner(evidence, run, choice, doubt)
     others = [name for name in _ranked(run) if name != strategy] if run else []
     runner_up = others[0] if others else ("fine_tune" if strategy == "linear_probe" else "linear_probe")
     if choice.strategy == strategy:
@@ -102,20 +102,20 @@ def labels_needed(evidence: Evidence, choice: Choice) -> dict[str, Any] | None:
     return {"accuracy": choice.good_enough, "labels": evidence.curve.labels_needed(choice.good_enough)}
 
 
-def _winner(evidence: Evidence, run: Outcome, doubt: float) -> tuple[Strategy, str]:
+def _winner(evidence: Evidence, run: Outcome, choice: Choice, doubt: float) -> tuple[Strategy, str]:
     """The cheapest that cannot be told from the leader, or who will overtake it, and why."""
     if run.leader is None:
         return "linear_probe", f"The race ended before anyone ran: {run.ended}"
     chosen, overtaken = run.standing[0], None
     for name in run.standing[1:]:
-        if forecast.chance(name, chosen, evidence, run) >= 1 - doubt:
+        if forecast.chance(name, chosen, evidence, run, choice) >= 1 - doubt:
             chosen, overtaken = name, chosen
     last = {leg.strategy: leg for leg in run.legs}
     rows = last[chosen].rows
     told = ", ".join(f"{name} {last[name].accuracy.value:.3f}" for name in _ranked(run) if last[name].rows == rows)
     where = f"On {last[chosen].accuracy.n} judged examples, after learning from {rows}: {told}."
     if overtaken:
-        likely = forecast.chance(chosen, overtaken, evidence, run)
+        likely = forecast.chance(chosen, overtaken, evidence, run, choice)
         return chosen, (
             f"With all {evidence.examples['train']:,} examples it will likely be more accurate than the cheaper "
             f"{overtaken} (chance {likely:.2f}): what trains layers gains more by labels. {where} {run.ended}"

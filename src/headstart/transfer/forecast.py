@@ -40,7 +40,7 @@ def predict(strategy: Strategy, evidence: Evidence, run: Outcome | None, choice:
     return {"metric": "accuracy", "value": value, "low": low, "high": high, "n": n, "basis": basis}
 
 
-def chance(dearer: Strategy, cheaper: Strategy, evidence: Evidence, run: Outcome) -> float:
+def chance(dearer: Strategy, cheaper: Strategy, evidence: Evidence, run: Outcome, choice: Choice) -> float:
     """That `dearer` is the more accurate of two that raced, once both have learned from all of train.
 
     A race stops at a part of train, where what learns more parameters is still behind. Both are carried on as in
@@ -48,19 +48,19 @@ def chance(dearer: Strategy, cheaper: Strategy, evidence: Evidence, run: Outcome
     """
     ahead, doubt = 0.0, 0.0
     for name, sign in ((dearer, 1), (cheaper, -1)):
-        value, spread = _at_full(name, evidence, run)
+        value, spread = _at_full(name, evidence, run, normal_quantile(choice.interval))
         ahead, doubt = ahead + sign * value, math.hypot(doubt, spread)
     return NormalDist().cdf(ahead / doubt) if doubt > 0 else float(ahead > 0)
 
 
-def _at_full(strategy: Strategy, evidence: Evidence, run: Outcome) -> tuple[float, float]:
-    """Accuracy expected with all of train, and its standard error."""
+def _at_full(strategy: Strategy, evidence: Evidence, run: Outcome, z: float) -> tuple[float, float]:
+    """Accuracy expected with all of train, and its standard error; measured intervals reach `z` of theirs."""
     if strategy == "linear_probe":
         reached = evidence.probe
-        return reached.value, (reached.high - reached.low) / 2 / normal_quantile(OUTER)
+        return reached.value, (reached.high - reached.low) / 2 / z
     last = next(leg for leg in reversed(run.legs) if leg.strategy == strategy)
     likely, slow, fast, measured = _errors(last.accuracy, evidence.examples["train"] / last.rows)
-    return 1 - likely, math.hypot((slow - fast) / 2, measured) / normal_quantile(OUTER)
+    return 1 - likely, math.hypot((slow - fast) / 2 / normal_quantile(OUTER), measured / z)
 
 
 def _basis(strategy: Strategy, evidence: Evidence, run: Outcome | None, value: float) -> str:
