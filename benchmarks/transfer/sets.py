@@ -22,6 +22,7 @@ TUNED_ON = ("trec6", "subj", "sci_cite")  # whatever was chosen by looking was c
 REPORTED = ("banking77", "acl_arc", "chemprot", "pubmedqa_sections", "amazon_books", "tweeteval_sentiment_val_vs_2017")
 IMAGES = {"mnist": "glyphs", "pneumonia_mnist": "glyphs", "hymenoptera": "mobilenet"}
 DOMAINS = {"chemprot": "dapt_biomed", "pubmedqa_sections": "dapt_biomed"}  # sets with unlabelled text of their domain
+UNLABELLED = ("banking77",)  # sets whose training texts beyond the drawn ones are theirs, without labels
 MOBILENET = "weights_mobilenet_v1_025_imagenet"
 MOST_VALIDATION, MOST_TEST, MOST_POOL = 300, 1000, 4000
 
@@ -92,18 +93,21 @@ def _write(
     splits["train"] = _rows(splits["train"], keep)
     generator = np.random.default_rng(seed)
     sizes = {"train": rows, "validation": min(MOST_VALIDATION, max(40, rows // 4)), "test": MOST_TEST}
+    pool = [text for text, _ in _texts(data / DOMAINS[name], "corpus")] if name in DOMAINS else []
     for part, (inputs, labels) in splits.items():
-        drawn = (generator if part == "train" else np.random.default_rng(1)).permutation(len(inputs))[: sizes[part]]
-        splits[part] = _rows((inputs, labels), drawn)
+        drawn = (generator if part == "train" else np.random.default_rng(1)).permutation(len(inputs))
+        splits[part] = _rows((inputs, labels), drawn[: sizes[part]])
+        if part == "train" and name in UNLABELLED:
+            pool = [inputs[row] for row in drawn[rows:]]
     classes = tuple(sorted({label for _, labels in splits.values() for label in labels}))
     spec.write(home / "contract", spec.Contract(modality, raw, classes), tokenizer_json=tokenizer_json)
     for part, (inputs, labels) in splits.items():
         none = [None] * len(inputs)
         ids = [f"{part}-{row}" for row in range(len(inputs))]
         dataset.write(home / f"{part}.parquet", Dataset(modality, ids, labels, inputs, none, none))
-    if name in DOMAINS:
+    if pool:
         most = model.prepare.limits.characters  # `prepare` would refuse a longer text
-        pool = [text for text, _ in _texts(data / DOMAINS[name], "corpus") if len(text) <= most][:MOST_POOL]
+        pool = [text for text in pool if len(text) <= most][:MOST_POOL]
         none = [None] * len(pool)
         ids = [f"pool-{row}" for row in range(len(pool))]
         dataset.write(home / "unlabelled.parquet", Dataset(modality, ids, [""] * len(pool), pool, none, none))
