@@ -18,7 +18,7 @@ def plan(strategy: str, classes: int, per_class: int) -> dict[str, Any]:
         "reason": "The probe reaches 0.912 (0.896 to 0.926), below 0.98 that is good enough; 108 examples a class and "
         "84.1 million pixels of work are within the budget of 100 million.",
         "otherwise": ["Twice the labels would likely take the probe from 0.912 to 0.931 (0.915 to 0.944)."],
-        "predicted": {"metric": "accuracy", "value": 0.93, "low": 0.896, "high": 0.964, "n": 360,
+        "predicted": {"metric": "accuracy", "value": 0.93, "low": 0.896, "high": 0.964, "level": 0.9, "n": 360,
                       "basis": "0.930 in the race after learning from 538, its errors falling as labels grow to 1,077"},
         "work": {
             "unit": "pixels",

@@ -19,7 +19,7 @@ def test_the_terminal_shows_choice_forecast_cost_evidence_race_and_what_would_ch
     told = "\n".join(decision.lines("tickets", plan, PARTS))
     for sentence in (
         "tickets: fine_tune (runner-up linear_probe)",
-        "predicted  accuracy 93.0% (89.6% to 96.4%) on 360 test examples,",
+        "predicted  accuracy 93.0% (89.6% to 96.4%, 90% sure) on 360 test examples,",
         "from 0.930 in the race after learning from 538",
         "backbone        glyphs, a resnet of 0.7 M parameters",
         "costs      84,100,000 pixels, about 40 s on this machine",

@@ -107,6 +107,17 @@ def test_a_dearer_one_that_will_likely_overtake_is_chosen_though_the_race_cannot
         assert "fine_tune 0.800" in made.reason
 
 
+@pytest.mark.parametrize(("fine_tune", "probe", "times"), [(0.84, 0.86, 2), (0.8, 0.86, 4), (0.6, 0.86, None)])
+def test_how_many_more_labels_would_change_the_decision_is_told_where_they_would(fine_tune, probe, times):
+    run = race({"linear_probe": 0.8, "fine_tune": fine_tune}, ["linear_probe", "fine_tune"])
+    found = replace(evidence(probe=probe), curve=None)  # the probe gains nothing more
+    made = decision.decide(found, run, choice(), None, {}, doubt=0.25)
+    told = [one for one in made.otherwise if "training examples" in one]
+    assert made.strategy == "linear_probe"
+    expected = f"{100 * times} training examples, {times} times as many, would make it fine_tune" if times else None
+    assert [one.startswith(expected) for one in told] == ([True] if times else [])
+
+
 def test_one_that_left_the_race_overtakes_nobody():
     run = race({"linear_probe": 0.8, "fine_tune": 0.8}, ["linear_probe"], ended="linear_probe is the only one left.")
     assert decision.decide(evidence(), run, choice(), None, {}, doubt=0.25).strategy == "linear_probe"

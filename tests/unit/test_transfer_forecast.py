@@ -68,6 +68,19 @@ def test_the_chance_to_overtake_is_that_of_both_carried_on_to_all_of_train():
     assert forecast.chance("fine_tune", "linear_probe", evidence(), run, wide) == pytest.approx(expected, abs=1e-4)
 
 
+def test_with_more_labels_than_train_the_probe_grows_by_its_curve_and_who_raced_by_its_power_law():
+    run = race({"linear_probe": 0.8, "fine_tune": 0.8}, ["linear_probe", "fine_tune"])
+    found, error, z = evidence(), 80.5 / 401, 1.6449
+    measured = (wilson(320, 400, 0.9).high - wilson(320, 400, 0.9).low) / 2 * 8**-0.35  # 400 rows, the race had 50
+    spread = np.hypot(error * (1 - 8**-0.75) / 2, measured) / z
+    now, then = found.curve.at(100), found.curve.at(400)
+    probe, around = 0.8 + then.value - now.value, np.hypot(0.02, (then.high - then.low) / 2) / z
+    expected = NormalDist().cdf((1 - error * 8**-0.35 - probe) / np.hypot(spread, around))
+    assert then.value > now.value
+    told = forecast.chance("fine_tune", "linear_probe", found, run, choice(), times=4)
+    assert told == pytest.approx(expected, abs=1e-4)
+
+
 def test_a_perfect_probe_stays_within_one():
     predicted = forecast.predict("linear_probe", evidence(probe=1.0), None, choice())
     assert predicted["value"] == predicted["high"] == 1.0

@@ -53,7 +53,7 @@ def ingest(model: str, modality: Modality, data: Data, into: Path, *, mark: str 
         if not content.written[raw.LABELLED]:
             raise DataError(
                 f"none of {sum(content.rows.values())} rows of {', '.join(data.sources)} (model {model}) has a label.",
-                action="Name the column that holds it: --label COLUMN, or data.columns.label in params.yaml.",
+                action="Name the column that holds it: data.columns.label in params.yaml.",
             )
         clashes = content.register.clashes(lambda mask: spool.clashing(folder, content, mask))
         if content.points or clashes.renamed:

@@ -23,7 +23,7 @@ def write(model: str) -> Path:
     plan = artifacts.read_json(artifacts.stage_output(model, "plan") / "plan.json")
     predicted = plan["predicted"]
     row = Row("predicted", predicted["value"], predicted["low"], predicted["high"], strong=True)
-    caption = f"Accuracy to expect on the {predicted['n']:,} test examples, from {predicted['basis']}"
+    caption = f"Accuracy to expect on the {predicted['n']:,} test examples{_sure(predicted)}, from {predicted['basis']}"
     html = (
         environment()
         .get_template("plan.html")
@@ -154,7 +154,13 @@ def lines(name: str, plan: Document, parts: Mapping[str, float]) -> Iterator[str
 
 
 def _range(interval: Document) -> str:
-    return f"{percent(interval['value'])} ({percent(interval['low'])} to {percent(interval['high'])})"
+    told = f"{percent(interval['value'])} ({percent(interval['low'])} to {percent(interval['high'])}"
+    return f"{told}{_sure(interval)})"
+
+
+def _sure(interval: Document) -> str:
+    """Its level, where it carries one: the forecast does, but for plans made before that was noted."""
+    return f", {interval['level']:.0%} sure" if "level" in interval else ""
 
 
 def _gap(gap: Document) -> str:

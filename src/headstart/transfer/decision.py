@@ -9,6 +9,7 @@ Cheap first: probe, low-rank updates, fine-tuning, adapting and fine-tuning. `sc
 A trained network that turns out no better than the probe on validation hands the probe on (`handover`).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,8 @@ from headstart.statistics.interval import wilson
 from headstart.transfer import forecast
 from headstart.transfer.evidence import Evidence
 from headstart.transfer.race import Outcome
+
+LATER = (2, 4, 8)  # times train, that more labels are carried on to
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ def decide(
         reason = " ".join(f"{name}: {why}" for name, why in barred.items()) or "Nothing else is a candidate."
     else:
         strategy, reason = _winner(evidence, run, choice, doubt)
+    left_to_itself = strategy
     others = [name for name in _ranked(run) if name != strategy] if run else []
     runner_up = others[0] if others else ("fine_tune" if strategy == "linear_probe" else "linear_probe")
     if choice.strategy == strategy:
@@ -92,7 +96,10 @@ def decide(
     elif choice.strategy != "auto":
         reason = f"params.yaml asks for {choice.strategy}. Left to itself, the plan would say {strategy}: {reason}"
         strategy, runner_up = choice.strategy, strategy
-    return Decision(strategy, runner_up, reason, _otherwise(evidence, run, choice, early, barred))
+    otherwise = _otherwise(evidence, run, choice, early, barred)
+    if run is not None:
+        otherwise[:0] = _overtaken_later(left_to_itself, evidence, run, choice, doubt)
+    return Decision(strategy, runner_up, reason, otherwise)
 
 
 def labels_needed(evidence: Evidence, choice: Choice) -> dict[str, Any] | None:
@@ -127,6 +134,19 @@ def _winner(evidence: Evidence, run: Outcome, choice: Choice, doubt: float) -> t
         f"{run.leader} leads by {100 * ahead.value:.1f} points ({100 * ahead.low:.1f} to {100 * ahead.high:.1f}), "
         f"which is not beyond the doubt allowed, and {chosen} is cheaper. {where} {run.ended}"
     )
+
+
+def _overtaken_later(chosen: Strategy, evidence: Evidence, run: Outcome, choice: Choice, doubt: float) -> Iterator[str]:
+    """With how many times the labels a dearer one that is still standing would be taken instead, where it would."""
+    dearer = run.standing[run.standing.index(chosen) + 1 :] if chosen in run.standing else []
+    for name in dearer:
+        for times in LATER:
+            if (likely := forecast.chance(name, chosen, evidence, run, choice, times=times)) >= 1 - doubt:
+                yield (
+                    f"{times * evidence.examples['train']:,} training examples, {times} times as many, would make it "
+                    f"{name}: it would then likely be more accurate than {chosen} (chance {likely:.2f})."
+                )
+                break
 
 
 def _ranked(run: Outcome | None) -> list[Strategy]:

@@ -24,7 +24,7 @@ OUTER = 0.9
 
 
 def predict(strategy: Strategy, evidence: Evidence, run: Outcome | None, choice: Choice) -> dict[str, Any]:
-    """The accuracy to expect on the test split: `{metric, value, low, high, n, basis}`, the last in words.
+    """The accuracy to expect on the test split: `{metric, value, low, high, level, n, basis}`, the last in words.
 
     The interval adds up doubts as independent ones: of what was measured, of what more labels bring, and of a test
     split of as many rows as this one has. The probe is expected to do as on held-out folds of train; a trained strategy
@@ -37,29 +37,40 @@ def predict(strategy: Strategy, evidence: Evidence, run: Outcome | None, choice:
     own = z * math.sqrt(share * (1 - share) / max(n, 1))
     low, high = max(0.0, value - math.hypot(below, own)), min(1.0, value + math.hypot(above, own))
     basis = _basis(strategy, evidence, run, value)
-    return {"metric": "accuracy", "value": value, "low": low, "high": high, "n": n, "basis": basis}
+    around = {"value": value, "low": low, "high": high, "level": choice.interval}
+    return {"metric": "accuracy", **around, "n": n, "basis": basis}
 
 
-def chance(dearer: Strategy, cheaper: Strategy, evidence: Evidence, run: Outcome, choice: Choice) -> float:
-    """That `dearer` is the more accurate of two that raced, once both have learned from all of train.
+def chance(
+    dearer: Strategy, cheaper: Strategy, evidence: Evidence, run: Outcome, choice: Choice, *, times: int = 1
+) -> float:
+    """That `dearer` is the more accurate of two that raced, once both have learned from `times` all of train.
 
     A race stops at a part of train, where what learns more parameters is still behind. Both are carried on as in
     `predict`, doubts as independent normal ones; that the probe is handed on where it is better counts for nobody.
+    Beyond train the probe gains what its learning curve gains, nothing where it has none.
     """
     ahead, doubt = 0.0, 0.0
     for name, sign in ((dearer, 1), (cheaper, -1)):
-        value, spread = _at_full(name, evidence, run, normal_quantile(choice.interval))
+        value, spread = _grown(name, evidence, run, normal_quantile(choice.interval), times)
         ahead, doubt = ahead + sign * value, math.hypot(doubt, spread)
     return NormalDist().cdf(ahead / doubt) if doubt > 0 else float(ahead > 0)
 
 
-def _at_full(strategy: Strategy, evidence: Evidence, run: Outcome, z: float) -> tuple[float, float]:
-    """Accuracy expected with all of train, and its standard error; measured intervals reach `z` of theirs."""
+def _grown(strategy: Strategy, evidence: Evidence, run: Outcome, z: float, times: int) -> tuple[float, float]:
+    """Accuracy expected with `times` train, and its standard error; measured intervals reach `z` of theirs."""
+    rows = times * evidence.examples["train"]
     if strategy == "linear_probe":
-        reached = evidence.probe
-        return reached.value, (reached.high - reached.low) / 2 / z
+        reached, curve = evidence.probe, evidence.curve
+        spread = (reached.high - reached.low) / 2 / z
+        if times == 1 or curve is None:
+            return reached.value, spread
+        then = curve.at(rows)
+        return reached.value + then.value - curve.at(rows / times).value, math.hypot(
+            spread, (then.high - then.low) / 2 / z
+        )
     last = next(leg for leg in reversed(run.legs) if leg.strategy == strategy)
-    likely, slow, fast, measured = _errors(last.accuracy, evidence.examples["train"] / last.rows)
+    likely, slow, fast, measured = _errors(last.accuracy, rows / last.rows)
     return 1 - likely, math.hypot((slow - fast) / 2 / normal_quantile(OUTER), measured / z)
 
 
