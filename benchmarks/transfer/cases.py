@@ -3,9 +3,9 @@
     python benchmarks/transfer/cases.py --data ../shared/data --work /tmp/transfer
     python benchmarks/transfer/table.py --work /tmp/transfer
 
-Killed, it goes on with the next case. Each case trains every strategy on at most `--rows` rows as the stage `train`
-does (best epoch by validation; what is no better than the probe hands the probe on) and judges it on test; the plan is
-made as the stage `plan` makes it, without looking at test.
+Killed, it goes on with the next case. Each case trains every strategy on at most `--rows` rows (best epoch by
+validation) and judges it on test. The plan is made as the stage `plan` makes it, without looking at test, and what the
+stage `train` hands on by it (the ladder against forgetting climbed, the probe where training is no better) is judged.
 """
 # ruff: noqa: E402
 
@@ -15,6 +15,7 @@ settings.hush()  # before numpy and torch are loaded, which read it: threads tha
 
 import argparse
 import dataclasses
+import tempfile
 import time
 import warnings
 from collections.abc import Mapping
@@ -25,8 +26,9 @@ import numpy as np
 from sets import IMAGES, REPORTED, TUNED_ON, Prepared, prepared
 
 from headstart import artifacts
+from headstart.backbones.network import Network
 from headstart.data import dataset
-from headstart.transfer import control, device, planner, retention, shortening, strategies
+from headstart.transfer import control, device, planner, retention, shortening, strategies, training
 from headstart.transfer.evidence import Ground, ground
 from headstart.transfer.finetune.loop import Watch
 from headstart.transfer.setting import Setting, Split
@@ -69,6 +71,7 @@ def case(name: str, rows: int, seed: int, *, data: Path, work: Path, scratch: bo
         "set": name,
         "rows": len(base.learn),
         "seed": seed,
+        "handed": _handed(found, plan, seed, setting, test, work),
         "plan": {key: plan[key] for key in ("strategy", "runner_up", "reason", "predicted", "race", "work", "barred")},
         "probe": plan["evidence"]["probe"],
         "kept": plan["layers"],
@@ -89,6 +92,22 @@ def split(found: Prepared, setting: Setting, name: str) -> Split:
 def _before(setting: Setting, base: Ground) -> retention.Before:
     """What the backbone knows before any strategy is tried."""
     return retention.remember(linear_probe.start(setting, base.head), setting, base.validation.examples, REMEMBERED)
+
+
+def _handed(
+    found: Prepared, plan: Mapping[str, Any], seed: int, setting: Setting, test: Split, work: Path
+) -> dict[str, Any]:
+    """What the stage `train` hands on by the plan; strategies trained here before are not trained again."""
+    own, strategy = found.model.train, plan["strategy"]
+    params = own.model_copy(update={"fine_tune": own.fine_tune.model_copy(update={"seed": seed})})
+    partial = work / "partial" / f"{found.data.name}-{strategy}"
+    with tempfile.TemporaryDirectory() as folder:
+        places = {"backbone": found.backbone, "data": found.data, "cache": work / "cache"}
+        training.train(params, plan=plan, **places, out=Path(folder), partial=partial)
+        history, network = artifacts.read_json(Path(folder) / "history.json"), Network.load(Path(folder) / "model")
+    right = control.answers(network.to(setting.place), setting, test) == test.targets
+    told = {key: history[key] for key in ("strategy_used", "reason", "retention")}
+    return {"test": float(right.mean()), "n": len(right), **told}
 
 
 def _trained(

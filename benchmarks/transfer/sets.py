@@ -14,6 +14,7 @@ from headstart.backbones import processor, reference, store
 from headstart.contract import spec
 from headstart.data import dataset
 from headstart.data.dataset import Dataset
+from headstart.data.identity import content_key
 from headstart.params.loader import load
 from headstart.params.workspace import Model, Params
 
@@ -24,6 +25,7 @@ IMAGES = {"mnist": "glyphs", "pneumonia_mnist": "glyphs", "hymenoptera": "mobile
 DOMAINS = {"chemprot": "dapt_biomed", "pubmedqa_sections": "dapt_biomed"}  # sets with unlabelled text of their domain
 UNLABELLED = ("banking77",)  # sets whose training texts beyond the drawn ones are theirs, without labels
 MOBILENET = "weights_mobilenet_v1_025_imagenet"
+FORMAT = 2  # of what is written here: folders of another one are left alone
 MOST_VALIDATION, MOST_TEST, MOST_POOL = 300, 1000, 4000
 
 
@@ -50,7 +52,7 @@ def prepared(name: str, rows: int, seed: int, *, data: Path, work: Path) -> Prep
     modality = "image" if name in IMAGES else "text"
     backbone = backbone_folder(IMAGES.get(name, "minilm"), params, data, work)
     model = params.models["digits" if modality == "image" else "apidocs"]
-    home = work / "sets" / f"{name}-{rows}-{seed}"
+    home = work / f"sets-{FORMAT}" / f"{name}-{rows}-{seed}"
     if not (home / "complete").is_file():
         _write(home, name, modality, rows, seed, model, backbone, data)
     return Prepared(name, model, backbone, home)
@@ -88,8 +90,8 @@ def _write(
         cut = max(30, len(held) // 6)
         splits["validation"] = _rows(splits["train"], held[:cut])
         splits["train"] = _rows(splits["train"], held[cut:])
-    seen = {payload for part in ("validation", "test") for payload in splits[part][0]}
-    keep = np.array([row for row, payload in enumerate(splits["train"][0]) if payload not in seen])
+    seen = {content_key(payload) for part in ("validation", "test") for payload in splits[part][0]}
+    keep = np.array([row for row, payload in enumerate(splits["train"][0]) if content_key(payload) not in seen])
     splits["train"] = _rows(splits["train"], keep)
     generator = np.random.default_rng(seed)
     sizes = {"train": rows, "validation": min(MOST_VALIDATION, max(40, rows // 4)), "test": MOST_TEST}

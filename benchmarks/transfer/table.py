@@ -12,25 +12,19 @@ from sets import TUNED_ON
 WAYS = ("linear_probe", "lora", "fine_tune", "adapt_then_fine_tune", "scratch")
 
 
-def outcome(case: dict[str, Any], way: str) -> float:
-    """Test accuracy of what the stage `train` hands on: the probe where validation did not improve on it."""
-    probe, own = case["reached"]["linear_probe"], case["reached"][way]
-    return float(own["test"] if own["validation"] > probe["validation"] else probe["test"])
-
-
 def regret(case: dict[str, Any]) -> float:
-    """Best strategy's accuracy, trained in full, minus that of the one that was planned."""
+    """Best strategy's accuracy, trained in full, minus that of what the stage `train` hands on by the plan."""
     every = [
         *case["reached"].items(),
         ("linear_probe", case.get("probe_on_all_layers", case["reached"]["linear_probe"])),
     ]
     best = max(one["test"] for way, one in every if way != "scratch")
-    return float(best - outcome(case, case["plan"]["strategy"]))
+    return float(best - case["handed"]["test"])
 
 
 def covered(case: dict[str, Any]) -> bool:
     predicted = case["plan"]["predicted"]
-    return bool(predicted["low"] <= outcome(case, case["plan"]["strategy"]) <= predicted["high"])
+    return bool(predicted["low"] <= case["handed"]["test"] <= predicted["high"])
 
 
 def cost(case: dict[str, Any]) -> float:
@@ -54,14 +48,15 @@ def main() -> None:
     flat = {
         path.stem.removeprefix("flat-"): json.loads(path.read_text()) for path in sorted(folder.glob("flat-*.json"))
     }
-    print(f"| set, rows, seed | {' | '.join(WAYS)} | planned | regret | predicted | in it | cost |")
-    print("| --- |" + " --- |" * (len(WAYS) + 5))
+    print(f"| set, rows, seed | {' | '.join(WAYS)} | planned | handed on | regret | predicted | in it | cost |")
+    print("| --- |" + " --- |" * (len(WAYS) + 6))
     for case in cases:
         cells = [f"{case['reached'][way]['test']:.3f}" if way in case["reached"] else "-" for way in WAYS]
         predicted, chosen = case["plan"]["predicted"], case["plan"]["strategy"]
         star = "*" if case["set"] in TUNED_ON else ""
+        handed = f"{case['handed']['test']:.3f} {case['handed']['strategy_used']}"
         print(
-            f"| {case['set']}{star}, {case['rows']}, {case['seed']} | {' | '.join(cells)} | {chosen} | "
+            f"| {case['set']}{star}, {case['rows']}, {case['seed']} | {' | '.join(cells)} | {chosen} | {handed} | "
             f"{regret(case):.3f} | {predicted['low']:.3f} to {predicted['high']:.3f} | "
             f"{'yes' if covered(case) else 'NO'} | {cost(case):.2f} |"
         )

@@ -94,17 +94,6 @@ def test_a_strategy_that_does_not_exist_is_one_problem_with_the_nearest_name(tmp
     assert refused.value.message.splitlines()[1].endswith("did you mean fine_tune?")
 
 
-def test_shares_that_leave_nothing_for_train_are_refused_before_data_are_read(tmp_path):
-    shares = {"validation": 0.5, "test": 0.5}
-    path = ("defaults", "all", "prepare", "split")
-    with pytest.raises(ParamsError) as refused:
-        load(written(tmp_path, lambda document: _wrong(document, *path, value=shares | {"seed": 0})))
-    first, problem = refused.value.message.splitlines()[:2]
-    assert first == "params.yaml has 1 problem:"
-    assert problem.startswith("  - defaults.all.prepare.split: {'seed': 0, 'test': 0.5, 'validation': 0.5} arrived")
-    assert problem.endswith("a sum of validation and test below 1 (train gets the rest) was expected")
-
-
 @pytest.mark.parametrize("path", [("monitor", "rows"), ("monitor",), ("fine_tune", "epochs"), ("fine_tune",)])
 def test_what_the_defaults_lack_is_named_once_under_defaults(tmp_path, path):
     def change(document):

@@ -52,6 +52,15 @@ def test_leaving_one_group_out_by_hand():
     assert scatter.error == pytest.approx(math.sqrt(2 / 3 * (1 / 196 + 1 / 36)))
 
 
+def test_the_error_of_a_mean_by_hand():
+    # 0, 0, 1, 1: variance 1/3, over 4 is 1/12; as two groups alike within, leaving either out moves the mean by 1/2
+    values = np.array([0.0, 0.0, 1.0, 1.0])
+    assert clustered.error(values) == pytest.approx((1 / 12) ** 0.5)
+    assert clustered.error(values, ["a", "a", "b", "b"]) == pytest.approx(0.5)
+    assert clustered.error(values, ["a", "b", "a", "b"]) == pytest.approx((1 / 12) ** 0.5)  # never below rows alone
+    assert clustered.error(np.array([0.3])) == 0.0
+
+
 def test_where_few_groups_err_as_many_examples_as_groups_stand_in():
     groups = [str(row // 250) for row in range(1000)]
     assert clustered.share(np.ones(1000, dtype=bool), 0.95, groups).low == wilson(4, 4, 0.95).low

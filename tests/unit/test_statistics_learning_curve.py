@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -19,6 +21,18 @@ def fitted(shown, *, seed=1, resamples=200, level=0.9):
 def test_a_power_law_is_found_again_and_carried_on():
     # 0.1 + 2 / sqrt(n): 0.3 at 100, 0.2 at 400; so 0.1 + 2 / sqrt(1600) = 0.15 at 1,600
     assert fitted(points(0.1, 2.0, 0.5)).at(1600).value == pytest.approx(0.85, abs=0.001)
+
+
+def test_the_share_of_errors_that_more_labels_leave_and_how_sure_that_is():
+    # 0.1 + 2 / sqrt(n): 0.3 at 100, 0.2 at 400
+    share, doubt = fitted(points(0.1, 2.0, 0.5)).left(100, 400)
+    assert (share, doubt) == (pytest.approx(2 / 3, abs=0.001), pytest.approx(0.0, abs=0.001))
+    curve = replace(fitted(points(0.1, 2.0, 0.5)), floor=0.0, scale=1.0, power=0.5)
+    curve = replace(curve, replicas=np.array([[0.0, 1.0, 0.5], [0.0, 1.0, 0.25]]))
+    share, doubt = curve.left(100, 400)  # 1 / 2 by the curve; its two replicas say 0.5 and 0.7071
+    assert (share, doubt) == (pytest.approx(0.5), pytest.approx((2**-0.5 - 0.5) / 2))
+    without = replace(curve, floor=0.0, scale=0.0, replicas=np.zeros((2, 3)))
+    assert without.left(100, 400) == (1.0, 0.0)
 
 
 def test_the_labels_needed_are_those_at_which_the_curve_gets_there():

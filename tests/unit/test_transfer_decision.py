@@ -13,17 +13,23 @@ from headstart.transfer.control import Control
 from headstart.transfer.evidence import Evidence
 from headstart.transfer.race import Leg, Outcome
 
+WORK = {"linear_probe": 100, "lora": 120, "fine_tune": 150}
+
 
 def interval(value: float, *, width: float = 0.02, n: int = 100) -> Interval:
     return Interval(value, value - width, min(1.0, value + width), n)
 
 
-def evidence(*, probe: float = 0.8, median: float = 40.0, test: int = 400, scratch: float = 0.4) -> Evidence:
+RISING, FLAT = [120, 140, 150], [150, 150, 150]  # right of 200 after 20, 40 and 80 labels
+
+
+def evidence(
+    *, probe: float = 0.8, median: float = 40.0, test: int = 400, scratch: float = 0.4, right: list[int] = RISING
+) -> Evidence:
     few = Control(10, 3, 2, interval(0.6), interval(0.7), interval(scratch), 240, {"transfer": 1.0, "scratch": 2.0})
     examples = {"train": 100, "validation": 20, "test": test, "classes": 3}
     per_class = {"min": 5, "median": median, "max": 90}
-    sizes, right = [20, 40, 80], [120, 140, 150]
-    curve = learning_curve.fit(sizes, right, 200, level=0.9, generator=np.random.default_rng(1), resamples=50)
+    curve = learning_curve.fit([20, 40, 80], right, 200, level=0.9, generator=np.random.default_rng(1), resamples=50)
     backbone, examples = {"name": "tiny", "kind": "bert", "parameters": 1000}, {**examples, "per_class": per_class}
     return Evidence(backbone, examples, interval(probe), 1.0, [], {}, {}, curve, few, "tokens", 100)
 
@@ -72,14 +78,14 @@ def test_no_race_is_run_where_the_probe_may_do_or_labels_are_too_few(found, reas
 
 def test_without_a_race_the_probe_is_chosen_and_the_reason_says_what_was_seen():
     found = evidence(probe=0.97)
-    made = decision.decide(found, None, choice(), decision.settled(found, choice()), {}, doubt=0.25)
+    made = decision.decide(found, None, choice(), decision.settled(found, choice()), {}, doubt=0.25, work=WORK)
     assert (made.strategy, made.runner_up) == ("linear_probe", "fine_tune")
     assert any("higher plan.choice.good_enough" in one for one in made.otherwise)
 
 
 def test_a_leader_beyond_doubt_is_chosen():
     run = race({"linear_probe": 0.7, "fine_tune": 0.85}, ["fine_tune"], ended="fine_tune is the only one left.")
-    made = decision.decide(evidence(), run, choice(), None, {}, doubt=0.25)
+    made = decision.decide(evidence(), run, choice(), None, {}, doubt=0.25, work=WORK)
     assert (made.strategy, made.runner_up) == ("fine_tune", "linear_probe")
     assert "leads the race" in made.reason
     assert "fine_tune 0.850, linear_probe 0.700" in made.reason
@@ -88,7 +94,7 @@ def test_a_leader_beyond_doubt_is_chosen():
 def test_of_those_that_cannot_be_told_apart_the_cheapest_is_chosen_and_more_judges_are_named():
     run = race({"linear_probe": 0.8, "fine_tune": 0.805}, ["linear_probe", "fine_tune"])
     barred = {"lora": "There are no linear layers."}
-    made = decision.decide(evidence(probe=0.86), run, choice(), None, barred, doubt=0.25)
+    made = decision.decide(evidence(probe=0.86), run, choice(), None, barred, doubt=0.25, work=WORK)
     assert made.strategy == "linear_probe"  # 0.847 is foreseen of fine-tuning with all of train
     assert "fine_tune leads by 0.5 points" in made.reason and "not beyond the doubt allowed" in made.reason
     assert any("more judged examples may tell them apart" in one for one in made.otherwise)
@@ -98,7 +104,7 @@ def test_of_those_that_cannot_be_told_apart_the_cheapest_is_chosen_and_more_judg
 @pytest.mark.parametrize(("doubt", "chosen"), [(0.25, "fine_tune"), (0.05, "linear_probe")])
 def test_a_dearer_one_that_will_likely_overtake_is_chosen_though_the_race_cannot_tell_them_apart(doubt, chosen):
     run = race({"linear_probe": 0.81, "fine_tune": 0.8}, ["linear_probe", "fine_tune"])
-    made = decision.decide(evidence(probe=0.81), run, choice(), None, {}, doubt=doubt)
+    made = decision.decide(evidence(right=FLAT), run, choice(), None, {}, doubt=doubt, work=WORK)
     assert made.strategy == chosen
     if chosen == "fine_tune":
         assert (
@@ -107,39 +113,67 @@ def test_a_dearer_one_that_will_likely_overtake_is_chosen_though_the_race_cannot
         assert "fine_tune 0.800" in made.reason
 
 
-@pytest.mark.parametrize(("fine_tune", "probe", "times"), [(0.84, 0.86, 2), (0.8, 0.86, 4), (0.6, 0.86, None)])
-def test_how_many_more_labels_would_change_the_decision_is_told_where_they_would(fine_tune, probe, times):
+@pytest.mark.parametrize(
+    ("fine_tune", "right", "budget", "times"),
+    [
+        pytest.param(0.77, FLAT, 1000, 2, id="a probe that gains nothing more is overtaken soon"),
+        pytest.param(0.77, RISING, 2000, 8, id="one that still learns later"),
+        pytest.param(0.77, RISING, 1000, None, id="8 times 150 is over the budget"),
+        pytest.param(0.6, FLAT, 2000, None, id="too far behind"),
+    ],
+)
+def test_how_many_more_labels_would_change_the_decision_is_told_where_they_would(fine_tune, right, budget, times):
     run = race({"linear_probe": 0.8, "fine_tune": fine_tune}, ["linear_probe", "fine_tune"])
-    found = replace(evidence(probe=probe), curve=None)  # the probe gains nothing more
-    made = decision.decide(found, run, choice(), None, {}, doubt=0.25)
-    told = [one for one in made.otherwise if "training examples" in one]
+    wanted = choice().model_copy(update={"budget": budget})
+    made = decision.decide(evidence(right=right), run, wanted, None, {}, doubt=0.25, work=WORK)
     assert made.strategy == "linear_probe"
-    expected = f"{100 * times} training examples, {times} times as many, would make it fine_tune" if times else None
-    assert [one.startswith(expected) for one in told] == ([True] if times else [])
+    told = [one for one in made.otherwise if "would make it" in one]
+    assert len(told) == (times is not None)
+    if times:
+        assert told[0].startswith(f"{100 * times} training examples, {times} times as many, would make it fine_tune")
+
+
+def test_of_several_that_more_labels_would_change_it_to_the_one_that_would_be_taken_is_told():
+    run = race({"linear_probe": 0.8, "lora": 0.77, "fine_tune": 0.77}, ["linear_probe", "lora", "fine_tune"])
+    told = decision.decide(evidence(right=FLAT), run, choice(), None, {}, doubt=0.25, work=WORK).otherwise
+    assert [one.split(", which")[0][-4:] for one in told if "would make it" in one] == ["lora"]
+
+
+def test_more_labels_change_nothing_where_params_ask_for_a_strategy():
+    run = race({"linear_probe": 0.8, "fine_tune": 0.77}, ["linear_probe", "fine_tune"])
+    made = decision.decide(evidence(right=FLAT), run, choice("fine_tune"), None, {}, doubt=0.25, work=WORK)
+    assert not any("would make it" in one for one in made.otherwise)
+
+
+def test_a_runner_up_that_did_not_race_is_one_that_could_have():
+    barred = {"fine_tune": "It would cost too much."}
+    made = decision.decide(evidence(), None, choice(), "early", barred, doubt=0.25, work=WORK)
+    assert (made.strategy, made.runner_up) == ("linear_probe", "lora")
 
 
 def test_one_that_left_the_race_overtakes_nobody():
     run = race({"linear_probe": 0.8, "fine_tune": 0.8}, ["linear_probe"], ended="linear_probe is the only one left.")
-    assert decision.decide(evidence(), run, choice(), None, {}, doubt=0.25).strategy == "linear_probe"
+    assert decision.decide(evidence(), run, choice(), None, {}, doubt=0.25, work=WORK).strategy == "linear_probe"
 
 
 def test_a_strategy_that_params_ask_for_is_taken_and_the_plan_still_speaks():
     run = race({"linear_probe": 0.7, "fine_tune": 0.85}, ["fine_tune"])
-    made = decision.decide(evidence(), run, choice("lora"), None, {}, doubt=0.25)
+    made = decision.decide(evidence(), run, choice("lora"), None, {}, doubt=0.25, work=WORK)
     assert (made.strategy, made.runner_up) == ("lora", "fine_tune")
     assert made.reason.startswith("params.yaml asks for lora. Left to itself, the plan would say fine_tune")
 
 
 def test_a_strategy_that_params_and_plan_agree_on_is_said_to_be_so():
     run = race({"linear_probe": 0.7, "fine_tune": 0.85}, ["fine_tune"])
-    reason = decision.decide(evidence(), run, choice("fine_tune"), None, {}, doubt=0.25).reason
+    reason = decision.decide(evidence(), run, choice("fine_tune"), None, {}, doubt=0.25, work=WORK).reason
     assert reason.startswith("params.yaml asks for it, and the plan")
 
 
 def test_negative_transfer_is_named_when_scratch_wins_beyond_doubt():
     found = evidence(scratch=0.9)
-    told = decision.decide(found, None, choice(), "early", {}, doubt=0.25).otherwise
+    told = decision.decide(found, None, choice(), "early", {}, doubt=0.25, work=WORK).otherwise
     assert any(one.startswith("Negative transfer: with 10 labels a class") for one in told)
     assert not any(
-        "Negative" in one for one in decision.decide(evidence(), None, choice(), "early", {}, doubt=0.25).otherwise
+        "Negative" in one
+        for one in decision.decide(evidence(), None, choice(), "early", {}, doubt=0.25, work=WORK).otherwise
     )

@@ -29,9 +29,9 @@ def climb(
     """Climb with the accuracy and loss of retention that each rung would give; what was trained again."""
     trained: list[str] = []
 
-    def retrain(name: str, changes: object) -> dict | None:
+    def retrain(name: str, changes: object) -> dict | str:
         trained.append(name)
-        return None if name in diverging else TUNED
+        return "its losses were not finite" if name in diverging else TUNED
 
     def judge(name: str, weights: dict) -> ladder.Point:
         return point(name, *answers[name], weights)
@@ -70,7 +70,7 @@ def test_a_rung_whose_losses_are_not_finite_is_named_and_does_not_count():
     found, trained = climb(point("tuned", 0.9, 0.3), answers, diverging=("pull 1",))
     assert trained == ["pull 1", "layer decay 0.6"]
     assert found.points[found.chosen].name == "layer decay 0.6"
-    assert "Losses were not finite, so it does not count: pull 1." in found.reason
+    assert "Not climbed: pull 1 (its losses were not finite)." in found.reason
 
 
 def test_of_all_within_the_budget_the_most_accurate_is_handed_on():

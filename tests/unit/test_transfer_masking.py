@@ -12,7 +12,7 @@ from headstart.errors import BackboneError
 from headstart.transfer.adapt import rounds, text
 from headstart.transfer.adapt.masking import Piece, Words
 from tests.tiny import workspace
-from tests.unit.adapt_toys import CPU, adapted, bare, headed, preprocessor, with_params, words
+from tests.unit.adapt_toys import CPU, PARAMS, adapted, bare, headed, preprocessor, topics, with_params, words
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -79,8 +79,13 @@ def test_a_tokenizer_without_a_mask_token_is_refused(bare, preprocessor, tmp_pat
     (folder / "tokenizer_config.json").write_text(json.dumps(config | {"tokenizer_class": "PreTrainedTokenizerFast"}))
     with pytest.raises(BackboneError, match="has no mask token: nothing can stand in a hidden word's place"):
         Words.load(folder, preprocessor)
-    assert "no mask token" in text.obstacle(folder)
-    assert text.obstacle(bare) is None
+    assert "no mask token" in text.obstacle(folder, topics(150), PARAMS)
+    assert text.obstacle(bare, topics(150), PARAMS) is None
+
+
+def test_a_pool_that_leaves_too_few_texts_to_hold_out_is_an_obstacle_instead_of_an_error_later(bare):
+    few = topics(150)[:7] * 40  # seven texts, however often they come
+    assert "7 distinct texts without a label" in text.obstacle(bare, few, PARAMS)
 
 
 # how the budget is spent

@@ -5,7 +5,7 @@ import pytest
 
 from headstart.data.dataset import Dataset
 from headstart.params.transfer import Race
-from headstart.transfer import race
+from headstart.transfer import decision, race, rungs
 from headstart.transfer.setting import Split
 
 
@@ -139,7 +139,7 @@ def test_a_rung_that_shows_one_class_is_not_why_a_race_ended_that_went_on():
     one, own = split("train", 400), params()
     rare = Split(one.examples, np.zeros(400, dtype=np.int64), one.features)
     rare.targets[:5] = 1
-    few, more = race.draw(rare, split("validation", 200), own).rungs
+    few, more = rungs.draw(rare, split("validation", 200), own).rungs
     assert [len(np.unique(rare.targets[rung])) for rung in (few, more)] == [1, 2]
     outcome = race.run(
         ["linear_probe", "fine_tune"], {"linear_probe": (0, 1.0), "fine_tune": (0, 5.0)}, rare,
@@ -155,7 +155,35 @@ def test_a_rung_that_shows_one_class_is_left_out():
         ["linear_probe", "fine_tune"], {"linear_probe": (0, 1.0), "fine_tune": (0, 5.0)}, rare,
         split("validation", 20), params(shares=[0.125]), lambda *_: pytest.fail("nothing to learn"), level=0.9,
     )  # fmt: skip
-    assert "tells nothing" in outcome.ended and not outcome.legs
+    assert "shows fewer than two classes" in outcome.ended and not outcome.legs
+    from tests.unit.test_transfer_decision import WORK, choice, evidence
+
+    made = decision.decide(evidence(), outcome, choice(), None, {}, doubt=0.25, work=WORK)
+    assert made.strategy == "linear_probe" and "label more of the rare ones" in made.reason
+
+
+def test_a_rung_of_groups_is_as_large_as_allowed_and_no_large_group_is_first_of_all():
+    # one group of 60 rows among 170 of 2: dealt by size, it would be all of a rung of 50 and more than that
+    groups = ["large"] * 60 + [f"g{row // 2}" for row in range(340)]
+    seen = 0
+    for seed in range(40):
+        field = rungs.draw(
+            split("train", 400, groups=groups),
+            split("validation", 50),
+            params(shares=[0.25, 0.5], examples=100, seed=seed),
+        )
+        few, more = field.rungs
+        assert (len(few), len(more)) == (50, 100) and set(few) < set(more)
+        assert len({groups[row] for row in few}) == 25
+        seen += "large" in {groups[row] for row in more}
+    assert seen == 0  # more than the second rung has left for it after the first
+
+
+def test_a_rung_of_one_group_tells_nothing_of_others():
+    one = split("train", 40, groups=["all"] * 40)
+    assert "one single group" in str(rungs.tells_nothing(one, split("validation", 20)))
+    assert rungs.tells_nothing(split("train", 40), split("validation", 20)) is None
+    assert "No example is left" in str(rungs.tells_nothing(split("train", 40), split("validation", 0)))
 
 
 def test_what_adapting_reads_is_paid_once():
@@ -166,7 +194,7 @@ def test_what_adapting_reads_is_paid_once():
 
 def test_rungs_are_nested_and_nobody_judges_what_they_learned_from_or_a_near_copy_of_it():
     groups = [f"g{row // 5}" for row in range(400)]
-    field = race.draw(split("train", 400, groups=groups), split("validation", 50), params())
+    field = rungs.draw(split("train", 400, groups=groups), split("validation", 50), params())
     first, second = (set(rows.tolist()) for rows in field.rungs)
     assert first < second
     learned = {groups[row] for row in second}
@@ -175,7 +203,7 @@ def test_rungs_are_nested_and_nobody_judges_what_they_learned_from_or_a_near_cop
 
 
 def test_a_rung_has_at_most_as_many_rows_as_allowed():
-    field = race.draw(split("train", 4000), split("validation", 50), params(examples=300))
+    field = rungs.draw(split("train", 4000), split("validation", 50), params(examples=300))
     assert max(map(len, field.rungs)) <= 300
     assert len(field.judged) == 400
 

@@ -99,22 +99,20 @@ def test_plan_and_training_end_at_the_same_layer_and_the_network_has_no_more(spo
 
     whole = plan.model_copy(update={"choice": plan.choice.model_copy(update={"layers": "all"})})
     document, _ = planner.plan(whole, **places)
-    assert document["layers"] is None
+    assert (document["layers"], document["all_layers"]) == (None, "plan.choice.layers asks for all of them")
     assert document["evidence"]["probe"]["value"] < 0.6
 
     monkeypatch.setattr(shortening, "possible", lambda *_: False)
     document, _ = planner.plan(plan, **places)
     assert document["layers"] is None
-    assert document["otherwise"][-1] == (
-        "encoder.layer.0 serves a probe better than the last layer, but this network can't end there."
-    )
+    assert document["all_layers"] == "this network can't end at encoder.layer.0, where a probe is better"
 
     monkeypatch.undo()
     monkeypatch.setattr(shortening, "shortened", lambda backbone, *_: backbone)  # a cut network that is no better
     document, _ = planner.plan(plan, **places)
     assert document["layers"] is None
-    assert document["otherwise"][-1].startswith(
-        "encoder.layer.0 serves a probe better than the last layer on a sample, but a network that ends there does not"
+    assert document["all_layers"].startswith(
+        "encoder.layer.0 is better on a sample, but the probe of a network that ends there is right on"
     )
 
 

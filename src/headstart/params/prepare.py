@@ -1,10 +1,5 @@
 """`prepare`: contract, splits and checks of the data."""
 
-from typing import Self
-
-from pydantic import model_validator
-from pydantic_core import PydanticCustomError
-
 from headstart.params.section import Count, Modality, Positive, Section, Seed, Share
 from headstart.params.transfer import Probe
 
@@ -15,12 +10,6 @@ class Split(Section):
     validation: Share
     test: Share
     seed: Seed
-
-    @model_validator(mode="after")
-    def _leaves_train(self) -> Self:
-        if self.validation + self.test >= 1:
-            raise PydanticCustomError("shares", "a sum of validation and test below 1 (train gets the rest)")
-        return self
 
 
 class Checks(Section):

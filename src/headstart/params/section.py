@@ -13,6 +13,7 @@ Amount = Annotated[float, Field(ge=0.0)]
 Level = Annotated[float, Field(gt=0.0, lt=1.0)]
 Doubt = Annotated[float, Field(gt=0.0, lt=0.5)]
 Count = Annotated[int, Field(ge=1)]
+Several = Annotated[int, Field(ge=2)]
 Seed = Annotated[int, Field(ge=0)]
 
 

@@ -1,16 +1,30 @@
 """`plan` and `train`: what is measured before a strategy is chosen, and how each strategy trains."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from headstart.params.adapt import Adapt
-from headstart.params.section import Amount, Count, Doubt, Level, Modality, Positive, Section, Seed, Share, Strategy
+from headstart.params.section import (
+    Amount,
+    Count,
+    Doubt,
+    Level,
+    Modality,
+    Positive,
+    Section,
+    Seed,
+    Several,
+    Share,
+    Strategy,
+)
 
 
 class Probe(Section):
     """Logistic regression on frozen features; its strength is chosen by cross-validation."""
 
-    strengths: list[Positive]
-    folds: Count
+    strengths: Annotated[list[Positive], Field(min_length=1)]
+    folds: Several
     iterations: Count
     seed: Seed
 
@@ -83,7 +97,7 @@ class FewLabels(Section):
     """The control: the same network with few labels, transferred against from scratch."""
 
     per_class: Count
-    classes: Count
+    classes: Several
     epochs: Count
     scratch_epochs: Count
     scratch_learning_rate: Positive
@@ -101,7 +115,7 @@ class Choice(Section):
     good_enough: Share
     examples_per_class: Count
     budget: Count
-    folds: Count
+    folds: Several
     layer_examples: Count
     interval: Level
 
@@ -110,7 +124,7 @@ class Race(Section):
     """Successive halving: candidates learn from a growing share of train and are judged on what none has seen."""
 
     candidates: list[Strategy]
-    shares: list[Share]
+    shares: Annotated[list[Share], Field(min_length=1)]
     examples: Count
     judged: Count
     budget: Count

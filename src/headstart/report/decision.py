@@ -121,7 +121,7 @@ def seen(plan: Document) -> Iterator[tuple[str, str]]:
             f"{where}: a probe on it is right on {percent(best['value'])} of {best['n']:,} of train, held out in turn"
         )
         if best is not layers[-1] and not cut:
-            told += "; not better beyond doubt, so all layers stay"
+            told += f"; all layers stay: {plan.get('all_layers') or 'it is not better beyond doubt'}"
         if cut:
             told += f"; a linear probe ends there, on {cut['kept']} of {cut['of']} blocks"
         yield "best layer", told

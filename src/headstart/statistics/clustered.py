@@ -129,6 +129,13 @@ def count(groups: Groups) -> int | None:
     return None if place is None else len(np.unique(place))
 
 
+def error(values: NDArray[np.float64], groups: Groups = None) -> float:
+    """Standard error of the mean of `values`, `(n,)`, no less than the groups' scatter makes it."""
+    alone = float(values.std(ddof=min(1, len(values) - 1))) / math.sqrt(len(values))
+    scatter = Scatter.of(values, groups)
+    return alone if scatter is None else max(alone, scatter.error)
+
+
 def share(right: NDArray[np.bool_], level: float, groups: Groups = None) -> Interval:
     """The share of `right`, `(n,)`: Wilson's interval, no narrower than the groups' scatter makes it.
 

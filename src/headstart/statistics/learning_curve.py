@@ -43,6 +43,10 @@ class Curve:
     level: float
     replicas: NDArray[np.float64] = field(repr=False, compare=False)
 
+    @property
+    def _law(self) -> NDArray[np.float64]:
+        return np.array([self.floor, self.scale, self.power])
+
     def document(self) -> dict[str, Any]:
         """The measured accuracies, the law, and what twice the labels would bring, as plain JSON values."""
         measured = zip(self.sizes, self.right, self.judged, strict=True)
@@ -62,10 +66,16 @@ class Curve:
         own), it held the truth at twice the largest size in 0.90 of all runs (0.84 for the worst curve, quantiles alone
         0.88 and 0.76), and at four times in 0.89 (0.83).
         """
-        value = float(1 - _error(np.array([self.floor, self.scale, self.power]), size))
+        value = float(1 - _error(self._law, size))
         low, high = np.quantile(1 - _error(self.replicas.T, size), [(1 - self.level) / 2, (1 + self.level) / 2])
         low, high = min(float(low), value), max(float(high), value)
         return Interval(value, low, min(1.0, max(high, 2 * value - low)), self.judged[-1])
+
+    def left(self, start: float, end: float) -> tuple[float, float]:
+        """Share of the errors made with `start` training examples that is left with `end`, and its standard error."""
+        before, after = (_error(np.vstack([self._law, self.replicas]).T, size) for size in (start, end))
+        shares = np.divide(after, before, out=np.ones_like(after), where=before > 0)
+        return float(shares[0]), float(shares[1:].std())
 
     def labels_needed(self, accuracy: float) -> int | None:
         """The least training size at which the curve reaches `accuracy`.

@@ -9,7 +9,7 @@ Cheap first: probe, low-rank updates, fine-tuning, adapting and fine-tuning. `sc
 A trained network that turns out no better than the probe on validation hands the probe on (`handover`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from headstart.transfer import forecast
 from headstart.transfer.evidence import Evidence
 from headstart.transfer.race import Outcome
 
+TRAINED: tuple[Strategy, ...] = ("fine_tune", "lora", "adapt_then_fine_tune")  # runners-up where no race was run
 LATER = (2, 4, 8)  # times train, that more labels are carried on to
 
 
@@ -70,6 +71,7 @@ def decide(
     barred: dict[Strategy, str],
     *,
     doubt: float,
+    work: Mapping[Strategy, int],
 ) -> Decision:
     """The choice that follows; `choice.strategy` overrides it, and the reason says so.
 
@@ -80,6 +82,7 @@ def decide(
         early: why no race was needed.
         barred: why strategies did not enter.
         doubt: chance allowed that a dearer strategy, taken because it will overtake, does not.
+        work: of each strategy on all of train.
     """
     strategy: Strategy = "linear_probe"
     if early is not None:
@@ -88,17 +91,17 @@ def decide(
         reason = " ".join(f"{name}: {why}" for name, why in barred.items()) or "Nothing else is a candidate."
     else:
         strategy, reason = _winner(evidence, run, choice, doubt)
-    left_to_itself = strategy
-    others = [name for name in _ranked(run) if name != strategy] if run else []
-    runner_up = others[0] if others else ("fine_tune" if strategy == "linear_probe" else "linear_probe")
+    others: list[Strategy] = [name for name in _ranked(run) if name != strategy] if run else []
+    untried: list[Strategy] = [name for name in TRAINED if name != strategy and name not in barred]
+    runner_up = [*others, *(untried if strategy == "linear_probe" else []), "linear_probe"][0]
     if choice.strategy == strategy:
         reason = f"params.yaml asks for it, and the plan agrees: {reason}"
     elif choice.strategy != "auto":
         reason = f"params.yaml asks for {choice.strategy}. Left to itself, the plan would say {strategy}: {reason}"
         strategy, runner_up = choice.strategy, strategy
     otherwise = _otherwise(evidence, run, choice, early, barred)
-    if run is not None:
-        otherwise[:0] = _overtaken_later(left_to_itself, evidence, run, choice, doubt)
+    if run is not None and run.legs and choice.strategy == "auto":
+        otherwise[:0] = _with_more_labels(strategy, evidence, run, choice, doubt, work)
     return Decision(strategy, runner_up, reason, otherwise)
 
 
@@ -113,10 +116,7 @@ def _winner(evidence: Evidence, run: Outcome, choice: Choice, doubt: float) -> t
     """The cheapest that cannot be told from the leader, or who will overtake it, and why."""
     if run.leader is None:
         return "linear_probe", f"The race ended before anyone ran: {run.ended}"
-    chosen, overtaken = run.standing[0], None
-    for name in run.standing[1:]:
-        if forecast.chance(name, chosen, evidence, run, choice) >= 1 - doubt:
-            chosen, overtaken = name, chosen
+    chosen, overtaken = _taken(run.standing, evidence, run, choice, doubt)
     last = {leg.strategy: leg for leg in run.legs}
     rows = last[chosen].rows
     told = ", ".join(f"{name} {last[name].accuracy.value:.3f}" for name in _ranked(run) if last[name].rows == rows)
@@ -136,17 +136,33 @@ def _winner(evidence: Evidence, run: Outcome, choice: Choice, doubt: float) -> t
     )
 
 
-def _overtaken_later(chosen: Strategy, evidence: Evidence, run: Outcome, choice: Choice, doubt: float) -> Iterator[str]:
-    """With how many times the labels a dearer one that is still standing would be taken instead, where it would."""
-    dearer = run.standing[run.standing.index(chosen) + 1 :] if chosen in run.standing else []
-    for name in dearer:
-        for times in LATER:
-            if (likely := forecast.chance(name, chosen, evidence, run, choice, times=times)) >= 1 - doubt:
-                yield (
-                    f"{times * evidence.examples['train']:,} training examples, {times} times as many, would make it "
-                    f"{name}: it would then likely be more accurate than {chosen} (chance {likely:.2f})."
-                )
-                break
+def _taken(
+    standing: Sequence[Strategy], evidence: Evidence, run: Outcome, choice: Choice, doubt: float, *, times: int = 1
+) -> tuple[Strategy, Strategy | None]:
+    """The cheapest of those standing, or who will overtake it with `times` all of train; and the one overtaken."""
+    chosen, overtaken = standing[0], None
+    for name in standing[1:]:
+        if forecast.chance(name, chosen, evidence, run, choice, times=times) >= 1 - doubt:
+            chosen, overtaken = name, chosen
+    return chosen, overtaken
+
+
+def _with_more_labels(
+    chosen: Strategy, evidence: Evidence, run: Outcome, choice: Choice, doubt: float, work: Mapping[Strategy, int]
+) -> Iterator[str]:
+    """The fewest labels with which another would be taken, as long as the budget holds it."""
+    for times in LATER:
+        held = [name for name in run.standing if name == "linear_probe" or times * work[name] <= choice.budget]
+        if chosen not in held:
+            return
+        then, _ = _taken(held, evidence, run, choice, doubt, times=times)
+        if run.standing.index(then) > run.standing.index(chosen):
+            likely = forecast.chance(then, chosen, evidence, run, choice, times=times)
+            yield (
+                f"{times * evidence.examples['train']:,} training examples, {times} times as many, would make it "
+                f"{then}, which would then likely be more accurate than {chosen} (chance {likely:.2f})."
+            )
+            return
 
 
 def _ranked(run: Outcome | None) -> list[Strategy]:

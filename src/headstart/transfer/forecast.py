@@ -13,11 +13,14 @@ import math
 from statistics import NormalDist
 from typing import Any
 
+import numpy as np
+
 from headstart.params.section import Strategy
 from headstart.params.transfer import Choice
+from headstart.statistics import clustered
 from headstart.statistics.interval import Interval, normal_quantile
 from headstart.transfer.evidence import Evidence
-from headstart.transfer.race import Outcome
+from headstart.transfer.race import Leg, Outcome
 
 SLOWEST, LIKELY, FASTEST = 0.0, 0.35, 0.75  # exponents; the outer two hold 90%
 OUTER = 0.9
@@ -46,32 +49,28 @@ def chance(
 ) -> float:
     """That `dearer` is the more accurate of two that raced, once both have learned from `times` all of train.
 
-    A race stops at a part of train, where what learns more parameters is still behind. Both are carried on as in
-    `predict`, doubts as independent normal ones; that the probe is handed on where it is better counts for nobody.
-    Beyond train the probe gains what its learning curve gains, nothing where it has none.
+    A race stops at a part of train, where what learns more parameters is still behind. From the same judged examples,
+    compared one by one, both are carried on: the probe's errors fall as its learning curve does, others' by the power
+    law above. Doubts of what was judged and of both falls add up as independent normal ones; that the probe is handed
+    on where it is better counts for nobody.
     """
-    ahead, doubt = 0.0, 0.0
-    for name, sign in ((dearer, 1), (cheaper, -1)):
-        value, spread = _grown(name, evidence, run, normal_quantile(choice.interval), times)
-        ahead, doubt = ahead + sign * value, math.hypot(doubt, spread)
+    last = {leg.strategy: leg for leg in run.legs}
+    weighed, ahead, doubt = np.zeros(len(last[dearer].right)), 0.0, 0.0
+    for leg, sign in ((last[cheaper], 1), (last[dearer], -1)):
+        share, spread = _left(leg, times * evidence.examples["train"], evidence)
+        error = _error(leg.accuracy)
+        weighed += sign * share * ~leg.right
+        ahead, doubt = ahead + sign * share * error, math.hypot(doubt, spread * error)
+    doubt = math.hypot(doubt, clustered.error(weighed, run.groups))
     return NormalDist().cdf(ahead / doubt) if doubt > 0 else float(ahead > 0)
 
 
-def _grown(strategy: Strategy, evidence: Evidence, run: Outcome, z: float, times: int) -> tuple[float, float]:
-    """Accuracy expected with `times` train, and its standard error; measured intervals reach `z` of theirs."""
-    rows = times * evidence.examples["train"]
-    if strategy == "linear_probe":
-        reached, curve = evidence.probe, evidence.curve
-        spread = (reached.high - reached.low) / 2 / z
-        if times == 1 or curve is None:
-            return reached.value, spread
-        then = curve.at(rows)
-        return reached.value + then.value - curve.at(rows / times).value, math.hypot(
-            spread, (then.high - then.low) / 2 / z
-        )
-    last = next(leg for leg in reversed(run.legs) if leg.strategy == strategy)
-    likely, slow, fast, measured = _errors(last.accuracy, rows / last.rows)
-    return 1 - likely, math.hypot((slow - fast) / 2 / normal_quantile(OUTER), measured / z)
+def _left(leg: Leg, rows: int, evidence: Evidence) -> tuple[float, float]:
+    """Share of a leg's errors that is left after learning from `rows` labels, and its standard error."""
+    if leg.strategy == "linear_probe" and evidence.curve is not None:
+        return evidence.curve.left(leg.rows, rows)
+    likely, slow, fast = ((rows / leg.rows) ** -power for power in (LIKELY, SLOWEST, FASTEST))
+    return likely, (slow - fast) / 2 / normal_quantile(OUTER)
 
 
 def _basis(strategy: Strategy, evidence: Evidence, run: Outcome | None, value: float) -> str:
@@ -116,6 +115,11 @@ def _carried_on(stood: Interval, growth: float, probe: Interval, wider: float) -
 
 def _errors(stood: Interval, growth: float) -> tuple[float, float, float, float]:
     """With `growth` times as many labels: the likely error, the outer two, and half the measured interval."""
-    error = (stood.n * (1 - stood.value) + 0.5) / (stood.n + 1)
+    error = _error(stood)
     likely, slow, fast = (error * growth**-power for power in (LIKELY, SLOWEST, FASTEST))
     return likely, slow, fast, (stood.high - stood.low) / 2 * growth**-LIKELY
+
+
+def _error(stood: Interval) -> float:
+    """The error rate behind an accuracy, half an error added, so that none seen is not none ever."""
+    return (stood.n * (1 - stood.value) + 0.5) / (stood.n + 1)

@@ -76,7 +76,7 @@ def climb(
     start: Weights,
     params: Forgetting,
     judge: Callable[[str, Weights], Point],
-    retrain: Callable[[str, Mapping[str, float]], Weights | None],
+    retrain: Callable[[str, Mapping[str, float]], Weights | str],
     *,
     by_layer: bool = True,
 ) -> Climb:
@@ -87,8 +87,7 @@ def climb(
         start: weights of the network it started from: the pretrained backbone under the probe.
         params: the budget, and each rung's setting.
         judge: makes a point of weights.
-        retrain: weights of a fine-tune from the start with keys of `fine_tune` replaced; None where its losses were not
-            finite.
+        retrain: weights of a fine-tune from the start with keys of `fine_tune` replaced, or why there are none.
         by_layer: whether the strategy's layers learn at rates of their own, so that a stronger decay is another run.
     """
     if tuned.retention.lost is None or tuned.retention.lost <= params.budget:
@@ -104,12 +103,12 @@ def climb(
     for name, changes in rungs if by_layer else rungs[:1]:
         if _good_enough(points, params):
             break
-        if (weights := retrain(name, changes)) is None:
-            broken.append(name)
+        if isinstance(weights := retrain(name, changes), str):
+            broken.append(f"{name} ({weights})")
         else:
             points.append(judge(name, weights))
     found = _chosen(points, params)
-    told = f" Losses were not finite, so it does not count: {', '.join(broken)}." if broken else ""
+    told = f" Not climbed: {', '.join(broken)}." if broken else ""
     return replace(found, reason=found.reason + told)
 
 

@@ -33,9 +33,7 @@ def plan(params: Plan, *, backbone: Path, data: Path, cache: Path) -> tuple[dict
     whole, seconds = ground(params, setting, data)
     started = time.perf_counter()
     by_layer, together = layers(params, whole)
-    cut = shortening.decide(by_layer, choice.interval, together) if choice.layers == "auto" else None
-    found, wanted = _ending(params, whole, cut, data) if cut else (whole, [])
-    cut = None if found is whole else cut
+    found, cut, kept = _ending(params, whole, shortening.decide(by_layer, choice.interval, together), data)
     seconds["layers"] = time.perf_counter() - started
     evidence, more = gather(params, whole, found, by_layer, together)
     work = costs(setting, evidence)
@@ -45,14 +43,15 @@ def plan(params: Plan, *, backbone: Path, data: Path, cache: Path) -> tuple[dict
     if (early := decision.settled(evidence, choice)) is None and len(entrants) > 1:
         run = _race(params, whole, found, entrants, evidence)
         more |= {f"race/{leg.strategy}/{leg.rows}": leg.seconds for leg in run.legs}
-    chosen = decision.decide(evidence, run, choice, early, barred, doubt=params.race.doubt)
+    chosen = decision.decide(evidence, run, choice, early, barred, doubt=params.race.doubt, work=work)
     document = {
         "format": FORMAT,
         "strategy": chosen.strategy,
         "runner_up": chosen.runner_up,
         "reason": chosen.reason,
-        "otherwise": [*chosen.otherwise, *wanted],
+        "otherwise": chosen.otherwise,
         "layers": cut.document() if cut else None,
+        "all_layers": kept,
         "predicted": forecast.predict(chosen.strategy, evidence, run, choice),
         "work": {"unit": evidence.unit, "budget": choice.budget, "of": work, "memory_mb": memory(setting)},
         "barred": barred,
@@ -105,23 +104,24 @@ def obstacles(params: Plan, setting: Setting, evidence: Evidence, work: dict[Str
     return result
 
 
-def _ending(params: Plan, whole: Ground, cut: Cut, data: Path) -> tuple[Ground, list[str]]:
-    """What a probe stands on that ends at `cut`; `whole`, and why, where that can't be or is no better after all.
+def _ending(params: Plan, whole: Ground, cut: Cut | None, data: Path) -> tuple[Ground, Cut | None, str | None]:
+    """What a probe stands on, where that ends, and, where it ends nowhere, why all layers stay.
 
     Layers were compared by their raw outputs, on a sample; the network that ends there may put a norm on top.
     """
-    better = f"{cut.layer} serves a probe better than the last layer"
+    if params.choice.layers == "all":
+        return whole, None, "plan.choice.layers asks for all of them"
+    if cut is None:
+        return whole, None, "no other is better beyond doubt"
     if not shortening.possible(whole.setting.backbone, cut):
-        return whole, [f"{better}, but this network can't end there."]
+        return whole, None, f"this network can't end at {cut.layer}, where a probe is better"
     backbone = shortening.shortened(whole.setting.backbone, cut.kept, whole.setting.cache)
     found, _ = ground(params, replace(whole.setting, backbone=backbone), data)
     reached, before = found.head.accuracy_cv.value, whole.head.accuracy_cv.value
     if reached <= before:
-        told = (
-            f"does not: its probe is right on {reached:.3f} of held-out examples, the whole network's on {before:.3f}."
-        )
-        return whole, [f"{better} on a sample, but a network that ends there {told}"]
-    return found, []
+        told = f"the probe of a network that ends there is right on {reached:.3f} of train held out, before on"
+        return whole, None, f"{cut.layer} is better on a sample, but {told} {before:.3f}"
+    return found, cut, None
 
 
 def _race(params: Plan, whole: Ground, found: Ground, entrants: list[Strategy], evidence: Evidence) -> Outcome:

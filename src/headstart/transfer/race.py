@@ -25,10 +25,8 @@ from headstart.statistics import clustered, paired
 from headstart.statistics.clustered import Groups
 from headstart.statistics.interval import Interval
 from headstart.statistics.paired import Difference
-from headstart.transfer import probe
+from headstart.transfer import rungs
 from headstart.transfer.setting import Split
-
-PIECES = 8  # train is dealt into as many; a rung takes whole ones, so that rungs are nested and groups stay together
 
 YARDSTICK: Strategy = "linear_probe"  # runs on every rung, in the race or out of it
 
@@ -76,6 +74,7 @@ class Outcome:
         budget: what was allowed.
         ended: why the race ended.
         short: whether the budget ended it.
+        groups: which of the judged belong together.
     """
 
     legs: list[Leg]
@@ -88,6 +87,7 @@ class Outcome:
     budget: int
     ended: str
     short: bool = False
+    groups: Groups = None
 
     def document(self) -> dict[str, Any]:
         """The race as plain JSON values, without seconds."""
@@ -102,19 +102,6 @@ class Outcome:
             "budget": self.budget,
             "ended": self.ended,
         }
-
-
-@dataclass(frozen=True)
-class Field:
-    """Who learns from what, and who judges.
-
-    Attributes:
-        rungs: rows of train on each rung, nested.
-        judged: examples that no rung learns from: validation first, then the rest of train.
-    """
-
-    rungs: list[NDArray[np.int64]]
-    judged: Split
 
 
 def run(
@@ -138,13 +125,14 @@ def run(
         train: learns by a strategy from a split, and answers on another.
         level: two-sided confidence of accuracies.
     """
-    field = draw(learn, validation, params)
+    field = rungs.draw(learn, validation, params)
+    together = field.judged.examples.groups
     standing, legs, left = list(entrants), list[Leg](), dict[Strategy, str]()
     spent, ended, short, compared = 0, "No rung was run.", False, len(standing)
     for number, rows in enumerate(field.rungs):
         shown, fresh, dear = learn.select(rows), list[Leg](), dict[Strategy, str]()
-        if len(np.unique(shown.targets)) < 2 or len(field.judged) == 0:
-            ended = f"A rung of {len(rows)} rows and {len(field.judged)} judged examples tells nothing."
+        if nothing := rungs.tells_nothing(shown, field.judged):
+            ended = nothing
             continue
         ended = "All rungs were run."
         runners: list[Strategy] = [YARDSTICK, *(name for name in standing if name != YARDSTICK)]
@@ -158,7 +146,7 @@ def run(
                 continue
             started = time.perf_counter()
             right = train(name, shown, field.judged)
-            accuracy = clustered.share(right, level, field.judged.examples.groups)
+            accuracy = clustered.share(right, level, together)
             fresh.append(Leg(name, len(rows), accuracy, right, work[name], time.perf_counter() - started))
             spent += work[name]
         ran = [leg.strategy for leg in fresh if leg.strategy in standing]
@@ -169,35 +157,14 @@ def run(
             ended, standing = "The budget was spent.", ran
             break
         last, compared = number == len(field.rungs) - 1, len(ran)
-        out = leaving(ran, _latest(legs), params.doubt, last=last, groups=field.judged.examples.groups)
+        out = leaving(ran, _latest(legs), params.doubt, last=last, groups=together)
         left |= out
         standing = [name for name in ran if name not in out]
         if len(standing) == 1:
             ended = f"{standing[0]} is the only one left."
             break
-    together = field.judged.examples.groups
     beyond = _level(params.doubt, compared)
-    return _outcome(legs, left, standing, spent, params.budget, ended, short, level, beyond, together)
-
-
-def draw(learn: Split, validation: Split, params: RaceParams) -> Field:
-    """Nested rungs of at most `params.examples` rows, and at most `params.judged` examples outside all of them."""
-    groups = learn.examples.groups
-    largest = max(params.shares) * len(learn)
-    arena = np.arange(len(learn))
-    if largest > params.examples:
-        shares = probe.folds(learn.targets, math.ceil(largest / params.examples), seed=params.seed, groups=groups)
-        arena = np.flatnonzero(shares == 0)
-    own = [groups[row] for row in arena.tolist()]
-    piece = probe.folds(learn.targets[arena], PIECES, seed=params.seed, groups=own)
-    rungs = [arena[piece < max(1, round(share * PIECES))] for share in sorted(params.shares)]
-    taken = {groups[row] for row in rungs[-1]} - {None}
-    free = np.setdiff1d(np.arange(len(learn)), rungs[-1])
-    free = np.array([row for row in free if groups[row] not in taken], dtype=np.int64)
-    generator = np.random.default_rng(params.seed)
-    first = np.sort(generator.permutation(len(validation))[: params.judged])
-    more = np.sort(generator.permutation(free)[: params.judged - len(first)])
-    return Field(rungs, validation.select(first).joined(learn.select(more)))
+    return _outcome(legs, left, standing if legs else [], spent, params.budget, ended, short, level, beyond, together)
 
 
 def leaving(
@@ -279,7 +246,7 @@ def _outcome(
     for name in standing:
         if leader is not None and name != leader:
             behind[name] = paired.difference(right[leader], right[name], beyond, groups)
-    return Outcome(legs, left, standing, leader, gaps, behind, spent, budget, ended, short)
+    return Outcome(legs, left, standing, leader, gaps, behind, spent, budget, ended, short, groups)
 
 
 def _latest(legs: Sequence[Leg]) -> dict[Strategy, Right]:

@@ -18,7 +18,7 @@ from headstart.params.transfer import Forgetting, Train
 from headstart.statistics import paired
 from headstart.statistics.interval import Interval
 from headstart.transfer import control, device, handover, ladder, probe, retention, shortening, strategies
-from headstart.transfer.finetune import rates
+from headstart.transfer.finetune import rates, schedule
 from headstart.transfer.finetune.course import Course
 from headstart.transfer.finetune.loop import Watch
 from headstart.transfer.handover import Score
@@ -147,12 +147,17 @@ def _tuned(
         kept = retention.measure(network, setting, before, setting.level)
         return ladder.Point(name, scores[name].accuracy, scores[name].loss, kept, weights)
 
-    def again(name: str, changes: Mapping[str, Any]) -> ladder.Weights | None:
-        rung = Watch(watch.validation, partial / name.replace(" ", "-"))
-        found, how = strategies.train(
-            strategy, setting.with_fine_tune(**changes), learn, head, watch=rung, progress=name
-        )
-        return found.state_dict() if how is None or how.best_epoch is not None else None
+    spent = [schedule.elapsed(course.log)]
+
+    def again(name: str, changes: Mapping[str, Any]) -> ladder.Weights | str:
+        if schedule.over(setting.fine_tune.deadline_minutes, spent[-1]):
+            return "the deadline left no time"
+        rung = Watch(watch.validation, partial / name.replace(" ", "-"), spent[-1])
+        own = setting.with_fine_tune(**changes)
+        found, how = strategies.train(strategy, own, learn, head, watch=rung, progress=name)
+        assert how is not None  # as above
+        spent.append(schedule.elapsed(how.log))
+        return found.state_dict() if how.best_epoch is not None else "its losses were not finite"
 
     tuned = judge("tuned", {name: value.detach().cpu().clone() for name, value in network.state_dict().items()})
     climbed = ladder.climb(tuned, before.weights, params, judge, again, by_layer=strategy != "lora")

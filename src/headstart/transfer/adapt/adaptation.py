@@ -1,10 +1,11 @@
 """The backbone adapted to a domain from unlabelled examples, kept by what went into it: computed once, found again.
 
-Texts: masked-language modelling goes on (`adapt`). Images: BatchNorm statistics are taken anew (`adapt_images`).
+Texts: masked-language modelling goes on (`text`). Images: BatchNorm statistics are taken anew (`image`).
 """
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import torch
@@ -28,7 +29,7 @@ def adapted(setting: Setting) -> tuple[Path, str]:
     key = digest([*parts, setting.preprocessor.contract.input_hash, made_by])
     home = setting.cache / "adapted" / key
     if not (home / TOLD).is_file():
-        pool = pq.read_table(setting.pool, columns=[setting.modality])[setting.modality].to_pylist()
+        pool = _pool(setting)
         if setting.modality == "text":
             told = text.adapt(
                 setting.backbone,
@@ -58,8 +59,13 @@ def obstacle(setting: Setting) -> str | None:
     if (rows := pq.read_metadata(setting.pool).num_rows) < LEAST:
         return f"There are {rows} unlabelled examples; {LEAST} are the least that a backbone is adapted to."
     if setting.modality == "text":
-        return text.obstacle(setting.backbone)
+        return text.obstacle(setting.backbone, _pool(setting), setting.adapt)
     network = Network.from_backbone(setting.backbone, 2, dropout=0.0)
     if batchnorm.norms([network.backbone]):
         return None
     return f"{network.backbone.config.model_type} has no BatchNorm, whose statistics are what images adapt."
+
+
+def _pool(setting: Setting) -> list[Any]:
+    """The unlabelled inputs."""
+    return list(pq.read_table(setting.pool, columns=[setting.modality])[setting.modality].to_pylist())

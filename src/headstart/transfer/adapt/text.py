@@ -6,7 +6,7 @@ learns alone. Source: Gururangan et al. 2020, arXiv:2004.10964 (DAPT).
 """
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -82,14 +82,14 @@ class Adaptation:
         )
 
 
-def obstacle(backbone: Path) -> str | None:
-    """Why a stored text backbone can't go on guessing hidden words; None where it can."""
+def obstacle(backbone: Path, texts: Sequence[str], params: Adapt) -> str | None:
+    """Why a stored text backbone can't go on guessing hidden words of these texts; None where it can."""
     kind = checkpoint.configuration(backbone).model_type
     if kind not in masked_language.HEADS:
         return f"No head that guesses hidden words is known for a {kind}."
     if processor.load_tokenizer(backbone).mask_token_id is None:
         return "Its tokenizer has no mask token that could stand in a hidden word's place."
-    return None
+    return _too_few({content_key(text) for text in texts}, params)
 
 
 def adapt(
@@ -192,18 +192,30 @@ def _divided(distinct: dict[str, str], words: Words, params: Adapt) -> tuple[lis
         raise DataError(
             "there is no unlabelled text to adapt to.", action="Name some under data.unlabelled in params.yaml."
         )
-    aside = {key for key in distinct if fraction(key, seed=params.seed) < params.held_out}
+    if told := _too_few(distinct, params):
+        raise DataError(told, action="Give more unlabelled texts, or change adapt.held_out.")
+    aside = _aside(distinct, params)
     learn = [text for key, text in distinct.items() if key not in aside]
     held_out = [text for key, text in distinct.items() if key in aside]
-    if len(held_out) < LEAST or not learn:
-        raise DataError(
-            f"{len(distinct)} distinct texts without a label, of which adapt.held_out = {params.held_out} sets "
-            f"{len(held_out)} aside, leave {len(learn)} to learn from; {LEAST} and 1 are the least.",
-            action="Give more unlabelled texts, or change adapt.held_out.",
-        )
     return (
         _first(words.pieces(learn), params.budget, texts=1),
         _first(words.pieces(held_out), round(params.held_out * params.budget), texts=LEAST),
+    )
+
+
+def _aside(keys: Iterable[str], params: Adapt) -> set[str]:
+    """Those that are held out, by a hash of their own."""
+    return {key for key in keys if fraction(key, seed=params.seed) < params.held_out}
+
+
+def _too_few(keys: Collection[str], params: Adapt) -> str | None:
+    """Why so many distinct texts are too few to hold some out; None where they do."""
+    aside = len(_aside(keys, params))
+    if aside >= LEAST and aside < len(keys):
+        return None
+    return (
+        f"{len(keys)} distinct texts without a label, of which adapt.held_out = {params.held_out} sets {aside} aside, "
+        f"leave {len(keys) - aside} to learn from; {LEAST} and 1 are the least."
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from headstart.params.transfer import FineTune
 from headstart.transfer import device
 from headstart.transfer.finetune.rates import Rate
+from headstart.transfer.finetune.schedule import OVER
 
 Log = list[dict[str, Any]]
 STOPPED = "guard_stop"  # in a log that the guard ended
@@ -68,10 +69,10 @@ class Course:
 
 
 def finished(log: Log, params: FineTune) -> bool:
-    """Whether no further epoch is due: all are done, patience has ended, a number is not finite, the guard ended it."""
+    """Whether no further epoch is due: all done, patience ended, a number not finite, ended by guard or deadline."""
     done = len(evaluations(log))
     late = done >= params.epochs or done - (best(log, params) or 0) >= params.patience
-    return late or not finite(log) or any(STOPPED in entry for entry in log)
+    return late or not finite(log) or any(STOPPED in entry or OVER in entry for entry in log)
 
 
 def finite(log: Log) -> bool:

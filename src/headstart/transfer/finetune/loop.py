@@ -34,7 +34,7 @@ from headstart.transfer.finetune.course import Attempt, Course
 from headstart.transfer.finetune.guard import Guard
 from headstart.transfer.finetune.objective import Objective
 from headstart.transfer.finetune.pull import Pull
-from headstart.transfer.finetune.schedule import Deadline, Schedule
+from headstart.transfer.finetune.schedule import ELAPSED, Deadline, Schedule, elapsed
 from headstart.transfer.finetune.start import Start
 from headstart.transfer.finetune.unfreezing import Gradual
 from headstart.transfer.probe import calibrated_loss
@@ -51,10 +51,12 @@ class Watch:
     Attributes:
         validation: examples whose loss is measured after each epoch.
         partial: folder of checkpoints and best weights; belongs to this run alone.
+        spent: seconds that runs before this one took of a deadline they share.
     """
 
     validation: Examples
     partial: Path
+    spent: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -92,13 +94,15 @@ def run(network: Network, examples: Examples, params: FineTune, *, watch: Watch 
         if (stopped := guard.stopped(result.log)) is None:
             return result
         own = {name: getattr(params, name) for name in ("learning_rate", "head_learning_rate", "layer_decay")}
-        given_up = Attempt(**stopped, **own, checks=result.checks).document()
+        attempt = Attempt(**stopped, **own, checks=result.checks).document()
+        given_up = {"attempt": attempt, ELAPSED: elapsed(result.log)}
         artifacts.write_json(job.folder / GIVEN_UP, given_up)
     start.restore(network)
-    result = _fitted(replace(job, params=gentler(params), folder=watch.partial / "attempt-2"), start)
+    watch = replace(watch, spent=given_up[ELAPSED])
+    result = _fitted(replace(job, params=gentler(params), folder=watch.partial / "attempt-2", watch=watch), start)
     again = guard.stopped(result.log)
     notes = [*result.notes, *([f"The second try was stopped too: {again['reason']}"] if again else [])]
-    return replace(result, attempts=[Attempt(**given_up)], notes=notes)
+    return replace(result, attempts=[Attempt(**given_up["attempt"])], notes=notes)
 
 
 def gentler(params: FineTune) -> FineTune:
@@ -171,7 +175,9 @@ def _trainer(
     precision = device.precision(params.precision)
     update, assigned = rates.optimizer(network, params)
     schedule = Schedule(job.steps, params.warmup, params.schedule)
-    deadline = Deadline(schedule, params.deadline_minutes) if params.deadline_minutes and watch else None
+    deadline = None
+    if params.deadline_minutes and watch:
+        deadline = Deadline(schedule, params.deadline_minutes, spent=watch.spent)
     arguments = TrainingArguments(
         output_dir=str(job.folder),
         num_train_epochs=params.epochs,

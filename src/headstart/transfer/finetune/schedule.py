@@ -2,14 +2,24 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from transformers import TrainerCallback
 
 RESERVE = 0.1  # share of a deadline that is kept for the last evaluation and what follows training
-ELAPSED = "elapsed_s"  # in the log, which checkpoints carry
+ELAPSED, TOTAL, OVER = "elapsed_s", "deadline_total", "deadline_over"  # in the log, which checkpoints carry
 TIMED = 5  # steps before the first estimate: the first ones are slower
+
+
+def elapsed(log: Sequence[Mapping[str, Any]]) -> float:
+    """Seconds that a run with a deadline and those before it took, as its log says; 0 where there is no deadline."""
+    return next((float(entry[ELAPSED]) for entry in reversed(log) if ELAPSED in entry), 0.0)
+
+
+def over(minutes: float | None, spent: float) -> bool:
+    """Whether runs that share a deadline of so many minutes have spent it."""
+    return minutes is not None and spent >= minutes * 60 * (1 - RESERVE)
 
 
 class Schedule:
@@ -20,13 +30,13 @@ class Schedule:
     """
 
     def __init__(self, total: int, warmup: float, shape: Literal["linear", "cosine"]) -> None:
-        self.total, self._shape = total, shape
-        self._rising = math.ceil(warmup * total)
+        self.total, self._warmup, self._shape = total, warmup, shape
 
     def __call__(self, step: int) -> float:
-        if step < self._rising:
-            return (step + 1) / (self._rising + 1)
-        left = max(0.0, (self.total - step) / max(1, self.total - self._rising))
+        rising = math.ceil(self._warmup * self.total)
+        if step < rising:
+            return (step + 1) / (rising + 1)
+        left = max(0.0, (self.total - step) / max(1, self.total - rising))
         return left if self._shape == "linear" else (1 - math.cos(math.pi * left)) / 2
 
 
@@ -37,11 +47,21 @@ class Deadline(TrainerCallback):
     depends on the machine's speed: it is the one setting under which the same inputs need not give the same bytes.
     """
 
-    def __init__(self, schedule: Schedule, minutes: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, schedule: Schedule, minutes: float, *, spent: float = 0.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """End `schedule` in time.
+
+        Args:
+            schedule: of the rates, in so many steps as were asked for.
+            minutes: for this run and those before it that share the deadline.
+            spent: seconds that those took.
+            clock: in seconds.
+        """
         self._schedule, self._allowed, self._clock = schedule, minutes * 60 * (1 - RESERVE), clock
         self._asked, self._minutes = schedule.total, minutes
-        self._before = self._started = 0.0
-        self._first = 0
+        self._before, self._started = spent, 0.0
+        self._first, self._over = 0, False
 
     @property
     def cut(self) -> tuple[int, int] | None:
@@ -49,7 +69,8 @@ class Deadline(TrainerCallback):
         return (self._schedule.total, self._asked) if self._schedule.total < self._asked else None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._before = next((entry[ELAPSED] for entry in reversed(state.log_history) if ELAPSED in entry), 0.0)
+        self._before = elapsed(state.log_history) or self._before
+        self._schedule.total = next((one[TOTAL] for one in reversed(state.log_history) if TOTAL in one), self._asked)
         self._started, self._first = self._clock(), state.global_step
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -58,10 +79,11 @@ class Deadline(TrainerCallback):
             fits = int((self._allowed - self._before - spent) / (spent / done))
             self._schedule.total = min(self._asked, max(state.global_step, state.global_step + fits))
         if state.global_step >= self._schedule.total < self._asked:
-            control.should_training_stop = True  # the epoch's end evaluates
+            control.should_training_stop = self._over = True  # the epoch's end evaluates
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        state.log_history.append({ELAPSED: self._before + self._clock() - self._started})
+        entry = {ELAPSED: self._before + self._clock() - self._started, TOTAL: self._schedule.total}
+        state.log_history.append(entry | ({OVER: True} if self._over else {}))
 
     def told(self, scores: Sequence[float]) -> str:
         """What the deadline cost, and what more time would likely bring, from the accuracy after each evaluation."""
