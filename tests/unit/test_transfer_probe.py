@@ -36,6 +36,14 @@ def test_the_folded_head_answers_raw_features_as_scaling_and_regression_do(class
     assert np.allclose(np.exp(ours), np.exp(expected), atol=5e-3)
 
 
+def test_the_fold_to_judge_by_is_not_that_of_the_largest_group_alone():
+    groups = ["large"] * 40 + [f"g{row // 2}" for row in range(60)]
+    fold = probe.folds(np.arange(100) % 2, 2, seed=1, groups=groups)
+    chosen = probe.fold_of_most_groups(fold, groups)
+    assert "large" in {groups[row] for row in np.flatnonzero(fold == 0)} and chosen == 1
+    assert probe.fold_of_most_groups(fold, None) == probe.fold_of_most_groups(fold, [None] * 100) == 0
+
+
 def test_held_out_accuracy_is_no_better_than_chance_on_random_labels():
     features, _ = clouds(classes=2, each=200)
     targets = np.random.default_rng(1).integers(0, 2, 400)

@@ -215,11 +215,13 @@ def _neighbours(learn: Split, level: float) -> dict[str, Any]:
 def _curve(params: Plan, found: Ground) -> Curve | None:
     """The probe's learning curve: nested shares of train without one fold, judged on that fold and on validation.
 
-    None where the smallest share would show fewer than two classes or fewer than eight examples.
+    Where examples come in groups the fold is the one of most groups: the largest group alone may fill another. None
+    where the smallest share would show fewer than two classes or fewer than eight examples.
     """
     learn, validation = found.learn, found.validation
     fold = probe.folds(learn.targets, params.choice.folds, seed=params.probe.seed, groups=learn.examples.groups)
-    own, judges = np.flatnonzero(fold > 0), learn.select(np.flatnonzero(fold == 0)).joined(validation)
+    aside = probe.fold_of_most_groups(fold, learn.examples.groups)
+    own, judges = np.flatnonzero(fold != aside), learn.select(np.flatnonzero(fold == aside)).joined(validation)
     order = _balanced(learn.targets[own], seed=params.probe.seed)
     sizes, answered = [], []
     for share in CURVE:

@@ -149,6 +149,14 @@ def folds(targets: NDArray[np.int64], count: int, *, seed: int, groups: Groups =
     return result
 
 
+def fold_of_most_groups(fold: NDArray[np.int64], groups: Groups) -> int:
+    """The fold to judge by where one is to do: not that which a single large group fills; 0 where all are alone."""
+    place = clustered.places(groups, len(fold))
+    if place is None:
+        return 0
+    return int(np.argmax([len(np.unique(place[fold == one])) for one in range(int(fold.max()) + 1)]))
+
+
 def log_loss(logits: NDArray[np.float64], targets: NDArray[np.int64]) -> float:
     """Mean negative log-likelihood in nats."""
     top = logits.max(axis=1)
