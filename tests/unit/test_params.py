@@ -94,6 +94,22 @@ def test_a_strategy_that_does_not_exist_is_one_problem_with_the_nearest_name(tmp
     assert refused.value.message.splitlines()[1].endswith("did you mean fine_tune?")
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        (("probe", "folds"), 1, "1 arrived, greater than or equal to 2"),
+        (("plan", "choice", "folds"), 1, "1 arrived, greater than or equal to 2"),
+        (("plan", "few_labels", "classes"), 1, "1 arrived, greater than or equal to 2"),
+        (("probe", "strengths"), [], "[] arrived, List should have at least 1 item"),
+        (("plan", "race", "shares"), [], "[] arrived, List should have at least 1 item"),
+    ],
+)
+def test_what_would_leave_nothing_to_compare_is_refused_by_key(tmp_path, path, value, expected):
+    with pytest.raises(ParamsError) as refused:
+        load(written(tmp_path, lambda document: _wrong(document, "defaults", "all", *path, value=value)))
+    assert f"defaults.all.{'.'.join(path)}: {expected}" in refused.value.message
+
+
 @pytest.mark.parametrize("path", [("monitor", "rows"), ("monitor",), ("fine_tune", "epochs"), ("fine_tune",)])
 def test_what_the_defaults_lack_is_named_once_under_defaults(tmp_path, path):
     def change(document):

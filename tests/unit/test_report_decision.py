@@ -57,6 +57,13 @@ def test_an_unknown_gap_and_an_unreachable_target_are_said_in_words(plan):
     assert "no number of labels takes this curve to 98.0%" in told["more labels"]
 
 
+@pytest.mark.parametrize("why", ["this network can't end at encoder.layer.3, where a probe is better", None])
+def test_a_better_layer_that_is_not_used_comes_with_the_reason(plan, why):
+    plan["evidence"]["layers"][4]["value"], plan["all_layers"] = 0.99, why
+    told = dict(decision.seen(plan))["best layer"]
+    assert told.endswith(f"all layers stay: {why or 'it is not better beyond doubt'}")  # older plans keep no reason
+
+
 def test_a_strategy_that_was_barred_is_not_priced(plan):
     assert [row["name"] for row in decision.view(plan, PARTS)["costs"]] == ["a linear probe", "fine-tuning"]
 
