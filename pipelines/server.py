@@ -4,9 +4,7 @@ It is started as a child before Prefect is imported, so that both load at the sa
 """
 
 import atexit
-import ctypes
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -16,11 +14,11 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from headstart.children import die_with_parent
 from headstart.errors import OutsideError
 from headstart.settings import Workspace, use_embedded_prefect
 
 STARTUP_S = 120.0
-PR_SET_PDEATHSIG = 1
 
 
 @contextmanager
@@ -39,7 +37,7 @@ def prefect_server(workspace: Workspace) -> Iterator[None]:
         env={**os.environ, "PREFECT_SERVER_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1"},
         stdout=log,
         stderr=subprocess.STDOUT,
-        preexec_fn=_die_with_parent,
+        preexec_fn=die_with_parent,
     )
     atexit.register(_stop, child)
     os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
@@ -71,12 +69,6 @@ def wait_until_ready() -> None:
         f"no Prefect server answered at {url} within {STARTUP_S:.0f} seconds.",
         action="See state/prefect/server.log, or check PREFECT_API_URL.",
     )
-
-
-def _die_with_parent() -> None:
-    """Ask Linux to end this child when the flow dies, be it by kill -9; elsewhere nothing is asked."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:

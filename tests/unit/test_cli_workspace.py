@@ -1,6 +1,12 @@
 """What commands say before they start a flow."""
 
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
+
+import pytest
 
 from headstart import artifacts
 from headstart.cli.workspace import announce_pretraining
@@ -19,3 +25,27 @@ def test_pretraining_is_announced_until_it_is_done(tmp_path, monkeypatch, capsys
     (artifacts.backbone("glyphs") / "backbone.json").touch()
     announce_pretraining(PARAMS, list(PARAMS.models))
     assert not capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_flow_does_not_outlive_the_command_that_was_ended(tmp_path, how):
+    (tmp_path / "pipelines").mkdir()
+    (tmp_path / "pipelines/__main__.py").write_text(
+        "import os, pathlib, time\npathlib.Path('pid').write_text(str(os.getpid()))\ntime.sleep(60)\n"
+    )
+    start = (
+        "from pathlib import Path; from headstart.cli.workspace import start_flow; "
+        "from headstart.settings import Workspace; start_flow(Workspace(Path.cwd()), 'training', [])"
+    )
+    command = subprocess.Popen([sys.executable, "-c", start], cwd=tmp_path)
+    until = time.monotonic() + 60
+    while not (tmp_path / "pid").is_file() or not (tmp_path / "pid").read_text():
+        assert time.monotonic() < until and command.poll() is None
+        time.sleep(0.05)
+    flow = Path("/proc") / (tmp_path / "pid").read_text()
+    command.send_signal(how)
+    command.wait()
+    while flow.exists() and "Z (zombie)" not in (flow / "status").read_text():
+        assert time.monotonic() < until, "the flow lives on"
+        time.sleep(0.05)

@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from headstart import artifacts, settings
+from headstart.children import die_with_parent
 from headstart.cli.output import say
 from headstart.errors import HeadstartError, OutsideError, UsageError
 from headstart.params.loader import load
@@ -77,7 +78,9 @@ def start_flow(workspace: Workspace, flow: str, models: Sequence[str], *options:
     named = [part for name in models for part in ("--model", name)]
     with NamedTemporaryFile(dir=workspace.state, suffix=".json") as refusal:
         command = [sys.executable, "-m", "pipelines", flow, *named, "--refusal", refusal.name, *options]
-        status = subprocess.run(command, cwd=workspace.root, stdout=sys.stderr, check=False).returncode
+        status = subprocess.run(
+            command, cwd=workspace.root, stdout=sys.stderr, check=False, preexec_fn=die_with_parent
+        ).returncode
         if status == 0:
             return None
         if text := Path(refusal.name).read_text(encoding="utf-8"):
