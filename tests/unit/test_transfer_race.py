@@ -183,6 +183,9 @@ def test_a_rung_of_one_group_tells_nothing_of_others():
     one = split("train", 40, groups=["all"] * 40)
     assert "one single group" in str(rungs.tells_nothing(one, split("validation", 20)))
     assert rungs.tells_nothing(split("train", 40), split("validation", 20)) is None
+    huge = split("train", 400, groups=[f"g{row // 200}" for row in range(400)])  # two groups; a rung takes 50 or 100
+    few, _ = rungs.draw(huge, split("validation", 20), params(examples=100)).rungs
+    assert "No whole group fits" in str(rungs.tells_nothing(huge.select(few), split("validation", 20)))
     assert "No example is left" in str(rungs.tells_nothing(split("train", 40), split("validation", 0)))
 
 

@@ -44,6 +44,8 @@ def draw(learn: Split, validation: Split, params: Race) -> Field:
 
 def tells_nothing(shown: Split, judged: Split) -> str | None:
     """Why a rung would decide nothing; None where it may."""
+    if len(shown) == 0:
+        return "No whole group fits into this rung: label more groups, or raise plan.race.examples."
     if len(np.unique(shown.targets)) < 2:
         return (
             f"A rung of {len(shown)} rows shows fewer than two classes and tells nothing: label more of the rare ones."
