@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from headstart.data.checks import splits
+from headstart.params.prepare import Split
 from tests.unit.checked_rows import LEVEL, examples
 
 
@@ -22,6 +23,27 @@ def told(right_train, right_test, groups=None):
     right = np.array([*right_train, *right_test], bool)
     is_test = np.repeat([False, True], [len(right_train), len(right_test)])
     return splits.alike(right, is_test, groups, level=LEVEL, looked=(len(right_train), len(right_test)))
+
+
+def dealt(*counts, names=("validation", "test"), **asked):
+    rows = [name for name, count in zip(("train", "validation", "test"), counts, strict=True) for _ in range(count)]
+    shares = Split(**{"validation": 0.15, "test": 0.2, "seed": 1} | asked)
+    return splits.carved(examples([str(n) for n in range(len(rows))], splits=rows), names, shares)
+
+
+def test_a_split_that_a_hash_made_much_larger_than_asked_for_is_named():
+    found = dealt(93, 22, 45)
+    assert found.verdict == "unsure" and found.statistic == pytest.approx(45 / 160 - 0.2)
+    assert "160 rows came to validation 22, 13.8% where 15.0% was asked for; test 45, 28.1% where 20.0%" in found.reason
+    assert "prepare.split.test" in found.action
+    assert found.evidence["came"] == {"validation": 0.1375, "test": 0.28125}
+
+
+def test_shares_near_those_asked_for_pass_and_a_given_split_does_not_count():
+    assert dealt(650, 150, 200).verdict == "pass"
+    found = dealt(85, 15, 500, names=["validation"])
+    assert found.verdict == "pass" and "100 rows came to validation 15, 15.0%" in found.reason
+    assert dealt(80, 0, 20, validation=0.0).verdict == "pass"
 
 
 def test_training_rows_later_than_the_first_test_row_are_named():

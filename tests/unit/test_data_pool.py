@@ -34,7 +34,13 @@ def test_rows_without_a_label_are_handed_on_in_their_order(tmp_path):
     assert pool.read(tmp_path / "out") == ["rain again", "no snow", "a map"]
     found = finding(result, "unlabelled")
     assert (found.verdict, found.statistic, found.action) == ("pass", 0, "")
-    assert found.reason == "3 of 3 rows without a label can be adapted to."
+    assert found.reason == "3 of 3 rows without a label are left, too few to adapt a backbone to, which takes 200."
+
+
+def test_a_pool_that_a_backbone_can_be_adapted_to_is_told_as_one(tmp_path):
+    texts = [f"rain {number}" for number in range(pool.LEAST)]
+    found = finding(prepared(tmp_path, texts), "unlabelled")
+    assert found.reason == "200 of 200 rows without a label can be adapted to."
 
 
 def test_a_row_that_equals_a_test_row_is_left_out_whatever_its_white_space(tmp_path):

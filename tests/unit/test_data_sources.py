@@ -239,8 +239,18 @@ def test_an_unlabelled_pool_needs_the_input_alone(tmp_path):
     rows = read(Data(source=str(labelled), unlabelled=str(pool), columns=columns), "text")
     assert [(row.input, row.label) for row in rows] == [("a", "x"), ("b", None)]
     pool.write_text("text\nb\n")
-    with pytest.raises(DataError, match=r"pool\.csv has no column 'q'"):
+    with pytest.raises(DataError, match=r"pool\.csv has no column 'q'") as refused:
         read(Data(source=str(labelled), unlabelled=str(pool), columns=columns), "text")
+    assert "Rename its column to 'q': data.unlabelled is read by the same names" in str(refused.value)
+
+
+@pytest.mark.parametrize("pool", ["/nowhere/pool.csv", "builtin:nothing"])
+def test_a_pool_that_is_not_there_is_mended_under_its_own_key(tmp_path, pool):
+    labelled = jsonl(tmp_path / "a.jsonl", {"text": "a", "label": "x"})
+    given = Data(source=str(labelled), unlabelled=pool, columns=Columns(**NO_COLUMNS))
+    for asked in (sources.fingerprint, read):
+        with pytest.raises(DataError, match=r"Mend data\.unlabelled in params\.yaml"):
+            asked(given, "text")
 
 
 def test_an_unlabelled_pool_of_images_may_lie_anywhere_in_its_folder(tmp_path):

@@ -10,6 +10,7 @@ from headstart.errors import ParamsError
 from headstart.params.loader import load
 
 OURS = Path(__file__).parents[2] / "params.yaml"
+RACE = ("defaults", "all", "plan", "race")
 
 
 def written(folder: Path, change: Any) -> Path:
@@ -94,6 +95,12 @@ def test_a_strategy_that_does_not_exist_is_one_problem_with_the_nearest_name(tmp
     assert refused.value.message.splitlines()[1].endswith("did you mean fine_tune?")
 
 
+def test_the_control_does_not_race(tmp_path):
+    value = ["linear_probe", "scratch"]
+    with pytest.raises(ParamsError, match=r"plan\.race\.candidates\.1: 'scratch' arrived"):
+        load(written(tmp_path, lambda document: _wrong(document, *RACE, "candidates", value=value)))
+
+
 @pytest.mark.parametrize(
     ("path", "value", "expected"),
     [
@@ -102,6 +109,8 @@ def test_a_strategy_that_does_not_exist_is_one_problem_with_the_nearest_name(tmp
         (("plan", "few_labels", "classes"), 1, "1 arrived, greater than or equal to 2"),
         (("probe", "strengths"), [], "[] arrived, List should have at least 1 item"),
         (("plan", "race", "shares"), [], "[] arrived, List should have at least 1 item"),
+        (("plan", "race", "shares"), [0.5, 0.25], "[0.5, 0.25] arrived, shares that grow from rung to rung"),
+        (("plan", "race", "candidates"), ["lora"], "['lora'] arrived, a list with linear_probe, which all others"),
     ],
 )
 def test_what_would_leave_nothing_to_compare_is_refused_by_key(tmp_path, path, value, expected):

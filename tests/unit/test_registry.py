@@ -103,8 +103,9 @@ def test_promoting_twice_is_the_same_as_once(model, versions):
 
 def test_a_version_that_failed_is_refused_with_its_reasons(model, versions):
     number = versions("fail", reasons=["accuracy 0.4 < 0.6"])
-    with pytest.raises(GateError, match=r"version 1 may not become champion; its gates said fail: accuracy 0\.4"):
+    with pytest.raises(GateError, match=r"version 1 may not become champion; its gates said fail: accuracy 0\.4") as no:
         registry.promote(model, number)
+    assert no.value.action.endswith(f"headstart promote {model} 1 --reason WHY.")
     assert registry.aliases(model).champion is None
 
 
@@ -193,9 +194,14 @@ def test_status_tells_version_contract_metrics_and_since_when(model, versions, m
     assert len(champion["contract"]) == 25  # 12 hex digits, a dot, 12 hex digits
 
 
-def test_download_of_a_model_without_champion_says_what_to_do(model, versions):
-    versions()
-    with pytest.raises(UsageError, match=rf"{model} has no champion.*headstart run {model}"):
+@pytest.mark.parametrize(("verdict", "why"), [("pass", ""), ("unsure", " --reason WHY")])
+def test_download_of_a_model_without_champion_says_which_version_there_is(model, versions, verdict, why):
+    with pytest.raises(UsageError, match=rf"{model} has no champion\..*headstart run {model}\.$"):
+        registry.download(model)
+    versions("fail")
+    number = versions(verdict)
+    said = f"{model} has no champion; the gates of version {number}, its newest, said {verdict}."
+    with pytest.raises(UsageError, match=rf"{said}.*headstart promote {model} {number}{why}\.$"):
         registry.download(model)
 
 

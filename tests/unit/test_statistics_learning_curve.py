@@ -110,18 +110,32 @@ def test_its_document_shows_what_was_measured_and_what_twice_the_labels_bring():
     assert [each["labels"] for each in found["measured"]] == [100, 200, 400, 800]
     assert found["measured"][0]["value"] == pytest.approx(0.7)
     assert (found["twice"]["labels"], found["twice"]["value"]) == (1600, pytest.approx(0.85, abs=0.001))
+    assert found["twice"]["gain"]["value"] == pytest.approx(0.171 - 0.15, abs=0.001)
+
+
+def test_what_more_labels_bring_reaches_up_as_far_as_down_at_least():
+    # 1 / sqrt(n) errors: 0.1 at 100, 0.05 at 400; the replicas say 0.1 - 0.05, and 0.3162 - 0.2236
+    curve = replace(fitted(points(0.1, 2.0, 0.5)), floor=0.0, scale=1.0, power=0.5)
+    both = replace(curve, replicas=np.array([[0.0, 1.0, 0.5], [0.0, 1.0, 0.25]]))
+    high = np.quantile([0.05, 0.31623 - 0.22361], 0.95)
+    assert both.gain(100, 400) == pytest.approx({"value": 0.05, "low": 0.05, "high": high}, abs=1e-4)
+    steady = replace(curve, replicas=np.array([[0.1, 0.0, 1.0], [0.1, 0.0, 1.0]]))  # replicas that gain nothing
+    assert steady.gain(100, 400) == pytest.approx({"value": 0.05, "low": 0.0, "high": 0.1})
 
 
 @pytest.mark.slow
 def test_the_interval_holds_the_truth_as_often_as_its_docstring_says():
     # 6 curves x 3 numbers judged x 60 runs: a standard error of 0.009 on a coverage of 0.9
-    generator, held = np.random.default_rng(7), []
+    generator, held, gained = np.random.default_rng(7), [], []
     laws = [(0.0, 1.2, 0.3), (0.05, 2.0, 0.5), (0.1, 4.0, 0.8), (0.02, 0.9, 0.2), (0.2, 1.0, 0.4), (0.01, 20.0, 1.0)]
     for floor, scale, power in laws:
         for judged in (200, 1000, 4000):
             for _ in range(60):
                 errors = {size: floor + scale * size**-power for size in (50, 100, 200, 400)}
                 right = [judged - int(generator.binomial(judged, min(0.98, error))) for error in errors.values()]
-                found = fit(list(errors), right, judged, level=0.9, resamples=200, generator=generator).at(800)
+                curve = fit(list(errors), right, judged, level=0.9, resamples=200, generator=generator)
+                found, gain = curve.at(800), curve.gain(400, 800)
                 held.append(found.low <= 1 - floor - scale * 800**-power <= found.high)
+                gained.append(gain["low"] <= scale * (400**-power - 800**-power) <= gain["high"])
     assert 0.87 < np.mean(held) < 0.94
+    assert 0.86 < np.mean(gained) < 0.94

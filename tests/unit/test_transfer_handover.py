@@ -26,10 +26,13 @@ def climb(*points: tuple[str, float, float], chosen: int) -> Climb:
 @pytest.mark.parametrize(
     ("before", "after", "keeps"),
     [
-        pytest.param((0.8, 0.5), (0.81, 0.6), True, id="more right answers"),
+        pytest.param((0.8, 0.5), (0.81, 0.6), True, id="10 right answers more and none less: no chance"),
+        pytest.param((0.8, 0.5), (0.79, 0.3), False, id="10 less and none more"),
+        pytest.param((0.8, 0.5), (0.805, 0.51), False, id="5 more may be chance (p = 0.0625), and the loss is higher"),
+        pytest.param((0.8, 0.5), (0.806, 0.51), True, id="6 more are not (p = 0.031)"),
+        pytest.param((0.8, 0.5), (0.795, 0.49), True, id="5 less may be chance, and the loss is lower"),
         pytest.param((0.8, 0.5), (0.8, 0.49), True, id="as many, a lower loss"),
         pytest.param((0.8, 0.5), (0.8, 0.5), False, id="the same"),
-        pytest.param((0.8, 0.5), (0.79, 0.3), False, id="fewer right answers"),
         pytest.param((0.8, 0.5), (0.9, 0.8), False, id="more right answers, but it diverged"),
     ],
 )
@@ -39,6 +42,7 @@ def test_the_better_one_on_validation_is_handed_on_unless_training_diverged(befo
     assert keep is keeps
     assert f"from {before[0]:.3f} to {after[0]:.3f}" in reason
     assert ("diverged" in reason) is (after[1] > 1.5 * before[1])
+    assert ("which decides" in reason) is (after[0] in (0.795, 0.805))  # where the loss speaks against right answers
 
 
 def test_losses_that_are_not_finite_hand_on_the_probe():
@@ -53,7 +57,7 @@ def test_training_is_told_from_its_own_start_where_the_probe_ends_lower():
     probed, start, trained = score(0.85, 0.45), score(0.6, 0.9), score(0.72, 0.75)
     keep, reason = handover.decide(probed, start, trained, trained, course(), None, 1.5)
     assert not keep and "diverged" not in reason
-    assert "from 0.600 to 0.720" in reason and "which ends lower, accuracy 0.850" in reason
+    assert "from 0.600 to 0.720" in reason and "which ends lower, accuracy 0.850, loss 0.450" in reason
 
 
 def test_a_rung_that_is_handed_on_is_named():
@@ -66,10 +70,11 @@ def test_a_rung_that_is_handed_on_is_named():
 
 def test_a_rung_no_better_than_the_probe_is_not_told_as_training_that_failed():
     probed, trained = score(0.8, 0.5), score(0.9, 0.4)
-    climbed = climb(("tuned", 0.9, 0.4), ("interpolation 0.25", 0.798, 0.48), chosen=1)
-    keep, reason = handover.decide(probed, probed, trained, score(0.798, 0.48), course(), climbed, 1.5)
+    climbed = climb(("tuned", 0.9, 0.4), ("interpolation 0.25", 0.79, 0.52), chosen=1)
+    keep, reason = handover.decide(probed, probed, trained, score(0.79, 0.52), course(), climbed, 1.5)
     assert not keep
     assert reason.startswith("Training improved on the linear probe: validation accuracy went from 0.800 to 0.900")
     assert reason.endswith(
-        "But the fine-tune lost 0.300 of accuracy. That is no better than the probe (0.800), which is handed on."
+        "But the fine-tune lost 0.300 of accuracy. "
+        "That is no better than the probe (accuracy 0.800, loss 0.500), which is handed on."
     )

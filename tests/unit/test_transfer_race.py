@@ -59,7 +59,8 @@ def run(accuracies: dict[str, list[float]], **changes: object):
 def test_the_better_trained_half_goes_on_and_the_probe_stays_as_yardstick():
     outcome, ran = run({"linear_probe": [0.7, 0.7], "lora": [0.71, 0.7], "fine_tune": [0.72, 0.8]})
     assert ran == [("linear_probe", 100), ("lora", 100), ("fine_tune", 100), ("linear_probe", 200), ("fine_tune", 200)]
-    assert "worse half" in outcome.left["lora"]
+    assert outcome.left["lora"].startswith("In the worse half of this rung (accuracy 0.710; right alone on ")
+    assert "of 400, fine_tune on " in outcome.left["lora"]
     assert (outcome.standing, outcome.leader) == (["fine_tune"], "fine_tune")
     assert outcome.gaps["fine_tune"].interval.value == pytest.approx(0.1)
 
@@ -73,7 +74,7 @@ def test_of_two_trained_ones_that_are_as_often_right_the_cheaper_goes_on_and_it_
 def test_a_leader_beyond_doubt_ends_the_race_at_once():
     outcome, ran = run({"linear_probe": [0.5], "fine_tune": [0.9]})
     assert [name for name, _ in ran] == ["linear_probe", "fine_tune"]
-    assert outcome.ended == "fine_tune is the only one left."
+    assert outcome.ended == "After learning from 100 rows fine_tune is the only one left."
     assert "Behind fine_tune by 40.0 points" in outcome.left["linear_probe"]
 
 

@@ -68,3 +68,4 @@ def _plan_lines(document: dict[str, Any]) -> Any:
     for name, plan in document.items():
         yield from decision.lines(name, plan, decision.seconds(name))
         yield f"  card       {artifacts.release(name) / 'plan.html'}"
+    yield f"\nNext:\n  headstart run {' '.join(document)}"

@@ -47,7 +47,7 @@ def resolve(
         if name in names:
             found[role] = name
         elif role == "input" or (labelled and (role == "label" or getattr(columns, role))):
-            raise _absent(role, name, names, modality, where)
+            raise _absent(role, name, names, modality, where, labelled)
     return found
 
 
@@ -84,9 +84,12 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"; nearest is {by_lower[close[0]]!r}" if close else ""
 
 
-def _absent(role: str, name: str, names: Sequence[str], modality: Modality, where: str) -> DataError:
+def _absent(role: str, name: str, names: Sequence[str], modality: Modality, where: str, labelled: bool) -> DataError:
     other = "image" if modality == "text" else "text"
     message = f"{where} has no column {name!r}{nearest(name, names)}. It has {_names(names)}."
+    if not labelled:
+        told = f"Rename its column to {name!r}: data.unlabelled is read by the same names as data.source."
+        return DataError(message, action=told)
     action = f"Name it: {_option(role, modality, 'COLUMN')}, or data.columns.{role} in params.yaml."
     if role == "input" and other in names:
         action = f"There is a column {other!r}: is modality: {other} meant? Else {action[0].lower()}{action[1:]}"

@@ -20,6 +20,7 @@ from headstart.findings import Finding, Verdict
 from headstart.params.section import Modality
 
 POOL = "unlabelled.parquet"
+LEAST = 200  # rows: fewer leave too few texts to hold out, or too few images for moments
 NAMED = 10
 SHOWN = 3
 
@@ -74,7 +75,9 @@ def read(data: Path) -> list[Any]:
 
 
 def _finding(modality: Modality, kept: int, refused: int, held_out: int, named: list[dict[str, Any]]) -> Finding:
-    parts = [f"{kept} of {kept + refused + held_out} rows without a label can be adapted to"]
+    came = f"{kept} of {kept + refused + held_out} rows without a label"
+    few = f"{came} are left, too few to adapt a backbone to, which takes {LEAST}"
+    parts = [few if kept < LEAST else f"{came} can be adapted to"]
     action = "" if kept else "Name another source under data.unlabelled in params.yaml, or none."
     if held_out:
         parts.append(f"{held_out} equal a validation or test row and are left out")

@@ -170,6 +170,7 @@ def prepare(
             rows.rare(examples, params.checks.examples_per_class),
             rows.imbalance(examples, params.checks.imbalance),
             splits.time_order(examples),
+            *([splits.carved(examples, carved, params.split)] if carved else []),
             metadata.shortcut(examples, level=params.checks.level, seed=params.checks.seed),
         ]
     _write(raw, examples, aside, out, params.modality)

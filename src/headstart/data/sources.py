@@ -31,6 +31,7 @@ from headstart.params.section import Modality
 
 BUILTIN: dict[str, tuple[Modality, ModuleType]] = {"apidocs": ("text", apidocs), "digits": ("image", digits)}
 PLAIN = Columns(input=None, label=None, id=None, group=None, time=None, split=None)
+SOURCE, POOL = "data.source", "data.unlabelled"  # the keys of params.yaml that name one
 ADDRESSES = ("builtin:", remote.SCHEME, hub.SCHEME, feedback.SCHEME)
 
 
@@ -85,7 +86,8 @@ def fingerprint(data: Data, modality: Modality) -> str:
         DataError: if a source does not exist.
         OutsideError: if a server cannot be reached.
     """
-    states = [_state(name, modality) for name in [*data.sources, *([data.unlabelled] if data.unlabelled else [])]]
+    states = [_state(name, modality, SOURCE) for name in data.sources]
+    states += [_state(data.unlabelled, modality, POOL)] if data.unlabelled else []
     code = [file.read_text(encoding="utf-8") for file in sorted(Path(__file__).parent.rglob("*.py"))]
     return digest([data.model_dump(), modality, states, digest(code)])
 
@@ -97,8 +99,12 @@ def shown(source: str) -> str:
     return source if source.startswith(ADDRESSES) else Path(source).name
 
 
-def locate(source: str) -> Path:
+def locate(source: str, *, key: str = SOURCE) -> Path:
     """The file or folder that `source` names, relative to the workspace; what is on S3 is downloaded.
+
+    Args:
+        source: as `params.yaml` says it.
+        key: where it says so, for messages.
 
     Raises:
         DataError: if it does not exist.
@@ -115,7 +121,7 @@ def locate(source: str) -> Path:
         )
         raise DataError(
             f"data source {source} does not exist (looked for {path.absolute()}){near}.",
-            action="Mend data.source in params.yaml: a path from the workspace, an absolute one, or builtin:NAME.",
+            action=f"Mend {key} in params.yaml: a path from the workspace, an absolute one, or builtin:NAME.",
         )
     return path
 
@@ -137,14 +143,14 @@ def first_columns(source: str) -> list[str] | None:
 
 
 def _open(name: str, columns: Columns, modality: Modality, *, labelled: bool, payload: bool) -> Source:
-    source = Source(name, labelled, iter(()))
+    source, key = Source(name, labelled, iter(())), SOURCE if labelled else POOL
     if name.startswith("builtin:"):
-        source.batches = batched(_builtin(name, modality).rows())
+        source.batches = batched(_builtin(name, modality, key).rows())
     elif name.startswith(hub.SCHEME):
         hub.parse(name)
         source.batches = hub.batches(name, columns, modality, source.columns, labelled=labelled)
     else:
-        path = locate(name)
+        path = locate(name, key=key)
         columns = PLAIN if name.startswith(feedback.SCHEME) else columns
         files: dict[str | None, list[Path]] = {None: [path]} if path.is_file() else folders.split_files(path)
         if files:
@@ -181,9 +187,9 @@ def _tables(
             source.columns.update(intake.finish())
 
 
-def _state(name: str, modality: Modality) -> Any:
+def _state(name: str, modality: Modality, key: str) -> Any:
     if name.startswith("builtin:"):
-        return _builtin(name, modality).versions()
+        return _builtin(name, modality, key).versions()
     if name.startswith(remote.SCHEME):
         return remote.listing(name)
     if name.startswith(feedback.SCHEME):
@@ -191,15 +197,15 @@ def _state(name: str, modality: Modality) -> Any:
     if name.startswith(hub.SCHEME):
         folder = hub.parse(name).folder
         return folders.stats(folder) if folder else name
-    return folders.stats(locate(name))
+    return folders.stats(locate(name, key=key))
 
 
-def _builtin(source: str, modality: Modality) -> Any:
+def _builtin(source: str, modality: Modality, key: str) -> Any:
     name = source.removeprefix("builtin:")
     if name not in BUILTIN:
         raise DataError(
             f"{source} is no built-in data set{naming.nearest(name, BUILTIN)}; there are {', '.join(sorted(BUILTIN))}.",
-            action="Mend data.source in params.yaml.",
+            action=f"Mend {key} in params.yaml.",
         )
     kind, module = BUILTIN[name]
     if kind != modality:

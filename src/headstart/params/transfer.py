@@ -1,8 +1,10 @@
 """`plan` and `train`: what is measured before a strategy is chosen, and how each strategy trains."""
 
+from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from headstart.params.adapt import Adapt
 from headstart.params.section import (
@@ -123,13 +125,27 @@ class Choice(Section):
 class Race(Section):
     """Successive halving: candidates learn from a growing share of train and are judged on what none has seen."""
 
-    candidates: list[Strategy]
+    candidates: list[Literal["linear_probe", "lora", "fine_tune", "adapt_then_fine_tune"]]
     shares: Annotated[list[Share], Field(min_length=1)]
     examples: Count
     judged: Count
     budget: Count
     doubt: Doubt
     seed: Seed
+
+    @field_validator("candidates")
+    @classmethod
+    def _held_to_the_probe(cls, value: list[Strategy]) -> list[Strategy]:
+        if "linear_probe" not in value:
+            raise PydanticCustomError("yardstick", "a list with linear_probe, which all others are held to,")
+        return value
+
+    @field_validator("shares")
+    @classmethod
+    def _growing(cls, value: list[float]) -> list[float]:
+        if any(later <= earlier for earlier, later in pairwise(value)):
+            raise PydanticCustomError("growing", "shares that grow from rung to rung")
+        return value
 
 
 class Plan(Section):

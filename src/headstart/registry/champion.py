@@ -134,7 +134,8 @@ def promote(model: str, version: int | None = None, *, reason: str | None = None
     if chosen.verdict != "pass" and not reason:
         raise GateError(
             f"{model} version {target} may not become champion; its gates said {chosen.verdict}: {chosen.reasons}",
-            action="Mend what the gates name and run again, or override them with a reason, which is recorded.",
+            action="Mend what the gates name and run again, or override them with a reason, which is recorded: "
+            f"headstart promote {model} {target} --reason WHY.",
         )
     tags = {"promoted_from": str(current.champion or ""), "rolled_back": "", "overridden": reason or ""}
     _crown(model, target, tags)

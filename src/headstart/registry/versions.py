@@ -67,6 +67,13 @@ def describe(model: str, version: int) -> Version:
     )
 
 
+def newest(model: str) -> Version | None:
+    """The version registered last; None where there is none."""
+    with speaking(model) as client:
+        numbers = [int(entry.version) for entry in client.search_model_versions(f"name = '{model}'")]
+    return describe(model, max(numbers)) if numbers else None
+
+
 def find(model: str, bundle: Path) -> int | None:
     """The version that holds exactly this bundle, or None.
 
@@ -103,9 +110,10 @@ def download(model: str, which: int | str = CHAMPION, *, cache: Path = CACHE) ->
     with speaking(model) as client:
         number = which if isinstance(which, int) else aliases_of(client, model).get(which)
         if number is None:
-            raise UsageError(
-                f"{model} has no {which}.",
-                action=f"Make one with `headstart run {model}`; `headstart status` shows what stands where.",
-            )
+            last = newest(model)
+            seen = f"; the gates of version {last.version}, its newest, said {last.verdict}" if last else ""
+            why = " --reason WHY" if last and last.verdict != "pass" else ""
+            way = f", or promote that one: headstart promote {model} {last.version}{why}" if last else ""
+            raise UsageError(f"{model} has no {which}{seen}.", action=f"Make one: headstart run {model}{way}.")
         describe(model, number)
         return shipping.fetch(str(client.get_model_version_download_uri(model, str(number))), cache / model)

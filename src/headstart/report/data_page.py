@@ -60,6 +60,7 @@ TITLES = {
     "truncated_images": "Image files are whole",
     "constant_images": "Images show something",
     "animated": "Images do not move",
+    "carved_splits": "Splits are as large as asked for",
     "time_order": "Test examples are later than training ones",
     "sources": "Every source gave rows",
 }

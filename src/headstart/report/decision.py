@@ -100,26 +100,20 @@ def seen(plan: Document) -> Iterator[tuple[str, str]]:
     probe, near = evidence["probe"], evidence["transferability"]["neighbours"]
     yield (
         "frozen features",
-        f"the probe is right on {_range(probe)} of held-out "
-        f"examples, {near['k']} nearest neighbours on {percent(near['value'])}; LogME "
+        f"the probe is right on {_range(probe)} of train held out in turn, "
+        f"{near['k']} nearest neighbours on {percent(near['value'])}; LogME "
         f"{evidence['transferability']['log_me']:.3f}",
     )
     if curve := evidence["transferability"]["curve"]:
-        twice, last = curve["twice"], curve["measured"][-1]
-        yield (
-            "more labels",
-            f"with {last['labels']:,} a probe is right on {percent(last['value'])} of another sample; "
-            f"{twice['labels']:,} would likely take the probe to {_range(twice)}" + _needed(plan.get("labels_needed")),
-        )
+        yield "more labels", _gain(curve["twice"]) + _needed(plan.get("labels_needed"))
     if layers := evidence["layers"]:
         cut = plan.get("layers")
         best = max(layers, key=lambda one: one["layer"] == cut["layer"] if cut else one["value"])
-        where = (
-            "the last one" if best is layers[-1] else f"{best['layer']}, the last gives {percent(layers[-1]['value'])}"
-        )
-        told = (
-            f"{where}: a probe on it is right on {percent(best['value'])} of {best['n']:,} of train, held out in turn"
-        )
+        told = "the last one"
+        if best is not layers[-1]:
+            ahead = 100 * (best["value"] - layers[-1]["value"])
+            told = f"{best['layer']}: a probe on it is {ahead:.1f} points better than on the last"
+        told += f", by {best['n']:,} examples of train held out in turn"
         if best is not layers[-1] and not cut:
             told += f"; all layers stay: {plan.get('all_layers') or 'it is not better beyond doubt'}"
         if cut:
@@ -171,12 +165,20 @@ def _gap(gap: Document) -> str:
     return f"{told}; {domain['meaning']}"
 
 
+def _gain(twice: Document) -> str:
+    """What twice the labels bring, in points: the curve's own readings are of another sample than the probe's."""
+    if (gain := twice.get("gain")) is None:  # plans made before it was noted
+        return f"{twice['labels']:,} would likely take a probe to {_range(twice)} of another sample"
+    value, low, high = (100 * gain[key] for key in ("value", "low", "high"))
+    return f"twice as many would likely bring a probe {value:.1f} points ({low:.1f} to {high:.1f})"
+
+
 def _needed(needed: Document | None) -> str:
     if needed is None:
         return ""
     if needed["labels"] is None:
-        return f"; no number of labels takes this curve to {percent(needed['accuracy'])}"
-    return f"; {percent(needed['accuracy'])} would take about {needed['labels']:,}"
+        return f"; no number of labels takes its learning curve to {percent(needed['accuracy'])}"
+    return f"; {percent(needed['accuracy'])} would take about {needed['labels']:,}, by its learning curve"
 
 
 def _chart(race: Document) -> Markup:

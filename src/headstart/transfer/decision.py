@@ -190,12 +190,6 @@ def _otherwise(
         ]
         if run.short:
             result.append(f"A higher plan.race.budget (now {run.budget:,} {evidence.unit}) would run the race further.")
-    if evidence.curve is not None:
-        now, twice = evidence.curve.at(evidence.examples["train"]), evidence.curve.at(2 * evidence.examples["train"])
-        result.append(
-            f"Twice the labels would likely bring the probe {100 * (twice.value - now.value):.1f} points: its learning "
-            f"curve goes from {now.value:.3f} to {twice.value:.3f} ({twice.low:.3f} to {twice.high:.3f})."
-        )
     few = evidence.few_labels
     if few.scratch.low > few.transfer.high:
         result.append(

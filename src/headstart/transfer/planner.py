@@ -63,8 +63,8 @@ def plan(params: Plan, *, backbone: Path, data: Path, cache: Path) -> tuple[dict
 
 
 def race_order(params: Plan) -> list[Strategy]:
-    """The candidates of `params.yaml`, cheapest first, the probe always among them."""
-    return [name for name in strategies.WAYS if name == "linear_probe" or name in params.race.candidates]
+    """The candidates of `params.yaml`, cheapest first."""
+    return [name for name in strategies.WAYS if name in params.race.candidates]
 
 
 def costs(setting: Setting, evidence: Evidence) -> dict[Strategy, int]:

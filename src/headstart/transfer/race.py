@@ -161,7 +161,7 @@ def run(
         left |= out
         standing = [name for name in ran if name not in out]
         if len(standing) == 1:
-            ended = f"{standing[0]} is the only one left."
+            ended = f"After learning from {len(rows)} rows {standing[0]} is the only one left."
             break
     beyond = _level(params.doubt, compared)
     return _outcome(legs, left, standing if legs else [], spent, params.budget, ended, short, level, beyond, together)
@@ -205,8 +205,10 @@ def leaving(
         trained.sort(key=lambda name: -int(right[name].sum()))
         for name in trained[math.ceil(len(trained) / 2) :]:
             best, own = trained[0], right[name].mean()
+            ahead = paired.difference(right[best], right[name], level, groups)
+            alone = f"right alone on {ahead.losses} of {len(right[name])}, {best} on {ahead.wins}"
             out[name] = (
-                f"In the worse half of this rung (accuracy {own:.3f}; {best} {right[best].mean():.3f})."
+                f"In the worse half of this rung (accuracy {own:.3f}; {alone})."
                 if own < right[best].mean()
                 else f"As often right as {best} on this rung ({own:.3f}), and one of the two goes on: the cheaper."
             )

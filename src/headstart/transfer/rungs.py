@@ -65,7 +65,7 @@ def _alone(learn: Split, params: Race) -> list[Rows]:
         shares = probe.folds(learn.targets, math.ceil(largest / params.examples), seed=params.seed)
         arena = np.flatnonzero(shares == 0)
     piece = probe.folds(learn.targets[arena], PIECES, seed=params.seed)
-    return [arena[piece < max(1, round(share * PIECES))] for share in sorted(params.shares)]
+    return [arena[piece < max(1, round(share * PIECES))] for share in params.shares]
 
 
 def _in_groups(learn: Split, params: Race) -> list[Rows]:
@@ -78,7 +78,7 @@ def _in_groups(learn: Split, params: Race) -> list[Rows]:
     sizes, most = np.bincount(place), min(max(params.shares) * len(learn), params.examples)
     order = np.random.default_rng(params.seed).permutation(len(sizes)).tolist()
     taken, held, rungs = set[int](), 0, list[Rows]()
-    for share in sorted(params.shares):
+    for share in params.shares:
         quota = most * share / max(params.shares)
         for group in order:
             if group not in taken and held + sizes[group] <= quota:

@@ -1,4 +1,4 @@
-"""Whether splits ask an honest question: is test later than train, does train look like test."""
+"""Whether splits ask an honest question: are they as large as asked, is test later than train, does it look like it."""
 
 from collections.abc import Sequence
 
@@ -7,8 +7,40 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy import stats
 
+from headstart.data.dataset import SPLITS
 from headstart.data.examples import Examples
 from headstart.findings import Finding
+from headstart.params.prepare import Split
+
+FAR = 1.25  # times the share asked for, or one over it: beyond, a carved split's share is worth a word
+
+
+def carved(examples: Examples, names: Sequence[str], params: Split) -> Finding:
+    """`carved_splits`: the share that each split carved by hash came to, beside the one asked for.
+
+    A hash deals every row, or group of rows, on its own, so that none ever changes sides; the shares come out as asked
+    in the long run only.
+
+    Args:
+        examples: those that were kept.
+        names: of the splits that were carved, not all of none.
+        params: the shares asked for.
+    """
+    count = {name: len(examples.split(name)) for name in SPLITS}
+    dealt = count["train"] + sum(count[name] for name in names)
+    asked = {name: float(getattr(params, name)) for name in names}
+    came = {name: count[name] / dealt for name in names}
+    far = [name for name in names if not asked[name] / FAR <= came[name] <= asked[name] * FAR]
+    told = [f"{name} {count[name]:,}, {came[name]:.1%} where {asked[name]:.1%} was asked for" for name in names]
+    return Finding(
+        check="carved_splits",
+        verdict="unsure" if far else "pass",
+        statistic=max(abs(came[name] - asked[name]) for name in names),
+        bar=None,
+        reason=f"Dealt by a hash, {dealt:,} rows came to {'; '.join(told)}; more rows come nearer.",
+        action=f"If that matters, change prepare.split.{far[0]}, or bring a split of your own." if far else "",
+        evidence={"asked": asked, "came": came},
+    )
 
 
 def time_order(examples: Examples) -> Finding:

@@ -8,8 +8,8 @@ from headstart.findings import Finding
 
 CHECK = "calibration_error"
 ACTION = (
-    "Give the validation split more examples (prepare.split.validation), from where the test split comes, "
-    "or raise gates.calibration_error if probabilities are not used."
+    "Give the validation split more examples (prepare.split.validation), of the same kind as those of the test split; "
+    "or raise gates.calibration_error, if nobody uses the probabilities."
 )
 
 

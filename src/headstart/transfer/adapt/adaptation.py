@@ -13,11 +13,11 @@ import torch
 from headstart import artifacts
 from headstart.backbones import batchnorm
 from headstart.backbones.network import Network
+from headstart.data import pool
 from headstart.determinism import digest, file_digest, folder_digest, versions
 from headstart.transfer.adapt import image, text
 from headstart.transfer.setting import Setting
 
-LEAST = 200  # fewer leave too few texts to hold out, or too few images for moments
 TOLD = "told.json"  # written last: its existence means that the folder beside it is whole
 
 
@@ -29,11 +29,11 @@ def adapted(setting: Setting) -> tuple[Path, str]:
     key = digest([*parts, setting.preprocessor.contract.input_hash, made_by])
     home = setting.cache / "adapted" / key
     if not (home / TOLD).is_file():
-        pool = _pool(setting)
+        unlabelled = _pool(setting)
         if setting.modality == "text":
             told = text.adapt(
                 setting.backbone,
-                pool,
+                unlabelled,
                 setting.adapt,
                 preprocessor=setting.preprocessor,
                 out=home / "backbone",
@@ -41,7 +41,7 @@ def adapted(setting: Setting) -> tuple[Path, str]:
             ).told
         else:
             found = image.adapt(
-                setting.backbone, pool, setting.adapt, preprocessor=setting.preprocessor, out=home / "backbone"
+                setting.backbone, unlabelled, setting.adapt, preprocessor=setting.preprocessor, out=home / "backbone"
             )
             told = (
                 f"The statistics of {found.norms} BatchNorms were taken anew from {found.images} images; their means "
@@ -56,8 +56,8 @@ def obstacle(setting: Setting) -> str | None:
     """Why nothing can be adapted here; None where something can."""
     if setting.pool is None:
         return "There are no unlabelled examples to adapt to (data.unlabelled)."
-    if (rows := pq.read_metadata(setting.pool).num_rows) < LEAST:
-        return f"There are {rows} unlabelled examples; {LEAST} are the least that a backbone is adapted to."
+    if (rows := pq.read_metadata(setting.pool).num_rows) < pool.LEAST:
+        return f"There are {rows} unlabelled examples; {pool.LEAST} are the least that a backbone is adapted to."
     if setting.modality == "text":
         return text.obstacle(setting.backbone, _pool(setting), setting.adapt)
     network = Network.from_backbone(setting.backbone, 2, dropout=0.0)
