@@ -151,6 +151,19 @@ def test_a_runner_up_that_did_not_race_is_one_that_could_have():
     assert (made.strategy, made.runner_up) == ("linear_probe", "lora")
 
 
+@pytest.mark.parametrize(("fine_tune", "chosen"), [(0.77, "fine_tune"), (0.7, "linear_probe")])
+def test_a_dearer_one_that_is_behind_beyond_doubt_may_still_overtake_and_its_chance_is_told(fine_tune, chosen):
+    # half of train was learned from; fine-tuning's errors fall by (1 / 2)^0.35 to 0.78 of theirs, a flat probe's do not
+    run = race({"linear_probe": 0.8, "fine_tune": fine_tune}, ["linear_probe", "fine_tune"], n=2000)
+    assert run.behind["fine_tune"].interval.low > 0
+    made = decision.decide(evidence(right=FLAT), run, choice(), None, {}, doubt=0.4, work=WORK)
+    assert made.strategy == chosen
+    told = [one for one in made.otherwise if one.startswith("fine_tune is dearer than linear_probe")]
+    assert len(told) == (chosen == "linear_probe")
+    if told:
+        assert "more accurate by a chance of 0.1" in told[0] and "0.60 is asked" in told[0]
+
+
 def test_one_that_left_the_race_overtakes_nobody():
     run = race({"linear_probe": 0.8, "fine_tune": 0.8}, ["linear_probe"], ended="linear_probe is the only one left.")
     assert decision.decide(evidence(), run, choice(), None, {}, doubt=0.25, work=WORK).strategy == "linear_probe"

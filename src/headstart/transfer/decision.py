@@ -102,6 +102,7 @@ def decide(
     otherwise = _otherwise(evidence, run, choice, early, barred)
     if run is not None and run.legs and choice.strategy == "auto":
         otherwise[:0] = _with_more_labels(strategy, evidence, run, choice, doubt, work)
+        otherwise[:0] = _not_taken(strategy, evidence, run, choice, doubt)
     return Decision(strategy, runner_up, reason, otherwise)
 
 
@@ -145,6 +146,16 @@ def _taken(
         if forecast.chance(name, chosen, evidence, run, choice, times=times) >= 1 - doubt:
             chosen, overtaken = name, chosen
     return chosen, overtaken
+
+
+def _not_taken(chosen: Strategy, evidence: Evidence, run: Outcome, choice: Choice, doubt: float) -> Iterator[str]:
+    """The dearer ones that stand, and how likely they overtake."""
+    for name in run.standing[run.standing.index(chosen) + 1 :] if chosen in run.standing else []:
+        likely = forecast.chance(name, chosen, evidence, run, choice)
+        yield (
+            f"{name} is dearer than {chosen}, and with all of train more accurate by a chance of {likely:.2f}; "
+            f"{1 - doubt:.2f} is asked (1 - plan.race.doubt)."
+        )
 
 
 def _with_more_labels(

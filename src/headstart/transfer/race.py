@@ -5,9 +5,9 @@
 
 Successive halving (Jamieson and Talwalkar 2016, arXiv:1502.07943), with three differences: the probe costs nearly
 nothing and stays throughout as the yardstick; who is worse beyond the doubt allowed leaves at once, unless it is dearer
-than the leader and could still overtake with more labels; and the race ends when only one is left, or the budget does
-not hold the next rung for all who are left. The budget is counted in tokens or pixels that pass, so the same inputs
-give the same race; seconds are kept beside it.
+than the leader and could still overtake with more labels (`decision`); and the race ends when only one is left, or the
+budget does not hold the next rung for all who are left. The budget is counted in tokens or pixels that pass, so the
+same inputs give the same race; seconds are kept beside it.
 """
 
 import math
@@ -178,8 +178,8 @@ def leaving(
     """Who leaves after a rung, and why.
 
     Beyond doubt is a one-sided paired test at `doubt`, on each rung, divided by the number of strategies compared.
-    Before the last rung a strategy dearer than the leader is not sent away by the test alone: with more labels it may
-    overtake. Of the trained ones the better half goes on.
+    A strategy dearer than the leader is not sent away by the test: with more labels it may overtake, after the last
+    rung too, and how likely that is the decision tells. Of the trained ones the better half goes on.
 
     Args:
         standing: cheapest first.
@@ -195,7 +195,7 @@ def leaving(
             continue
         ahead = paired.difference(right[leader], right[name], level, groups)
         cheaper = standing.index(name) < standing.index(leader)
-        if ahead.interval.low > 0 and (last or cheaper):
+        if ahead.interval.low > 0 and cheaper:
             out[name] = (
                 f"Behind {leader} by {100 * ahead.interval.value:.1f} points beyond the doubt of {doubt:.0%} allowed "
                 f"(right alone on {ahead.losses} of {len(right[name])} examples, {leader} on {ahead.wins})."
