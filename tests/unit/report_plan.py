@@ -27,7 +27,7 @@ def plan(strategy: str, classes: int, per_class: int) -> dict[str, Any]:
             "memory_mb": {"linear_probe": 1, "lora": 2, "fine_tune": 4, "scratch": 4},
         },
         "barred": {"lora": "resnet has no linear layers below its head."},
-        "labels_needed": {"accuracy": 0.98, "labels": 12_000},
+        "labels_needed": {"accuracy": 0.98, "labels": 12_000, "more": 10_923, "strategy": strategy},
         "race": race(strategy),
         "evidence": {
             "backbone": {"name": "glyphs", "kind": "resnet", "parameters": 690_000},

@@ -46,7 +46,7 @@ def params(
         ),
         limits=Limits(tokens=16, characters=50, pixels=100, megabytes=1),
         labels=labels or {},
-        probe=Probe(strengths=[1.0], folds=2, iterations=10, seed=1),
+        probe=Probe(strengths=[1.0], folds=2, iterations=10, class_weights="none", seed=1),
     )  # fmt: skip
 
 

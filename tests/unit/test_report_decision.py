@@ -24,7 +24,8 @@ def test_the_terminal_shows_choice_forecast_cost_evidence_race_and_what_would_ch
         "backbone        glyphs, a resnet of 0.7 M parameters",
         "costs      84,100,000 pixels, about 40 s on this machine",
         "proxy A-distance 1.72 of 2 (1.60 to 1.81)",
-        "twice as many would likely bring a probe 2.2 points (0.9 to 3.4); 98.0% would take about 12,000",
+        "2,154, twice as many, would likely bring a probe 2.2 points (0.9 to 3.4)",
+        "98.0% of fine_tune would take about 10,923 more, by its forecast",
         "race       fine_tune               538 rows  93.0% (91.0% to 95.0%)",
         "otherwise  lora is 0.8 points behind",
     ):
@@ -53,7 +54,7 @@ def test_an_unknown_gap_and_an_unreachable_target_are_said_in_words(plan):
     plan["labels_needed"]["labels"] = None
     told = dict(decision.seen(plan))
     assert told["domain gap"] == "unknown: no sample is kept"
-    assert "no number of labels takes its learning curve to 98.0%" in told["more labels"]
+    assert "that fine_tune reaches 98.0% can't be foreseen" in told["more labels"]
 
 
 @pytest.mark.parametrize("why", ["this network can't end at encoder.layer.3, where a probe is better", None])

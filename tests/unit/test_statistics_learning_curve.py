@@ -106,7 +106,7 @@ def test_a_size_without_an_answer_is_refused():
 
 def test_its_document_shows_what_was_measured_and_what_twice_the_labels_bring():
     # 0.1 + 2 / sqrt(n): 0.3, 0.241, 0.2, 0.171 of ten million answers, then 0.15 at 1,600
-    found = fitted(points(0.1, 2.0, 0.5)).document()
+    found = fitted(points(0.1, 2.0, 0.5)).document(800)
     assert [each["labels"] for each in found["measured"]] == [100, 200, 400, 800]
     assert found["measured"][0]["value"] == pytest.approx(0.7)
     assert (found["twice"]["labels"], found["twice"]["value"]) == (1600, pytest.approx(0.85, abs=0.001))

@@ -35,7 +35,7 @@ def evidence(
 
 
 def choice(strategy: str = "auto") -> Choice:
-    values = {"layers": "auto", "good_enough": 0.98, "examples_per_class": 10, "budget": 1000}
+    values = {"layers": "auto", "good_enough": 0.98, "target": None, "examples_per_class": 10, "budget": 1000}
     return Choice(strategy=strategy, folds=5, layer_examples=100, interval=0.9, **values)
 
 
@@ -143,6 +143,20 @@ def test_more_labels_change_nothing_where_params_ask_for_a_strategy():
     run = race({"linear_probe": 0.8, "fine_tune": 0.77}, ["linear_probe", "fine_tune"])
     made = decision.decide(evidence(right=FLAT), run, choice("fine_tune"), None, {}, doubt=0.25, work=WORK)
     assert not any("would make it" in one for one in made.otherwise)
+
+
+def test_how_many_more_labels_a_target_takes_is_told_of_the_strategy_that_was_chosen():
+    # 0.8 after 50 labels, 80.5 of 401 errors: 0.1 after 50 x 2.0075^(1 / 0.35) = 366.4, 267 more than the 100 there are
+    run = race({"linear_probe": 0.7, "fine_tune": 0.8}, ["fine_tune"])
+    wanted = choice().model_copy(update={"target": 0.9})
+    needed = decision.labels_needed("fine_tune", evidence(), run, wanted)
+    assert needed == {"accuracy": 0.9, "labels": 367, "more": 267, "strategy": "fine_tune"}
+    assert decision.labels_needed("fine_tune", evidence(), run, choice())["accuracy"] == 0.98
+    probe = decision.labels_needed("linear_probe", evidence(), run, wanted)
+    assert probe["labels"] == evidence().curve.labels_needed(0.9)
+    for out_of_reach in (0.999, 1.0):
+        far = choice().model_copy(update={"target": out_of_reach})
+        assert decision.labels_needed("fine_tune", evidence(), run, far)["labels"] is None
 
 
 def test_a_runner_up_that_did_not_race_is_one_that_could_have():

@@ -91,6 +91,22 @@ def test_dropout_is_off_and_the_network_keeps_its_mode(text, tmp_path):
     assert np.array_equal(one, two)
 
 
+def test_a_batch_that_memory_does_not_hold_is_computed_in_halves(text, tmp_path, monkeypatch):
+    whole = extracted(text, tmp_path / "whole")
+    plain = Network.features
+
+    def short(self, **inputs):
+        if len(next(iter(inputs.values()))) > 3:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return plain(self, **inputs)
+
+    monkeypatch.setattr(Network, "features", short)
+    assert extracted(text, tmp_path / "halves") == pytest.approx(whole, abs=1e-5)
+    monkeypatch.setattr(Network, "features", lambda self, **_: (_ for _ in ()).throw(MemoryError()))
+    with pytest.raises(MemoryError):
+        extracted(text, tmp_path / "none")
+
+
 def test_prepared_examples_beyond_the_memory_allowed_are_prepared_again(text, monkeypatch):
     from headstart.transfer import examples
 

@@ -71,11 +71,11 @@ def trained(folder, monkeypatch, *, kept: bool, **changes) -> tuple[dict[str, np
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("batch_size", [8, 16])
-def test_training_is_the_same_and_the_frozen_layers_never_run_again(tmp_path, monkeypatch, batch_size) -> None:
+@pytest.mark.parametrize("changes", [{"batch_size": 8}, {"batch_size": 16}, {"unfreezing": "gradual"}])
+def test_training_is_the_same_and_the_frozen_layers_never_run_again(tmp_path, monkeypatch, changes) -> None:
     folder = tiny_transfer.text_model(tmp_path / "model")
-    short, losses, passes = trained(folder, monkeypatch, kept=True, batch_size=batch_size)
-    plain, expected, often = trained(folder, monkeypatch, kept=False, batch_size=batch_size)
+    short, losses, passes = trained(folder, monkeypatch, kept=True, **changes)
+    plain, expected, often = trained(folder, monkeypatch, kept=False, **changes)
     assert passes == 0 < often, "passes with gradients, which training makes"
     assert losses == pytest.approx(expected, abs=1e-4)
     for name, value in plain.items():

@@ -45,6 +45,35 @@ def test_the_better_one_on_validation_is_handed_on_unless_training_diverged(befo
     assert ("which decides" in reason) is (after[0] in (0.795, 0.805))  # where the loss speaks against right answers
 
 
+def test_what_decided_is_said_of_the_probe_it_was_held_to_also_where_that_ends_lower():
+    start, trained = score(0.6, 0.9), score(0.855, 0.47)
+    keep, reason = handover.decide(score(0.85, 0.45), start, trained, trained, course(), None, 1.5)
+    assert not keep
+    assert "loss from 0.900 to 0.470. Its loss is higher than the probe's, which decides" in reason
+
+
+def test_right_answers_of_groups_tell_apart_what_groups_tell_apart():
+    # 200 examples in 10 groups, all of one group right or wrong: one group more is 20 right answers, and may be chance
+    few, more = np.arange(200) < 160, np.arange(200) < 180
+    groups = [str(row // 20) for row in range(200)]
+    assert Score(0.5, 0.9, more).told_from(Score(0.4, 0.8, few))
+    assert not Score(0.5, 0.9, more, groups).told_from(Score(0.4, 0.8, few, groups))
+
+
+def test_where_every_class_counts_alike_a_rare_one_may_decide_against_right_answers():
+    # 380 of the common class, 20 of the rare: the probe answers the common one always, the other finds the rare ones
+    targets = np.repeat([0, 1], [380, 20])
+    probed = np.tile([3.0, 0.0], (400, 1))
+    trained = np.where(targets[:, None] == 0, [2.0, 0.0], [0.0, 2.0]).astype(float)
+    trained[:30] = [0.0, 1.0]
+    plain = Score.of(trained, targets), Score.of(probed, targets)
+    assert plain[0].accuracy < plain[1].accuracy
+    one, other = Score.of(trained, targets, alike=True), Score.of(probed, targets, alike=True)
+    assert one.beats(other)
+    keep, reason = handover.decide(other, other, one, one, course(), None, 1.5)
+    assert keep and "every class counts alike in it" in reason
+
+
 def test_losses_that_are_not_finite_hand_on_the_probe():
     probed = score(0.8, 0.5)
     for trained, how in ((score(0.9, None), course()), (score(0.9, 0.4), course(None))):
@@ -76,5 +105,6 @@ def test_a_rung_no_better_than_the_probe_is_not_told_as_training_that_failed():
     assert reason.startswith("Training improved on the linear probe: validation accuracy went from 0.800 to 0.900")
     assert reason.endswith(
         "But the fine-tune lost 0.300 of accuracy. "
-        "That is no better than the probe (accuracy 0.800, loss 0.500), which is handed on."
+        "That (accuracy 0.790, loss 0.520) is no better than the probe (accuracy 0.800, loss 0.500), "
+        "which is handed on."
     )

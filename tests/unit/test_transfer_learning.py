@@ -95,6 +95,13 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does_and_each_step_still_l
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
 
 
+def test_a_batch_is_cut_into_equal_pieces_whatever_its_size():
+    assert [memory.more(16, pieces) for pieces in (1, 2, 4, 8)] == [2, 4, 8, 16]
+    assert [memory.more(24, pieces) for pieces in (1, 2, 4, 8, 12)] == [2, 4, 8, 24, 24]
+    assert [memory.more(15, pieces) for pieces in (1, 3, 5)] == [3, 15, 15]
+    assert memory.more(7, 1) == 7
+
+
 @pytest.mark.slow
 def test_memory_that_is_short_even_for_one_example_is_an_error(tmp_path, monkeypatch):
     folder = tiny_transfer.text_model(tmp_path / "model")

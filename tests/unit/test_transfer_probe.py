@@ -11,8 +11,8 @@ from headstart.params.transfer import Probe
 from headstart.statistics.interval import Interval
 from headstart.transfer import probe
 
-ONE = Probe(strengths=[1.0], folds=5, iterations=1000, seed=5)
-MANY = Probe(strengths=[100.0, 0.01, 0.1, 1.0], folds=5, iterations=1000, seed=5)
+ONE = Probe(strengths=[1.0], folds=5, iterations=1000, class_weights="none", seed=5)
+MANY = Probe(strengths=[100.0, 0.01, 0.1, 1.0], folds=5, iterations=1000, class_weights="none", seed=5)
 
 
 def clouds(*, classes: int, each: int = 30, apart: float = 2.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -156,7 +156,7 @@ def test_near_copies_in_one_group_do_not_flatter_the_held_out_accuracy():
     centres, labels = generator.normal(size=(60, 40)), generator.integers(0, 2, 60)
     features = (np.repeat(centres, 5, axis=0) + 0.01 * generator.normal(size=(300, 40))).astype(np.float32)
     targets, groups = np.repeat(labels, 5), [str(row // 5) for row in range(300)]
-    params = Probe(strengths=[1.0], folds=5, iterations=200, seed=3)
+    params = Probe(strengths=[1.0], folds=5, iterations=200, class_weights="none", seed=3)
     apart = (probe.choose(features, targets, 2, params)[1].argmax(axis=1) == targets).mean()
     together = (probe.choose(features, targets, 2, params, groups=groups)[1].argmax(axis=1) == targets).mean()
     assert apart > 0.85

@@ -167,6 +167,32 @@ def test_losses_that_are_not_numbers_end_training_and_hand_the_probe_on(tmp_path
     assert json.loads((tmp_path / "out/screen.json").read_text())["verdict"] == "pass"
 
 
+def test_a_loss_that_is_not_a_number_is_tried_once_more_gently_and_harms_nothing_kept(tmp_path, text, monkeypatch):
+    from headstart.transfer.finetune.objective import Objective
+
+    plain, passes = Objective.forward, {"training": 0}
+
+    def breaks(self, labels, **inputs):
+        result = plain(self, labels, **inputs)
+        passes["training"] += self.training
+        if self.training and passes["training"] in broken:
+            result["loss"] = result["loss"] * float("nan")
+        return result
+
+    monkeypatch.setattr(Objective, "forward", breaks)
+    broken = {12}  # of 5 steps an epoch the second of the third
+    history = train(text, tmp_path / "once", "text", epochs=6, learning_rate=1e-3, warmup=0.0)
+    (given_up,) = history["attempts"]
+    assert given_up["step"] == 12 and "is not a number" in given_up["reason"]
+    assert len(history["epochs"]) > 3 and history["steps"][0]["learning_rate"] < 1e-4
+
+    passes["training"], broken = 0, {12, 12 + 12}  # the second try breaks too, after two good epochs
+    history = train(text, tmp_path / "twice", "text", epochs=6, learning_rate=1e-3, warmup=0.0)
+    assert history["best_epoch"] == 2 and "The second try was stopped too" in history["notes"][-1]
+    screen = json.loads((tmp_path / "twice/screen.json").read_text())
+    assert screen["verdict"] == "pass", screen
+
+
 def test_the_probe_alone_trains_nothing_and_its_history_is_empty(tmp_path, image):
     history = train(image, tmp_path / "out", "image", strategy="linear_probe")
     assert (history["strategy_used"], history["steps"], history["best_epoch"]) == ("linear_probe", [], None)

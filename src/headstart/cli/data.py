@@ -146,8 +146,10 @@ def _lines(document: dict[str, Entry]) -> Any:
         rows = ", ".join(f"{count:,} {split}" for split, count in result["rows"].items())
         aside = ", ".join(f"{check} {count:,}" for check, count in result["quarantined"].items())
         yield f"{name}, revision {result['revision'][:8]}: {rows}; {len(result['classes'])} classes"
-        if result["unlabelled"]:
-            yield f"  unlabelled {result['unlabelled']:,} rows as they came, for adapting a backbone"
+        told = {finding["check"]: finding for finding in result["findings"] if finding["verdict"] == "pass"}
+        for key, check in (("dealt", "carved_splits"), ("unlabelled", "unlabelled")):  # of no fault, but to be known
+            if check in told:
+                yield f"  {key:10} {told[check]['reason']}"
         yield f"  put aside  {aside or 'nothing'}"
         findings = [*result["findings"], *result.get("diff", {}).get("findings", [])]
         for finding in sorted(findings, key=vocabulary.urgency):

@@ -88,7 +88,10 @@ def _absent(role: str, name: str, names: Sequence[str], modality: Modality, wher
     other = "image" if modality == "text" else "text"
     message = f"{where} has no column {name!r}{nearest(name, names)}. It has {_names(names)}."
     if not labelled:
-        told = f"Rename its column to {name!r}: data.unlabelled is read by the same names as data.source."
+        told = (
+            f"data.unlabelled is read by the same names as data.source: rename its column to {name!r}, "
+            "or name a copy of which it is renamed."
+        )
         return DataError(message, action=told)
     action = f"Name it: {_option(role, modality, 'COLUMN')}, or data.columns.{role} in params.yaml."
     if role == "input" and other in names:

@@ -19,22 +19,26 @@ from headstart.errors import DataError, OutsideError
 SCHEME = "s3://"
 
 
-def fetch(source: str) -> Path:
+def fetch(source: str, *, key: str = "data.source") -> Path:
     """The local copy of a file or folder on S3.
+
+    Args:
+        source: its address.
+        key: of `params.yaml`, which says so, for messages.
 
     Raises:
         DataError: if there is nothing of that name.
         OutsideError: if the server cannot be reached, refuses, or there are no credentials.
     """
-    objects = listing(source)
+    objects = listing(source, key=key)
     root = artifacts.CACHE / "sources"
     copy = root / f"{digest(source)[:16]}-{digest(objects)[:16]}"
     address = _address(source)
     if not copy.is_dir():
         partial = root / f".{copy.name}.{os.getpid()}"
         try:
-            with _said(source):
-                _download({key: partial / _name(key, address) for key, _, _ in objects}, address)
+            with _said(source, key):
+                _download({name: partial / _name(name, address) for name, _, _ in objects}, address)
             partial.rename(copy)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -44,20 +48,24 @@ def fetch(source: str) -> Path:
     return copy / _name(address, address) if objects[0][0] == address else copy
 
 
-def listing(source: str) -> list[tuple[str, int, str]]:
+def listing(source: str, *, key: str = "data.source") -> list[tuple[str, int, str]]:
     """Key, size and ETag of the file, or of every file below the prefix; nothing is downloaded.
+
+    Args:
+        source: its address.
+        key: of `params.yaml`, which says so, for messages.
 
     Raises:
         DataError: if there is nothing of that name.
         OutsideError: if the server cannot be reached, refuses, or there are no credentials.
     """
     address = _address(source)
-    with _said(source):
+    with _said(source, key):
         found: dict[str, Any] = _store().find(address, detail=True)
-    exact = [info for key, info in found.items() if key == address]
+    exact = [info for name, info in found.items() if name == address]
     objects = exact or [info for info in found.values() if info["size"] or not info["name"].endswith("/")]
     if not objects:
-        raise _absent(source)
+        raise _absent(source, key)
     return sorted((info["name"], int(info["size"]), str(info.get("ETag", "")).strip('"')) for info in objects)
 
 
@@ -101,14 +109,14 @@ def _download(places: dict[str, Path], address: str) -> None:
 
 
 @contextmanager
-def _said(source: str) -> Iterator[None]:
+def _said(source: str, key: str) -> Iterator[None]:
     """Failures of the store in the words of this project."""
     from botocore import exceptions  # type: ignore[import-untyped]
 
     try:
         yield
     except FileNotFoundError:
-        raise _absent(source) from None
+        raise _absent(source, key) from None
     except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError, exceptions.ProfileNotFound) as error:
         raise OutsideError(
             f"{source} cannot be read: {error}.",
@@ -130,8 +138,8 @@ def _where() -> str:
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "Amazon S3"
 
 
-def _absent(source: str) -> DataError:
+def _absent(source: str, key: str) -> DataError:
     return DataError(
         f"{source} does not exist on {_where()}: no such bucket, file or prefix.",
-        action="Mend data.source in params.yaml; `aws s3 ls` shows what is there.",
+        action=f"Mend {key} in params.yaml; `aws s3 ls` shows what is there.",
     )

@@ -111,7 +111,7 @@ def locate(source: str, *, key: str = SOURCE) -> Path:
         OutsideError: if a server cannot be reached.
     """
     if source.startswith(remote.SCHEME):
-        return remote.fetch(source)
+        return remote.fetch(source, key=key)
     if source.startswith(feedback.SCHEME):
         return feedback.locate(source)
     path = Path(source).expanduser()
@@ -191,7 +191,7 @@ def _state(name: str, modality: Modality, key: str) -> Any:
     if name.startswith("builtin:"):
         return _builtin(name, modality, key).versions()
     if name.startswith(remote.SCHEME):
-        return remote.listing(name)
+        return remote.listing(name, key=key)
     if name.startswith(feedback.SCHEME):
         return feedback.state(name)
     if name.startswith(hub.SCHEME):

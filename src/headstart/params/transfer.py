@@ -21,6 +21,8 @@ from headstart.params.section import (
     Strategy,
 )
 
+ClassWeights = Literal["none", "balanced"]
+
 
 class Probe(Section):
     """Logistic regression on frozen features; its strength is chosen by cross-validation."""
@@ -28,6 +30,7 @@ class Probe(Section):
     strengths: Annotated[list[Positive], Field(min_length=1)]
     folds: Several
     iterations: Count
+    class_weights: ClassWeights
     seed: Seed
 
 
@@ -64,7 +67,7 @@ class FineTune(Section):
     pull: Amount
     clip_norm: Positive
     label_smoothing: Share
-    class_weights: Literal["none", "balanced"]
+    class_weights: ClassWeights
     dropout: Share
     patience: Count
     stop_on: Literal["loss", "accuracy", "macro_f1"]
@@ -76,6 +79,11 @@ class FineTune(Section):
     seed: Seed
     augmentation: Augmentation
     guard: Guard
+
+    @property
+    def classes_alike(self) -> bool:
+        """Whether every class counts alike where two networks are compared, however rare it is."""
+        return self.class_weights == "balanced" or self.stop_on == "macro_f1"
 
 
 class Scratch(Section):
@@ -115,11 +123,15 @@ class Choice(Section):
     strategy: Literal["auto", Strategy]
     layers: Literal["auto", "all"]
     good_enough: Share
+    target: Level | None
     examples_per_class: Count
     budget: Count
     folds: Several
     layer_examples: Count
     interval: Level
+
+
+PIECES = 8  # train is dealt into as many for a race, classes alike; a rung takes whole ones, so that rungs are nested
 
 
 class Race(Section):
@@ -143,8 +155,9 @@ class Race(Section):
     @field_validator("shares")
     @classmethod
     def _growing(cls, value: list[float]) -> list[float]:
-        if any(later <= earlier for earlier, later in pairwise(value)):
-            raise PydanticCustomError("growing", "shares that grow from rung to rung")
+        rungs = [round(PIECES * share) for share in value]
+        if (rungs and rungs[0] < 1) or any(later <= earlier for earlier, later in pairwise(rungs)):
+            raise PydanticCustomError("growing", "shares of an eighth or more that grow by an eighth or more")
         return value
 
 

@@ -94,7 +94,7 @@ def seen(plan: Document) -> Iterator[tuple[str, str]]:
         f"{sizes['train']:,} training examples of {sizes['classes']} classes, {each['min']} to {each['max']} a class"
         + (f", in {sizes['groups']:,} groups" if sizes.get("groups") else "")
         + (f"; {sizes['small_classes']} classes too small to train layers on" if sizes["small_classes"] else "")
-        + (f"; {sizes['conflicts']} inputs with two labels" if sizes["conflicts"] else ""),
+        + (f"; {sizes['conflicts']} rows labelled otherwise than an equal one" if sizes["conflicts"] else ""),
     )
     yield "domain gap", _gap(evidence["gap"])
     probe, near = evidence["probe"], evidence["transferability"]["neighbours"]
@@ -109,11 +109,11 @@ def seen(plan: Document) -> Iterator[tuple[str, str]]:
     if layers := evidence["layers"]:
         cut = plan.get("layers")
         best = max(layers, key=lambda one: one["layer"] == cut["layer"] if cut else one["value"])
-        told = "the last one"
+        told = f"the last one, as probes on {best['n']:,} examples of train say"
         if best is not layers[-1]:
             ahead = 100 * (best["value"] - layers[-1]["value"])
-            told = f"{best['layer']}: a probe on it is {ahead:.1f} points better than on the last"
-        told += f", by {best['n']:,} examples of train held out in turn"
+            more = f"is {ahead:.1f} points better than on the last" if ahead else "does as well as on the last"
+            told = f"{best['layer']}: a probe on it {more}, on {best['n']:,} examples of train held out in turn"
         if best is not layers[-1] and not cut:
             told += f"; all layers stay: {plan.get('all_layers') or 'it is not better beyond doubt'}"
         if cut:
@@ -170,15 +170,23 @@ def _gain(twice: Document) -> str:
     if (gain := twice.get("gain")) is None:  # plans made before it was noted
         return f"{twice['labels']:,} would likely take a probe to {_range(twice)} of another sample"
     value, low, high = (100 * gain[key] for key in ("value", "low", "high"))
-    return f"twice as many would likely bring a probe {value:.1f} points ({low:.1f} to {high:.1f})"
+    return (
+        f"{twice['labels']:,}, twice as many, would likely bring a probe {value:.1f} points ({low:.1f} to {high:.1f})"
+    )
 
 
 def _needed(needed: Document | None) -> str:
     if needed is None:
         return ""
+    target, name = percent(needed["accuracy"]), needed.get("strategy", "linear_probe")
     if needed["labels"] is None:
-        return f"; no number of labels takes its learning curve to {percent(needed['accuracy'])}"
-    return f"; {percent(needed['accuracy'])} would take about {needed['labels']:,}, by its learning curve"
+        return f"; that {name} reaches {target} can't be foreseen with any number of them"
+    if "more" not in needed:  # plans made before it was noted
+        return f"; {target} would take about {needed['labels']:,}"
+    if needed["more"] == 0:
+        return f"; {target} of {name} is within reach of those there are"
+    by = "the probe's learning curve" if name == "linear_probe" else "its forecast"
+    return f"; {target} of {name} would take about {needed['more']:,} more, by {by}"
 
 
 def _chart(race: Document) -> Markup:

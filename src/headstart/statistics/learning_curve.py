@@ -47,13 +47,13 @@ class Curve:
     def _law(self) -> NDArray[np.float64]:
         return np.array([self.floor, self.scale, self.power])
 
-    def document(self) -> dict[str, Any]:
-        """The measured accuracies, the law, and what twice the labels would bring, as plain JSON values."""
-        measured, last = zip(self.sizes, self.right, self.judged, strict=True), self.sizes[-1]
+    def document(self, labels: int) -> dict[str, Any]:
+        """The measured accuracies, the law, and what twice as many as `labels` would bring, as plain JSON values."""
+        measured = zip(self.sizes, self.right, self.judged, strict=True)
         return {
             "measured": [{"labels": size, **wilson(right, of, self.level).document()} for size, right, of in measured],
             "law": {"floor": self.floor, "scale": self.scale, "power": self.power},
-            "twice": {"labels": 2 * last, **self.at(2 * last).document(), "gain": self.gain(last, 2 * last)},
+            "twice": {"labels": 2 * labels, **self.at(2 * labels).document(), "gain": self.gain(labels, 2 * labels)},
             "level": self.level,
         }
 
@@ -81,8 +81,8 @@ class Curve:
         gains = before - after
         value = float(gains[0])
         low, high = np.quantile(gains[1:], [(1 - self.level) / 2, (1 + self.level) / 2])
-        low = min(float(low), value)
-        return {"value": value, "low": low, "high": max(float(high), 2 * value - low)}
+        low, left = min(float(low), value), float(before[0])
+        return {"value": value, "low": low, "high": min(left, max(float(high), 2 * value - low))}
 
     def left(self, start: float, end: float) -> tuple[float, float]:
         """Share of the errors made with `start` training examples that is left with `end`, and its standard error."""

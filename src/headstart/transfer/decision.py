@@ -106,11 +106,21 @@ def decide(
     return Decision(strategy, runner_up, reason, otherwise)
 
 
-def labels_needed(evidence: Evidence, choice: Choice) -> dict[str, Any] | None:
-    """Training labels at which the probe's curve reaches `good_enough`; null: not on this curve. None: no curve."""
-    if evidence.curve is None:
+def labels_needed(strategy: Strategy, evidence: Evidence, run: Outcome | None, choice: Choice) -> dict[str, Any] | None:
+    """Training labels with which a strategy will likely reach `target`, else `good_enough`, and how many more that is.
+
+    Null: none up to 100 times those there are. None: nothing is known, without a curve or a race.
+    """
+    accuracy = choice.target or choice.good_enough
+    last = forecast.last_leg(strategy, run)
+    if last is not None and strategy != "linear_probe":
+        labels = forecast.labels_needed(last, accuracy, evidence.examples["train"])
+    elif evidence.curve is not None:
+        labels = evidence.curve.labels_needed(accuracy)
+    else:
         return None
-    return {"accuracy": choice.good_enough, "labels": evidence.curve.labels_needed(choice.good_enough)}
+    more = None if labels is None else max(0, labels - evidence.examples["train"])
+    return {"accuracy": accuracy, "labels": labels, "more": more, "strategy": strategy}
 
 
 def _winner(evidence: Evidence, run: Outcome, choice: Choice, doubt: float) -> tuple[Strategy, str]:

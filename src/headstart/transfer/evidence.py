@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from headstart import artifacts
 from headstart.backbones.network import Network
 from headstart.data import dataset
 from headstart.determinism import folder_digest
@@ -82,6 +83,7 @@ class Ground:
         validation: likewise.
         head: the probe on all of train.
         test_rows: how many there are; nothing else of test is looked at.
+        conflicts: rows that `prepare` found to be equal to another and labelled otherwise.
     """
 
     setting: Setting
@@ -89,6 +91,7 @@ class Ground:
     validation: Split
     head: Head
     test_rows: int
+    conflicts: int = 0
 
 
 def ground(params: Plan, setting: Setting, data: Path) -> tuple[Ground, dict[str, float]]:
@@ -107,7 +110,8 @@ def ground(params: Plan, setting: Setting, data: Path) -> tuple[Ground, dict[str
         groups=learn.examples.groups,
     )
     test_rows = pq.read_metadata(data / "test.parquet").num_rows
-    return Ground(setting, learn, validation, head, test_rows), {"probe": time.perf_counter() - started}
+    seconds = {"probe": time.perf_counter() - started}
+    return Ground(setting, learn, validation, head, test_rows, _conflicts(data)), seconds
 
 
 def gather(
@@ -137,7 +141,7 @@ def gather(
     shown = {
         "log_me": transferability.log_me(learn.features, learn.targets),
         "neighbours": _neighbours(learn, level),
-        "curve": curve.document() if curve else None,
+        "curve": curve.document(len(learn)) if curve else None,
     }
     seconds["gap"] = time.perf_counter() - started
 
@@ -171,12 +175,9 @@ def count_work(found: Ground) -> tuple[str, int]:
 
 
 def _examples(params: Plan, found: Ground) -> dict[str, Any]:
-    targets, inputs = found.learn.targets, found.learn.examples.inputs
+    targets = found.learn.targets
     counts = np.bincount(targets)
     counts = counts[counts > 0]
-    seen: dict[Any, set[int]] = {}
-    for payload, target in zip(inputs, targets.tolist(), strict=True):
-        seen.setdefault(payload, set()).add(target)
     return {
         "train": len(targets),
         "groups": clustered.count(found.learn.examples.groups),
@@ -186,7 +187,7 @@ def _examples(params: Plan, found: Ground) -> dict[str, Any]:
         "per_class": {"min": int(counts.min()), "median": float(np.median(counts)), "max": int(counts.max())},
         "imbalance": float(counts.max() / counts.min()),
         "small_classes": int((counts < params.choice.examples_per_class).sum()),
-        "conflicts": sum(len(labels) > 1 for labels in seen.values()),
+        "conflicts": found.conflicts,
     }
 
 
@@ -205,6 +206,13 @@ def layers(params: Plan, found: Ground) -> tuple[list[tuple[str, NDArray[np.bool
     plain = params.probe.model_copy(update={"strengths": [found.head.strength], "folds": params.choice.folds})
     right = [(name, _held_out(values, few, setting.classes, plain)) for name, values in by_layer]
     return right, few.examples.groups
+
+
+def _conflicts(data: Path) -> int:
+    """As the finding `label_conflicts` counts them; those of train are put aside. 0 where nothing was checked."""
+    path = data / "findings.json"
+    found = artifacts.read_json(path) if path.is_file() else []
+    return sum(int(one["statistic"] or 0) for one in found if one["check"] == "label_conflicts")
 
 
 def _neighbours(learn: Split, level: float) -> dict[str, Any]:

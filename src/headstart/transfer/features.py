@@ -22,6 +22,7 @@ from headstart.data.dataset import Dataset
 from headstart.determinism import digest, versions
 from headstart.predictor import Preprocessor
 from headstart.transfer.examples import Prepared, tensors
+from headstart.transfer.finetune import memory
 from headstart.transfer.progress import bar
 
 FORMAT = 3
@@ -125,16 +126,33 @@ def _run(network: Network, preprocessor: Preprocessor, payloads: list[Any], prog
     network.eval()
     with torch.inference_mode(), bar(len(order), progress, "examples") as advance:
         for rows in _batches(order):
-            inputs = tensors(preprocessor.collate(prepared.get(rows)), device)
-            outputs = network.layer_features(**inputs) if layers else [("features", network.features(**inputs))]
+            outputs = _answered(network, preprocessor, prepared, rows, device, layers=layers)
             if not arrays:
                 names = [name for name, _ in outputs]
                 arrays = [np.empty((len(payloads), values.shape[1]), dtype=np.float32) for _, values in outputs]
             for array, (_, values) in zip(arrays, outputs, strict=True):
-                array[rows] = _numpy(values)
+                array[rows] = values
             advance(len(rows))
     network.train(mode)
     return list(zip(names, arrays, strict=True))
+
+
+def _answered(
+    network: Network, preprocessor: Preprocessor, prepared: Prepared, rows: list[int], device: torch.device,
+    *, layers: bool,
+) -> Layers:  # fmt: skip
+    """Names and arrays of one batch; in two halves where memory does not hold it."""
+    try:
+        inputs = tensors(preprocessor.collate(prepared.get(rows)), device)
+        outputs = network.layer_features(**inputs) if layers else [("features", network.features(**inputs))]
+        return [(name, _numpy(values)) for name, values in outputs]
+    except (MemoryError, RuntimeError) as error:
+        if len(rows) == 1 or not memory.ran_out(error):
+            raise
+    memory.release()
+    halves = (rows[: len(rows) // 2], rows[len(rows) // 2 :])
+    first, second = (_answered(network, preprocessor, prepared, half, device, layers=layers) for half in halves)
+    return [(name, np.concatenate([one, other])) for (name, one), (_, other) in zip(first, second, strict=True)]
 
 
 def _by_length(preprocessor: Preprocessor, prepared: Prepared, count: int) -> list[int]:

@@ -19,6 +19,7 @@ from headstart.params.section import Strategy
 from headstart.params.transfer import Choice
 from headstart.statistics import clustered
 from headstart.statistics.interval import Interval, normal_quantile
+from headstart.statistics.learning_curve import REACH
 from headstart.transfer.evidence import Evidence
 from headstart.transfer.race import Leg, Outcome
 
@@ -65,6 +66,20 @@ def chance(
     return NormalDist().cdf(ahead / doubt) if doubt > 0 else float(ahead > 0)
 
 
+def last_leg(strategy: Strategy, run: Outcome | None) -> Leg | None:
+    """How a strategy stood on the last rung it ran; None where it did not race."""
+    legs = [leg for leg in run.legs if leg.strategy == strategy] if run else []
+    return legs[-1] if legs else None
+
+
+def labels_needed(leg: Leg, accuracy: float, train: int) -> int | None:
+    """Labels with which errors, falling as is likely, come to `1 - accuracy`; None beyond `REACH` times train."""
+    if accuracy >= 1:
+        return None
+    needed = leg.rows * (_error(leg.accuracy) / (1 - accuracy)) ** (1 / LIKELY)
+    return math.ceil(max(needed, leg.rows)) if needed <= REACH * train else None
+
+
 def _left(leg: Leg, rows: int, evidence: Evidence) -> tuple[float, float]:
     """Share of a leg's errors that is left after learning from `rows` labels, and its standard error."""
     if leg.strategy == "linear_probe" and evidence.curve is not None:
@@ -75,15 +90,15 @@ def _left(leg: Leg, rows: int, evidence: Evidence) -> tuple[float, float]:
 
 def _basis(strategy: Strategy, evidence: Evidence, run: Outcome | None, value: float) -> str:
     """What the number rests on, so that nobody wonders why the race shows others."""
-    legs = [leg for leg in run.legs if leg.strategy == strategy] if run else []
+    last = last_leg(strategy, run)
     if strategy == "linear_probe":
         return "the probe on held-out folds of train"
-    if not legs:
+    if last is None:
         return f"the probe on held-out folds of train: {strategy} did not race, and may err half as often or half more"
     if value == evidence.probe.value:
         return f"the probe on held-out folds of train, which is handed on where {strategy} is no better"
     return (
-        f"{legs[-1].accuracy.value:.3f} in the race after learning from {legs[-1].rows:,}, its errors falling as "
+        f"{last.accuracy.value:.3f} in the race after learning from {last.rows:,}, its errors falling as "
         f"labels grow to {evidence.examples['train']:,}"
     )
 
@@ -96,11 +111,9 @@ def _expected(
     doubt = (reached.high - reached.low) / 2
     if strategy == "linear_probe":
         return reached.value, doubt, doubt
-    legs = [leg for leg in run.legs if leg.strategy == strategy] if run else []
-    if not legs:
+    if (last := last_leg(strategy, run)) is None:
         apart = math.hypot(doubt, (1 - reached.value) / 2)
         return reached.value, apart, apart
-    last = legs[-1]
     return _carried_on(last.accuracy, evidence.examples["train"] / last.rows, reached, z / normal_quantile(OUTER))
 
 

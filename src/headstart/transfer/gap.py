@@ -193,7 +193,7 @@ def _domain(target: Side, own: Side | None, level: float) -> dict[str, Any]:
     groups = [
         None if group is None else f"{name} {group}" for name, side in sides.items() for group in side.examples.groups
     ]
-    weak = Probe(strengths=[STRENGTH], folds=2, iterations=ITERATIONS, seed=SEED)
+    weak = Probe(strengths=[STRENGTH], folds=2, iterations=ITERATIONS, class_weights="none", seed=SEED)
     wrong = probe.choose(values, domain, 2, weak, groups=groups)[1].argmax(axis=1) != domain
     share = float(wrong.mean())
     half = wilson(round(share * count), count, level)

@@ -5,7 +5,7 @@
     3  layer decay     trained again, lower layers slower
 
 It is climbed until a rung stays within the budget at a target accuracy within `worth` of the tuned network's; then the
-most accurate point within the budget is handed on. Where none is, the most retentive point is, and the report page
+point of least loss within the budget is handed on. Where none is, the most retentive point is, and the report page
 says so; no gate is closed by it.
 Sources: Wortsman et al. 2022, arXiv:2109.01903 (WiSE-FT); Li et al. 2018, arXiv:1802.01483 (L2-SP).
 """
@@ -127,7 +127,7 @@ def _chosen(points: list[Point], params: Forgetting) -> Climb:
     within = [at for at, point in enumerate(points) if _within(point, params.budget)]
     told = _said(tuned, params.budget)
     if within:
-        best = max(within, key=lambda at: (points[at].accuracy, -_or_inf(points[at].loss)))
+        best = min(within, key=lambda at: (_or_inf(points[at].loss), -points[at].accuracy))
         point = points[best]
         return Climb(
             points,

@@ -55,7 +55,7 @@ def plan(params: Plan, *, backbone: Path, data: Path, cache: Path) -> tuple[dict
         "predicted": forecast.predict(chosen.strategy, evidence, run, choice),
         "work": {"unit": evidence.unit, "budget": choice.budget, "of": work, "memory_mb": memory(setting)},
         "barred": barred,
-        "labels_needed": decision.labels_needed(evidence, choice),
+        "labels_needed": decision.labels_needed(chosen.strategy, evidence, run, choice),
         "evidence": evidence.document(),
         "race": run.document() if run else None,
     }

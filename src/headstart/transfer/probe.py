@@ -59,6 +59,8 @@ def fit(
 ) -> Head:
     """The head for these features, at the strength with the least held-out log-loss.
 
+    With `class_weights: balanced` every class counts alike, in fitting and in that loss (King and Zeng 2001).
+
     Strengths are tried in rising order and no further once log-loss rises: beyond that point the head overfits,
     and high strengths (little regularisation) are the slow ones.
 
@@ -89,7 +91,7 @@ def refit(
     accuracy_cv: Interval,
 ) -> Head:
     """The head at a strength chosen before, with the accuracy measured then; the same as `fit` gave."""
-    path = _Path(features, targets, classes, params.iterations)
+    path = _Path(features, targets, classes, params)
     with _bounded():
         for weaker in sorted(value for value in params.strengths if value < strength):
             path.at(weaker)
@@ -118,14 +120,15 @@ def choose(
     fold = folds(targets, params.folds, seed=params.seed, groups=groups)
     held_out = range(int(fold.max()) + 1)
     shown = [fold != held for held in held_out]
-    paths = [_Path(features[rows], targets[rows], classes, params.iterations) for rows in shown]
+    paths = [_Path(features[rows], targets[rows], classes, params) for rows in shown]
+    weights = alike(targets) if params.class_weights == "balanced" else None
     least, best, kept = np.inf, min(params.strengths), np.zeros((len(targets), classes))
     with _bounded(), ThreadPoolExecutor(determinism.threads()) as pool:  # NumPy works outside Python's lock
         for strength in sorted(params.strengths):
             logits = np.empty((len(targets), classes))
             for held, (weight, bias) in enumerate(pool.map(lambda path, at=strength: path.at(at), paths)):
                 logits[fold == held] = features[fold == held].astype(np.float64) @ weight.T + bias
-            if (loss := log_loss(logits, targets)) >= least:
+            if (loss := log_loss(logits, targets, weights)) >= least:
                 break
             least, best, kept = loss, strength, logits
     return best, kept
@@ -157,14 +160,24 @@ def fold_of_most_groups(fold: NDArray[np.int64], groups: Groups) -> int:
     return int(np.argmax([len(np.unique(place[fold == one])) for one in range(int(fold.max()) + 1)]))
 
 
-def log_loss(logits: NDArray[np.float64], targets: NDArray[np.int64]) -> float:
-    """Mean negative log-likelihood in nats."""
+def alike(targets: NDArray[np.int64]) -> NDArray[np.float64]:
+    """`(examples,)` weights of mean 1 with which every class that is there counts alike."""
+    counts = np.bincount(targets)
+    return len(targets) / (np.count_nonzero(counts) * counts[targets])
+
+
+def log_loss(
+    logits: NDArray[np.float64], targets: NDArray[np.int64], weights: NDArray[np.float64] | None = None
+) -> float:
+    """Mean negative log-likelihood in nats, of examples weighted as `weights` say, `(examples,)`."""
     top = logits.max(axis=1)
     normaliser = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
-    return float((normaliser - logits[np.arange(len(targets)), targets]).mean())
+    return float(np.average(normaliser - logits[np.arange(len(targets)), targets], weights=weights))
 
 
-def calibrated_loss(logits: NDArray[np.float64], targets: NDArray[np.int64]) -> float:
+def calibrated_loss(
+    logits: NDArray[np.float64], targets: NDArray[np.int64], weights: NDArray[np.float64] | None = None
+) -> float:
     """The least log-loss, in nats, that one temperature can give: what is served is calibrated on these examples too.
 
     A network that is more often right, and too sure of it, is so not mistaken for a worse one. Not a number where a
@@ -177,9 +190,13 @@ def calibrated_loss(logits: NDArray[np.float64], targets: NDArray[np.int64]) -> 
 
     if not np.isfinite(logits).all():
         return float("nan")
-    found = minimize_scalar(lambda log: log_loss(logits / np.exp(log), targets), bounds=(-4.0, 4.0), method="bounded")
+
+    def at(log: float) -> float:
+        return log_loss(logits / np.exp(log), targets, weights)
+
+    found = minimize_scalar(at, bounds=(-4.0, 4.0), method="bounded")
     shown = float(np.log((len(targets) + 2) / (len(targets) + 1)))
-    return max(shown, min(float(found.fun), log_loss(logits, targets)))
+    return max(shown, min(float(found.fun), at(0.0)))
 
 
 def _grouped_folds(targets: NDArray[np.int64], count: int, groups: Sequence[str | None]) -> NDArray[np.int64]:
@@ -220,9 +237,7 @@ def _bounded() -> Iterator[None]:
 class _Path:
     """Logistic regression on one set of examples, at one strength after another, each starting from the last."""
 
-    def __init__(
-        self, features: NDArray[np.float32], targets: NDArray[np.int64], classes: int, iterations: int
-    ) -> None:
+    def __init__(self, features: NDArray[np.float32], targets: NDArray[np.int64], classes: int, params: Probe) -> None:
         from sklearn.linear_model import LogisticRegression
 
         values = features.astype(np.float64)
@@ -232,7 +247,8 @@ class _Path:
         standard = ((values - self._mean) / self._scale).astype(np.float32)  # as features came; two thirds of the time
         self._values, self._targets, self._classes = standard, targets, classes
         self._shown = np.unique(targets)
-        self._model = LogisticRegression(max_iter=iterations, warm_start=True)
+        own = "balanced" if params.class_weights == "balanced" else None
+        self._model = LogisticRegression(max_iter=params.iterations, warm_start=True, class_weight=own)
 
     def at(self, strength: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Weight `(classes, features)` and bias `(classes,)` for features as they are, not standardised."""

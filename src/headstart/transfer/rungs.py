@@ -6,12 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.params.transfer import Race
+from headstart.params.transfer import PIECES, Race
 from headstart.statistics import clustered
 from headstart.transfer import probe
 from headstart.transfer.setting import Split
-
-PIECES = 8  # train is dealt into as many, classes alike; a rung takes whole ones, so that rungs are nested
 
 Rows = NDArray[np.int64]
 
@@ -65,7 +63,7 @@ def _alone(learn: Split, params: Race) -> list[Rows]:
         shares = probe.folds(learn.targets, math.ceil(largest / params.examples), seed=params.seed)
         arena = np.flatnonzero(shares == 0)
     piece = probe.folds(learn.targets[arena], PIECES, seed=params.seed)
-    return [arena[piece < max(1, round(share * PIECES))] for share in params.shares]
+    return [arena[piece < round(share * PIECES)] for share in params.shares]
 
 
 def _in_groups(learn: Split, params: Race) -> list[Rows]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headstart import artifacts, findings
 from headstart.backbones import layers
@@ -60,7 +61,7 @@ def train(
         strength=measured["strength"],
         accuracy_cv=Interval.from_document(measured),
     )
-    network, probed = linear_probe.start(setting, head), Score.of(head.logits(validate.features), validate.targets)
+    network, probed = linear_probe.start(setting, head), _judged(setting, head.logits(validate.features), validate)
     seconds = {"probe": time.perf_counter() - started}
 
     strategy: Strategy = plan["strategy"]
@@ -71,7 +72,7 @@ def train(
             head = probe.fit(
                 learn.features, learn.targets, whole.classes, params.probe, level=level, groups=learn.examples.groups
             )
-        start = Score.of(head.logits(validate.features), validate.targets) if cut else probed
+        start = _judged(whole, head.logits(validate.features), validate) if cut else probed
         made = _tuned(strategy, whole, learn, validate, head, params.forgetting, partial)
         seconds |= made.seconds
         history |= _learned(made, start, probed, params.forgetting.budget)
@@ -172,7 +173,11 @@ def _split(setting: Setting, data: Path, name: str) -> Split:
 
 
 def _score(setting: Setting, network: Network, validate: Split) -> Score:
-    return Score.of(control.logits(network, setting, validate), validate.targets)
+    return _judged(setting, control.logits(network, setting, validate), validate)
+
+
+def _judged(setting: Setting, logits: NDArray[np.float64], validate: Split) -> Score:
+    return Score.of(logits, validate.targets, validate.examples.groups, alike=setting.fine_tune.classes_alike)
 
 
 def _probed(head: Head, score: Score) -> dict[str, Any]:
@@ -213,7 +218,9 @@ def _learned(made: _Tuned, start: Score, probed: Score, budget: float) -> dict[s
             **_shown(handed),
             "mended": wins,
             "broken": losses,
-            "p_value": paired.mcnemar(wins, losses),
+            "difference": paired.difference(
+                handed.right, probed.right, 1 - handover.SURE, handed.groups
+            ).interval.document(),
         },
     }
 

@@ -43,12 +43,12 @@ def judge(history: Mapping[str, Any], params: Screen, majority_share: float) -> 
 
 
 def _nonfinite(history: Mapping[str, Any], kept: Kept) -> Finding:
-    """Every number that training met must be one; steps count only if their network is the one handed on."""
+    """Every number that training met must be one; steps count only if the network handed on went through them."""
     missing = [name for name, value in (("loss", kept.loss), ("accuracy", kept.accuracy)) if not math.isfinite(value)]
     if missing:
         reason = f"{kept.name} has no finite validation {' and no finite validation '.join(missing)}."
         return Finding("nonfinite", "fail", float(len(missing)), 0.0, reason, CALM)
-    steps = history.get("steps") or [] if history.get("strategy_used") != "linear_probe" else []
+    steps = _learned_from(history)
     broken = [step for step in steps if not (_is_finite(step, "loss") and _is_finite(step, "gradient_norm"))]
     if broken:
         reason = (
@@ -59,6 +59,14 @@ def _nonfinite(history: Mapping[str, Any], kept: Kept) -> Finding:
         return Finding("nonfinite", "fail", float(len(broken)), 0.0, reason, action)
     reason = f"{kept.name} and its {len(steps)} training steps have finite losses and gradients."
     return Finding("nonfinite", "pass", 0.0, 0.0, reason)
+
+
+def _learned_from(history: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The steps up to the best epoch, whose weights are kept; none where the probe is handed on."""
+    if history.get("strategy_used") == "linear_probe":
+        return []
+    steps, best = history.get("steps") or [], history.get("best_epoch")
+    return [step for step in steps if best is None or step.get("epoch", 0) <= best + 1e-9]
 
 
 def _diverged(kept: Kept, growth: float) -> Finding:

@@ -79,6 +79,16 @@ def finite(log: Log) -> bool:
     return all(math.isfinite(entry[name]) for entry in log for name in ("loss", "eval_nll") if name in entry)
 
 
+def broken(log: Log) -> dict[str, Any] | None:
+    """`{step, reason}` where a loss was not a number, which ended the run."""
+    for entry in log:
+        if not finite([entry]):
+            what = "a training step's" if "loss" in entry else "validation's"
+            step = entry["step"]
+            return {"step": step, "reason": f"Training broke: {what} loss at step {step} is not a number."}
+    return None
+
+
 def evaluations(log: Log) -> Log:
     return [entry for entry in log if "eval_nll" in entry]
 

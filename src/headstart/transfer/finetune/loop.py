@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from headstart import artifacts
 from headstart.backbones.network import Network
 from headstart.backbones.silence import quiet
 from headstart.params.transfer import FineTune
-from headstart.transfer import device
+from headstart.transfer import device, probe
 from headstart.transfer.examples import Examples
 from headstart.transfer.finetune import checkpoints, course, frozen, guard, memory, rates, soup
 from headstart.transfer.finetune.batching import GroupedTrainer
@@ -37,7 +38,6 @@ from headstart.transfer.finetune.pull import Pull
 from headstart.transfer.finetune.schedule import ELAPSED, Deadline, Schedule, elapsed
 from headstart.transfer.finetune.start import Start
 from headstart.transfer.finetune.unfreezing import Gradual
-from headstart.transfer.probe import calibrated_loss
 from headstart.transfer.progress import bar
 
 PIECES = "pieces.json"  # how many a batch is cut into, where it had to be
@@ -79,9 +79,10 @@ class _Job:
 def run(network: Network, examples: Examples, params: FineTune, *, watch: Watch | None, progress: str) -> Course:
     """Train `network` in place; watched, it ends with the weights of the best epoch.
 
-    A watched run that diverges is stopped, put back to its start, and tried once more at `guard.gentler` of its rates;
-    the course says so. Unwatched it trains all `params.epochs` and keeps the last weights, and a killed run starts
-    anew. A batch that does not fit into memory is cut in halves whose gradients are added up.
+    A watched run that diverges, or meets a number that is none, is stopped, put back to its start, and tried once more
+    at `guard.gentler` of its rates; the course says so. Unwatched it trains all `params.epochs` and keeps the last
+    weights, and a killed run starts anew. A batch that does not fit into memory is cut in pieces whose gradients are
+    added up.
     """
     start = Start.of(network)
     if watch is None:
@@ -91,7 +92,7 @@ def run(network: Network, examples: Examples, params: FineTune, *, watch: Watch 
     given_up = artifacts.read_json(job.folder / GIVEN_UP) if (job.folder / GIVEN_UP).is_file() else None
     if given_up is None:
         result = _fitted(job, start)
-        if (stopped := guard.stopped(result.log)) is None:
+        if (stopped := guard.stopped(result.log) or course.broken(result.log)) is None:
             return result
         own = {name: getattr(params, name) for name in ("learning_rate", "head_learning_rate", "layer_decay")}
         attempt = Attempt(**stopped, **own, checks=result.checks).document()
@@ -100,7 +101,7 @@ def run(network: Network, examples: Examples, params: FineTune, *, watch: Watch 
     start.restore(network)
     watch = replace(watch, spent=given_up[ELAPSED])
     result = _fitted(replace(job, params=gentler(params), folder=watch.partial / "attempt-2", watch=watch), start)
-    again = guard.stopped(result.log)
+    again = guard.stopped(result.log) or course.broken(result.log)
     notes = [*result.notes, *([f"The second try was stopped too: {again['reason']}"] if again else [])]
     return replace(result, attempts=[Attempt(**given_up["attempt"])], notes=notes)
 
@@ -119,8 +120,8 @@ def gentler(params: FineTune) -> FineTune:
 def _fitted(job: _Job, start: Start) -> Course:
     """`_run`, in batches as large as memory allows.
 
-    Halves of a batch add up to its step, but for an epoch's last, shorter batch, and for weighted classes: each half is
-    averaged by itself.
+    Pieces of a batch add up to its step, but for an epoch's last, shorter batch, and for weighted classes: each piece
+    is averaged by itself.
     """
     cut = job.folder / PIECES
     pieces = artifacts.read_json(cut)["pieces"] if cut.is_file() else 1
@@ -129,9 +130,9 @@ def _fitted(job: _Job, start: Start) -> Course:
             result = _run(job, pieces)
             return replace(result, notes=[*memory.note(job.params.batch_size, pieces), *result.notes])
         except (MemoryError, RuntimeError) as error:
-            if not memory.ran_out(error) or job.params.batch_size % (2 * pieces):
+            if not memory.ran_out(error) or pieces == job.params.batch_size:
                 raise
-        pieces *= 2
+        pieces = memory.more(job.params.batch_size, pieces)
         memory.release()
         start.restore(job.network)
         shutil.rmtree(job.folder, ignore_errors=True)  # checkpoints remember the batch that did not fit
@@ -157,7 +158,7 @@ def _run(job: _Job, pieces: int) -> Course:
         paths = [job.folder / checkpoints.weights(epoch) for epoch in checkpoints.kept(log, params)]
         weights, count = load_file(paths[0]), 1
         if params.averaging == "soup":
-            weights, count = soup.greedy(paths, lambda tried: _score(trainer, network, tried))
+            weights, count = soup.greedy(paths, lambda tried: _score(trainer, network, tried, params.stop_on))
         network.load_state_dict(weights)
         notes += [f"The weights are the average of its {count} best epochs."] if count > 1 else []
     if deadline and deadline.cut:
@@ -207,15 +208,14 @@ def _trainer(
     callbacks += [deadline] if deadline else []
     callbacks += [Gradual(network, params.frozen_layers)] if params.unfreezing == "gradual" else []
     callbacks += [Pull(network, update, params.pull)] if params.pull else []
-    constant = params.unfreezing == "all" and not course.finished(begun, params)
-    kept = frozen.keep(network, params.frozen_layers if constant else 0, job.examples)
+    kept = frozen.keep(network, 0 if course.finished(begun, params) else params.frozen_layers, job.examples)
     trainer = GroupedTrainer(
         model=Objective(network, job.examples.targets, params, kept and kept[0]),
         args=arguments,
         data_collator=_as_it_is,
         train_dataset=kept[1] if kept else job.examples,
         eval_dataset=watch.validation if watch else None,
-        compute_metrics=_metrics,
+        compute_metrics=partial(_metrics, alike=params.classes_alike),
         optimizers=(update, torch.optim.lr_scheduler.LambdaLR(update, schedule)),
         callbacks=callbacks,
     )
@@ -238,7 +238,7 @@ def _as_it_is(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return dict(batch)
 
 
-def _metrics(prediction: EvalPrediction) -> dict[str, float]:
+def _metrics(prediction: EvalPrediction, *, alike: bool) -> dict[str, float]:
     from sklearn.metrics import f1_score
 
     logits, targets = prediction.predictions.astype("float64"), prediction.label_ids
@@ -246,13 +246,13 @@ def _metrics(prediction: EvalPrediction) -> dict[str, float]:
     return {
         "accuracy": float((answers == targets).mean()),
         "macro_f1": float(f1_score(targets, answers, average="macro", zero_division=0.0)),
-        "nll": calibrated_loss(logits, targets),
+        "nll": probe.calibrated_loss(logits, targets, probe.alike(targets) if alike else None),
     }
 
 
-def _score(trainer: Trainer, network: Network, weights: soup.Weights) -> tuple[float, float]:
-    """(share of wrong answers, loss) of `weights` on validation."""
+def _score(trainer: Trainer, network: Network, weights: soup.Weights, by: str) -> tuple[float, float]:
+    """How bad `weights` are on validation `by` what epochs are chosen by, then by their loss."""
     network.load_state_dict(weights)
     with quiet():
         found = trainer.predict(trainer.eval_dataset).metrics
-    return 1.0 - found["test_accuracy"], found["test_nll"]
+    return -found[f"test_{by}"] if by != "loss" else 0.0, found["test_nll"]

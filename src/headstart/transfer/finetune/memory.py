@@ -20,6 +20,11 @@ def release() -> None:
         torch.cuda.empty_cache()
 
 
+def more(batch: int, pieces: int) -> int:
+    """Into how many equal pieces a batch is cut next: twice as many, or the next number that divides it."""
+    return next(count for count in range(min(2 * pieces, batch), batch + 1) if batch % count == 0)
+
+
 def note(batch: int, pieces: int) -> list[str]:
     """What a person should know of a batch that was cut; nothing where it was not."""
     if pieces == 1:

@@ -21,7 +21,7 @@ def greedy(paths: Sequence[Path], judge: Callable[[Weights], tuple[float, float]
 
     Args:
         paths: weights of epochs, the best first; at least one.
-        judge: the lower the better, of weights: (share of wrong answers, loss).
+        judge: the lower the better, of weights.
     """
     kept = load_file(paths[0])
     count, reached = 1, judge(kept)
