@@ -6,7 +6,7 @@
 Of each case that `cases.py` trained, the probe, low-rank updates and fine-tuning answer test; the truth is whether
 another is right more often than the probe on all of it. Then 75 test examples are drawn anew, as often as asked, and
 each rule names the better one by those alone. Run it on sets that are tuned on: a rule chosen here is reported on
-others. Unlike validation these examples did not choose the network's epoch, so training is told apart less well.
+others. Validation chooses the network's epoch too, which these examples did not: there every rule flatters it.
 """
 # ruff: noqa: E402
 
