@@ -120,7 +120,7 @@ def test_float_and_integer_columns_give_the_same_labels(tmp_path, labels):
 
 def test_a_wrong_path_is_refused_with_the_nearest_name(tmp_path):
     jsonl(tmp_path / "tickets.jsonl", {"text": "a", "label": "x"})
-    with pytest.raises(DataError, match=r"tikets\.jsonl does not exist .*; nearest is 'tickets\.jsonl'"):
+    with pytest.raises(DataError, match=r"tikets\.jsonl does not exist; nearest is 'tickets\.jsonl'"):
         read(data(tmp_path / "tikets.jsonl"), "text")
 
 

@@ -56,10 +56,20 @@ def run(accuracies: dict[str, list[float]], **changes: object):
     return outcome, ran
 
 
-def test_the_better_trained_half_goes_on_and_the_probe_stays_as_yardstick():
+def test_nobody_leaves_by_chance_while_the_budget_holds_the_next_rung_for_all():
     outcome, ran = run({"linear_probe": [0.7, 0.7], "lora": [0.71, 0.7], "fine_tune": [0.72, 0.8]})
+    assert [name for name, rows in ran if rows == 200] == ["linear_probe", "lora", "fine_tune"]
+    assert set(outcome.left) == {"linear_probe", "lora"} and all("Behind" in why for why in outcome.left.values())
+
+
+def test_where_the_budget_is_short_the_better_trained_half_goes_on_and_the_probe_stays_as_yardstick():
+    # 100 + 300 + 500, then 200 + 600 + 1,000 for all, 200 + 1,000 for the better half
+    outcome, ran = run({"linear_probe": [0.7, 0.7], "lora": [0.71, 0.7], "fine_tune": [0.72, 0.8]}, budget=2100)
     assert ran == [("linear_probe", 100), ("lora", 100), ("fine_tune", 100), ("linear_probe", 200), ("fine_tune", 200)]
-    assert outcome.left["lora"].startswith("In the worse half of this rung (accuracy 0.710; right alone on ")
+    assert (
+        "The budget does not hold the next rung for all, and it was in the worse half (accuracy 0.710; right"
+        in (outcome.left["lora"])
+    )
     assert "of 400, fine_tune on " in outcome.left["lora"]
     assert (outcome.standing, outcome.leader) == (["fine_tune"], "fine_tune")
     assert outcome.gaps["fine_tune"].interval.value == pytest.approx(0.1)
@@ -67,8 +77,8 @@ def test_the_better_trained_half_goes_on_and_the_probe_stays_as_yardstick():
 
 def test_of_two_trained_ones_that_are_as_often_right_the_cheaper_goes_on_and_it_is_said():
     same = answers(0.8, 100, seed=1)
-    out = race.leaving(["lora", "fine_tune"], {"lora": same, "fine_tune": same}, 0.1, last=False)
-    assert out == {"fine_tune": "As often right as lora on this rung (0.800), and one of the two goes on: the cheaper."}
+    out = race.worse_half(["linear_probe", "lora", "fine_tune"], {"lora": same, "fine_tune": same})
+    assert list(out) == ["fine_tune"] and out["fine_tune"].endswith("as often right as lora (0.800), which is cheaper.")
 
 
 def test_a_leader_beyond_doubt_ends_the_race_at_once():
@@ -224,7 +234,7 @@ def test_equally_good_strategies_are_rarely_sent_away():
     sent = 0
     for _ in range(400):
         right = {name: generator.random(400) < 0.75 for name in ("linear_probe", "fine_tune")}
-        sent += bool(race.leaving(["linear_probe", "fine_tune"], right, 0.1, last=True))
+        sent += bool(race.leaving(["linear_probe", "fine_tune"], right, 0.1))
     assert sent / 400 <= 0.1 + 2 * (0.1 * 0.9 / 400) ** 0.5
 
 
@@ -242,5 +252,5 @@ def test_equally_good_strategies_are_sent_away_as_often_as_doubted_where_example
         gifts = np.repeat(generator.beta(4.2, 1.8, (2, 30)), 20, axis=1)
         probe, tuned = generator.random(gifts.shape) < gifts
         right = {"linear_probe": probe, "fine_tune": tuned}
-        sent += bool(race.leaving(list(right), right, 0.1, last=True, groups=together))
+        sent += bool(race.leaving(list(right), right, 0.1, groups=together))
     assert sent / trials <= 0.1 + 3 * (0.1 * 0.9 / trials) ** 0.5

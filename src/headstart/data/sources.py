@@ -119,8 +119,9 @@ def locate(source: str, *, key: str = SOURCE) -> Path:
         near = (
             naming.nearest(path.name, [entry.name for entry in path.parent.iterdir()]) if path.parent.is_dir() else ""
         )
+        looked = "" if path.is_absolute() else f" (looked for {path.absolute()})"
         raise DataError(
-            f"data source {source} does not exist (looked for {path.absolute()}){near}.",
+            f"data source {source} does not exist{looked}{near}.",
             action=f"Mend {key} in params.yaml: a path from the workspace, an absolute one, or builtin:NAME.",
         )
     return path

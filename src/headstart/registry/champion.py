@@ -12,7 +12,7 @@ from headstart.errors import GateError, UsageError
 from headstart.findings import Verdict
 from headstart.registry import shipping
 from headstart.registry.client import CHALLENGER, CHAMPION, aliases_of, or_none, retag, speaking
-from headstart.registry.versions import describe, find
+from headstart.registry.versions import describe, find, newest
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,10 @@ def promote(model: str, version: int | None = None, *, reason: str | None = None
     current = aliases(model)
     target = version if version is not None else current.challenger
     if target is None:
+        last = newest(model)
+        seen = f"; the gates of version {last.version}, its newest, said {last.verdict}" if last else ""
         raise UsageError(
-            f"{model} has no challenger to promote.",
+            f"{model} has no challenger to promote{seen}.",
             action=f"Name a version (headstart promote {model} VERSION), or make one: headstart run {model}.",
         )
     if target == current.champion:

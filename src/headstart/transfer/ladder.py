@@ -152,7 +152,8 @@ def _said(tuned: Point, budget: float) -> str:
     lost = tuned.retention.lost
     if lost is None:
         return (
-            "What was forgotten is unknown: the backbone has no reference sample with labels (backbones.*.reference)."
+            "What was forgotten is unknown: the backbone has no reference sample with labels. Name one under "
+            "backbones.*.reference: any source of what it was made for, some hundred rows of two classes or more."
         )
     return f"The fine-tune lost {lost:.3f} of accuracy on the backbone's own sample; {budget:g} is allowed."
 

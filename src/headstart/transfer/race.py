@@ -1,13 +1,14 @@
 """The race: strategies learn from a growing share of train, and are judged on examples that none of them has seen.
 
-    rung 1    share of train ──► every entrant ──► paired answers on the judged ──► the better half stays
+    rung 1    share of train ──► every entrant ──► paired answers on the judged ──► who is worse beyond doubt leaves
     rung 2    a larger share ──► who is left   ──► ...
 
 Successive halving (Jamieson and Talwalkar 2016, arXiv:1502.07943), with three differences: the probe costs nearly
 nothing and stays throughout as the yardstick; who is worse beyond the doubt allowed leaves at once, unless it is dearer
-than the leader and could still overtake with more labels (`decision`); and the race ends when only one is left, or the
-budget does not hold the next rung for all who are left. The budget is counted in tokens or pixels that pass, so the
-same inputs give the same race; seconds are kept beside it.
+than the leader and could still overtake with more labels (`decision`); and halves are sent away only where the budget
+does not hold the next rung for all: a few dozen examples rank strategies by chance. The race ends when only one is
+left, or the budget does not hold the next rung for the better half either. The budget is counted in tokens or pixels
+that pass, so the same inputs give the same race; seconds are kept beside it.
 """
 
 import math
@@ -156,10 +157,14 @@ def run(
         if len(fresh) < 2 or not ran:
             ended, standing = "The budget was spent.", ran
             break
-        last, compared = number == len(field.rungs) - 1, len(ran)
-        out = leaving(ran, _latest(legs), params.doubt, last=last, groups=together)
-        left |= out
+        compared = len(ran)
+        out = leaving(ran, _latest(legs), params.doubt, groups=together)
         standing = [name for name in ran if name not in out]
+        following = [len(one) for one in field.rungs[number + 1 : number + 2]]
+        if any(spent + _work(costs, standing, size) > params.budget for size in following):
+            out |= worse_half(standing, _latest(legs))
+            standing = [name for name in ran if name not in out]
+        left |= out
         if len(standing) == 1:
             ended = f"After learning from {len(rows)} rows {standing[0]} is the only one left."
             break
@@ -172,20 +177,18 @@ def leaving(
     right: Mapping[Strategy, Right],
     doubt: float,
     *,
-    last: bool,
     groups: Groups = None,
 ) -> dict[Strategy, str]:
-    """Who leaves after a rung, and why.
+    """Who is worse than the leader beyond doubt after a rung, and why.
 
-    Beyond doubt is a one-sided paired test at `doubt`, on each rung, divided by the number of strategies compared.
-    A strategy dearer than the leader is not sent away by the test: with more labels it may overtake, after the last
-    rung too, and how likely that is the decision tells. Of the trained ones the better half goes on.
+    That is a one-sided paired test at `doubt`, on each rung, divided by the number of strategies compared. A strategy
+    dearer than the leader is not sent away by it: with more labels it may overtake, after the last rung too, and how
+    likely that is the decision tells.
 
     Args:
         standing: cheapest first.
         right: the answers of each.
         doubt: chance to send away one that is as good as the leader.
-        last: whether no rung follows.
         groups: which of the judged belong together.
     """
     leader = max(standing, key=lambda name: int(right[name].sum()))
@@ -200,19 +203,29 @@ def leaving(
                 f"Behind {leader} by {100 * ahead.interval.value:.1f} points beyond the doubt of {doubt:.0%} allowed "
                 f"(right alone on {ahead.losses} of {len(right[name])} examples, {leader} on {ahead.wins})."
             )
-    trained = [name for name in standing if name != "linear_probe" and name not in out]
-    if not last and len(trained) > 1:
-        trained.sort(key=lambda name: -int(right[name].sum()))
-        for name in trained[math.ceil(len(trained) / 2) :]:
-            best, own = trained[0], right[name].mean()
-            ahead = paired.difference(right[best], right[name], level, groups)
-            alone = f"right alone on {ahead.losses} of {len(right[name])}, {best} on {ahead.wins}"
-            out[name] = (
-                f"In the worse half of this rung (accuracy {own:.3f}; {alone})."
-                if own < right[best].mean()
-                else f"As often right as {best} on this rung ({own:.3f}), and one of the two goes on: the cheaper."
-            )
     return out
+
+
+def worse_half(standing: Sequence[Strategy], right: Mapping[Strategy, Right]) -> dict[Strategy, str]:
+    """The worse half of those that are trained, and why each leaves: the budget does not hold the next rung for all."""
+    trained = sorted((name for name in standing if name != YARDSTICK), key=lambda name: -int(right[name].sum()))
+    out = dict[Strategy, str]()
+    for name in trained[math.ceil(len(trained) / 2) :]:
+        best, own = trained[0], right[name].mean()
+        alone = int((right[name] & ~right[best]).sum()), int((right[best] & ~right[name]).sum())
+        told = (
+            f"in the worse half (accuracy {own:.3f}; right alone on {alone[0]} of {len(right[name])}, "
+            f"{best} on {alone[1]})"
+            if own < right[best].mean()
+            else f"as often right as {best} ({own:.3f}), which is cheaper"
+        )
+        out[name] = f"The budget does not hold the next rung for all, and it was {told}."
+    return out
+
+
+def _work(costs: Mapping[Strategy, tuple[int, float]], standing: Sequence[Strategy], rows: int) -> int:
+    """What a later rung costs for all who stand, the yardstick among them."""
+    return sum(round(costs[name][1] * rows) for name in {YARDSTICK, *standing})
 
 
 def _level(doubt: float, runners: int) -> float:

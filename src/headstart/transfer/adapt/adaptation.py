@@ -57,7 +57,9 @@ def obstacle(setting: Setting) -> str | None:
     if setting.pool is None:
         return "There are no unlabelled examples to adapt to (data.unlabelled)."
     if (rows := pq.read_metadata(setting.pool).num_rows) < pool.LEAST:
-        return f"There are {rows} unlabelled examples; {pool.LEAST} are the least that a backbone is adapted to."
+        return (
+            f"data.unlabelled leaves {rows} rows to adapt to, and {pool.LEAST} are the least: add {pool.LEAST - rows}."
+        )
     if setting.modality == "text":
         return text.obstacle(setting.backbone, _pool(setting), setting.adapt)
     network = Network.from_backbone(setting.backbone, 2, dropout=0.0)
