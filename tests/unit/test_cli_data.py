@@ -9,7 +9,7 @@ from headstart import artifacts
 from headstart.cli import data as command
 from headstart.cli import fresh
 from headstart.data import revisions
-from headstart.errors import GateError, OutsideError, UsageError
+from headstart.errors import DataError, GateError, OutsideError, UsageError
 from headstart.stages import graph, outcome
 from tests.unit.test_report_data_page import DIFF, finding, prepared
 
@@ -106,6 +106,24 @@ def test_data_that_may_not_be_trained_on_is_shown_with_exit_status_1(workspace, 
     assert "moods, revision aaaa1111: 2 train, 2 validation, 2 test; 2 classes" in out
     assert "unlabelled 1,200 rows as they came" in out
     assert "fail       leak: All of it." in out
+
+
+def test_what_a_hash_dealt_and_what_the_pool_is_good_for_is_told(workspace, monkeypatch, capsys):
+    dealt = finding("carved_splits", "pass", "Dealt by a hash, 160 rows came to test 28.1% where 20.0% was asked for.")
+    few = finding("unlabelled", "pass", "120 of 120 rows without a label are left, too few to adapt a backbone to.")
+    made(findings=[dealt, few])
+    flows(monkeypatch, stale=False)
+    out = said(capsys)[1]
+    assert "dealt      Dealt by a hash, 160 rows" in out
+    assert "unlabelled 120 of 120 rows without a label are left, too few" in out and "as they came" not in out
+
+
+def test_one_model_whose_source_is_gone_is_refused_before_a_flow_is_started(workspace, monkeypatch):
+    started = []
+    monkeypatch.setattr(command, "start_flow", lambda *arguments: started.append(arguments))
+    with pytest.raises(DataError, match=r"moods\.csv does not exist"):
+        command.data("moods")
+    assert not started
 
 
 def test_a_leak_that_was_mended_is_told_before_all_else(workspace, monkeypatch, capsys):

@@ -146,10 +146,12 @@ def _lines(document: dict[str, Entry]) -> Any:
         rows = ", ".join(f"{count:,} {split}" for split, count in result["rows"].items())
         aside = ", ".join(f"{check} {count:,}" for check, count in result["quarantined"].items())
         yield f"{name}, revision {result['revision'][:8]}: {rows}; {len(result['classes'])} classes"
-        told = {finding["check"]: finding for finding in result["findings"] if finding["verdict"] == "pass"}
-        for key, check in (("dealt", "carved_splits"), ("unlabelled", "unlabelled")):  # of no fault, but to be known
-            if check in told:
-                yield f"  {key:10} {told[check]['reason']}"
+        told = {finding["check"]: finding["reason"] for finding in result["findings"] if finding["verdict"] == "pass"}
+        if "carved_splits" in told:  # of no fault, but to be known
+            yield f"  dealt      {told['carved_splits']}"
+        if result["unlabelled"]:
+            came = f"{result['unlabelled']:,} rows as they came, for adapting a backbone"
+            yield f"  unlabelled {told.get('unlabelled', came)}"
         yield f"  put aside  {aside or 'nothing'}"
         findings = [*result["findings"], *result.get("diff", {}).get("findings", [])]
         for finding in sorted(findings, key=vocabulary.urgency):

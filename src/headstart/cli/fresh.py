@@ -1,10 +1,11 @@
 """Is anything new? Sources, DVC and the registry are asked before a server is started or a library imported."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from headstart import artifacts, bundle
-from headstart.errors import HeadstartError
-from headstart.params.workspace import Params
+from headstart.errors import HeadstartError, OutsideError
+from headstart.params.workspace import Model, Params
 from headstart.settings import Workspace
 
 
@@ -30,6 +31,8 @@ def _stale(
     from headstart.stages.resolve import resolve
 
     resolve(params)
+    if len(models) == 1:  # of several, the flow says which is gone, and the others go on
+        _require_sources(params.models[models[0]])
     candidates = [name for name in models if _sources_unchanged(params, name) and ended(name)]
     if not candidates:
         return list(models)
@@ -38,6 +41,18 @@ def _stale(
     owners = {step.owner for step in graph.plan(params, candidates, until=until) if step.stale}
     fresh = {name for name in candidates if not owners & {name, params.models[name].backbone}}
     return [name for name in models if name not in fresh]
+
+
+def _require_sources(model: Model) -> None:
+    """Refuse a source that does not exist before a server is started for it.
+
+    Raises:
+        DataError: if there is one.
+    """
+    from headstart.data import sources
+
+    with suppress(OutsideError):  # the flow tries again
+        sources.fingerprint(model.data, model.modality)
 
 
 def _sources_unchanged(params: Params, name: str) -> bool:

@@ -100,7 +100,7 @@ def label_errors(
         verdict="unsure" if found else "pass",
         statistic=float(len(found)),
         bar=None,
-        reason=f"{len(found)} of {len(train)} training rows looked at have a label that does not fit (a probe on the "
+        reason=f"{len(found)} of {len(train)} training rows looked at have a label that may be wrong (a probe on the "
         f"backbone's features, right on {right:.1%} of rows it had not seen): {first}."
         if found
         else f"No label of {len(train)} training rows looked at is plainly at odds with the input.",
