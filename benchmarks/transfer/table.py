@@ -28,9 +28,10 @@ def covered(case: dict[str, Any]) -> bool:
 
 
 def cost(case: dict[str, Any]) -> float:
-    """Seconds of planning and training the chosen, as a share of training every strategy."""
-    every = sum(one["seconds"] for way, one in case["reached"].items() if way != "scratch")
-    return float((case["plan_seconds"] + case["reached"][case["plan"]["strategy"]]["seconds"]) / max(every, 1e-9))
+    """Work of the race and of training the chosen, as a share of training every strategy; evidence is left out."""
+    plan, of = case["plan"], case["plan"]["work"]["of"]
+    every = sum(of[way] for way in case["reached"] if way != "scratch")
+    return float(((plan["race"] or {}).get("spent", 0) + of[plan["strategy"]]) / every)
 
 
 def mean_interval(values: Sequence[float]) -> str:
