@@ -9,9 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from headstart.data import ingest, pool, prepare
+from headstart.data import ingest, pool, prepare, sources
 from headstart.data.checks import rows as row_checks
 from headstart.determinism import file_digest
+from headstart.errors import DataError
 from headstart.params.data import Data
 from tests.unit.test_data_prepare import IMAGE, PLAIN, SOUND, TEXT, finding, params
 
@@ -72,6 +73,15 @@ def test_a_pool_of_which_nothing_is_left_says_so(tmp_path):
     assert pool.read(tmp_path / "out") == []
     assert finding(result, "unlabelled").verdict == "unsure"
     assert "data.unlabelled" in finding(result, "unlabelled").action
+
+
+@pytest.mark.parametrize("named", ["/nowhere/pool.csv", "builtin:nothing"])
+def test_a_pool_that_is_not_there_is_mended_under_its_own_key(tmp_path, named):
+    (tmp_path / "a.jsonl").write_text('{"text": "a", "label": "x"}\n')
+    given = Data(source=str(tmp_path / "a.jsonl"), unlabelled=named, columns=PLAIN)
+    for asked in (sources.fingerprint, sources.open):
+        with pytest.raises(DataError, match=r"Mend data\.unlabelled in params\.yaml"):
+            asked(given, "text")
 
 
 def test_where_every_row_has_a_label_there_is_no_pool_and_no_finding(tmp_path):

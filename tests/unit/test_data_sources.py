@@ -244,15 +244,6 @@ def test_an_unlabelled_pool_needs_the_input_alone(tmp_path):
     assert "data.unlabelled is read by the same names as data.source: rename its column to 'q'" in str(refused.value)
 
 
-@pytest.mark.parametrize("pool", ["/nowhere/pool.csv", "builtin:nothing"])
-def test_a_pool_that_is_not_there_is_mended_under_its_own_key(tmp_path, pool):
-    labelled = jsonl(tmp_path / "a.jsonl", {"text": "a", "label": "x"})
-    given = Data(source=str(labelled), unlabelled=pool, columns=Columns(**NO_COLUMNS))
-    for asked in (sources.fingerprint, read):
-        with pytest.raises(DataError, match=r"Mend data\.unlabelled in params\.yaml"):
-            asked(given, "text")
-
-
 def test_an_unlabelled_pool_of_images_may_lie_anywhere_in_its_folder(tmp_path):
     for name in ("set/ant/1.png", "pool/2.png", "pool/deep/3.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

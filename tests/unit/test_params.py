@@ -109,9 +109,8 @@ def test_the_control_does_not_race(tmp_path):
         (("plan", "few_labels", "classes"), 1, "1 arrived, greater than or equal to 2"),
         (("probe", "strengths"), [], "[] arrived, List should have at least 1 item"),
         (("plan", "race", "shares"), [], "[] arrived, List should have at least 1 item"),
-        (("plan", "race", "shares"), [0.5, 0.25], "[0.5, 0.25] arrived, shares of an eighth or more that grow"),
-        (("plan", "race", "shares"), [0.05, 0.1], "[0.05, 0.1] arrived, shares of an eighth or more that grow"),
-        (("plan", "race", "shares"), [0.25, 0.3], "[0.25, 0.3] arrived, shares of an eighth or more that grow"),
+        (("plan", "race", "shares"), [0.5, 0.25], "[0.5, 0.25] arrived, shares above 0 that grow from rung"),
+        (("plan", "race", "shares"), [0.0, 0.5], "[0.0, 0.5] arrived, shares above 0 that grow from rung"),
         (("plan", "race", "candidates"), ["lora"], "['lora'] arrived, a list with linear_probe, which all others"),
     ],
 )

@@ -57,6 +57,17 @@ def test_an_unknown_gap_and_an_unreachable_target_are_said_in_words(plan):
     assert "that fine_tune reaches 98.0% can't be foreseen" in told["more labels"]
 
 
+def test_what_a_target_takes_is_told_without_a_learning_curve_too(plan):
+    plan["evidence"]["transferability"]["curve"] = None
+    assert (
+        dict(decision.seen(plan))["more labels"] == "98.0% of fine_tune would take about 10,923 more, by its forecast"
+    )
+    plan["labels_needed"]["more"] = 0
+    assert dict(decision.seen(plan))["more labels"] == "98.0% of fine_tune is within reach of those there are"
+    plan["labels_needed"] = None
+    assert "more labels" not in dict(decision.seen(plan))
+
+
 @pytest.mark.parametrize("why", ["this network can't end at encoder.layer.3, where a probe is better", None])
 def test_a_better_layer_that_is_not_used_comes_with_the_reason(plan, why):
     plan["evidence"]["layers"][4]["value"], plan["all_layers"] = 0.99, why

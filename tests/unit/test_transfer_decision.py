@@ -159,6 +159,16 @@ def test_how_many_more_labels_a_target_takes_is_told_of_the_strategy_that_was_ch
         assert decision.labels_needed("fine_tune", evidence(), run, far)["labels"] is None
 
 
+def test_a_target_that_is_foreseen_already_takes_no_more_and_one_without_a_race_is_told_of_the_probe():
+    run = race({"linear_probe": 0.7, "fine_tune": 0.65}, ["linear_probe", "fine_tune"])
+    reached = choice().model_copy(
+        update={"target": 0.79}
+    )  # the probe, handed on where fine-tuning is no better, has 0.8
+    assert decision.labels_needed("fine_tune", evidence(), run, reached)["more"] == 0
+    unraced = decision.labels_needed("fine_tune", evidence(), None, choice().model_copy(update={"target": 0.9}))
+    assert unraced["strategy"] == "linear_probe" and unraced["labels"] == evidence().curve.labels_needed(0.9)
+
+
 def test_a_runner_up_that_did_not_race_is_one_that_could_have():
     barred = {"fine_tune": "It would cost too much."}
     made = decision.decide(evidence(), None, choice(), "early", barred, doubt=0.25, work=WORK)

@@ -91,3 +91,20 @@ def test_where_no_rung_stays_within_the_budget_the_nearest_is_taken_and_it_is_sa
     found, _ = climb(point("tuned", 0.9, 0.3), answers)
     assert found.points[found.chosen].name == "interpolation 0.5"
     assert "No rung stayed within it" in found.reason
+
+
+def test_a_lower_loss_is_not_bought_with_accuracy_that_matters():
+    # within the budget: one as accurate as the tuned network, and one of a little less loss that is 8 points worse
+    def judge(name: str, weights: dict) -> ladder.Point:
+        right, loss = {"interpolation 0.75": (0.9, 0.36), "interpolation 0.5": (0.82, 0.35)}[name]
+        return ladder.Point(name, right, loss, retention(0.05), weights)
+
+    found = ladder.climb(point("tuned", 0.9, 0.3), START, PARAMS, judge, lambda *_: "not needed")
+    assert found.points[found.chosen].name == "interpolation 0.75"
+
+    def near(name: str, weights: dict) -> ladder.Point:
+        right, loss = {"interpolation 0.75": (0.899, 0.36), "interpolation 0.5": (0.896, 0.35)}[name]
+        return ladder.Point(name, right, loss, retention(0.05), weights)
+
+    found = ladder.climb(point("tuned", 0.9, 0.3), START, PARAMS, near, lambda *_: "not needed")
+    assert found.points[found.chosen].name == "interpolation 0.5"

@@ -70,9 +70,16 @@ def test_where_the_budget_is_short_the_better_trained_half_goes_on_and_the_probe
         "The budget does not hold the next rung for all, and it was in the worse half (accuracy 0.710; right"
         in (outcome.left["lora"])
     )
-    assert "of 400, fine_tune on " in outcome.left["lora"]
+    assert "of 400, fine_tune on " in outcome.left["lora"] and outcome.short
     assert (outcome.standing, outcome.leader) == (["fine_tune"], "fine_tune")
     assert outcome.gaps["fine_tune"].interval.value == pytest.approx(0.1)
+
+
+def test_nobody_leaves_for_a_rung_that_the_budget_does_not_hold_for_the_better_half_either():
+    # 1,150 are left after rung 1, and the better half would cost 1,200
+    outcome, ran = run({"linear_probe": [0.7], "lora": [0.71], "fine_tune": [0.72]}, budget=2050)
+    assert {rows for _, rows in ran} == {100}
+    assert outcome.standing == ["linear_probe", "lora", "fine_tune"] and outcome.short
 
 
 def test_of_two_trained_ones_that_are_as_often_right_the_cheaper_goes_on_and_it_is_said():
@@ -220,6 +227,11 @@ def test_rungs_are_nested_and_nobody_judges_what_they_learned_from_or_a_near_cop
     learned = {groups[row] for row in second}
     assert not learned & {group for group in field.judged.examples.groups if group is not None}
     assert sum(name.startswith("validation") for name in field.judged.examples.ids) == 50
+
+
+def test_shares_that_are_the_same_eighth_are_one_rung():
+    field = rungs.draw(split("train", 800), split("validation", 50), params(shares=[0.05, 0.1, 0.5]))
+    assert [len(rung) for rung in field.rungs] == [100, 400]
 
 
 def test_a_rung_has_at_most_as_many_rows_as_allowed():

@@ -131,9 +131,6 @@ class Choice(Section):
     interval: Level
 
 
-PIECES = 8  # train is dealt into as many for a race, classes alike; a rung takes whole ones, so that rungs are nested
-
-
 class Race(Section):
     """Successive halving: candidates learn from a growing share of train and are judged on what none has seen."""
 
@@ -155,9 +152,8 @@ class Race(Section):
     @field_validator("shares")
     @classmethod
     def _growing(cls, value: list[float]) -> list[float]:
-        rungs = [round(PIECES * share) for share in value]
-        if (rungs and rungs[0] < 1) or any(later <= earlier for earlier, later in pairwise(rungs)):
-            raise PydanticCustomError("growing", "shares of an eighth or more that grow by an eighth or more")
+        if any(later <= earlier for earlier, later in pairwise([0.0, *value])):
+            raise PydanticCustomError("growing", "shares above 0 that grow from rung to rung")
         return value
 
 

@@ -104,8 +104,9 @@ def seen(plan: Document) -> Iterator[tuple[str, str]]:
         f"{near['k']} nearest neighbours on {percent(near['value'])}; LogME "
         f"{evidence['transferability']['log_me']:.3f}",
     )
-    if curve := evidence["transferability"]["curve"]:
-        yield "more labels", _gain(curve["twice"]) + _needed(plan.get("labels_needed"))
+    curve = evidence["transferability"]["curve"]
+    if told_of := [*([_gain(curve["twice"])] if curve else []), *_needed(plan.get("labels_needed"))]:
+        yield "more labels", "; ".join(told_of)
     if layers := evidence["layers"]:
         cut = plan.get("layers")
         best = max(layers, key=lambda one: one["layer"] == cut["layer"] if cut else one["value"])
@@ -175,18 +176,20 @@ def _gain(twice: Document) -> str:
     )
 
 
-def _needed(needed: Document | None) -> str:
+def _needed(needed: Document | None) -> Iterator[str]:
+    """What a stated accuracy takes."""
     if needed is None:
-        return ""
+        return
     target, name = percent(needed["accuracy"]), needed.get("strategy", "linear_probe")
     if needed["labels"] is None:
-        return f"; that {name} reaches {target} can't be foreseen with any number of them"
-    if "more" not in needed:  # plans made before it was noted
-        return f"; {target} would take about {needed['labels']:,}"
-    if needed["more"] == 0:
-        return f"; {target} of {name} is within reach of those there are"
-    by = "the probe's learning curve" if name == "linear_probe" else "its forecast"
-    return f"; {target} of {name} would take about {needed['more']:,} more, by {by}"
+        yield f"that {name} reaches {target} can't be foreseen with any number of them"
+    elif "more" not in needed:  # plans made before it was noted
+        yield f"{target} would take about {needed['labels']:,}"
+    elif needed["more"] == 0:
+        yield f"{target} of {name} is within reach of those there are"
+    else:
+        by = "the probe's learning curve" if name == "linear_probe" else "its forecast"
+        yield f"{target} of {name} would take about {needed['more']:,} more, by {by}"
 
 
 def _chart(race: Document) -> Markup:

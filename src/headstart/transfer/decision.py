@@ -111,16 +111,19 @@ def labels_needed(strategy: Strategy, evidence: Evidence, run: Outcome | None, c
 
     Null: none up to 100 times those there are. None: nothing is known, without a curve or a race.
     """
-    accuracy = choice.target or choice.good_enough
-    last = forecast.last_leg(strategy, run)
-    if last is not None and strategy != "linear_probe":
-        labels = forecast.labels_needed(last, accuracy, evidence.examples["train"])
+    accuracy, train = choice.target or choice.good_enough, evidence.examples["train"]
+    last, of = forecast.last_leg(strategy, run), strategy
+    labels: int | None
+    if forecast.predict(strategy, evidence, run, choice)["value"] >= accuracy:
+        labels = train
+    elif last is not None and strategy != "linear_probe":
+        labels = forecast.labels_needed(last, accuracy, train)
     elif evidence.curve is not None:
-        labels = evidence.curve.labels_needed(accuracy)
+        labels, of = evidence.curve.labels_needed(accuracy), "linear_probe"
     else:
         return None
-    more = None if labels is None else max(0, labels - evidence.examples["train"])
-    return {"accuracy": accuracy, "labels": labels, "more": more, "strategy": strategy}
+    more = None if labels is None else max(0, labels - train)
+    return {"accuracy": accuracy, "labels": labels, "more": more, "strategy": of}
 
 
 def _winner(evidence: Evidence, run: Outcome, choice: Choice, doubt: float) -> tuple[Strategy, str]:

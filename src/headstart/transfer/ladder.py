@@ -4,9 +4,9 @@
     2  pull            trained again, pulled towards its start (L2-SP)
     3  layer decay     trained again, lower layers slower
 
-It is climbed until a rung stays within the budget at a target accuracy within `worth` of the tuned network's; then the
-point of least loss within the budget is handed on. Where none is, the most retentive point is, and the report page
-says so; no gate is closed by it.
+It is climbed until a rung stays within the budget at a target accuracy within `worth` of the tuned network's; then of
+all such points the one of least loss is handed on, and where there is none the most accurate within the budget. Where
+that is none either, the most retentive point is, and the report page says so; no gate is closed by it.
 Sources: Wortsman et al. 2022, arXiv:2109.01903 (WiSE-FT); Li et al. 2018, arXiv:1802.01483 (L2-SP).
 """
 
@@ -124,10 +124,15 @@ def _within(point: Point, budget: float) -> bool:
 
 def _chosen(points: list[Point], params: Forgetting) -> Climb:
     tuned = points[0]
-    within = [at for at, point in enumerate(points) if _within(point, params.budget)]
+    within, worth = [at for at, point in enumerate(points) if _within(point, params.budget)], params.worth
     told = _said(tuned, params.budget)
     if within:
-        best = min(within, key=lambda at: (_or_inf(points[at].loss), -points[at].accuracy))
+        near = [at for at in within if points[at].accuracy >= tuned.accuracy - worth]
+        best = (
+            min(near, key=lambda at: _or_inf(points[at].loss))
+            if near
+            else max(within, key=lambda at: (points[at].accuracy, -_or_inf(points[at].loss)))
+        )
         point = points[best]
         return Climb(
             points,

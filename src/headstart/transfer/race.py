@@ -160,10 +160,12 @@ def run(
         compared = len(ran)
         out = leaving(ran, _latest(legs), params.doubt, groups=together)
         standing = [name for name in ran if name not in out]
-        following = [len(one) for one in field.rungs[number + 1 : number + 2]]
-        if any(spent + _work(costs, standing, size) > params.budget for size in following):
-            out |= worse_half(standing, _latest(legs))
-            standing = [name for name in ran if name not in out]
+        for following in field.rungs[number + 1 : number + 2]:
+            worse = worse_half(standing, _latest(legs))
+            better = [name for name in standing if name not in worse]
+            all_of_them, half = (_work(costs, those, len(following)) for those in (standing, better))
+            if worse and spent + half <= params.budget < spent + all_of_them:
+                out, standing, short = out | worse, better, True
         left |= out
         if len(standing) == 1:
             ended = f"After learning from {len(rows)} rows {standing[0]} is the only one left."

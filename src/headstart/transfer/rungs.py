@@ -6,10 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.params.transfer import PIECES, Race
+from headstart.params.transfer import Race
 from headstart.statistics import clustered
 from headstart.transfer import probe
 from headstart.transfer.setting import Split
+
+PIECES = 8  # train is dealt into as many, classes alike; a rung takes whole ones, so that rungs are nested
 
 Rows = NDArray[np.int64]
 
@@ -63,7 +65,8 @@ def _alone(learn: Split, params: Race) -> list[Rows]:
         shares = probe.folds(learn.targets, math.ceil(largest / params.examples), seed=params.seed)
         arena = np.flatnonzero(shares == 0)
     piece = probe.folds(learn.targets[arena], PIECES, seed=params.seed)
-    return [arena[piece < round(share * PIECES)] for share in params.shares]
+    eighths = dict.fromkeys(max(1, round(share * PIECES)) for share in params.shares)  # two alike are one rung
+    return [arena[piece < taken] for taken in eighths]
 
 
 def _in_groups(learn: Split, params: Race) -> list[Rows]:

@@ -79,10 +79,10 @@ class _Job:
 def run(network: Network, examples: Examples, params: FineTune, *, watch: Watch | None, progress: str) -> Course:
     """Train `network` in place; watched, it ends with the weights of the best epoch.
 
-    A watched run that diverges, or meets a number that is none, is stopped, put back to its start, and tried once more
-    at `guard.gentler` of its rates; the course says so. Unwatched it trains all `params.epochs` and keeps the last
-    weights, and a killed run starts anew. A batch that does not fit into memory is cut in pieces whose gradients are
-    added up.
+    A watched run that diverges, or meets a number that is none before an epoch was good, is stopped, put back to its
+    start, and tried once more at `guard.gentler` of its rates; the course says so. Unwatched it trains all
+    `params.epochs` and keeps the last weights, and a killed run starts anew. A batch that does not fit into memory is
+    cut in pieces whose gradients are added up.
     """
     start = Start.of(network)
     if watch is None:
@@ -92,8 +92,11 @@ def run(network: Network, examples: Examples, params: FineTune, *, watch: Watch 
     given_up = artifacts.read_json(job.folder / GIVEN_UP) if (job.folder / GIVEN_UP).is_file() else None
     if given_up is None:
         result = _fitted(job, start)
-        if (stopped := guard.stopped(result.log) or course.broken(result.log)) is None:
-            return result
+        broken = course.broken(result.log)
+        stopped = guard.stopped(result.log) or (broken if result.best_epoch is None else None)
+        if stopped is None:
+            kept = [f"{broken['reason']} The weights of epoch {result.best_epoch} are kept."] if broken else []
+            return replace(result, notes=[*result.notes, *kept])
         own = {name: getattr(params, name) for name in ("learning_rate", "head_learning_rate", "layer_decay")}
         attempt = Attempt(**stopped, **own, checks=result.checks).document()
         given_up = {"attempt": attempt, ELAPSED: elapsed(result.log)}
