@@ -98,6 +98,12 @@ def test_a_bucket_key_or_prefix_that_is_not_there_is_refused(bucket, source):
         texts(source)
 
 
+def test_a_pool_that_is_not_on_the_server_is_mended_under_its_own_key(bucket):
+    given = Data(source="builtin:apidocs", unlabelled="s3://nowhere/pool.csv", columns=sources.PLAIN)
+    with pytest.raises(DataError, match=r"Mend data\.unlabelled"):
+        sources.fingerprint(given, "text")
+
+
 def test_an_address_without_a_bucket_is_refused():
     with pytest.raises(DataError, match=r"s3:// names no bucket"):
         texts("s3://")

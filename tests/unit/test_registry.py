@@ -133,6 +133,14 @@ def test_promotion_without_challenger_asks_for_a_version(model, versions):
         registry.promote(model)
 
 
+def test_promotion_without_challenger_names_the_version_that_waits(model, versions):
+    number = versions("unsure")
+    with pytest.raises(
+        UsageError, match=f"no challenger to promote; the gates of version {number}, its newest, said unsure"
+    ):
+        registry.promote(model)
+
+
 def test_an_unknown_version_is_named(model, versions):
     versions()
     with pytest.raises(UsageError, match="has no version 7"):

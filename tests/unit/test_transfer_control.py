@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from headstart import artifacts
 from headstart.data.dataset import Dataset
 from headstart.params.transfer import FewLabels
 from headstart.transfer import control, evidence, planner, strategies
@@ -131,3 +132,12 @@ def test_work_is_counted_in_tokens_of_cut_texts_and_pixels_of_resized_pictures(t
     else:
         assert (unit, once) == ("pixels", 54 * 12 * 12)
     assert strategies.WAYS["fine_tune"].passes(setting) == 5
+
+
+def test_label_conflicts_are_counted_as_prepare_found_them(tmp_path):
+    folder = tiny_transfer.text_model(tmp_path / "model")
+    params, setting = tiny_transfer.sections("text")[0], tiny_transfer.setting(folder)
+    assert evidence.ground(params, setting, folder / "data")[0].conflicts == 0  # nothing was checked
+    noted = [{"check": "label_conflicts", "statistic": 3.0}, {"check": "leak", "statistic": 7.0}]
+    artifacts.write_json(folder / "data/findings.json", noted)
+    assert evidence.ground(params, setting, folder / "data")[0].conflicts == 3

@@ -191,3 +191,32 @@ def test_one_group_a_class_still_gives_folds_that_can_be_held_out():
 
 def test_a_single_group_is_dealt_row_by_row():
     assert len(np.unique(probe.folds(np.arange(10) % 2, 5, seed=1, groups=["all"] * 10))) == 5
+
+
+def test_weights_that_make_classes_count_alike_are_worked_by_hand():
+    # 3 of class 0 and 1 of class 2: 4 / (2 x 3) each, and 4 / (2 x 1)
+    assert probe.alike(np.array([0, 0, 2, 0])) == pytest.approx([2 / 3, 2 / 3, 2, 2 / 3])
+
+
+def test_a_weighted_loss_is_scikit_learns():
+    from sklearn.metrics import log_loss
+
+    generator = np.random.default_rng(3)
+    targets, logits = np.repeat([0, 1, 2], [30, 8, 2]), generator.normal(size=(40, 3))
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    weights = probe.alike(targets)
+    assert probe.log_loss(logits, targets, weights) == pytest.approx(log_loss(targets, shares, sample_weight=weights))
+    assert probe.calibrated_loss(logits, targets, weights) <= probe.log_loss(logits, targets, weights)
+
+
+def test_with_balanced_weights_the_probe_answers_a_rare_class():
+    # 190 and 10 examples of two classes that overlap: plain fitting answers the common one nearly always
+    generator = np.random.default_rng(4)
+    targets = np.repeat([0, 1], [190, 10])
+    features = generator.normal(size=(200, 2)).astype(np.float32) + targets[:, None].astype(np.float32)
+    plain, balanced = (
+        probe.fit(features, targets, 2, ONE.model_copy(update={"class_weights": own}), level=0.9)
+        for own in ("none", "balanced")
+    )
+    found = [(head.logits(features).argmax(axis=1) == 1)[targets == 1].mean() for head in (plain, balanced)]
+    assert found[0] < 0.3 and found[1] > 0.6

@@ -1,11 +1,10 @@
 """Is anything new? Sources, DVC and the registry are asked before a server is started or a library imported."""
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 from headstart import artifacts, bundle
-from headstart.errors import HeadstartError, OutsideError
-from headstart.params.workspace import Model, Params
+from headstart.errors import DataError, HeadstartError
+from headstart.params.workspace import Params
 from headstart.settings import Workspace
 
 
@@ -31,9 +30,8 @@ def _stale(
     from headstart.stages.resolve import resolve
 
     resolve(params)
-    if len(models) == 1:  # of several, the flow says which is gone, and the others go on
-        _require_sources(params.models[models[0]])
-    candidates = [name for name in models if _sources_unchanged(params, name) and ended(name)]
+    alone = len(models) == 1
+    candidates = [name for name in models if _sources_unchanged(params, name, alone=alone) and ended(name)]
     if not candidates:
         return list(models)
     from headstart.stages import graph
@@ -43,33 +41,28 @@ def _stale(
     return [name for name in models if name not in fresh]
 
 
-def _require_sources(model: Model) -> None:
-    """Refuse a source that does not exist before a server is started for it.
+def _sources_unchanged(params: Params, name: str, *, alone: bool) -> bool:
+    """Whether the quick marks of the model's data and of its backbone are those of the last fetch.
 
     Raises:
-        DataError: if there is one.
+        DataError: if a source does not exist and the model is `alone`: then no server need be started to say so.
     """
-    from headstart.data import sources
-
-    with suppress(OutsideError):  # the flow tries again
-        sources.fingerprint(model.data, model.modality)
-
-
-def _sources_unchanged(params: Params, name: str) -> bool:
-    """Whether the quick marks of the model's data and of its backbone are those of the last fetch."""
     from headstart.backbones import fetch
-    from headstart.data import ingest, reference
+    from headstart.data import ingest, reference, sources
 
     model, raw = params.models[name], artifacts.raw(name)
     spec, fetched = params.backbones[model.backbone], artifacts.fetched_backbone(model.backbone)
     try:
+        mark = sources.fingerprint(model.data, model.modality)
         sample = reference.fingerprint(spec.reference, spec.modality) if spec.reference else None
         return (
             raw.with_name(f"{raw.name}.dvc").is_file()
             and fetch.is_current(spec, fetched, sample_mark=sample)
-            and ingest.is_current(model.modality, model.data, raw)
+            and ingest.is_current(model.modality, model.data, raw, mark=mark)
         )
-    except HeadstartError:  # a source that is gone: the flow says so, and the other models go on
+    except HeadstartError as error:  # a source that is gone: the flow says so, and the other models go on
+        if alone and isinstance(error, DataError):
+            raise
         return False
 
 

@@ -105,8 +105,8 @@ def seen(plan: Document) -> Iterator[tuple[str, str]]:
         f"{evidence['transferability']['log_me']:.3f}",
     )
     curve = evidence["transferability"]["curve"]
-    if told_of := [*([_gain(curve["twice"])] if curve else []), *_needed(plan.get("labels_needed"))]:
-        yield "more labels", "; ".join(told_of)
+    if sentences := [*([_gain(curve["twice"])] if curve else []), *_needed(plan.get("labels_needed"))]:
+        yield "more labels", "; ".join(sentences)
     if layers := evidence["layers"]:
         cut = plan.get("layers")
         best = max(layers, key=lambda one: one["layer"] == cut["layer"] if cut else one["value"])

@@ -137,7 +137,7 @@ def run(
             continue
         ended = "All rungs were run."
         runners: list[Strategy] = [YARDSTICK, *(name for name in standing if name != YARDSTICK)]
-        work = {name: round(costs[name][1] * len(rows)) + (0 if legs else costs[name][0]) for name in runners}
+        work = _work(costs, runners, len(rows), first=not legs)
         if legs and spent + sum(work.values()) > params.budget:  # run without one of them, it would decide against it
             ended, short = f"The next rung {_too_dear(len(rows), sum(work.values()), params.budget - spent)}", True
             break
@@ -160,11 +160,13 @@ def run(
         compared = len(ran)
         out = leaving(ran, _latest(legs), params.doubt, groups=together)
         standing = [name for name in ran if name not in out]
-        for following in field.rungs[number + 1 : number + 2]:
+        if number + 1 < len(field.rungs):
             worse = worse_half(standing, _latest(legs))
             better = [name for name in standing if name not in worse]
-            all_of_them, half = (_work(costs, those, len(following)) for those in (standing, better))
-            if worse and spent + half <= params.budget < spent + all_of_them:
+            following = _work(costs, list({YARDSTICK, *standing}), len(field.rungs[number + 1]))
+            whole = sum(following.values())
+            half = whole - sum(following[name] for name in worse)
+            if spent + half <= params.budget < spent + whole:
                 out, standing, short = out | worse, better, True
         left |= out
         if len(standing) == 1:
@@ -225,9 +227,11 @@ def worse_half(standing: Sequence[Strategy], right: Mapping[Strategy, Right]) ->
     return out
 
 
-def _work(costs: Mapping[Strategy, tuple[int, float]], standing: Sequence[Strategy], rows: int) -> int:
-    """What a later rung costs for all who stand, the yardstick among them."""
-    return sum(round(costs[name][1] * rows) for name in {YARDSTICK, *standing})
+def _work(
+    costs: Mapping[Strategy, tuple[int, float]], runners: Sequence[Strategy], rows: int, *, first: bool = False
+) -> dict[Strategy, int]:
+    """What a rung costs each who runs; what comes before a first leg counts in the first rung."""
+    return {name: round(costs[name][1] * rows) + (costs[name][0] if first else 0) for name in runners}
 
 
 def _level(doubt: float, runners: int) -> float:
