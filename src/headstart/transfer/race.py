@@ -168,7 +168,7 @@ def run(
             half = whole - sum(following[name] for name in worse)
             if spent + half <= params.budget < spent + whole:
                 out, standing, short = out | worse, better, True
-        left |= out
+        left |= {name: f"After learning from {len(rows)} rows: {why}" for name, why in out.items()}
         if len(standing) == 1:
             ended = f"After learning from {len(rows)} rows {standing[0]} is the only one left."
             break
@@ -204,7 +204,7 @@ def leaving(
         cheaper = standing.index(name) < standing.index(leader)
         if ahead.interval.low > 0 and cheaper:
             out[name] = (
-                f"Behind {leader} by {100 * ahead.interval.value:.1f} points beyond the doubt of {doubt:.0%} allowed "
+                f"behind {leader} by {100 * ahead.interval.value:.1f} points beyond the doubt of {doubt:.0%} allowed "
                 f"(right alone on {ahead.losses} of {len(right[name])} examples, {leader} on {ahead.wins})."
             )
     return out
@@ -223,7 +223,7 @@ def worse_half(standing: Sequence[Strategy], right: Mapping[Strategy, Right]) ->
             if own < right[best].mean()
             else f"as often right as {best} ({own:.3f}), which is cheaper"
         )
-        out[name] = f"The budget does not hold the next rung for all, and it was {told}."
+        out[name] = f"the budget does not hold the next rung for all, and it was {told}."
     return out
 
 
