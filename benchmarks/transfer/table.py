@@ -29,9 +29,12 @@ def covered(case: dict[str, Any]) -> bool:
 
 def cost(case: dict[str, Any]) -> float:
     """Work of the race and of training the chosen, as a share of training every strategy; evidence is left out."""
-    plan, of = case["plan"], case["plan"]["work"]["of"]
+    plan, of, chosen = case["plan"], case["plan"]["work"]["of"], case["plan"]["strategy"]
     every = sum(of[way] for way in case["reached"] if way != "scratch")
-    return float(((plan["race"] or {}).get("spent", 0) + of[plan["strategy"]]) / every)
+    race = plan["race"] or {"legs": [], "spent": 0}
+    adapted = any(leg["strategy"] == "adapt_then_fine_tune" for leg in race["legs"])  # once: what is chosen is cached
+    adapting = of["adapt_then_fine_tune"] - of["fine_tune"] if adapted and chosen != "adapt_then_fine_tune" else 0
+    return float((race["spent"] + adapting + of[chosen]) / every)
 
 
 def mean_interval(values: Sequence[float]) -> str:

@@ -8,10 +8,11 @@ import torch
 
 from headstart import artifacts
 from headstart.data import dataset
-from headstart.transfer import strategies
+from headstart.data.dataset import Dataset
+from headstart.transfer import planner, strategies
 from headstart.transfer.evidence import ground
 from headstart.transfer.setting import Setting
-from tests.unit import tiny_transfer
+from tests.unit import adapt_toys, tiny_transfer
 
 pytestmark = pytest.mark.slow
 
@@ -106,3 +107,26 @@ def test_from_scratch_nothing_of_the_backbone_is_left(text):
     name = "backbone.encoder.layer.0.attention.self.query.weight"
     a, b = (network.state_dict()[name].numpy().ravel() for network in (probe, scratch))
     assert abs(np.corrcoef(a, b)[0, 1]) < 0.2
+
+
+def test_what_adapting_reads_takes_nothing_from_the_race(tmp_path):
+    """Counted among the rungs' work, a pool ended races after their first rung, before what learns could catch up."""
+    folder = tiny_transfer.text_model(tmp_path)
+    described = {"format": 1, "shape": None, "files": {"config.json": "", "model.safetensors": ""}}
+    artifacts.write_json(folder / "backbone/backbone.json", described)
+    texts, alone = adapt_toys.topics(400), [None] * 400
+    many = Dataset("text", [f"pool-{row}" for row in range(400)], [""] * 400, texts, alone, alone)
+    dataset.write(folder / "data/unlabelled.parquet", many)
+    params = tiny_transfer.sections("text", epochs=1)[0]
+    entrants = ["linear_probe", "fine_tune", "adapt_then_fine_tune"]
+
+    def legs(budget: int):
+        race = params.race.model_copy(update={"budget": budget, "doubt": 0.0001, "candidates": entrants})
+        own = params.model_copy(update={"race": race, "adapt": params.adapt.model_copy(update={"budget": 2000})})
+        places = {"backbone": folder / "backbone", "data": folder / "data", "cache": folder / "cache"}
+        found = planner.plan(own, **places)[0]["race"]
+        return [(leg["strategy"], leg["rows"]) for leg in found["legs"]], found["spent"]
+
+    ran, spent = legs(100_000)
+    assert [name for name, _ in ran] == entrants * 2
+    assert legs(spent) == (ran, spent)

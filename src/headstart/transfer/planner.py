@@ -128,10 +128,7 @@ def _race(params: Plan, whole: Ground, found: Ground, entrants: list[Strategy], 
     """`found` is what the probe stands on; all others train the whole backbone."""
     setting = whole.setting
     a_row = evidence.once / len(found.learn)
-    once: dict[Strategy, int] = dict.fromkeys(entrants, 0)
-    if setting.modality == "text" and "adapt_then_fine_tune" in once:
-        once["adapt_then_fine_tune"] = setting.adapt.budget
-    price = {name: (once[name], a_row * strategies.WAYS[name].passes(setting)) for name in entrants}
+    price = {name: a_row * strategies.WAYS[name].passes(setting) for name in entrants}
 
     def train(name: Strategy, shown: Split, judged: Split) -> Right:
         if name != "linear_probe" and found is not whole:

@@ -8,7 +8,9 @@ nothing and stays throughout as the yardstick; who is worse beyond the doubt all
 than the leader and could still overtake with more labels (`decision`); and halves are sent away only where the budget
 does not hold the next rung for all: a few dozen examples rank strategies by chance. The race ends when only one is
 left, or the budget does not hold the next rung for the better half either. The budget is counted in tokens or pixels
-that pass, so the same inputs give the same race; seconds are kept beside it.
+that pass, so the same inputs give the same race; seconds are kept beside it. What adapting a backbone reads first has a
+budget of its own (`plan.adapt.budget`) and is none of the rungs' work: where it was, a race with a pool ended a rung
+earlier than the same race without one.
 """
 
 import math
@@ -72,7 +74,7 @@ class Outcome:
         gaps: each strategy's accuracy minus the probe's, on the last rung it ran.
         behind: by how much each strategy still in lies behind the leader, on the last rung, at the level of `doubt`.
         spent: work of all legs.
-        budget: what was allowed.
+        budget: what they were allowed.
         ended: why the race ended.
         short: whether the budget ended it.
         groups: which of the judged belong together.
@@ -107,7 +109,7 @@ class Outcome:
 
 def run(
     entrants: Sequence[Strategy],
-    costs: Mapping[Strategy, tuple[int, float]],
+    costs: Mapping[Strategy, float],
     learn: Split,
     validation: Split,
     params: RaceParams,
@@ -119,7 +121,7 @@ def run(
 
     Args:
         entrants: at least two.
-        costs: work of each strategy before its first leg (adapting a backbone), and for each row of a leg.
+        costs: work of each strategy for each row that it learns from.
         learn: train.
         validation: judges first.
         params: shares, budget, doubt.
@@ -137,7 +139,7 @@ def run(
             continue
         ended = "All rungs were run."
         runners: list[Strategy] = [YARDSTICK, *(name for name in standing if name != YARDSTICK)]
-        work = _work(costs, runners, len(rows), first=not legs)
+        work = _work(costs, runners, len(rows))
         if legs and spent + sum(work.values()) > params.budget:  # run without one of them, it would decide against it
             ended, short = f"The next rung {_too_dear(len(rows), sum(work.values()), params.budget - spent)}", True
             break
@@ -227,11 +229,9 @@ def worse_half(standing: Sequence[Strategy], right: Mapping[Strategy, Right]) ->
     return out
 
 
-def _work(
-    costs: Mapping[Strategy, tuple[int, float]], runners: Sequence[Strategy], rows: int, *, first: bool = False
-) -> dict[Strategy, int]:
-    """What a rung costs each who runs; what comes before a first leg counts in the first rung."""
-    return {name: round(costs[name][1] * rows) + (costs[name][0] if first else 0) for name in runners}
+def _work(costs: Mapping[Strategy, float], runners: Sequence[Strategy], rows: int) -> dict[Strategy, int]:
+    """What a rung costs each who runs."""
+    return {name: round(costs[name] * rows) for name in runners}
 
 
 def _level(doubt: float, runners: int) -> float:
