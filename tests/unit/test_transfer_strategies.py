@@ -125,8 +125,9 @@ def test_what_adapting_reads_takes_nothing_from_the_race(tmp_path):
         own = params.model_copy(update={"race": race, "adapt": params.adapt.model_copy(update={"budget": 2000})})
         places = {"backbone": folder / "backbone", "data": folder / "data", "cache": folder / "cache"}
         found = planner.plan(own, **places)[0]["race"]
-        return [(leg["strategy"], leg["rows"]) for leg in found["legs"]], found["spent"]
+        return [(leg["strategy"], leg["work"]) for leg in found["legs"]], found["spent"]
 
     ran, spent = legs(100_000)
     assert [name for name, _ in ran] == entrants * 2
+    assert [work for name, work in ran if name == "fine_tune"] == [work for name, work in ran if name == entrants[-1]]
     assert legs(spent) == (ran, spent)
