@@ -40,13 +40,17 @@ def test_seconds_come_from_the_longest_leg_else_from_a_timed_epoch_else_are_unkn
     assert decision.cost(plan, "lora", {}) is None
 
 
-def test_a_first_leg_that_adapted_the_backbone_is_not_taken_for_so_many_rows(plan):
-    # 300,000 tokens of adapting and 250 rows of 80 tokens took 320 s; all of train are 750 rows more, 60,000 tokens
-    plan["work"]["of"]["adapt_then_fine_tune"] = 300_000 + 1000 * 80
-    leg = {"strategy": "adapt_then_fine_tune", "rows": 250, "work": 300_000 + 250 * 80}
-    plan["race"]["legs"].append(leg)
-    took = decision.cost(plan, "adapt_then_fine_tune", {"race/adapt_then_fine_tune/250": 320.0})
-    assert took == pytest.approx(320 * 380 / 320)
+WORTH = {"value": 0.9, "low": 0.88, "high": 0.92, "n": 720}
+
+
+def test_adapting_is_timed_apart_and_only_the_rows_of_a_leg_are_carried_on(plan):
+    # 250 rows of 80 tokens took 20 s after 200 s of adapting; all of train are 1,000 rows
+    plan["work"]["memory_mb"]["adapt_then_fine_tune"] = 4
+    plan["work"]["of"] |= {"fine_tune": 1000 * 80, "adapt_then_fine_tune": 300_000 + 1000 * 80}
+    plan["race"]["legs"].append({"strategy": "adapt_then_fine_tune", "rows": 250, "work": 250 * 80, **WORTH})
+    took = decision.cost(plan, "adapt_then_fine_tune", {"race/adapt_then_fine_tune/250": 20.0, "race/adapting": 200.0})
+    assert took == pytest.approx(200 + 20 * 4)
+    assert "were spent; adapting read up to 300,000 before them" in decision.view(plan, {})["race_caption"]
 
 
 def test_an_unknown_gap_and_an_unreachable_target_are_said_in_words(plan):

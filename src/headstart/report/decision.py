@@ -53,8 +53,9 @@ def cost(plan: Document, strategy: str, parts: Mapping[str, float]) -> float | N
         return parts.get("probe")
     legs = [leg for leg in (plan.get("race") or {}).get("legs", []) if leg["strategy"] == strategy]
     if legs and (took := parts.get(f"race/{strategy}/{legs[-1]['rows']}")):
-        share = float(plan["work"]["of"][strategy]) / float(legs[-1]["work"])  # of work: a first leg may hold adapting
-        return took * share
+        learning = plan["work"]["of"][strategy] - _adapting(plan, strategy)
+        before = parts.get("race/adapting", 0.0) if strategy == "adapt_then_fine_tune" else 0.0
+        return before + took * float(learning) / float(legs[-1]["work"])
     once = plan["work"]["of"]["linear_probe"]
     return parts["a_pass"] * float(plan["work"]["of"][strategy]) / once if "a_pass" in parts and once else None
 
@@ -64,8 +65,8 @@ def view(plan: Document, parts: Mapping[str, float]) -> dict[str, Any]:
     race = plan.get("race")
     return {
         "seen": list(seen(plan)),
-        "race": _chart(race) if race and race["legs"] else None,
-        "race_caption": _caption(race) if race else "",
+        "race": _chart(race, _caption(plan)) if race and race["legs"] else None,
+        "race_caption": _caption(plan) if race else "",
         "left": [(_name(name), why) for name, why in race["left"].items()] if race else [],
         "unit": plan["work"]["unit"],
         "costs": [
@@ -192,22 +193,31 @@ def _needed(needed: Document | None) -> Iterator[str]:
         yield f"{target} of {name} would take about {needed['more']:,} more, by {by}"
 
 
-def _chart(race: Document) -> Markup:
+def _chart(race: Document, caption: str) -> Markup:
     """Each strategy on its last rung; the leader carries the accent."""
     last = {leg["strategy"]: leg for leg in race["legs"]}
     rows = [
         Row(_name(name), leg["value"], leg["low"], leg["high"], f"{leg['rows']:,} rows", strong=name == race["leader"])
         for name, leg in sorted(last.items(), key=lambda item: (-item[1]["rows"], -item[1]["value"]))
     ]
-    return plots.intervals(rows, _caption(race), width=560, labels=190)
+    return plots.intervals(rows, caption, width=560, labels=190)
 
 
-def _caption(race: Document) -> str:
+def _caption(plan: Document) -> str:
+    race = plan["race"]
     judged = race["legs"][0]["n"] if race["legs"] else 0
+    adapting = max((_adapting(plan, leg["strategy"]) for leg in race["legs"]), default=0)
+    before = f"; adapting read up to {adapting:,} before them" if adapting else ""
     return (
         f"Accuracy on {judged:,} examples that none has learned from, by how many rows each learned from. "
-        f"{race['ended']} {race['spent']:,} of {race['budget']:,} were spent."
+        f"{race['ended']} {race['spent']:,} of {race['budget']:,} were spent{before}."
     )
+
+
+def _adapting(plan: Document, strategy: str) -> int:
+    """Work before a strategy's first leg: all but the rows, which cost what fine-tuning on them costs."""
+    of = plan["work"]["of"]
+    return int(of[strategy] - of["fine_tune"]) if strategy == "adapt_then_fine_tune" else 0
 
 
 def _name(strategy: str) -> str:

@@ -12,6 +12,7 @@ from headstart.errors import ParamsError
 from headstart.params.section import Strategy
 from headstart.params.transfer import Plan
 from headstart.transfer import control, decision, device, forecast, probe, race, shortening, strategies
+from headstart.transfer.adapt import adaptation
 from headstart.transfer.evidence import Evidence, Ground, gather, ground, layers
 from headstart.transfer.race import Outcome, Right
 from headstart.transfer.setting import Setting, Split
@@ -41,6 +42,10 @@ def plan(params: Plan, *, backbone: Path, data: Path, cache: Path) -> tuple[dict
     entrants: list[Strategy] = [name for name in race_order(params) if name not in barred]
     run = None
     if (early := decision.settled(evidence, choice)) is None and len(entrants) > 1:
+        if "adapt_then_fine_tune" in entrants:  # here, so that no leg's seconds hold it; each leg finds it by content
+            started = time.perf_counter()
+            adaptation.adapted(setting)
+            more["race/adapting"] = time.perf_counter() - started
         run = _race(params, whole, found, entrants, evidence)
         more |= {f"race/{leg.strategy}/{leg.rows}": leg.seconds for leg in run.legs}
     chosen = decision.decide(evidence, run, choice, early, barred, doubt=params.race.doubt, work=work)
