@@ -15,11 +15,11 @@ def plan(strategy: str, classes: int, per_class: int) -> dict[str, Any]:
         "format": 2,
         "strategy": strategy,
         "runner_up": "linear_probe" if strategy == "fine_tune" else "fine_tune",
-        "reason": "The probe reaches 0.912 (0.896 to 0.926), below 0.98 that is good enough; 108 examples a class and "
+        "reason": "The probe reaches 91.2% (89.6% to 92.6%), below 98.0% that is good enough; 108 examples a class and "
         "84.1 million pixels of work are within the budget of 100 million.",
         "otherwise": ["lora is 0.8 points behind fine_tune, within doubt: more judged examples may tell them apart."],
         "predicted": {"metric": "accuracy", "value": 0.93, "low": 0.896, "high": 0.964, "level": 0.9, "n": 360,
-                      "basis": "0.930 in the race after learning from 538, its errors falling as labels grow to 1,077"},
+                      "basis": "93.0% in the race after learning from 538, its errors falling as labels grow to 1,077"},
         "work": {
             "unit": "pixels",
             "budget": 100_000_000,
@@ -62,7 +62,7 @@ def race(leader: str) -> dict[str, Any]:
     ]  # fmt: skip
     return {
         "legs": legs,
-        "left": {"lora": "In the worse half of this rung (accuracy 0.850; right alone on 20 of 720, fine_tune on 49)."},
+        "left": {"lora": "In the worse half of this rung (accuracy 85.0%; right alone on 20 of 720, fine_tune on 49)."},
         "standing": [leader],
         "leader": leader,
         "gaps": {"fine_tune": interval(0.05, 0.02, 720)},

@@ -20,7 +20,7 @@ def test_the_terminal_shows_choice_forecast_cost_evidence_race_and_what_would_ch
     for sentence in (
         "tickets: fine_tune (runner-up linear_probe)",
         "predicted  accuracy 93.0% (89.6% to 96.4%, 90% sure) on 360 test examples,",
-        "from 0.930 in the race after learning from 538",
+        "from 93.0% in the race after learning from 538",
         "backbone        glyphs, a resnet of 0.7 M parameters",
         "costs      84,100,000 pixels, about 40 s on this machine",
         "proxy A-distance 1.72 of 2 (1.60 to 1.81)",
@@ -80,7 +80,7 @@ def test_a_better_layer_that_is_not_used_comes_with_the_reason(plan, why):
 
 
 def test_a_strategy_that_was_barred_is_not_priced(plan):
-    assert [row["name"] for row in decision.view(plan, PARTS)["costs"]] == ["a linear probe", "fine-tuning"]
+    assert [row["name"] for row in decision.view(plan, PARTS)["costs"]] == ["linear_probe", "fine_tune"]
 
 
 def test_the_card_is_one_page_that_needs_no_network(plan, tmp_path, monkeypatch):

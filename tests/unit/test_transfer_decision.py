@@ -63,7 +63,7 @@ def race(
     [
         pytest.param(evidence(), None, id="room above the probe"),
         pytest.param(evidence(probe=0.95), None, id="probe just short of good enough"),  # of 100, up to 0.975
-        pytest.param(evidence(probe=0.96), "0.98 is good enough", id="may reach good enough"),  # up to 0.982
+        pytest.param(evidence(probe=0.96), "98.0% is good enough", id="may reach good enough"),  # up to 0.982
         pytest.param(
             replace(evidence(), probe=Interval(0.7, 0.1, 1.0, 100)), None, id="few groups: it may be anything"
         ),
@@ -88,7 +88,7 @@ def test_a_leader_beyond_doubt_is_chosen():
     made = decision.decide(evidence(), run, choice(), None, {}, doubt=0.25, work=WORK)
     assert (made.strategy, made.runner_up) == ("fine_tune", "linear_probe")
     assert "leads the race" in made.reason
-    assert "fine_tune 0.850, linear_probe 0.700" in made.reason
+    assert "fine_tune 85.0%, linear_probe 70.0%" in made.reason
 
 
 def test_of_those_that_cannot_be_told_apart_the_cheapest_is_chosen_and_more_judges_are_named():
@@ -110,7 +110,7 @@ def test_a_dearer_one_that_will_likely_overtake_is_chosen_though_the_race_cannot
         assert (
             "With all 100 examples it will likely be more accurate than the cheaper linear_probe (chance" in made.reason
         )
-        assert "fine_tune 0.800" in made.reason
+        assert "fine_tune 80.0%" in made.reason
 
 
 @pytest.mark.parametrize(

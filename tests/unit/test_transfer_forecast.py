@@ -32,7 +32,7 @@ def test_errors_of_the_race_fall_as_labels_grow_by_the_power_law():
     slow, fast = error * (1 - 2**-0.35), error * (2**-0.35 - 2**-0.75)
     assert predicted["value"] - predicted["low"] == pytest.approx(np.hypot(slow, measured), abs=1e-4)
     assert predicted["high"] - predicted["value"] == pytest.approx(np.hypot(fast, measured), abs=1e-4)
-    assert predicted["basis"] == "0.900 in the race after learning from 50, its errors falling as labels grow to 100"
+    assert predicted["basis"] == "90.0% in the race after learning from 50, its errors falling as labels grow to 100"
 
 
 def test_a_trained_strategy_is_predicted_no_worse_than_the_probe_that_would_be_handed_on():

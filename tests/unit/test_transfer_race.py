@@ -60,7 +60,7 @@ def test_where_the_budget_is_short_the_better_trained_half_goes_on_and_the_probe
     # 100 + 300 + 500, then 200 + 600 + 1,000 for all, 200 + 1,000 for the better half
     outcome, ran = run({"linear_probe": [0.7, 0.7], "lora": [0.71, 0.7], "fine_tune": [0.72, 0.8]}, budget=2100)
     assert ran == [("linear_probe", 100), ("lora", 100), ("fine_tune", 100), ("linear_probe", 200), ("fine_tune", 200)]
-    told = "the budget does not hold the next rung for all, and it was in the worse half (accuracy 0.710; right"
+    told = "the budget does not hold the next rung for all, and it was in the worse half (accuracy 71.0%; right"
     assert outcome.left["lora"].startswith(f"After learning from 100 rows: {told}")
     assert "of 400, fine_tune on " in outcome.left["lora"] and outcome.short
     assert (outcome.standing, outcome.leader) == (["fine_tune"], "fine_tune")
@@ -77,7 +77,7 @@ def test_nobody_leaves_for_a_rung_that_the_budget_does_not_hold_for_the_better_h
 def test_of_two_trained_ones_that_are_as_often_right_the_cheaper_goes_on_and_it_is_said():
     same = answers(0.8, 100, seed=1)
     out = race.worse_half(["linear_probe", "lora", "fine_tune"], {"lora": same, "fine_tune": same})
-    assert list(out) == ["fine_tune"] and out["fine_tune"].endswith("as often right as lora (0.800), which is cheaper.")
+    assert list(out) == ["fine_tune"] and out["fine_tune"].endswith("as often right as lora (80.0%), which is cheaper.")
 
 
 def test_a_leader_beyond_doubt_ends_the_race_at_once():

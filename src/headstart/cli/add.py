@@ -68,6 +68,8 @@ def add(
         if aside:
             proposed["data"]["unlabelled"] = aside
         _refuse_other(name, known, proposed)
+    if aside:
+        reasons.append(_pool(aside, proposed, workspace))
     standing = known is not None and _holds(known, proposed)
     if not standing and _asks(yes, as_json) and not _agreed(name, proposed, reasons):
         emit(proposed, as_json, lambda _: ["nothing was written"])
@@ -112,6 +114,14 @@ def _extended(name: str, known: Any, unlabelled: str | None, from_feedback: bool
     if unlabelled:
         data["unlabelled"] = unlabelled
     return {**known, "data": data}
+
+
+def _pool(source: str, entry: Entry, workspace: Workspace) -> str:
+    """What an unlabelled source holds, read as the model will read it."""
+    from headstart.data import look
+
+    place = source if "://" in source or source.startswith(entries.ELSEWHERE) else str(workspace.root / source)
+    return look.pool(place, entry["modality"], entry["data"].get("columns") or {})
 
 
 def _require_raw_inputs(name: str, workspace: Workspace) -> None:

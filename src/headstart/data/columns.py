@@ -89,8 +89,8 @@ def _absent(role: str, name: str, names: Sequence[str], modality: Modality, wher
     message = f"{where} has no column {name!r}{nearest(name, names)}. It has {_names(names)}."
     if not labelled:
         told = (
-            f"data.unlabelled is read by the same names as data.source: rename its column to {name!r}, "
-            "or name a copy of which it is renamed."
+            f"data.unlabelled is read by the same names as data.source (data.columns in params.yaml): rename the "
+            f"column in it to {name!r}."
         )
         return DataError(message, action=told)
     action = f"Name it: {_option(role, modality, 'COLUMN')}, or data.columns.{role} in params.yaml."

@@ -74,6 +74,24 @@ def propose(source: str, modality: Modality, given: Mapping[str, str | None]) ->
     return Look(columns, reasons, dict(splits), unlabelled, {name: counts[name] for name in names})
 
 
+def pool(source: str, modality: Modality, columns: Mapping[str, str | None]) -> str:
+    """What a source for `data.unlabelled` holds, as one sentence.
+
+    Args:
+        source: as in `data.unlabelled`.
+        modality: what its inputs are.
+        columns: the model's own `data.columns`, by which it is read too; those left out have their plain name.
+
+    Raises:
+        DataError: if the source cannot be read, or lacks the column of the inputs.
+    """
+    named = Columns(**(dict.fromkeys(Columns.model_fields) | dict(columns)))
+    read = Data.model_construct(source=[], unlabelled=source, columns=named)
+    [opened] = sources.open(read, modality, payload=False)
+    rows = sum(len(batch.labels) for batch in opened.batches)
+    return f"{counted(rows, 'row')} in {sources.shown(source)}, whose labels are not looked at"
+
+
 def _columns(source: str, modality: Modality, given: Mapping[str, str]) -> dict[str, str | None]:
     """Names for the columns that are not called plainly, by the first file of the source."""
     columns: dict[str, str | None] = dict.fromkeys(Columns.model_fields)

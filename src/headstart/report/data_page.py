@@ -39,7 +39,7 @@ TITLES = {
     "revision_aspect": "Images are of the same shape",
     "revision_kilobytes": "Files are as large as before",
     "imbalance": "No class outweighs the others too far",
-    "near_leak": "No test example is nearly a training one",
+    "near_leak": "No validation or test example is nearly a training one",
     "near_duplicates": "Few examples are nearly equal",
     "label_errors": "Labels fit what the backbone sees",
     "train_like_test": "Test examples look like training ones",

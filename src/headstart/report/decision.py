@@ -67,11 +67,11 @@ def view(plan: Document, parts: Mapping[str, float]) -> dict[str, Any]:
         "seen": list(seen(plan)),
         "race": _chart(race, _caption(plan)) if race and race["legs"] else None,
         "race_caption": _caption(plan) if race else "",
-        "left": [(_name(name), why) for name, why in race["left"].items()] if race else [],
+        "left": list(race["left"].items()) if race else [],
         "unit": plan["work"]["unit"],
         "costs": [
             {
-                "name": _name(name),
+                "name": name,
                 "work": work,
                 "memory": f"{plan['work']['memory_mb'][name]:,} MB",
                 "seconds": vocabulary.duration(value) if (value := cost(plan, name, parts)) is not None else "unknown",
@@ -197,7 +197,7 @@ def _chart(race: Document, caption: str) -> Markup:
     """Each strategy on its last rung; the leader carries the accent."""
     last = {leg["strategy"]: leg for leg in race["legs"]}
     rows = [
-        Row(_name(name), leg["value"], leg["low"], leg["high"], f"{leg['rows']:,} rows", strong=name == race["leader"])
+        Row(name, leg["value"], leg["low"], leg["high"], f"{leg['rows']:,} rows", strong=name == race["leader"])
         for name, leg in sorted(last.items(), key=lambda item: (-item[1]["rows"], -item[1]["value"]))
     ]
     return plots.intervals(rows, caption, width=560, labels=190)
@@ -219,6 +219,3 @@ def _adapting(plan: Document, strategy: str) -> int:
     of = plan["work"]["of"]
     return int(of[strategy] - of["fine_tune"]) if strategy == "adapt_then_fine_tune" else 0
 
-
-def _name(strategy: str) -> str:
-    return str(vocabulary.STRATEGIES.get(strategy, (strategy,))[0])

@@ -97,13 +97,16 @@ def facts(evidence: Evidence) -> list[tuple[str, str]]:
 
 def choice(plan: Document, history: Document | None) -> str:
     """What was chosen, what came second, and whether training kept to it."""
-    name, meaning = STRATEGIES.get(plan["strategy"], (plan["strategy"], ""))
-    second = STRATEGIES.get(plan["runner_up"], (plan["runner_up"],))[0]
-    text = f"Chosen: {name}. {meaning} Runner-up: {second}."
+    meaning = STRATEGIES.get(plan["strategy"], ("", ""))[1]
+    text = f"Chosen: {_both(plan['strategy'])}. {meaning} Runner-up: {_both(plan['runner_up'])}."
     if history and history["strategy_used"] != plan["strategy"]:
-        used = STRATEGIES.get(history["strategy_used"], (history["strategy_used"],))[0]
-        text += f" In the end, {used} was handed on."
+        text += f" In the end, {_both(history['strategy_used'])} was handed on."
     return text
+
+
+def _both(strategy: str) -> str:
+    """What a strategy is called by people, and in params.yaml, plans and races."""
+    return f"{STRATEGIES[strategy][0]} ({strategy})" if strategy in STRATEGIES else strategy
 
 
 def foresight(plan: Document, evaluation: Document | None) -> str:

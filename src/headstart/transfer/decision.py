@@ -46,8 +46,8 @@ def settled(evidence: Evidence, choice: Choice) -> str | None:
     reached, per_class = evidence.probe, evidence.examples["per_class"]["median"]
     if (up_to := _up_to(evidence, choice)) >= choice.good_enough:
         return (
-            f"The linear probe is right on {reached.value:.3f} of held-out examples (up to {up_to:.3f}), "
-            f"and {choice.good_enough:g} is good enough."
+            f"The linear probe is right on {reached.value:.1%} of held-out examples (up to {up_to:.1%}), "
+            f"and {choice.good_enough:.1%} is good enough."
         )
     if per_class < choice.examples_per_class:
         return (
@@ -133,7 +133,7 @@ def _winner(evidence: Evidence, run: Outcome, choice: Choice, doubt: float) -> t
     chosen, overtaken = _taken(run.standing, evidence, run, choice, doubt)
     last = {leg.strategy: leg for leg in run.legs}
     rows = last[chosen].rows
-    told = ", ".join(f"{name} {last[name].accuracy.value:.3f}" for name in _ranked(run) if last[name].rows == rows)
+    told = ", ".join(f"{name} {last[name].accuracy.value:.1%}" for name in _ranked(run) if last[name].rows == rows)
     where = f"On {last[chosen].accuracy.n} judged examples, after learning from {rows}: {told}."
     if overtaken:
         likely = forecast.chance(chosen, overtaken, evidence, run, choice)
@@ -218,6 +218,6 @@ def _otherwise(
     if few.scratch.low > few.transfer.high:
         result.append(
             f"Negative transfer: with {few.per_class} labels a class the same network from scratch is right on "
-            f"{few.scratch.value:.3f}, transferred on {few.transfer.value:.3f}. Look for a backbone nearer to the data."
+            f"{few.scratch.value:.1%}, transferred on {few.transfer.value:.1%}. Look for a backbone nearer to the data."
         )
     return result

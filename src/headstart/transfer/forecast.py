@@ -98,7 +98,7 @@ def _basis(strategy: Strategy, evidence: Evidence, run: Outcome | None, value: f
     if value == evidence.probe.value:
         return f"the probe on held-out folds of train, which is handed on where {strategy} is no better"
     return (
-        f"{last.accuracy.value:.3f} in the race after learning from {last.rows:,}, its errors falling as "
+        f"{last.accuracy.value:.1%} in the race after learning from {last.rows:,}, its errors falling as "
         f"labels grow to {evidence.examples['train']:,}"
     )
 

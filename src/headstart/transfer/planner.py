@@ -124,8 +124,8 @@ def _ending(params: Plan, whole: Ground, cut: Cut | None, data: Path) -> tuple[G
     found, _ = ground(params, replace(whole.setting, backbone=backbone), data)
     reached, before = found.head.accuracy_cv.value, whole.head.accuracy_cv.value
     if reached <= before:
-        told = f"the probe of a network that ends there is right on {reached:.3f} of train held out, before on"
-        return whole, None, f"{cut.layer} is better on a sample, but {told} {before:.3f}"
+        told = f"the probe of a network that ends there is right on {reached:.1%} of train held out, before on"
+        return whole, None, f"{cut.layer} is better on a sample, but {told} {before:.1%}"
     return found, cut, None
 
 

@@ -220,10 +220,10 @@ def worse_half(standing: Sequence[Strategy], right: Mapping[Strategy, Right]) ->
         best, own = trained[0], right[name].mean()
         alone = int((right[name] & ~right[best]).sum()), int((right[best] & ~right[name]).sum())
         told = (
-            f"in the worse half (accuracy {own:.3f}; right alone on {alone[0]} of {len(right[name])}, "
+            f"in the worse half (accuracy {own:.1%}; right alone on {alone[0]} of {len(right[name])}, "
             f"{best} on {alone[1]})"
             if own < right[best].mean()
-            else f"as often right as {best} ({own:.3f}), which is cheaper"
+            else f"as often right as {best} ({own:.1%}), which is cheaper"
         )
         out[name] = f"the budget does not hold the next rung for all, and it was {told}."
     return out
