@@ -58,6 +58,17 @@ def test_frozen_layers_neither_learn_nor_move_their_batchnorm_statistics(image):
     assert "head.weight" in moved
 
 
+def test_a_layer_without_a_low_rank_update_is_said_to_learn_nothing(image):
+    network = resnet(image)
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(not name.startswith("backbone.embedder"))
+    update, assigned = rates.optimizer(network, params())
+    assert [rate.frozen for rate in assigned] == [True, False, False, False]
+    assert assigned[0].learning_rate == 0.0
+    learning = sum(len(option["params"]) for option in update.param_groups)
+    assert learning == sum(value.requires_grad for value in network.parameters())
+
+
 def test_more_frozen_layers_than_there_are_is_refused_with_the_number_there_are(image):
     with pytest.raises(ParamsError, match=r"frozen_layers is 4, this backbone has 3 layer groups.*linear_probe"):
         rates.assign(layers.groups(resnet(image)), params(frozen_layers=4))

@@ -42,7 +42,7 @@ class Rate:
 
 
 def assign(groups: list[LayerGroup], params: FineTune) -> list[Rate]:
-    """A rate for each group, in their order.
+    """A rate for each group, in their order; one of which no parameter learns already is frozen too.
 
     Raises:
         ParamsError: if more layers are to be frozen than lie below the head.
@@ -56,7 +56,8 @@ def assign(groups: list[LayerGroup], params: FineTune) -> list[Rate]:
     top = below - 1
     result = []
     for group in groups:
-        frozen = group.depth < params.frozen_layers
+        learning = [parameter.requires_grad for _, parameter in group.parameters]
+        frozen = group.depth < params.frozen_layers or (bool(learning) and not any(learning))
         own = params.learning_rate * params.layer_decay ** (top - group.depth)
         rate = params.head_learning_rate if group.depth == below else own
         count = sum(parameter.numel() for _, parameter in group.parameters)
