@@ -133,6 +133,36 @@ def test_every_setting_trains_and_repeats_to_the_byte(tmp_path, changes):
     assert first["fine_tune"]["validation/accuracy"] is not None
 
 
+@pytest.mark.parametrize(
+    ("changes", "alike"),
+    [
+        pytest.param({}, False, id="rows"),
+        pytest.param({"class_weights": "balanced"}, True, id="balanced weights"),
+        pytest.param({"stop_on": "macro_f1"}, True, id="macro-F1"),
+    ],
+)
+def test_the_loss_that_stops_training_counts_classes_alike_where_that_is_asked(tmp_path, changes, alike):
+    folder = tiny_transfer.text_model(tmp_path / "model")
+    setting = tiny_transfer.setting(folder, epochs=1, learning_rate=1e-3, **changes)
+    network = Network.from_backbone(setting.backbone, setting.classes, dropout=0.0)
+    rows = dataset.read(folder / "data/train.parquet")
+    targets = np.array([0] * (len(rows.ids) - 8) + [1] * 5 + [2] * 3)  # so that the two losses lie apart
+    shown = Examples(setting.preprocessor, rows, targets)
+    watch = loop.Watch(shown, tmp_path / "partial")
+    course = loop.run(network, shown, setting.fine_tune, watch=watch, progress="toy")
+
+    batch = shown.__getitems__(list(range(len(targets))), augmented=False)
+    del batch["labels"]
+    with torch.no_grad():
+        logits = network.eval()(**batch)["logits"].double()
+    share = torch.tensor([1 / (3 * (targets == label).sum()) if alike else 1 / len(targets) for label in targets])
+    least = min(
+        float(torch.nn.functional.cross_entropy(logits / heat, torch.tensor(targets), reduction="none") @ share.double())
+        for heat in np.exp(np.linspace(-4, 4, 4001))
+    )
+    assert course.epochs[0]["validation/loss"] == pytest.approx(least, rel=1e-4)
+
+
 def test_unfreezing_moves_the_top_first(tmp_path):
     folder = tiny_transfer.text_model(tmp_path / "model")
     setting = tiny_transfer.setting(folder, epochs=2, unfreezing="gradual", learning_rate=1e-2)
