@@ -157,7 +157,9 @@ def test_the_loss_that_stops_training_counts_classes_alike_where_that_is_asked(t
         logits = network.eval()(**batch)["logits"].double()
     share = torch.tensor([1 / (3 * (targets == label).sum()) if alike else 1 / len(targets) for label in targets])
     least = min(
-        float(torch.nn.functional.cross_entropy(logits / heat, torch.tensor(targets), reduction="none") @ share.double())
+        float(
+            torch.nn.functional.cross_entropy(logits / heat, torch.tensor(targets), reduction="none") @ share.double()
+        )
         for heat in np.exp(np.linspace(-4, 4, 4001))
     )
     assert course.epochs[0]["validation/loss"] == pytest.approx(least, rel=1e-4)

@@ -218,4 +218,3 @@ def _adapting(plan: Document, strategy: str) -> int:
     """Work before a strategy's first leg: all but the rows, which cost what fine-tuning on them costs."""
     of = plan["work"]["of"]
     return int(of[strategy] - of["fine_tune"]) if strategy == "adapt_then_fine_tune" else 0
-
