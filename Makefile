@@ -10,10 +10,10 @@ SOURCES := src pipelines tests benchmarks
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
-setup: $(INSTALLED) ## the environment in .venv, every version from requirements.lock (about three minutes)
+setup: $(INSTALLED) ## the environment in .venv, every version from requirements.lock (3 to 15 minutes)
 
 $(INSTALLED): requirements.lock pyproject.toml
-	@echo "setting up .venv with $(PYTHON): about three minutes, once" >&2
+	@echo "setting up .venv with $(PYTHON): 3 to 15 minutes, once" >&2
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .

@@ -34,6 +34,7 @@ from headstart.transfer.finetune.loop import Watch
 from headstart.transfer.setting import Setting, Split
 from headstart.transfer.strategies import linear_probe
 
+PLANNED = ("strategy", "runner_up", "reason", "predicted", "race", "work", "adapted", "barred")
 REMEMBERED = 300  # examples of the backbone's own domain that retention is measured on
 
 
@@ -72,7 +73,7 @@ def case(name: str, rows: int, seed: int, *, data: Path, work: Path, scratch: bo
         "rows": len(base.learn),
         "seed": seed,
         "handed": _handed(found, plan, seed, setting, test, work),
-        "plan": {key: plan[key] for key in ("strategy", "runner_up", "reason", "predicted", "race", "work", "barred")},
+        "plan": {key: plan[key] for key in PLANNED},
         "probe": plan["evidence"]["probe"],
         "kept": plan["layers"],
         "layers": plan["evidence"]["layers"],

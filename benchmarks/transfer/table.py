@@ -2,12 +2,14 @@
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sets import TUNED_ON
+
+from headstart.statistics import bootstrap
 
 WAYS = ("linear_probe", "lora", "fine_tune", "adapt_then_fine_tune", "scratch")
 
@@ -30,18 +32,25 @@ def covered(case: dict[str, Any]) -> bool:
 def cost(case: dict[str, Any]) -> float:
     """Work of the race and of training the chosen, as a share of training every strategy; evidence is left out."""
     plan, of, chosen = case["plan"], case["plan"]["work"]["of"], case["plan"]["strategy"]
-    every = sum(of[way] for way in case["reached"] if way != "scratch")
-    race = plan["race"] or {"legs": [], "spent": 0}
-    adapted = any(leg["strategy"] == "adapt_then_fine_tune" for leg in race["legs"])  # once: what is chosen is cached
-    adapting = of["adapt_then_fine_tune"] - of["fine_tune"] if adapted and chosen != "adapt_then_fine_tune" else 0
-    return float((race["spent"] + adapting + of[chosen]) / every)
+    adapting = plan["work"]["adapting"] if "adapt_then_fine_tune" in case["reached"] else 0
+    every = sum(of[way] for way in case["reached"] if way != "scratch") + adapting
+    raced = plan["race"]["spent"] if plan["race"] else 0
+    adapted = plan["adapted"] or chosen == "adapt_then_fine_tune"  # once: what the race adapted is found again
+    return float((raced + (adapting if adapted else 0) + of[chosen]) / every)
 
 
-def mean_interval(values: Sequence[float]) -> str:
-    """Mean with a 95% bootstrap interval over cases."""
-    drawn = np.random.default_rng(0).choice(values, (2000, len(values))).mean(axis=1)
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return f"{np.mean(values):.3f} ({low:.3f} to {high:.3f})"
+def mean_interval(cases: Sequence[dict[str, Any]], value: Callable[[dict[str, Any]], float]) -> str:
+    """Mean over cases, with a 95% bootstrap interval over sets: two draws of one set are alike."""
+    values = [value(case) for case in cases]
+    interval = bootstrap.interval(
+        lambda drawn: np.asarray(drawn.mean(axis=1)),
+        np.array(values),
+        resamples=10_000,
+        level=0.95,
+        seed=0,
+        groups=[case["set"] for case in cases],
+    )
+    return f"{interval.value:.4f} ({interval.low:.4f} to {interval.high:.4f})"
 
 
 def main() -> None:
@@ -69,11 +78,10 @@ def main() -> None:
         ("tuned on (*)", [case for case in cases if case["set"] in TUNED_ON]),
     ):
         if some:
-            found = [regret(case) for case in some]
-            held, spent = np.mean([covered(case) for case in some]), mean_interval([cost(case) for case in some])
+            worst, held = max(map(regret, some)), sum(map(covered, some))
             print(
-                f"\n{name}, {len(some)} cases: regret {mean_interval(found)}, worst {max(found):.3f}; predicted "
-                f"interval holds {held:.2f}; cost {spent}"
+                f"\n{name}, {len(some)} cases: regret {mean_interval(some, regret)}, worst {worst:.3f}; predicted "
+                f"interval holds in {held}; cost {mean_interval(some, cost)}"
             )
     forgetting(cases, flat)
 

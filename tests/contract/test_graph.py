@@ -7,6 +7,7 @@ import yaml
 
 from headstart.params.loader import load
 from headstart.params.workspace import STAGES
+from headstart.stages import graph
 
 ROOT = Path(__file__).parents[2]
 GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -46,3 +47,13 @@ def test_what_dvc_interpolates_stands_in_each_entry():
     document = yaml.safe_load((ROOT / "params.yaml").read_text())
     assert all("backbone" in model for model in document["models"].values())
     assert set(load(ROOT / "params.yaml").models) == set(document["models"])
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # what DVC's libraries say of each other
+@pytest.mark.parametrize("names", [["apidocs", "digits"], ["digits", "apidocs"]])
+def test_no_model_waits_for_the_backbone_of_one_that_comes_after_it(names, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    own = {"apidocs": {"apidocs", "minilm"}, "digits": {"digits", "glyphs"}}
+    owners = [step.owner for step in graph.plan(load(ROOT / "params.yaml"), names)]
+    first = [owner in own[names[0]] for owner in owners]
+    assert set(owners) == own["apidocs"] | own["digits"] and first == sorted(first, reverse=True)

@@ -9,7 +9,7 @@ from headstart import artifacts
 from headstart.cli import data as command
 from headstart.cli import fresh
 from headstart.data import revisions
-from headstart.errors import DataError, GateError, OutsideError, UsageError
+from headstart.errors import BackboneError, DataError, GateError, OutsideError, UsageError
 from headstart.stages import graph, outcome
 from tests.unit.test_report_data_page import DIFF, finding, prepared
 
@@ -122,6 +122,18 @@ def test_one_model_whose_source_is_gone_is_refused_before_a_flow_is_started(work
     started = []
     monkeypatch.setattr(command, "start_flow", lambda *arguments: started.append(arguments))
     with pytest.raises(DataError, match=r"moods\.csv does not exist"):
+        command.data("moods")
+    assert not started
+
+
+def test_one_model_whose_backbone_is_gone_is_refused_before_a_flow_is_started(workspace, monkeypatch):
+    document = yaml.safe_load((workspace / "params.yaml").read_text())
+    document["backbones"]["b"]["source"] = "./my-bert"
+    (workspace / "params.yaml").write_text(yaml.safe_dump(document))
+    (workspace / "moods.csv").write_text("text,label\na,b\n")
+    started = []
+    monkeypatch.setattr(command, "start_flow", lambda *arguments: started.append(arguments))
+    with pytest.raises(BackboneError, match="my-bert does not exist"):
         command.data("moods")
     assert not started
 

@@ -46,6 +46,33 @@ def test_a_flow_does_not_outlive_the_command_that_was_ended(tmp_path, how):
     flow = Path("/proc") / (tmp_path / "pid").read_text()
     command.send_signal(how)
     command.wait()
+    _ends(flow, until)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
+def test_a_stage_does_not_outlive_the_flow_that_was_killed(tmp_path):
+    """Ctrl-C in the command kills the flow, and DVC starts a stage by bash (`graph`): it went on alone."""
+    (tmp_path / "stage.py").write_text(
+        "import os, pathlib, time\n"
+        "from headstart import stages\n"
+        "def begun(*_):\n"
+        "    pathlib.Path('pid').write_text(str(os.getpid()))\n"
+        "    time.sleep(60)\n"
+        "stages._params = begun\n"
+        "stages.main(lambda owner, params: None)\n"
+    )
+    start = f"import subprocess; subprocess.run(['bash', '-c', {sys.executable!r} + ' stage.py tickets'])"
+    flow = subprocess.Popen([sys.executable, "-c", start], cwd=tmp_path)
+    until = time.monotonic() + 60
+    while not (tmp_path / "pid").is_file() or not (tmp_path / "pid").read_text():
+        assert time.monotonic() < until and flow.poll() is None
+        time.sleep(0.05)
+    flow.kill()
+    flow.wait()
+    _ends(Path("/proc") / (tmp_path / "pid").read_text(), until)
+
+
+def _ends(flow: Path, until: float) -> None:
     while flow.exists() and "Z (zombie)" not in (flow / "status").read_text():
         assert time.monotonic() < until, "the flow lives on"
         time.sleep(0.05)

@@ -52,6 +52,16 @@ def test_all_problems_come_in_one_message_each_with_its_dotted_key(tmp_path):
     assert "models.digits.backbone: 'glyph' is not under backbones, did you mean glyphs?" in message
 
 
+@pytest.mark.parametrize("stage", ["plan", "train"])
+def test_plan_and_train_have_one_adapted_backbone(tmp_path, stage):
+    def change(document):
+        document["models"]["apidocs"][stage] = {"adapt": {"budget": 5}}
+
+    with pytest.raises(ParamsError) as refused:
+        load(written(tmp_path, change))
+    assert f"models.apidocs.{stage}.adapt arrived, models.apidocs.adapt was expected" in str(refused.value)
+
+
 @pytest.mark.parametrize("name", ["a/b", "A", "", "ü", "-x", "x" * 64])
 def test_a_name_that_could_not_be_a_folder_is_refused(tmp_path, name):
     def change(document):

@@ -40,17 +40,35 @@ def test_seconds_come_from_the_longest_leg_else_from_a_timed_epoch_else_are_unkn
     assert decision.cost(plan, "lora", {}) is None
 
 
+WAYS = ("fine_tune", "adapt_then_fine_tune", "scratch")
 WORTH = {"value": 0.9, "low": 0.88, "high": 0.92, "n": 720}
 
 
-def test_adapting_is_timed_apart_and_only_the_rows_of_a_leg_are_carried_on(plan):
+def test_adapting_is_timed_and_priced_apart_and_only_the_rows_of_a_leg_are_carried_on(plan):
     # 250 rows of 80 tokens took 20 s after 200 s of adapting; all of train are 1,000 rows
+    before = decision.view(plan, {})["race_caption"]
+    assert before.endswith("pixels were spent on its rungs.") and "adapting" not in dict(decision.seen(plan))
     plan["work"]["memory_mb"]["adapt_then_fine_tune"] = 4
-    plan["work"]["of"] |= {"fine_tune": 1000 * 80, "adapt_then_fine_tune": 300_000 + 1000 * 80}
-    plan["race"]["legs"].append({"strategy": "adapt_then_fine_tune", "rows": 250, "work": 250 * 80, **WORTH})
-    took = decision.cost(plan, "adapt_then_fine_tune", {"race/adapt_then_fine_tune/250": 20.0, "race/adapting": 200.0})
-    assert took == pytest.approx(200 + 20 * 4)
-    assert "were spent; adapting read up to 300,000 before them" in decision.view(plan, {})["race_caption"]
+    plan["work"] |= {"adapting": 250_000, "of": {"linear_probe": 80_000, **dict.fromkeys(WAYS, 800_000)}}
+    plan["race"]["legs"] += [
+        {"strategy": name, "rows": 250, "work": 250 * 800, **WORTH} for name in ("fine_tune", "adapt_then_fine_tune")
+    ]
+    plan["adapted"] = "The backbone read 250,000 tokens of 400 texts."
+    parts = {f"race/{name}/250": 20.0 for name in WAYS} | {"race/adapting": 200.0}
+    assert decision.cost(plan, "adapt_then_fine_tune", parts) == pytest.approx(200 + 20 * 4)
+    assert decision.cost(plan, "fine_tune", parts) == pytest.approx(20 * 4)
+    assert decision.cost(plan, "adapt_then_fine_tune", {"a_pass": 4.0}) == pytest.approx(4 * (800 + 250) / 80)
+    view = decision.view(plan, {})
+    assert view["race_caption"].endswith("were spent on its rungs; what adapting read comes on top.")
+    assert [row["work"] for row in view["costs"]] == [80_000, 800_000, 1_050_000]
+    assert dict(decision.seen(plan))["adapting"] == plan["adapted"] + " Training finds it again"
+
+
+def test_a_plan_made_before_adapting_was_told_apart_carries_its_whole_leg_on(plan):
+    plan["work"]["of"] |= {"fine_tune": 80_000, "adapt_then_fine_tune": 380_000}
+    plan["race"]["legs"].append({"strategy": "adapt_then_fine_tune", "rows": 250, "work": 320_000, **WORTH})
+    took = decision.cost(plan, "adapt_then_fine_tune", {"race/adapt_then_fine_tune/250": 220.0})
+    assert took == pytest.approx(220 * 380 / 320)
 
 
 def test_an_unknown_gap_and_an_unreachable_target_are_said_in_words(plan):
@@ -59,6 +77,12 @@ def test_an_unknown_gap_and_an_unreachable_target_are_said_in_words(plan):
     told = dict(decision.seen(plan))
     assert told["domain gap"] == "unknown: no sample is kept"
     assert "that fine_tune reaches 98.0% can't be foreseen" in told["more labels"]
+
+
+def test_an_accuracy_that_nobody_asked_for_is_said_to_be_good_enough_and_how_to_ask_for_another(plan):
+    plan["labels_needed"]["by"] = "plan.choice.good_enough"
+    told = dict(decision.seen(plan))["more labels"]
+    assert "98.0% (good_enough; plan.choice.target names another) of fine_tune would take about" in told
 
 
 def test_what_a_target_takes_is_told_without_a_learning_curve_too(plan):

@@ -107,7 +107,7 @@ def test_a_plan_is_the_same_document_twice_and_complete(tmp_path, modality):
     second, _ = planner.plan(params, **places, cache=tmp_path / "another cache")
     assert first == second
     keys = {"format", "strategy", "runner_up", "reason", "otherwise", "predicted", "work", "barred", "labels_needed"}
-    keys |= {"evidence", "layers", "all_layers", "race"}
+    keys |= {"evidence", "layers", "adapted", "all_layers", "race"}
     assert set(first) == keys
     assert set(first["evidence"]) == {"backbone", "examples", "probe", "layers", "gap", "transferability", "few_labels"}
     assert first["evidence"]["examples"]["classes"] == 3

@@ -13,7 +13,7 @@ from headstart.transfer.control import Control
 from headstart.transfer.evidence import Evidence
 from headstart.transfer.race import Leg, Outcome
 
-WORK = {"linear_probe": 100, "lora": 120, "fine_tune": 150}
+WORK = {"linear_probe": 100, "lora": 120, "fine_tune": 150, "adapt_then_fine_tune": 150}
 
 
 def interval(value: float, *, width: float = 0.02, n: int = 100) -> Interval:
@@ -150,8 +150,9 @@ def test_how_many_more_labels_a_target_takes_is_told_of_the_strategy_that_was_ch
     run = race({"linear_probe": 0.7, "fine_tune": 0.8}, ["fine_tune"])
     wanted = choice().model_copy(update={"target": 0.9})
     needed = decision.labels_needed("fine_tune", evidence(), run, wanted)
-    assert needed == {"accuracy": 0.9, "labels": 367, "more": 267, "strategy": "fine_tune"}
-    assert decision.labels_needed("fine_tune", evidence(), run, choice())["accuracy"] == 0.98
+    assert needed == {"accuracy": 0.9, "by": "plan.choice.target", "labels": 367, "more": 267, "strategy": "fine_tune"}
+    unasked = decision.labels_needed("fine_tune", evidence(), run, choice())
+    assert (unasked["accuracy"], unasked["by"]) == (0.98, "plan.choice.good_enough")
     probe = decision.labels_needed("linear_probe", evidence(), run, wanted)
     assert probe["labels"] == evidence().curve.labels_needed(0.9)
     for out_of_reach in (0.999, 1.0):
@@ -191,6 +192,16 @@ def test_a_dearer_one_that_is_behind_beyond_doubt_may_still_overtake_and_its_cha
 def test_one_that_left_the_race_overtakes_nobody():
     run = race({"linear_probe": 0.8, "fine_tune": 0.8}, ["linear_probe"], ended="linear_probe is the only one left.")
     assert decision.decide(evidence(), run, choice(), None, {}, doubt=0.25, work=WORK).strategy == "linear_probe"
+
+
+def test_the_runner_up_is_one_that_still_stands_before_one_that_left_however_right_that_was():
+    accuracies = {"linear_probe": 0.7, "lora": 0.76, "fine_tune": 0.85, "adapt_then_fine_tune": 0.72}
+    run = race(accuracies, ["fine_tune", "adapt_then_fine_tune"])
+    made = decision.decide(evidence(right=FLAT), run, choice(), None, {}, doubt=0.25, work=WORK)
+    assert (made.strategy, made.runner_up) == ("fine_tune", "adapt_then_fine_tune")
+    alone = race(accuracies, ["fine_tune"])
+    made = decision.decide(evidence(right=FLAT), alone, choice(), None, {}, doubt=0.25, work=WORK)
+    assert (made.strategy, made.runner_up) == ("fine_tune", "lora")
 
 
 def test_a_strategy_that_params_ask_for_is_taken_and_the_plan_still_speaks():

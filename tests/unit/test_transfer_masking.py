@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from headstart.errors import BackboneError
+from headstart.errors import BackboneError, ParamsError
 from headstart.transfer.adapt import rounds, text
 from headstart.transfer.adapt.masking import Piece, Words
 from tests.tiny import workspace
@@ -79,13 +79,25 @@ def test_a_tokenizer_without_a_mask_token_is_refused(bare, preprocessor, tmp_pat
     (folder / "tokenizer_config.json").write_text(json.dumps(config | {"tokenizer_class": "PreTrainedTokenizerFast"}))
     with pytest.raises(BackboneError, match="has no mask token: nothing can stand in a hidden word's place"):
         Words.load(folder, preprocessor)
-    assert "no mask token" in text.obstacle(folder, topics(150), PARAMS)
-    assert text.obstacle(bare, topics(150), PARAMS) is None
+    assert "no mask token" in text.obstacle(folder, topics(150), PARAMS, preprocessor=preprocessor)
+    assert text.obstacle(bare, topics(150), PARAMS, preprocessor=preprocessor) is None
 
 
-def test_a_pool_that_leaves_too_few_texts_to_hold_out_is_an_obstacle_instead_of_an_error_later(bare):
+def test_a_pool_that_leaves_too_few_texts_to_hold_out_is_an_obstacle_instead_of_an_error_later(bare, preprocessor):
     few = topics(150)[:7] * 40  # seven texts, however often they come
-    assert "7 distinct texts without a label" in text.obstacle(bare, few, PARAMS)
+    assert "7 distinct texts without a label" in text.obstacle(bare, few, PARAMS, preprocessor=preprocessor)
+
+
+def test_a_budget_without_room_for_one_text_is_an_obstacle_instead_of_an_error_later(bare, preprocessor, tmp_path):
+    small = PARAMS.model_copy(update={"budget": 1})
+    told = text.obstacle(bare, topics(150), small, preprocessor=preprocessor)
+    assert "adapt.budget is 1 tokens; the first text alone has" in told
+    least = int(told.rstrip(".").split()[-1])
+    enough = PARAMS.model_copy(update={"budget": least})
+    assert text.obstacle(bare, topics(150), enough, preprocessor=preprocessor) is None
+    places = {"preprocessor": preprocessor, "out": tmp_path / "out", "partial": tmp_path / "partial"}
+    with pytest.raises(ParamsError, match=f"adapt.budget is {least - 1} tokens; the first text alone has {least}"):
+        text.adapt(bare, topics(150), PARAMS.model_copy(update={"budget": least - 1}), **places)
 
 
 # how the budget is spent

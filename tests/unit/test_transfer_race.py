@@ -133,7 +133,8 @@ def test_the_probe_runs_on_every_rung_also_when_it_is_out():
         {"linear_probe": [0.5, 0.5], "lora": [0.85, 0.85], "fine_tune": [0.86, 0.9], "scratch": [0.84, 0.9]}
     )
     assert ("linear_probe", 200) in ran
-    assert "linear_probe" in outcome.left and "linear_probe" not in outcome.standing
+    assert outcome.left["linear_probe"].endswith(" It ran on as the yardstick alone.")
+    assert outcome.left["linear_probe"].count("yardstick") == 1 and "linear_probe" not in outcome.standing
     assert outcome.gaps["fine_tune"].interval.value == pytest.approx(0.4)
 
 

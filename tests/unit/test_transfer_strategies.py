@@ -10,8 +10,11 @@ from headstart import artifacts
 from headstart.data import dataset
 from headstart.data.dataset import Dataset
 from headstart.transfer import planner, strategies
+from headstart.transfer.adapt import adaptation
 from headstart.transfer.evidence import ground
+from headstart.transfer.finetune.loop import Watch
 from headstart.transfer.setting import Setting
+from headstart.transfer.strategies import adapt_then_fine_tune
 from tests.unit import adapt_toys, tiny_transfer
 
 pytestmark = pytest.mark.slow
@@ -111,24 +114,56 @@ def test_from_scratch_nothing_of_the_backbone_is_left(text):
 
 def test_what_adapting_reads_takes_nothing_from_the_race(tmp_path):
     """Counted among the rungs' work, a pool ended races after their first rung, before what learns could catch up."""
-    folder = tiny_transfer.text_model(tmp_path)
-    described = {"format": 1, "shape": None, "files": {"config.json": "", "model.safetensors": ""}}
-    artifacts.write_json(folder / "backbone/backbone.json", described)
-    texts, alone = adapt_toys.topics(400), [None] * 400
-    many = Dataset("text", [f"pool-{row}" for row in range(400)], [""] * 400, texts, alone, alone)
-    dataset.write(folder / "data/unlabelled.parquet", many)
+    setting, folder = with_pool(tmp_path), tmp_path
     params = tiny_transfer.sections("text", epochs=1)[0]
     entrants = ["linear_probe", "fine_tune", "adapt_then_fine_tune"]
 
-    def legs(budget: int):
+    def planned(budget: int, most: int = 600_000):
         race = params.race.model_copy(update={"budget": budget, "doubt": 0.0001, "candidates": entrants})
-        own = params.model_copy(update={"race": race, "adapt": params.adapt.model_copy(update={"budget": 2000})})
+        changes = {"race": race, "adapt": setting.adapt}
+        changes["choice"] = params.choice.model_copy(update={"budget": most})
         places = {"backbone": folder / "backbone", "data": folder / "data", "cache": folder / "cache"}
-        document, seconds = planner.plan(own, **places)
-        assert "race/adapting" in seconds
-        return [(leg["strategy"], leg["work"]) for leg in document["race"]["legs"]], document["race"]["spent"]
+        return planner.plan(params.model_copy(update=changes), **places)
 
-    ran, spent = legs(100_000)
+    none, seconds = planned(1)
+    assert none["race"]["legs"] == [] and "race/adapting" not in seconds and none["adapted"] is None
+    assert none["work"]["adapting"] == 2000 and not (folder / "cache/adapted").exists()
+
+    first, seconds = planned(100_000)
+    ran = [(leg["strategy"], leg["work"]) for leg in first["race"]["legs"]]
     assert [name for name, _ in ran] == entrants * 2
     assert [work for name, work in ran if name == "fine_tune"] == [work for name, work in ran if name == entrants[-1]]
-    assert legs(spent) == (ran, spent)
+    of, read = first["work"]["of"], first["work"]["adapting"]
+    assert of["adapt_then_fine_tune"] == of["fine_tune"] and 1900 < read <= 2000
+    assert (
+        f"The backbone read {read:,} tokens of 400 texts without labels (adapt.budget allows 2,000)" in first["adapted"]
+    )
+
+    again, later = planned(first["race"]["spent"], of["fine_tune"])  # both budgets hold the rows, and no more
+    assert again["race"]["legs"] == first["race"]["legs"]
+    assert later["race/adapting"] == seconds["race/adapting"] > 0  # what it took when it was done
+
+
+def test_adapting_takes_from_the_deadline_of_training(tmp_path, monkeypatch):
+    setting = with_pool(tmp_path)
+    learn = ground(tiny_transfer.sections("text")[0], setting, tmp_path / "data")[0].learn
+    left = []
+    monkeypatch.setattr(adapt_then_fine_tune.fine_tune, "train", lambda *given: (left.append(given[3]), None))
+    watch = Watch(setting.shown(learn, augmented=False), tmp_path / "partial", 5.0)
+    for _ in range(2):
+        adapt_then_fine_tune.train(setting, learn, None, watch, False, "toy")
+    took = adaptation.adapted(setting).seconds
+    assert left[0].spent == pytest.approx(5.0 + took, rel=0.2)
+    assert left[1].spent < 5.0 + took / 2  # it was found
+
+
+def with_pool(folder, rows=400) -> Setting:
+    """The toy text model with a pool of unlabelled texts, of which 2,000 tokens are read."""
+    tiny_transfer.text_model(folder)
+    described = {"format": 1, "shape": None, "files": {"config.json": "", "model.safetensors": ""}}
+    artifacts.write_json(folder / "backbone/backbone.json", described)
+    texts, alone = adapt_toys.topics(rows), [None] * rows
+    many = Dataset("text", [f"pool-{row}" for row in range(rows)], [""] * rows, texts, alone, alone)
+    dataset.write(folder / "data/unlabelled.parquet", many)
+    setting = tiny_transfer.setting(folder, epochs=1)
+    return dataclasses.replace(setting, adapt=setting.adapt.model_copy(update={"budget": 2000}))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from headstart import artifacts, bundle
-from headstart.errors import DataError, HeadstartError
+from headstart.errors import BackboneError, DataError, HeadstartError
 from headstart.params.workspace import Params
 from headstart.settings import Workspace
 
@@ -45,7 +45,7 @@ def _sources_unchanged(params: Params, name: str, *, alone: bool) -> bool:
     """Whether the quick marks of the model's data and of its backbone are those of the last fetch.
 
     Raises:
-        DataError: if a source does not exist and the model is `alone`: then no server need be started to say so.
+        DataError, BackboneError: if one does not exist and the model is `alone`: no server need be started to say so.
     """
     from headstart.backbones import fetch
     from headstart.data import ingest, reference, sources
@@ -55,13 +55,14 @@ def _sources_unchanged(params: Params, name: str, *, alone: bool) -> bool:
     try:
         mark = sources.fingerprint(model.data, model.modality)
         sample = reference.fingerprint(spec.reference, spec.modality) if spec.reference else None
+        fetch.fingerprint(spec)  # refuses what does not exist, fetched before or not
         return (
             raw.with_name(f"{raw.name}.dvc").is_file()
             and fetch.is_current(spec, fetched, sample_mark=sample)
             and ingest.is_current(model.modality, model.data, raw, mark=mark)
         )
     except HeadstartError as error:  # a source that is gone: the flow says so, and the other models go on
-        if alone and isinstance(error, DataError):
+        if alone and isinstance(error, DataError | BackboneError):
             raise
         return False
 

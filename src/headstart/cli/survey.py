@@ -150,7 +150,10 @@ def about_classes(classes: Mapping[str, int]) -> Iterator[str]:
     """How many rows the classes have, and names that look like slips."""
     largest, smallest = max(classes, key=lambda name: classes[name]), min(classes, key=lambda name: classes[name])
     most = counted(classes[largest], "row")
-    yield f"largest class {largest!r} with {most}, smallest {smallest!r} with {classes[smallest]:,}"
+    if classes[largest] == classes[smallest]:
+        yield f"each class has {most}"
+    else:
+        yield f"largest class {largest!r} with {most}, smallest {smallest!r} with {classes[smallest]:,}"
     alike: dict[str, list[str]] = {}
     for name in classes:
         alike.setdefault(name.casefold(), []).append(name)

@@ -111,6 +111,10 @@ def _model(
     for key in RETIRED:
         merged.get("plan", {}).get("choice", {}).pop(key, None)
     shared = {key: merged.pop(key, None) for key in (*STRATEGIES, "forgetting", "screen")}
+    for stage in ("plan", "train"):
+        if "adapt" in (merged.get(stage) or {}):
+            told = f"{where}.adapt was expected: the race and training read one adapted backbone"
+            problems.append(f"{where}.{stage}.adapt arrived, {told}")
     for stage, keys in SHARED.items():
         held = {key: shared[key] for key in keys if shared[key] is not None}
         merged[stage] = _merge(held, merged.get(stage) or {})

@@ -14,6 +14,7 @@ from headstart.report import plots, vocabulary, words
 from headstart.report.plots import Row, percent
 
 Document = Mapping[str, Any]
+ADAPTING = "adapt_then_fine_tune"
 
 
 def write(model: str) -> Path:
@@ -23,7 +24,9 @@ def write(model: str) -> Path:
     plan = artifacts.read_json(artifacts.stage_output(model, "plan") / "plan.json")
     predicted = plan["predicted"]
     row = Row("predicted", predicted["value"], predicted["low"], predicted["high"], strong=True)
-    caption = f"Accuracy to expect on the {predicted['n']:,} test examples{_sure(predicted)}, from {predicted['basis']}"
+    caption = (
+        f"Accuracy to expect on the {predicted['n']:,} test examples: {_range(predicted)}, from {predicted['basis']}"
+    )
     html = (
         environment()
         .get_template("plan.html")
@@ -52,12 +55,12 @@ def cost(plan: Document, strategy: str, parts: Mapping[str, float]) -> float | N
     if strategy == "linear_probe":
         return parts.get("probe")
     legs = [leg for leg in (plan.get("race") or {}).get("legs", []) if leg["strategy"] == strategy]
+    of = plan["work"]["of"]
     if legs and (took := parts.get(f"race/{strategy}/{legs[-1]['rows']}")):
-        learning = plan["work"]["of"][strategy] - _adapting(plan, strategy)
-        before = parts.get("race/adapting", 0.0) if strategy == "adapt_then_fine_tune" else 0.0
-        return before + took * float(learning) / float(legs[-1]["work"])
-    once = plan["work"]["of"]["linear_probe"]
-    return parts["a_pass"] * float(plan["work"]["of"][strategy]) / once if "a_pass" in parts and once else None
+        before = parts.get("race/adapting", 0.0) if strategy == ADAPTING else 0.0
+        return before + took * float(of[strategy]) / float(legs[-1]["work"])
+    once = of["linear_probe"]
+    return parts["a_pass"] * float(_work(plan, strategy)) / once if "a_pass" in parts and once else None
 
 
 def view(plan: Document, parts: Mapping[str, float]) -> dict[str, Any]:
@@ -72,12 +75,12 @@ def view(plan: Document, parts: Mapping[str, float]) -> dict[str, Any]:
         "costs": [
             {
                 "name": name,
-                "work": work,
+                "work": _work(plan, name),
                 "memory": f"{plan['work']['memory_mb'][name]:,} MB",
                 "seconds": vocabulary.duration(value) if (value := cost(plan, name, parts)) is not None else "unknown",
                 "chosen": name == plan["strategy"],
             }
-            for name, work in sorted(plan["work"]["of"].items(), key=lambda item: item[1])
+            for name in sorted(plan["work"]["of"], key=lambda name: _work(plan, name))
             if name not in plan["barred"] and name != "scratch"
         ],
         "otherwise": plan["otherwise"],
@@ -98,6 +101,8 @@ def seen(plan: Document) -> Iterator[tuple[str, str]]:
         + (f"; {sizes['conflicts']} rows labelled otherwise than an equal one" if sizes["conflicts"] else ""),
     )
     yield "domain gap", _gap(evidence["gap"])
+    if adapted := plan.get("adapted"):
+        yield "adapting", f"{adapted} Training finds it again"
     probe, near = evidence["probe"], evidence["transferability"]["neighbours"]
     yield (
         "frozen features",
@@ -138,7 +143,7 @@ def lines(name: str, plan: Document, parts: Mapping[str, float]) -> Iterator[str
     yield f"             from {predicted['basis']}"
     took = cost(plan, plan["strategy"], parts)
     about = f", about {took:.0f} s on this machine" if took is not None else ""
-    yield f"  costs      {plan['work']['of'][plan['strategy']]:,} {plan['work']['unit']}{about}"
+    yield f"  costs      {_work(plan, plan['strategy']):,} {plan['work']['unit']}{about}"
     for what, told in seen(plan):
         yield f"  {what:15} {told}"
     for leg in (plan.get("race") or {}).get("legs", []):
@@ -182,6 +187,8 @@ def _needed(needed: Document | None) -> Iterator[str]:
     if needed is None:
         return
     target, name = percent(needed["accuracy"]), needed.get("strategy", "linear_probe")
+    if needed.get("by") == "plan.choice.good_enough":
+        target += " (good_enough; plan.choice.target names another)"
     if needed["labels"] is None:
         yield f"that {name} reaches {target} can't be foreseen with any number of them"
     elif "more" not in needed:  # plans made before it was noted
@@ -197,7 +204,14 @@ def _chart(race: Document, caption: str) -> Markup:
     """Each strategy on its last rung; the leader carries the accent."""
     last = {leg["strategy"]: leg for leg in race["legs"]}
     rows = [
-        Row(name, leg["value"], leg["low"], leg["high"], f"{leg['rows']:,} rows", strong=name == race["leader"])
+        Row(
+            name,
+            leg["value"],
+            leg["low"],
+            leg["high"],
+            f"{percent(leg['low'])} to {percent(leg['high'])}, {leg['rows']:,} rows",
+            strong=name == race["leader"],
+        )
         for name, leg in sorted(last.items(), key=lambda item: (-item[1]["rows"], -item[1]["value"]))
     ]
     return plots.intervals(rows, caption, width=560, labels=190)
@@ -206,15 +220,14 @@ def _chart(race: Document, caption: str) -> Markup:
 def _caption(plan: Document) -> str:
     race = plan["race"]
     judged = race["legs"][0]["n"] if race["legs"] else 0
-    adapting = max((_adapting(plan, leg["strategy"]) for leg in race["legs"]), default=0)
-    before = f"; adapting read up to {adapting:,} before them" if adapting else ""
+    unit, apart = plan["work"]["unit"], "; what adapting read comes on top" if plan.get("adapted") else ""
     return (
         f"Accuracy on {judged:,} examples that none has learned from, by how many rows each learned from. "
-        f"{race['ended']} {race['spent']:,} of {race['budget']:,} were spent{before}."
+        f"{race['ended']} {race['spent']:,} of {race['budget']:,} {unit} were spent on its rungs{apart}."
     )
 
 
-def _adapting(plan: Document, strategy: str) -> int:
-    """Work before a strategy's first leg: all but the rows, which cost what fine-tuning on them costs."""
-    of = plan["work"]["of"]
-    return int(of[strategy] - of["fine_tune"]) if strategy == "adapt_then_fine_tune" else 0
+def _work(plan: Document, strategy: str) -> int:
+    """Work of a strategy on all of train, what adapting reads first included."""
+    work = plan["work"]  # plans made before adapting was told apart hold it in `of`
+    return int(work["of"][strategy]) + (int(work.get("adapting", 0)) if strategy == ADAPTING else 0)

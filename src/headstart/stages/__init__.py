@@ -11,6 +11,7 @@ from typing import Any, get_type_hints
 import yaml
 
 from headstart import artifacts, errors, settings
+from headstart.children import die_with_parent
 from headstart.errors import HeadstartError
 
 Seconds = Mapping[str, float]
@@ -22,6 +23,7 @@ def main(run: Callable[..., Seconds | None]) -> None:
     Whatever is refused on purpose is printed and kept in `artifacts/errors/`, so that the flow that started
     the stage can pass it on; the exit status is the refusal's own. Seconds and memory go to `artifacts/timing/`.
     """
+    die_with_parent()  # a flow that is killed cannot end it
     settings.hush()
     stage, owner = Path(sys.argv[0]).stem, sys.argv[1]
     error_file = errors_of(owner, stage)

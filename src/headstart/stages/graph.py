@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +39,7 @@ class Step:
 
 
 def plan(params: Params, models: Collection[str], *, until: str | None = None) -> list[Step]:
-    """The stages of `models` and of the backbones they stand on, in an order that DVC's graph allows.
+    """The stages of `models` and of the backbones they stand on, in an order that DVC's graph allows, model by model.
 
     `until` ends the list after that stage of each model.
     """
@@ -48,7 +48,13 @@ def plan(params: Params, models: Collection[str], *, until: str | None = None) -
     backbones = {params.models[name].backbone for name in models}
     with _repo() as repo:
         graph = repo.index.graph.reverse(copy=True)
-        ordered = [stage.addressing for stage in nx.lexicographical_topological_sort(graph, key=_address)]
+        turn = _turns(params, models)
+        ordered = [
+            stage.addressing
+            for stage in nx.lexicographical_topological_sort(
+                graph, key=lambda stage: (turn(stage.addressing), stage.addressing)
+            )
+        ]
         wanted = [name for name in ordered if _belongs(name, models, backbones)]
         if until:
             last = {f"{until}@{name}" for name in models}
@@ -164,8 +170,18 @@ def _belongs(name: str, models: Collection[str], backbones: Collection[str]) -> 
     return owner in backbones if stage == "backbone" else owner in models and bool(owner)
 
 
-def _address(stage: Any) -> str:
-    return str(stage.addressing)
+def _turns(params: Params, models: Collection[str]) -> Callable[[str], int]:
+    """When a stage's turn is: of the first model that waits for it, so that none waits for another one's backbone."""
+    order = {name: place for place, name in enumerate(models, start=1)}
+    first: dict[str, int] = {}
+    for name, place in order.items():
+        first.setdefault(params.models[name].backbone, place)
+
+    def turn(address: str) -> int:
+        stage, _, owner = address.partition("@")
+        return (first if stage == "backbone" else order).get(owner, 0)
+
+    return turn
 
 
 def _refusal(owner: str, stage: str) -> HeadstartError | None:
@@ -175,7 +191,7 @@ def _refusal(owner: str, stage: str) -> HeadstartError | None:
 
 @contextmanager
 def _repo() -> Iterator[Any]:
-    """DVC's repository in the working directory, quiet, with our own interpreter first on PATH."""
+    """DVC's repository in the working directory, quiet; a stage runs by our own interpreter, as a child of the flow."""
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
@@ -183,6 +199,8 @@ def _repo() -> Iterator[Any]:
     here = str(Path(sys.executable).parent)
     if os.environ.get("PATH", "").split(os.pathsep)[0] != here:
         os.environ["PATH"] = os.pathsep.join([here, os.environ.get("PATH", "")])
+    if bash := shutil.which("bash"):  # what DVC starts stages by; not every sh hands its place on to the last command
+        os.environ["SHELL"] = bash  # and a stage dies with its parent: it should be the flow
     _fit_to_git(Path.cwd())
     try:
         with Repo() as repo:

@@ -92,6 +92,7 @@ def decide(
     else:
         strategy, reason = _winner(evidence, run, choice, doubt)
     others: list[Strategy] = [name for name in _ranked(run) if name != strategy] if run else []
+    others.sort(key=lambda name: run is not None and name not in run.standing)  # who left comes after who stands
     untried: list[Strategy] = [name for name in TRAINED if name != strategy and name not in barred]
     runner_up = [*others, *(untried if strategy == "linear_probe" else []), "linear_probe"][0]
     if choice.strategy == strategy:
@@ -123,7 +124,8 @@ def labels_needed(strategy: Strategy, evidence: Evidence, run: Outcome | None, c
     else:
         return None
     more = None if labels is None else max(0, labels - train)
-    return {"accuracy": accuracy, "labels": labels, "more": more, "strategy": of}
+    by = "plan.choice.target" if choice.target else "plan.choice.good_enough"
+    return {"accuracy": accuracy, "by": by, "labels": labels, "more": more, "strategy": of}
 
 
 def _winner(evidence: Evidence, run: Outcome, choice: Choice, doubt: float) -> tuple[Strategy, str]:

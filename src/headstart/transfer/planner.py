@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 from torch import nn
 
 from headstart.backbones.network import Network
@@ -13,6 +14,7 @@ from headstart.params.section import Strategy
 from headstart.params.transfer import Plan
 from headstart.transfer import control, decision, device, forecast, probe, race, shortening, strategies
 from headstart.transfer.adapt import adaptation
+from headstart.transfer.adapt.adaptation import Adapted
 from headstart.transfer.evidence import Evidence, Ground, gather, ground, layers
 from headstart.transfer.race import Outcome, Right
 from headstart.transfer.setting import Setting, Split
@@ -40,14 +42,11 @@ def plan(params: Plan, *, backbone: Path, data: Path, cache: Path) -> tuple[dict
     work = costs(setting, evidence)
     barred = obstacles(params, setting, evidence, work)
     entrants: list[Strategy] = [name for name in race_order(params) if name not in barred]
-    run = None
+    run = adapted = None
     if (early := decision.settled(evidence, choice)) is None and len(entrants) > 1:
-        if "adapt_then_fine_tune" in entrants:  # here, so that no leg's seconds hold it; each leg finds it by content
-            started = time.perf_counter()
-            adaptation.adapted(setting)
-            more["race/adapting"] = time.perf_counter() - started
-        run = _race(params, whole, found, entrants, evidence)
+        run, adapted = _race(params, whole, found, entrants, evidence)
         more |= {f"race/{leg.strategy}/{leg.rows}": leg.seconds for leg in run.legs}
+        more |= {"race/adapting": adapted.seconds} if adapted else {}
     chosen = decision.decide(evidence, run, choice, early, barred, doubt=params.race.doubt, work=work)
     document = {
         "format": FORMAT,
@@ -58,7 +57,14 @@ def plan(params: Plan, *, backbone: Path, data: Path, cache: Path) -> tuple[dict
         "layers": cut.document() if cut else None,
         "all_layers": kept,
         "predicted": forecast.predict(chosen.strategy, evidence, run, choice),
-        "work": {"unit": evidence.unit, "budget": choice.budget, "of": work, "memory_mb": memory(setting)},
+        "work": {
+            "unit": evidence.unit,
+            "budget": choice.budget,
+            "of": work,
+            "adapting": adapting(setting, evidence, adapted),
+            "memory_mb": memory(setting),
+        },
+        "adapted": adapted.told if adapted else None,
         "barred": barred,
         "labels_needed": decision.labels_needed(chosen.strategy, evidence, run, choice),
         "evidence": evidence.document(),
@@ -73,11 +79,18 @@ def race_order(params: Plan) -> list[Strategy]:
 
 
 def costs(setting: Setting, evidence: Evidence) -> dict[Strategy, int]:
-    """Work of each strategy on all of train: input units times passes, and what adapting reads first."""
-    result = {name: evidence.once * way.passes(setting) for name, way in strategies.WAYS.items()}
-    if setting.pool is not None and setting.modality == "text":
-        result["adapt_then_fine_tune"] += setting.adapt.budget
-    return result
+    """Work of each strategy on all of train: input units times passes; what adapting reads first is not in it."""
+    return {name: evidence.once * way.passes(setting) for name, way in strategies.WAYS.items()}
+
+
+def adapting(setting: Setting, evidence: Evidence, adapted: Adapted | None) -> int:
+    """Work of adapting the backbone, once for all that is trained on it: what it read, or may read at most."""
+    if setting.pool is None:
+        return 0
+    if setting.modality == "text":
+        return adapted.read if adapted else setting.adapt.budget
+    images = adapted.read if adapted else pq.read_metadata(setting.pool).num_rows
+    return images * evidence.once // int(evidence.examples["train"])
 
 
 def memory(setting: Setting) -> dict[Strategy, int]:
@@ -129,11 +142,19 @@ def _ending(params: Plan, whole: Ground, cut: Cut | None, data: Path) -> tuple[G
     return found, cut, None
 
 
-def _race(params: Plan, whole: Ground, found: Ground, entrants: list[Strategy], evidence: Evidence) -> Outcome:
-    """`found` is what the probe stands on; all others train the whole backbone."""
-    setting = whole.setting
+def _race(
+    params: Plan, whole: Ground, found: Ground, entrants: list[Strategy], evidence: Evidence
+) -> tuple[Outcome, Adapted | None]:
+    """The race, and the backbone adapted for it; `found` is what the probe stands on, others train all of `whole`."""
+    setting, adapted = whole.setting, list[Adapted]()
     a_row = evidence.once / len(found.learn)
     price = {name: a_row * strategies.WAYS[name].passes(setting) for name in entrants}
+
+    def ready(name: Strategy) -> str | None:
+        if name == "adapt_then_fine_tune":
+            adapted[:] = [adaptation.adapted(setting)]  # on later rungs, and in training, found by content
+            return None if adapted[0].moved else adapted[0].told
+        return None
 
     def train(name: Strategy, shown: Split, judged: Split) -> Right:
         if name != "linear_probe" and found is not whole:
@@ -148,4 +169,6 @@ def _race(params: Plan, whole: Ground, found: Ground, entrants: list[Strategy], 
         answered: Right = control.answers(network, setting, judged) == judged.targets
         return answered
 
-    return race.run(entrants, price, found.learn, found.validation, params.race, train, level=params.choice.interval)
+    level = params.choice.interval
+    run = race.run(entrants, price, found.learn, found.validation, params.race, train, level=level, ready=ready)
+    return run, adapted[0] if adapted else None

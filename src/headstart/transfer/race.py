@@ -8,9 +8,9 @@ nothing and stays throughout as the yardstick; who is worse beyond the doubt all
 than the leader and could still overtake with more labels (`decision`); and halves are sent away only where the budget
 does not hold the next rung for all: a few dozen examples rank strategies by chance. The race ends when only one is
 left, or the budget does not hold the next rung for the better half either. The budget is counted in tokens or pixels
-that pass, so the same inputs give the same race; seconds are kept beside it. What adapting a backbone reads first has a
-budget of its own (`plan.adapt.budget`) and is none of the rungs' work: where it was, a race with a pool ended a rung
-earlier than the same race without one.
+that pass, so the same inputs give the same race; seconds are kept beside it. What a strategy does once, whatever the
+rows, is none of the rungs' work (`ready`): texts that a backbone is adapted to have a budget of their own,
+`adapt.budget`.
 """
 
 import math
@@ -33,8 +33,11 @@ from headstart.transfer.setting import Split
 
 YARDSTICK: Strategy = "linear_probe"  # runs on every rung, in the race or out of it
 
+RAN_ON = " It ran on as the yardstick alone."
+
 Right = NDArray[np.bool_]
 Run = Callable[[Strategy, Split, Split], Right]
+Ready = Callable[[Strategy], str | None]
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,7 @@ def run(
     train: Run,
     *,
     level: float,
+    ready: Ready = lambda _: None,
 ) -> Outcome:
     """Race `entrants`, cheapest first; `linear_probe` must be the first of them.
 
@@ -127,13 +131,16 @@ def run(
         params: shares, budget, doubt.
         train: learns by a strategy from a split, and answers on another.
         level: two-sided confidence of accuracies.
+        ready: called before each leg that the budget holds, outside its seconds, for what a strategy does once before
+            it learns; the answer is why it can't race, or None.
     """
     field = rungs.draw(learn, validation, params)
     together = field.judged.examples.groups
     standing, legs, left = list(entrants), list[Leg](), dict[Strategy, str]()
     spent, ended, short, compared = 0, "No rung was run.", False, len(standing)
     for number, rows in enumerate(field.rungs):
-        shown, fresh, dear = learn.select(rows), list[Leg](), dict[Strategy, str]()
+        shown, fresh = learn.select(rows), list[Leg]()
+        dear, unready = dict[Strategy, str](), dict[Strategy, str]()
         if nothing := rungs.tells_nothing(shown, field.judged):
             ended = nothing
             continue
@@ -147,6 +154,9 @@ def run(
             if spent + work[name] > params.budget:
                 dear[name] = f"Its rung {_too_dear(len(rows), work[name], params.budget - spent)}"
                 continue
+            if why := ready(name):
+                unready[name] = why
+                continue
             started = time.perf_counter()
             right = train(name, shown, field.judged)
             accuracy = clustered.share(right, level, together)
@@ -154,10 +164,12 @@ def run(
             spent += work[name]
         ran = [leg.strategy for leg in fresh if leg.strategy in standing]
         legs += fresh
-        left |= {name: why for name, why in dear.items() if name in standing}
+        if fresh and YARDSTICK in left and not left[YARDSTICK].endswith(RAN_ON):
+            left[YARDSTICK] += RAN_ON
+        left |= {name: why for name, why in (dear | unready).items() if name in standing}
         short |= bool(dear)
         if len(fresh) < 2 or not ran:
-            ended, standing = "The budget was spent.", ran
+            ended, standing = "The budget was spent." if dear else "Nobody else could run.", ran
             break
         compared = len(ran)
         out = leaving(ran, _latest(legs), params.doubt, groups=together)
@@ -194,7 +206,7 @@ def leaving(
     Args:
         standing: cheapest first.
         right: the answers of each.
-        doubt: chance to send away one that is as good as the leader.
+        doubt: chance, on this rung, to send away one that is as good as the leader.
         groups: which of the judged belong together.
     """
     leader = max(standing, key=lambda name: int(right[name].sum()))
@@ -206,8 +218,9 @@ def leaving(
         cheaper = standing.index(name) < standing.index(leader)
         if ahead.interval.low > 0 and cheaper:
             out[name] = (
-                f"behind {leader} by {100 * ahead.interval.value:.1f} points beyond the doubt of {doubt:.0%} allowed "
-                f"(right alone on {ahead.losses} of {len(right[name])} examples, {leader} on {ahead.wins})."
+                f"behind {leader} by {100 * ahead.interval.value:.1f} points, beyond the doubt of {doubt:.0%} allowed "
+                f"(plan.race.doubt): right alone on {ahead.losses} of {len(right[name])} examples, {leader} on "
+                f"{ahead.wins}."
             )
     return out
 

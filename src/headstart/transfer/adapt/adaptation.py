@@ -4,6 +4,8 @@ Texts: masked-language modelling goes on (`text`). Images: BatchNorm statistics 
 """
 
 import shutil
+import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,38 +20,58 @@ from headstart.determinism import digest, file_digest, folder_digest, versions
 from headstart.transfer.adapt import image, text
 from headstart.transfer.setting import Setting
 
+FORMAT = 2
 TOLD = "told.json"  # written last: its existence means that the folder beside it is whole
 
 
-def adapted(setting: Setting) -> tuple[Path, str]:
-    """The folder of the adapted backbone, and what a person should know of how it was adapted."""
+@dataclass(frozen=True)
+class Adapted:
+    """A backbone that was adapted.
+
+    Attributes:
+        backbone: its folder.
+        told: what a person should know of how it was adapted.
+        moved: whether it is another one than before.
+        read: how many tokens, or images, passed to learn from.
+        seconds: what that took when it was done; where it was killed, from there on.
+    """
+
+    backbone: Path
+    told: str
+    moved: bool
+    read: int
+    seconds: float
+
+
+def adapted(setting: Setting) -> Adapted:
+    """The adapted backbone; done now where it is not kept yet."""
     assert setting.pool is not None, "`obstacle` was not asked"
     parts = [folder_digest(setting.backbone), file_digest(setting.pool), setting.adapt.model_dump()]
     made_by = [*versions(), str(torch.get_num_threads()), setting.place.type]
-    key = digest([*parts, setting.preprocessor.contract.input_hash, made_by])
+    key = digest([FORMAT, *parts, setting.preprocessor.contract.input_hash, made_by])
     home = setting.cache / "adapted" / key
     if not (home / TOLD).is_file():
-        unlabelled = _pool(setting)
-        if setting.modality == "text":
-            told = text.adapt(
-                setting.backbone,
-                unlabelled,
-                setting.adapt,
-                preprocessor=setting.preprocessor,
-                out=home / "backbone",
-                partial=home / "partial",
-            ).told
-        else:
-            found = image.adapt(
-                setting.backbone, unlabelled, setting.adapt, preprocessor=setting.preprocessor, out=home / "backbone"
-            )
-            told = (
-                f"The statistics of {found.norms} BatchNorms were taken anew from {found.images} images; their means "
-                f"moved by {found.moved:.2f} standard deviations."
-            )
+        made = _adapt(setting, home)
         shutil.rmtree(home / "partial", ignore_errors=True)
-        artifacts.write_json(home / TOLD, {"format": artifacts.FORMAT, "told": told})
-    return home / "backbone", str(artifacts.read_json(home / TOLD)["told"])
+        artifacts.write_json(home / TOLD, {**asdict(made), "backbone": made.backbone.name, "format": FORMAT})
+    kept = artifacts.read_json(home / TOLD)
+    return Adapted(home / kept["backbone"], kept["told"], kept["moved"], kept["read"], kept["seconds"])
+
+
+def _adapt(setting: Setting, home: Path) -> Adapted:
+    """Adapt the backbone now, into `home`."""
+    started, out, own = time.perf_counter(), home / "backbone", setting.preprocessor
+    if setting.modality == "text":
+        read = text.adapt(
+            setting.backbone, _pool(setting), setting.adapt, preprocessor=own, out=out, partial=home / "partial"
+        )
+        return Adapted(out, read.told, read.best_epoch > 0, read.tokens, time.perf_counter() - started)
+    seen = image.adapt(setting.backbone, _pool(setting), setting.adapt, preprocessor=own, out=out)
+    told = (
+        f"The statistics of {seen.norms} BatchNorms were taken anew from {seen.images} images; their means moved by "
+        f"{seen.moved:.2f} standard deviations."
+    )
+    return Adapted(out, told, True, seen.images, time.perf_counter() - started)
 
 
 def obstacle(setting: Setting) -> str | None:
@@ -61,7 +83,7 @@ def obstacle(setting: Setting) -> str | None:
             f"data.unlabelled leaves {rows} rows to adapt to, and {pool.LEAST} are the least: add {pool.LEAST - rows}."
         )
     if setting.modality == "text":
-        return text.obstacle(setting.backbone, _pool(setting), setting.adapt)
+        return text.obstacle(setting.backbone, _pool(setting), setting.adapt, preprocessor=setting.preprocessor)
     network = Network.from_backbone(setting.backbone, 2, dropout=0.0)
     if batchnorm.norms([network.backbone]):
         return None

@@ -6,7 +6,7 @@ learns alone. Source: Gururangan et al. 2020, arXiv:2004.10964 (DAPT).
 """
 
 import shutil
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Sized
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -45,6 +45,7 @@ class Adaptation:
     Attributes:
         texts: distinct ones there were, held out or not.
         tokens: that passed to learn from.
+        budget: how many were allowed.
         epochs: that were measured.
         held_out: mean loss in nats of a hidden token of texts held out: before the backbone learned, then after each
             epoch; empty where it was never a number.
@@ -57,6 +58,7 @@ class Adaptation:
 
     texts: int
     tokens: int
+    budget: int
     epochs: int
     held_out: list[Interval]
     change: Interval | None
@@ -77,19 +79,24 @@ class Adaptation:
         first, best = self.held_out[0].value, self.held_out[self.best_epoch]
         made = "; its head was made here" if self.head == "made here" else ""
         return (
-            f"The backbone read {self.tokens} tokens without labels{made}; the loss on texts held out went from "
+            f"The backbone read {self.tokens:,} tokens of {self.texts:,} texts without labels (adapt.budget allows "
+            f"{self.budget:,}){made}; the loss on texts held out went from "
             f"{first:.3f} to {best.value:.3f} [{best.low:.3f}, {best.high:.3f}]. {self.stopped}"
         )
 
 
-def obstacle(backbone: Path, texts: Sequence[str], params: Adapt) -> str | None:
+def obstacle(backbone: Path, texts: Sequence[str], params: Adapt, *, preprocessor: Preprocessor) -> str | None:
     """Why a stored text backbone can't go on guessing hidden words of these texts; None where it can."""
     kind = checkpoint.configuration(backbone).model_type
     if kind not in masked_language.HEADS:
         return f"No head that guesses hidden words is known for a {kind}."
     if processor.load_tokenizer(backbone).mask_token_id is None:
         return "Its tokenizer has no mask token that could stand in a hidden word's place."
-    return _too_few({content_key(text) for text in texts}, params)
+    keys = {content_key(text): text for text in texts}
+    if told := _too_few(keys, params):
+        return told
+    first = keys[min(keys.keys() - _aside(keys, params))]
+    return _too_dear(next(Words.load(backbone, preprocessor).pieces([first]), ()), params)
 
 
 def adapt(
@@ -127,11 +134,7 @@ def adapt(
         _start(model, learn)
     passes = rounds.cut(learn, params, made=made)
     if not passes:
-        raise ParamsError(
-            f"adapt.budget is {params.budget} tokens, in {params.epochs} epochs; the first text alone has "
-            f"{len(learn[0])}.",
-            action="Raise adapt.budget.",
-        )
+        raise ParamsError(_too_dear(learn[0], params) or "no text has a word.", action="Raise adapt.budget.")
     model.to(place)
     course = pretraining.run(model, words, passes, held_out, params, made=made, partial=partial, place=place)
     if course.best == 0:
@@ -219,6 +222,13 @@ def _too_few(keys: Collection[str], params: Adapt) -> str | None:
     )
 
 
+def _too_dear(first: Sized, params: Adapt) -> str | None:
+    """Why the budget has no room for the first piece of text; None where it has."""
+    if len(first) <= params.budget:
+        return None
+    return f"adapt.budget is {params.budget} tokens; the first text alone has {len(first)}."
+
+
 def _first(pieces: Iterable[Piece], tokens: int, *, texts: int) -> list[Piece]:
     """The first pieces, until there are so many tokens in so many texts."""
     found: list[Piece] = []
@@ -245,6 +255,7 @@ def _adaptation(course: Course, texts: int, params: Adapt, head: Origin) -> Adap
     return Adaptation(
         texts=texts,
         tokens=course.tokens,
+        budget=params.budget,
         epochs=len(course.losses) - 1,
         held_out=[_mean(losses, course.counts, params.seed) for losses in course.losses] if finite else [],
         change=_mean(moved, course.counts, params.seed) if finite else None,

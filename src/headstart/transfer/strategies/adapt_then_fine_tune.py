@@ -4,6 +4,7 @@ Texts: masked-language modelling goes on. Images: BatchNorm statistics are taken
 content, so what the plan adapted, training finds. Source: Gururangan et al. 2020, arXiv:2004.10964 (DAPT).
 """
 
+import time
 from dataclasses import replace
 
 from headstart.backbones.network import Network
@@ -20,14 +21,17 @@ def train(
     setting: Setting, learn: Split, head: Head, watch: Watch | None, augmented: bool, progress: str
 ) -> tuple[Network, Course | None]:
     """The adapted network, its head fitted to the adapted features, all of it trained."""
-    backbone, told = adaptation.adapted(setting)
-    moved = replace(setting, backbone=backbone)
-    network = Network.from_backbone(backbone, setting.classes, dropout=0.0).to(setting.place)
+    started = time.monotonic()
+    adapted = adaptation.adapted(setting)
+    if watch is not None:  # a deadline is of all of training
+        watch = replace(watch, spent=watch.spent + time.monotonic() - started)
+    moved = replace(setting, backbone=adapted.backbone)
+    network = Network.from_backbone(adapted.backbone, setting.classes, dropout=0.0).to(setting.place)
     seen = features.compute(network, setting.preprocessor, learn.examples, progress="features after adapting")
     groups, level = learn.examples.groups, setting.level
     own = probe.fit(seen, learn.targets, setting.classes, setting.probe, level=level, groups=groups)
     network, course = fine_tune.train(moved, replace(learn, features=seen), own, watch, augmented, progress)
-    return network, course and replace(course, notes=[*course.notes, told])
+    return network, course and replace(course, notes=[*course.notes, adapted.told])
 
 
 def obstacle(setting: Setting) -> str | None:
