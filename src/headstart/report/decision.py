@@ -102,7 +102,7 @@ def seen(plan: Document) -> Iterator[tuple[str, str]]:
     )
     yield "domain gap", _gap(evidence["gap"])
     if adapted := plan.get("adapted"):
-        yield "adapting", f"{adapted} Training finds it again"
+        yield "adapting", f"{adapted} Training finds it again."
     probe, near = evidence["probe"], evidence["transferability"]["neighbours"]
     yield (
         "frozen features",
@@ -214,7 +214,7 @@ def _chart(race: Document, caption: str) -> Markup:
         )
         for name, leg in sorted(last.items(), key=lambda item: (-item[1]["rows"], -item[1]["value"]))
     ]
-    return plots.intervals(rows, caption, width=560, labels=190)
+    return plots.intervals(rows, caption, width=640, labels=150)
 
 
 def _caption(plan: Document) -> str:

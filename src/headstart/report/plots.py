@@ -63,7 +63,8 @@ def intervals(
     """
     values = [row.low for row in rows] + ([mark[0]] if mark else [])
     start = scale_start(min(values))
-    height, notes = pitch * len(rows), 128 if any(row.note for row in rows) else 56
+    longest = max((len(row.note) for row in rows), default=0)
+    height, notes = pitch * len(rows), max(128, 66 + 6 * longest) if longest else 56
     top = 16 if mark else 4
     with canvas(width, top + height + 26) as figure:
         axes = panel(figure, labels, top, width - labels - notes, height)
@@ -81,7 +82,7 @@ def intervals(
             axes.plot(row.value, place, "o", color=colour, markersize=7, clip_on=False)
             _beside(axes, -labels, place, shortened(row.label, max(8, labels // 6)), "left", INK, row.strong)
             _beside(axes, 55, place, percent(row.value), "right", INK, row.strong, right=True)
-            _beside(axes, 128, place, row.note, "right", SOFT, False, right=True)
+            _beside(axes, notes, place, row.note, "right", SOFT, False, right=True)
         return svg(figure, alt)
 
 

@@ -184,7 +184,9 @@ def _ended(losses: Sequence[NDArray[np.float64]], done: int, learn: Sequence[Rou
         return "The held-out loss of the backbone as it came is not a number; nothing was learned."
     if done == len(learn):
         used = sum(one.tokens for one in learn)
-        return f"All {len(losses) - 1} epochs have passed: {used} tokens, of {params.budget} allowed."
+        return (
+            f"All {len(losses) - 1} epochs have passed: {used:,} tokens, of {params.budget:,} that adapt.budget allows."
+        )
     if losses and len(losses) - 1 - _best(losses) >= params.patience:
         return f"Held-out loss has not fallen for {params.patience} epochs."
     return ""

@@ -45,7 +45,6 @@ class Adaptation:
     Attributes:
         texts: distinct ones there were, held out or not.
         tokens: that passed to learn from.
-        budget: how many were allowed.
         epochs: that were measured.
         held_out: mean loss in nats of a hidden token of texts held out: before the backbone learned, then after each
             epoch; empty where it was never a number.
@@ -58,7 +57,6 @@ class Adaptation:
 
     texts: int
     tokens: int
-    budget: int
     epochs: int
     held_out: list[Interval]
     change: Interval | None
@@ -79,9 +77,8 @@ class Adaptation:
         first, best = self.held_out[0].value, self.held_out[self.best_epoch]
         made = "; its head was made here" if self.head == "made here" else ""
         return (
-            f"The backbone read {self.tokens:,} tokens of {self.texts:,} texts without labels (adapt.budget allows "
-            f"{self.budget:,}){made}; the loss on texts held out went from "
-            f"{first:.3f} to {best.value:.3f} [{best.low:.3f}, {best.high:.3f}]. {self.stopped}"
+            f"The backbone read {self.tokens:,} tokens of {self.texts:,} texts without labels{made}; the loss on texts "
+            f"held out went from {first:.3f} to {best.value:.3f} [{best.low:.3f}, {best.high:.3f}]. {self.stopped}"
         )
 
 
@@ -255,7 +252,6 @@ def _adaptation(course: Course, texts: int, params: Adapt, head: Origin) -> Adap
     return Adaptation(
         texts=texts,
         tokens=course.tokens,
-        budget=params.budget,
         epochs=len(course.losses) - 1,
         held_out=[_mean(losses, course.counts, params.seed) for losses in course.losses] if finite else [],
         change=_mean(moved, course.counts, params.seed) if finite else None,
