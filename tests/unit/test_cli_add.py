@@ -185,6 +185,22 @@ def test_a_pool_is_read_by_the_columns_that_the_data_has(workspace, capsys):
     assert added(capsys, "t", unlabelled="pool.csv")["data"] == entry["data"]
 
 
+def test_the_models_own_source_is_no_pool(workspace, capsys):
+    source = write(workspace, "text,label\n" + ROWS)
+    assert "is the model's labelled source already" in refused(workspace, "t", data=[source], unlabelled=source)
+    added(capsys, "t", data=[source])
+    assert "is the model's labelled source already" in refused(workspace, "t", unlabelled=source)
+
+
+def test_a_pool_for_a_model_whose_entry_is_wrong_is_refused_by_its_key(workspace, capsys):
+    added(capsys, "t", data=[write(workspace, "text,label\n" + ROWS)])
+    path = workspace / "params.yaml"
+    path.write_text(path.read_text().replace("source: tickets.csv", "source: tickets.csv\n      columns: {txt: body}"))
+    assert "models.t.data.columns.txt: unknown key" in refused(
+        workspace, "t", unlabelled=write(workspace, "text\na b\n", "p.csv")
+    )
+
+
 def test_feedback_of_a_model_that_is_not_there_is_refused(workspace):
     assert "there is no model 't'" in refused(workspace, "t", from_feedback=True)
 

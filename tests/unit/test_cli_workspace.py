@@ -1,5 +1,6 @@
 """What commands say before they start a flow."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -50,19 +51,28 @@ def test_a_flow_does_not_outlive_the_command_that_was_ended(tmp_path, how):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
-def test_a_stage_does_not_outlive_the_flow_that_was_killed(tmp_path):
+@pytest.mark.parametrize("importing", [False, True], ids=["at work", "while it imports"])
+def test_a_stage_does_not_outlive_the_flow_that_was_killed(tmp_path, importing):
     """Ctrl-C in the command kills the flow, and DVC starts a stage by bash (`graph`): it went on alone."""
+    told = "pathlib.Path('pid').write_text(str(os.getpid()))"
     (tmp_path / "stage.py").write_text(
-        "import os, pathlib, time\n"
+        f"import os, pathlib, time\n{told if importing else ''}\n"
+        f"time.sleep({2 * importing})\n"
         "from headstart import stages\n"
-        "def begun(*_):\n"
-        "    pathlib.Path('pid').write_text(str(os.getpid()))\n"
-        "    time.sleep(60)\n"
-        "stages._params = begun\n"
+        f"stages._params = lambda *_: ({told}, time.sleep(60))\n"
         "stages.main(lambda owner, params: None)\n"
     )
-    start = f"import subprocess; subprocess.run(['bash', '-c', {sys.executable!r} + ' stage.py tickets'])"
-    flow = subprocess.Popen([sys.executable, "-c", start], cwd=tmp_path)
+    (tmp_path / "flow.py").write_text(
+        "import sys\n"
+        "from dvc.stage.run import get_executable, _make_cmd\n"
+        "from headstart.stages import graph\n"
+        "import subprocess\n"
+        "with graph._repo():\n"
+        "    subprocess.run(_make_cmd(get_executable(), sys.executable + ' stage.py tickets'))\n"
+    )
+    subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "-q"], cwd=tmp_path, check=True)
+    environment = {name: value for name, value in os.environ.items() if name != "SHELL"}
+    flow = subprocess.Popen([sys.executable, "flow.py"], cwd=tmp_path, env=environment)
     until = time.monotonic() + 60
     while not (tmp_path / "pid").is_file() or not (tmp_path / "pid").read_text():
         assert time.monotonic() < until and flow.poll() is None

@@ -53,13 +53,17 @@ def test_all_problems_come_in_one_message_each_with_its_dotted_key(tmp_path):
 
 
 @pytest.mark.parametrize("stage", ["plan", "train"])
-def test_plan_and_train_have_one_adapted_backbone(tmp_path, stage):
+@pytest.mark.parametrize("place", ["models.apidocs", "defaults.text", "defaults.all"])
+def test_plan_and_train_have_one_adapted_backbone(tmp_path, stage, place):
     def change(document):
-        document["models"]["apidocs"][stage] = {"adapt": {"budget": 5}}
+        above, below = place.split(".")
+        document[above].setdefault(below, {}).setdefault(stage, {})["adapt"] = {"budget": 5}
 
     with pytest.raises(ParamsError) as refused:
         load(written(tmp_path, change))
-    assert f"models.apidocs.{stage}.adapt arrived, models.apidocs.adapt was expected" in str(refused.value)
+    message = str(refused.value)
+    assert f"{place}.{stage}.adapt arrived, {place}.adapt was expected" in message
+    assert message.count("adapted backbone") == 1
 
 
 @pytest.mark.parametrize("name", ["a/b", "A", "", "ü", "-x", "x" * 64])

@@ -61,7 +61,9 @@ def test_adapting_is_timed_and_priced_apart_and_only_the_rows_of_a_leg_are_carri
     view = decision.view(plan, {})
     assert view["race_caption"].endswith("were spent on its rungs; what adapting read comes on top.")
     assert [row["work"] for row in view["costs"]] == [80_000, 800_000, 1_050_000]
-    assert dict(decision.seen(plan))["adapting"] == plan["adapted"] + " Training finds it again."
+    assert dict(decision.seen(plan))["adapting"] == plan["adapted"]
+    chosen = {**plan, "strategy": "adapt_then_fine_tune"}
+    assert dict(decision.seen(chosen))["adapting"] == plan["adapted"] + " Training finds it done."
 
 
 def test_a_plan_made_before_adapting_was_told_apart_carries_its_whole_leg_on(plan):

@@ -199,6 +199,11 @@ def test_the_runner_up_is_one_that_still_stands_before_one_that_left_however_rig
     run = race(accuracies, ["fine_tune", "adapt_then_fine_tune"])
     made = decision.decide(evidence(right=FLAT), run, choice(), None, {}, doubt=0.25, work=WORK)
     assert (made.strategy, made.runner_up) == ("fine_tune", "adapt_then_fine_tune")
+    nobody = replace(
+        race({"linear_probe": 0.7}, ["linear_probe"]), left={"adapt_then_fine_tune": "It changed nothing."}
+    )
+    made = decision.decide(evidence(), nobody, choice(), None, {"lora": "no"}, doubt=0.25, work=WORK)
+    assert (made.strategy, made.runner_up) == ("linear_probe", "fine_tune")
     alone = race(accuracies, ["fine_tune"])
     made = decision.decide(evidence(right=FLAT), alone, choice(), None, {}, doubt=0.25, work=WORK)
     assert (made.strategy, made.runner_up) == ("fine_tune", "lora")

@@ -1,6 +1,7 @@
 """Every way to transfer, through the one door: plain networks come out, and what cannot be tried says why."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -140,6 +141,18 @@ def test_what_adapting_reads_takes_nothing_from_the_race(tmp_path):
     again, later = planned(first["race"]["spent"], of["fine_tune"])  # both budgets hold the rows, and no more
     assert again["race"]["legs"] == first["race"]["legs"]
     assert later["race/adapting"] == seconds["race/adapting"] > 0  # what it took when it was done
+
+
+def test_images_pass_once_to_adapt_and_are_counted_in_pixels(tmp_path):
+    setting = tiny_transfer.setting(tiny_transfer.image_model(tmp_path), "image")
+    alone = [None] * 7
+    pool = Dataset("image", list(map(str, range(7))), [""] * 7, [b"."] * 7, alone, alone)
+    dataset.write(tmp_path / "pool.parquet", pool)
+    known = SimpleNamespace(once=60 * 144, examples={"train": 60})
+    adapted = adaptation.Adapted(tmp_path, "told", True, 5, 1.0)
+    assert planner.adapting(setting, known, None) == 0
+    pooled = dataclasses.replace(setting, pool=tmp_path / "pool.parquet")
+    assert [planner.adapting(pooled, known, made) for made in (None, adapted)] == [7 * 144, 5 * 144]
 
 
 def test_adapting_takes_from_the_deadline_of_training(tmp_path, monkeypatch):

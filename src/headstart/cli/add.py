@@ -105,6 +105,7 @@ def _extended(name: str, known: Any, unlabelled: str | None, from_feedback: bool
             f"there is no model {name!r} in params.yaml to add sources to.",
             action=f"Add it first: headstart add {name} --data SOURCE.",
         )
+    load(workspace.params)  # what stands there is read below
     data = dict(known["data"])
     if from_feedback:
         before = data["source"] if isinstance(data["source"], list) else [data["source"]]
@@ -120,6 +121,12 @@ def _pool(source: str, entry: Entry, workspace: Workspace) -> str:
     """What an unlabelled source holds, read as the model will read it."""
     from headstart.data import look
 
+    labelled = entry["data"]["source"]
+    if source in (labelled if isinstance(labelled, list) else [labelled]):
+        raise UsageError(
+            f"{source} is the model's labelled source already.",
+            action="Name another one: rows without a label that stand in it are adapted to anyway.",
+        )
     place = source if "://" in source or source.startswith(entries.ELSEWHERE) else str(workspace.root / source)
     return look.pool(place, entry["modality"], entry["data"].get("columns") or {})
 

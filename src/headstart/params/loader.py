@@ -111,10 +111,6 @@ def _model(
     for key in RETIRED:
         merged.get("plan", {}).get("choice", {}).pop(key, None)
     shared = {key: merged.pop(key, None) for key in (*STRATEGIES, "forgetting", "screen")}
-    for stage in ("plan", "train"):
-        if "adapt" in (merged.get(stage) or {}):
-            told = f"{where}.adapt was expected: the race and training read one adapted backbone"
-            problems.append(f"{where}.{stage}.adapt arrived, {told}")
     for stage, keys in SHARED.items():
         held = {key: shared[key] for key in keys if shared[key] is not None}
         merged[stage] = _merge(held, merged.get(stage) or {})
@@ -123,6 +119,12 @@ def _model(
     for stage in STAGES_WITH_BACKBONE:
         merged[stage]["backbone"] = backbone
     layers = {where: entry, f"defaults.{modality}": defaults.get(modality), "defaults.all": defaults.get("all")}
+    for place, layer in layers.items():
+        problems += [
+            f"{place}.{stage}.adapt arrived, {place}.adapt was expected: race and training read one adapted backbone"
+            for stage in ("plan", "train")
+            if _holds(layer, (stage, "adapt"))
+        ]
     return _check(Model, merged, where, problems, named=lambda key, missing: _standing(layers, key, missing))
 
 

@@ -102,7 +102,7 @@ def seen(plan: Document) -> Iterator[tuple[str, str]]:
     )
     yield "domain gap", _gap(evidence["gap"])
     if adapted := plan.get("adapted"):
-        yield "adapting", f"{adapted} Training finds it again."
+        yield "adapting", adapted + (" Training finds it done." if plan["strategy"] == ADAPTING else "")
     probe, near = evidence["probe"], evidence["transferability"]["neighbours"]
     yield (
         "frozen features",

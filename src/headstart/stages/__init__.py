@@ -1,5 +1,6 @@
 """One shell a DVC stage: read, call the library, write. `main` is what all of them share."""
 
+import os
 import resource
 import shutil
 import sys
@@ -15,6 +16,7 @@ from headstart.children import die_with_parent
 from headstart.errors import HeadstartError
 
 Seconds = Mapping[str, float]
+FLOW = "HEADSTART_FLOW"  # of the environment: the process that starts stages
 
 
 def main(run: Callable[..., Seconds | None]) -> None:
@@ -23,7 +25,7 @@ def main(run: Callable[..., Seconds | None]) -> None:
     Whatever is refused on purpose is printed and kept in `artifacts/errors/`, so that the flow that started
     the stage can pass it on; the exit status is the refusal's own. Seconds and memory go to `artifacts/timing/`.
     """
-    die_with_parent()  # a flow that is killed cannot end it
+    die_with_parent(int(os.environ[FLOW]) if FLOW in os.environ else None)  # a flow that is killed cannot end it
     settings.hush()
     stage, owner = Path(sys.argv[0]).stem, sys.argv[1]
     error_file = errors_of(owner, stage)

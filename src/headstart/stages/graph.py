@@ -19,7 +19,7 @@ import yaml
 from headstart import artifacts
 from headstart.errors import HeadstartError, OutsideError, UsageError
 from headstart.params.workspace import Params
-from headstart.stages import errors_of, revive
+from headstart.stages import FLOW, errors_of, revive
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ def _repo() -> Iterator[Any]:
     if os.environ.get("PATH", "").split(os.pathsep)[0] != here:
         os.environ["PATH"] = os.pathsep.join([here, os.environ.get("PATH", "")])
     if bash := shutil.which("bash"):  # what DVC starts stages by; not every sh hands its place on to the last command
-        os.environ["SHELL"] = bash  # and a stage dies with its parent: it should be the flow
+        os.environ |= {"SHELL": bash, FLOW: str(os.getpid())}  # and a stage dies with its parent: it must be the flow
     _fit_to_git(Path.cwd())
     try:
         with Repo() as repo:

@@ -93,7 +93,8 @@ def decide(
         strategy, reason = _winner(evidence, run, choice, doubt)
     others: list[Strategy] = [name for name in _ranked(run) if name != strategy] if run else []
     others.sort(key=lambda name: run is not None and name not in run.standing)  # who left comes after who stands
-    untried: list[Strategy] = [name for name in TRAINED if name != strategy and name not in barred]
+    out = {*barred, *(run.left if run else ())}
+    untried: list[Strategy] = [name for name in TRAINED if name != strategy and name not in out]
     runner_up = [*others, *(untried if strategy == "linear_probe" else []), "linear_probe"][0]
     if choice.strategy == strategy:
         reason = f"params.yaml asks for it, and the plan agrees: {reason}"

@@ -130,8 +130,8 @@ def adapt(
         model = masked_language.fresh(backbone, seed=params.seed)
         _start(model, learn)
     passes = rounds.cut(learn, params, made=made)
-    if not passes:
-        raise ParamsError(_too_dear(learn[0], params) or "no text has a word.", action="Raise adapt.budget.")
+    if told := _too_dear(learn[0], params):
+        raise ParamsError(told, action="Raise adapt.budget.")
     model.to(place)
     course = pretraining.run(model, words, passes, held_out, params, made=made, partial=partial, place=place)
     if course.best == 0:
