@@ -67,7 +67,7 @@ def test_a_stage_does_not_outlive_the_flow_that_was_killed(tmp_path, importing):
         "from dvc.stage.run import get_executable, _make_cmd\n"
         "from headstart.stages import graph\n"
         "import subprocess\n"
-        "with graph._repo():\n"
+        "with graph._repo(), graph._parent():\n"
         "    subprocess.run(_make_cmd(get_executable(), sys.executable + ' stage.py tickets'))\n"
     )
     subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "-q"], cwd=tmp_path, check=True)

@@ -83,7 +83,7 @@ def run(name: str) -> None:
     """
     stage, _, owner = name.partition("@")
     try:
-        with _repo() as repo:
+        with _repo() as repo, _parent():
             repo.reproduce(name, single_item=True)
     except OutsideError as error:
         raise _refusal(owner, stage) or OutsideError(
@@ -191,7 +191,7 @@ def _refusal(owner: str, stage: str) -> HeadstartError | None:
 
 @contextmanager
 def _repo() -> Iterator[Any]:
-    """DVC's repository in the working directory, quiet; a stage runs by our own interpreter, as a child of the flow."""
+    """DVC's repository in the working directory, quiet, with our own interpreter first on PATH."""
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
@@ -199,8 +199,6 @@ def _repo() -> Iterator[Any]:
     here = str(Path(sys.executable).parent)
     if os.environ.get("PATH", "").split(os.pathsep)[0] != here:
         os.environ["PATH"] = os.pathsep.join([here, os.environ.get("PATH", "")])
-    if bash := shutil.which("bash"):  # what DVC starts stages by; not every sh hands its place on to the last command
-        os.environ |= {"SHELL": bash, FLOW: str(os.getpid())}  # and a stage dies with its parent: it must be the flow
     _fit_to_git(Path.cwd())
     try:
         with Repo() as repo:
@@ -210,6 +208,25 @@ def _repo() -> Iterator[Any]:
             f"DVC could not do what was asked: {error.__cause__ or error}.",
             action="`dvc status` and `dvc doctor` say more; the next run goes on where this one was.",
         ) from error
+
+
+@contextmanager
+def _parent() -> Iterator[None]:
+    """A stage that DVC starts is this process's own child, and knows it: it dies with its parent.
+
+    DVC starts it by a shell, of which bash hands its place on to the last command; not every `sh` does.
+    """
+    if bash := shutil.which("bash"):
+        before = {name: os.environ.get(name) for name in ("SHELL", FLOW)}
+        os.environ |= {"SHELL": bash, FLOW: str(os.getpid())}
+    try:
+        yield
+    finally:
+        for name, value in before.items() if bash else ():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _fit_to_git(root: Path) -> None:
