@@ -216,17 +216,15 @@ def _parent() -> Iterator[None]:
 
     DVC starts it by a shell, of which bash hands its place on to the last command; not every `sh` does.
     """
-    if bash := shutil.which("bash"):
-        before = {name: os.environ.get(name) for name in ("SHELL", FLOW)}
+    bash, before = shutil.which("bash"), dict(os.environ)
+    if bash:
         os.environ |= {"SHELL": bash, FLOW: str(os.getpid())}
     try:
         yield
     finally:
-        for name, value in before.items() if bash else ():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        for name in ("SHELL", FLOW):
+            os.environ.pop(name, None)
+            os.environ |= {name: before[name]} if name in before else {}
 
 
 def _fit_to_git(root: Path) -> None:

@@ -5,7 +5,7 @@ Texts: masked-language modelling goes on (`text`). Images: BatchNorm statistics 
 
 import shutil
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,27 +51,27 @@ def adapted(setting: Setting) -> Adapted:
     key = digest([FORMAT, *parts, setting.preprocessor.contract.input_hash, made_by])
     home = setting.cache / "adapted" / key
     if not (home / TOLD).is_file():
-        made = _adapt(setting, home)
+        started = time.perf_counter()
+        told, moved, read = _adapt(setting, home / "backbone", home / "partial")
         shutil.rmtree(home / "partial", ignore_errors=True)
-        artifacts.write_json(home / TOLD, {**asdict(made), "backbone": made.backbone.name, "format": FORMAT})
+        kept = {"told": told, "moved": moved, "read": read, "seconds": time.perf_counter() - started}
+        artifacts.write_json(home / TOLD, {"format": FORMAT, **kept})
     kept = artifacts.read_json(home / TOLD)
-    return Adapted(home / kept["backbone"], kept["told"], kept["moved"], kept["read"], kept["seconds"])
+    return Adapted(home / "backbone", kept["told"], kept["moved"], kept["read"], kept["seconds"])
 
 
-def _adapt(setting: Setting, home: Path) -> Adapted:
-    """Adapt the backbone now, into `home`."""
-    started, out, own = time.perf_counter(), home / "backbone", setting.preprocessor
+def _adapt(setting: Setting, out: Path, partial: Path) -> tuple[str, bool, int]:
+    """Write the adapted backbone into the folder `out`: what to say of it, whether it moved, and how much it read."""
+    pool, own = _pool(setting), setting.preprocessor
     if setting.modality == "text":
-        read = text.adapt(
-            setting.backbone, _pool(setting), setting.adapt, preprocessor=own, out=out, partial=home / "partial"
-        )
-        return Adapted(out, read.told, read.best_epoch > 0, read.tokens, time.perf_counter() - started)
-    seen = image.adapt(setting.backbone, _pool(setting), setting.adapt, preprocessor=own, out=out)
+        made = text.adapt(setting.backbone, pool, setting.adapt, preprocessor=own, out=out, partial=partial)
+        return made.told, made.best_epoch > 0, made.tokens
+    seen = image.adapt(setting.backbone, pool, setting.adapt, preprocessor=own, out=out)
     told = (
         f"The statistics of {seen.norms} BatchNorms were taken anew from {seen.images} images; their means moved by "
         f"{seen.moved:.2f} standard deviations."
     )
-    return Adapted(out, told, True, seen.images, time.perf_counter() - started)
+    return told, True, seen.images
 
 
 def obstacle(setting: Setting) -> str | None:
