@@ -67,6 +67,8 @@ def test_a_layer_without_a_low_rank_update_is_said_to_learn_nothing(image):
     assert assigned[0].learning_rate == 0.0
     learning = sum(len(option["params"]) for option in update.param_groups)
     assert learning == sum(value.requires_grad for value in network.parameters())
+    network.train()
+    assert all(module.training for module in network.modules())  # its dropout goes on
 
 
 def test_more_frozen_layers_than_there_are_is_refused_with_the_number_there_are(image):

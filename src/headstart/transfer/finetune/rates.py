@@ -7,7 +7,7 @@ common to all tasks and should move least.
 Source: Howard and Ruder 2018, arXiv:1801.06146 (discriminative rates, slanted triangle).
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -42,7 +42,7 @@ class Rate:
 
 
 def assign(groups: list[LayerGroup], params: FineTune) -> list[Rate]:
-    """A rate for each group, in their order; one of which no parameter learns already is frozen too.
+    """A rate for each group, in their order.
 
     Raises:
         ParamsError: if more layers are to be frozen than lie below the head.
@@ -56,8 +56,7 @@ def assign(groups: list[LayerGroup], params: FineTune) -> list[Rate]:
     top = below - 1
     result = []
     for group in groups:
-        learning = [parameter.requires_grad for _, parameter in group.parameters]
-        frozen = group.depth < params.frozen_layers or (bool(learning) and not any(learning))
+        frozen = group.depth < params.frozen_layers
         own = params.learning_rate * params.layer_decay ** (top - group.depth)
         rate = params.head_learning_rate if group.depth == below else own
         count = sum(parameter.numel() for _, parameter in group.parameters)
@@ -68,7 +67,8 @@ def assign(groups: list[LayerGroup], params: FineTune) -> list[Rate]:
 def optimizer(network: Network, params: FineTune) -> tuple[torch.optim.Optimizer, list[Rate]]:
     """AdamW over the layers that learn, head first; those below are frozen, BatchNorm statistics included.
 
-    A parameter that does not learn already (a layer that carries a low-rank update) is left as it is.
+    A parameter that does not learn already (a layer that carries a low-rank update) is left as it is. A layer without
+    one that does is said to be frozen, and goes on as the network's mode has it: its dropout trains those above.
 
     Biases and normalisation weights are not decayed: pulling them to zero regularises nothing.
     """
@@ -86,4 +86,6 @@ def optimizer(network: Network, params: FineTune) -> tuple[torch.optim.Optimizer
             decay = params.weight_decay if decayed else 0.0
             if chosen:
                 options.append({"params": chosen, "lr": rate.learning_rate, "weight_decay": decay})
-    return torch.optim.AdamW(options, fused=True), rates
+    learning = {group.name for group in groups if any(parameter.requires_grad for _, parameter in group.parameters)}
+    told = [rate if rate.name in learning else replace(rate, learning_rate=0.0, frozen=True) for rate in rates]
+    return torch.optim.AdamW(options, fused=True), told
