@@ -194,6 +194,15 @@ def test_one_that_left_the_race_overtakes_nobody():
     assert decision.decide(evidence(), run, choice(), None, {}, doubt=0.25, work=WORK).strategy == "linear_probe"
 
 
+def test_a_lead_that_may_be_nothing_is_no_negative_zero():
+    run = race({"linear_probe": 0.70, "fine_tune": 0.705}, ["linear_probe", "fine_tune"])
+    behind = replace(run.behind["linear_probe"], interval=Interval(0.006, -0.0001, 0.012, 400))
+    made = decision.decide(
+        evidence(probe=0.86), replace(run, behind={"linear_probe": behind}), choice(), None, {}, doubt=0.25, work=WORK
+    )
+    assert "leads by 0.6 points (0.0 to 1.2)" in made.reason
+
+
 def test_the_runner_up_is_one_that_still_stands_before_one_that_left_however_right_that_was():
     accuracies = {"linear_probe": 0.7, "lora": 0.76, "fine_tune": 0.85, "adapt_then_fine_tune": 0.72}
     run = race(accuracies, ["fine_tune", "adapt_then_fine_tune"])

@@ -119,7 +119,7 @@ def seen(plan: Document) -> Iterator[tuple[str, str]]:
         told = f"the last one, as probes on {best['n']:,} examples of train say"
         if best is not layers[-1]:
             ahead = 100 * (best["value"] - layers[-1]["value"])
-            more = f"is {ahead:.1f} points better than on the last" if ahead else "does as well as on the last"
+            more = f"is {ahead:z.1f} points better than on the last" if ahead else "does as well as on the last"
             told = f"{best['layer']}: a probe on it {more}, on {best['n']:,} examples of train held out in turn"
         if best is not layers[-1] and not cut:
             told += f"; all layers stay: {plan.get('all_layers') or 'it is not better beyond doubt'}"
@@ -177,9 +177,8 @@ def _gain(twice: Document) -> str:
     if (gain := twice.get("gain")) is None:  # plans made before it was noted
         return f"{twice['labels']:,} would likely take a probe to {_range(twice)} of another sample"
     value, low, high = (100 * gain[key] for key in ("value", "low", "high"))
-    return (
-        f"{twice['labels']:,}, twice as many, would likely bring a probe {value:.1f} points ({low:.1f} to {high:.1f})"
-    )
+    told = f"{value:z.1f} points ({low:z.1f} to {high:z.1f})"
+    return f"{twice['labels']:,}, twice as many, would likely bring a probe {told}"
 
 
 def _needed(needed: Document | None) -> Iterator[str]:

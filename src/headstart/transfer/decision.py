@@ -148,7 +148,7 @@ def _winner(evidence: Evidence, run: Outcome, choice: Choice, doubt: float) -> t
         return chosen, f"It leads the race. {where} {run.ended}"
     ahead = run.behind[chosen].interval
     return chosen, (
-        f"{run.leader} leads by {100 * ahead.value:.1f} points ({100 * ahead.low:.1f} to {100 * ahead.high:.1f}), "
+        f"{run.leader} leads by {100 * ahead.value:z.1f} points ({100 * ahead.low:z.1f} to {100 * ahead.high:z.1f}), "
         f"which is not beyond the doubt allowed, and {chosen} is cheaper. {where} {run.ended}"
     )
 
@@ -211,7 +211,7 @@ def _otherwise(
     if run is not None:
         close = {name: one for name, one in run.behind.items() if one.interval.low <= 0}
         result += [
-            f"{name} is {100 * one.interval.value:.1f} points behind {run.leader}, within doubt: more judged examples "
+            f"{name} is {100 * one.interval.value:z.1f} points behind {run.leader}, within doubt: more judged examples "
             "may tell them apart."
             for name, one in close.items()
         ]

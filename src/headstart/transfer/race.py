@@ -218,7 +218,7 @@ def leaving(
         cheaper = standing.index(name) < standing.index(leader)
         if ahead.interval.low > 0 and cheaper:
             out[name] = (
-                f"behind {leader} by {100 * ahead.interval.value:.1f} points, beyond the doubt of {doubt:.0%} allowed "
+                f"behind {leader} by {100 * ahead.interval.value:z.1f} points, beyond the doubt of {doubt:.0%} allowed "
                 f"(plan.race.doubt): right alone on {ahead.losses} of {len(right[name])} examples, {leader} on "
                 f"{ahead.wins}."
             )
