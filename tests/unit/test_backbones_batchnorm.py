@@ -2,6 +2,7 @@ import copy
 
 import pytest
 import torch
+import transformers
 
 from headstart.backbones import batchnorm, layers
 from headstart.backbones.network import Network
@@ -10,6 +11,14 @@ from tests.unit import backbone_folders as tiny
 
 @pytest.fixture
 def network():
+    """As from random weights: its BatchNorms learn their statistics."""
+    network = Network(tiny.model(tiny.resnet()), 2, dropout=0.0)
+    network.pretrained = False
+    return network
+
+
+@pytest.fixture
+def pretrained():
     return Network(tiny.model(tiny.resnet()), 2, dropout=0.0)
 
 
@@ -71,6 +80,48 @@ def test_freezing_names_what_stopped_learning(network):
     first = layers.groups(network)[0]
     assert batchnorm.freeze([first]) == [name for name, _ in first.parameters]
     assert not any(parameter.requires_grad for _, parameter in first.parameters)
+
+
+def test_a_pretrained_network_keeps_its_statistics_while_scale_and_shift_learn(pretrained):
+    before = copy.deepcopy(pretrained.state_dict())
+    train_once(pretrained)
+    moved = changed(before, pretrained)
+    assert not {name for name in moved if "running" in name or "num_batches" in name}
+    norm = "backbone.encoder.stages.1.layers.1.layer.0.normalization"
+    assert {f"{norm}.weight", f"{norm}.bias", "head.weight"} <= moved
+
+
+def test_a_pretrained_network_answers_in_training_as_in_evaluation(pretrained):
+    images = torch.sin(torch.arange(4 * 256).float()).reshape(4, 1, 16, 16) + 3.0
+    with torch.no_grad():
+        evaluated = pretrained.eval()(pixel_values=images)["logits"]
+        assert torch.equal(pretrained.train()(pixel_values=images)["logits"], evaluated)
+
+
+@pytest.mark.parametrize("again", ["thawed", "released", "copied"])
+def test_whatever_let_layers_learn_again_statistics_of_a_pretrained_network_stay(pretrained, again):
+    groups = layers.groups(pretrained)
+    batchnorm.freeze(groups[:2])
+    if again == "thawed":
+        batchnorm.thaw(groups[:2])
+    if again == "released":
+        batchnorm.release(pretrained)
+    network = copy.deepcopy(pretrained) if again == "copied" else pretrained
+    before = copy.deepcopy(network.state_dict())
+    train_once(network)
+    assert not {name for name in changed(before, network) if "running" in name}
+
+
+def test_the_control_from_scratch_averages_statistics_where_the_architecture_would_take_the_last_batch(tmp_path):
+    tiny.model(transformers.MobileNetV1Config(num_channels=1, depth_multiplier=0.25, image_size=16)).save_pretrained(
+        tmp_path
+    )
+    network = Network.from_scratch(tmp_path, 2, dropout=0.0, seed=1).train()
+    norm, seen = batchnorm.norms([network])[0], []
+    norm.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        network(pixel_values=torch.sin(torch.arange(2 * 256).float()).reshape(2, 1, 16, 16) + 3.0)
+    torch.testing.assert_close(norm.running_mean, 0.1 * seen[0].mean(dim=(0, 2, 3)))  # it started at zero
 
 
 def test_norms_are_found_once_however_often_their_parents_are_named(network):

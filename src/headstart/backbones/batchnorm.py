@@ -36,13 +36,12 @@ def freeze(groups: Iterable[LayerGroup]) -> list[str]:
 
 
 def thaw(groups: Iterable[LayerGroup]) -> None:
-    """Let every parameter of `groups` learn again, and their modules follow the network's mode."""
+    """Let every parameter of `groups` learn again; at its next `.train()` the network says what mode modules take."""
     for group in groups:
         for _, parameter in group.parameters:
             parameter.requires_grad_(True)
         for module in _own(group):
-            if vars(module).pop("train", None) is not None:
-                module.training = True
+            vars(module).pop("train", None)
 
 
 def release(network: nn.Module) -> None:
@@ -51,7 +50,18 @@ def release(network: nn.Module) -> None:
         vars(module).pop("train", None)
 
 
-def norms(modules: Iterable[nn.Module]) -> list[nn.Module]:
+def average(network: nn.Module) -> None:
+    """Make running statistics averages over batches, where they would be the last batch's.
+
+    transformers' MobileNets and EfficientNet have TensorFlow's momentum, the share that stays (0.99 and more); PyTorch
+    takes it for the share that is new. What says so gets PyTorch's default.
+    """
+    for norm in norms([network]):
+        if norm.momentum is not None and norm.momentum > 0.5:
+            norm.momentum = 0.1
+
+
+def norms(modules: Iterable[nn.Module]) -> list[Any]:
     """Every BatchNorm at or below `modules`, each once."""
     found = (inner for module in modules for inner in module.modules() if isinstance(inner, _BatchNorm))
     return list(dict.fromkeys(found))

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from headstart import artifacts
-from headstart.backbones import checkpoint, layers
+from headstart.backbones import batchnorm, checkpoint, layers
 from headstart.errors import BackboneError
 from headstart.params.section import Modality
 
@@ -40,6 +40,7 @@ class Network(nn.Module):
         hidden_size: d.
         classes: k.
         shape: channels, height and width of the images it is given; None for texts.
+        pretrained: whether BatchNorms keep the statistics they came with, in training too.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Network(nn.Module):
         self.shape = None if self.modality == "text" else shape or _configured_shape(backbone)
         self.hidden_size = _hidden_size(backbone, self.shape)
         self.classes = classes
+        self.pretrained = True
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(self.hidden_size, classes)
 
@@ -75,7 +77,23 @@ class Network(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = cls(checkpoint.untrained(folder), classes, dropout=dropout, shape=_stored_shape(folder))
+        network.pretrained = False
+        batchnorm.average(network)
         return network.eval()
+
+    def train(self, mode: bool = True) -> "Network":
+        """As any module's, but for BatchNorms of a pretrained backbone: they stay in evaluation mode.
+
+        Batches that are augmented, few, or of one class say little of what will be served; and under the moments of a
+        batch the network is another one than its head was fitted to, which no gentler rate mends. Their scale and
+        shift do learn. Source: Kanavati and Tsuneki 2021, arXiv:2102.05543, section 2; our own numbers:
+        `docs/transfer-learning.md`.
+        """
+        super().train(mode)
+        if self.pretrained:
+            for norm in batchnorm.norms([self.backbone]):
+                norm.training = False
+        return self
 
     def forward(self, **inputs: Tensor) -> dict[str, Tensor]:
         features = self.features(**inputs)
