@@ -12,14 +12,14 @@ from tests.unit import backbone_folders as tiny
 @pytest.fixture
 def network():
     """As from random weights: its BatchNorms learn their statistics."""
-    network = Network(tiny.model(tiny.resnet()), 2, dropout=0.0)
-    network.pretrained = False
-    return network
+    return Network(tiny.model(tiny.resnet()), 2, dropout=0.0)
 
 
 @pytest.fixture
-def pretrained():
-    return Network(tiny.model(tiny.resnet()), 2, dropout=0.0)
+def pretrained(tmp_path):
+    network = Network.from_backbone(tiny.write(tmp_path / "resnet", tiny.resnet()), 2, dropout=0.0)
+    network.set_head(torch.sin(torch.arange(16.0)).reshape(2, 8), torch.zeros(2))
+    return network
 
 
 def train_once(network):
@@ -122,6 +122,13 @@ def test_the_control_from_scratch_averages_statistics_where_the_architecture_wou
     with torch.no_grad():
         network(pixel_values=torch.sin(torch.arange(2 * 256).float()).reshape(2, 1, 16, 16) + 3.0)
     torch.testing.assert_close(norm.running_mean, 0.1 * seen[0].mean(dim=(0, 2, 3)))  # it started at zero
+
+
+@pytest.mark.parametrize(("momentum", "mended"), [(0.9997, 0.1), (0.99, 0.1), (0.1, 0.1), (0.01, 0.01), (None, None)])
+def test_a_share_that_stays_is_told_from_one_that_is_new(momentum, mended):
+    norm = torch.nn.BatchNorm2d(2, momentum=momentum)  # None: the average of all batches
+    batchnorm.mend_momentum(norm)
+    assert norm.momentum == mended
 
 
 def test_norms_are_found_once_however_often_their_parents_are_named(network):

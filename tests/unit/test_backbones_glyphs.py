@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from transformers import AutoModel, ResNetConfig
 
 from headstart.backbones import glyphs, processor, store
@@ -106,6 +107,15 @@ def pretrained(fonts, tmp_path_factory):
 
 def test_pretraining_twice_gives_the_same_bytes(pretrained):
     assert folder_digest(pretrained / "one") == folder_digest(pretrained / "another")
+
+
+def test_batchnorms_learned_their_statistics_from_glyphs(pretrained):
+    weights = load_file(pretrained / "one/model.safetensors")
+    means = [value for name, value in weights.items() if name.endswith("running_mean")]
+    variances = [value for name, value in weights.items() if name.endswith("running_var")]
+    assert means
+    assert all(value.ne(0).all() for value in means)  # where random weights start: 0 and 1
+    assert all(value.ne(1).all() for value in variances)
 
 
 def test_its_processor_is_loaded_by_transformers_and_makes_what_was_trained_on(pretrained):

@@ -1,7 +1,8 @@
-"""Frozen layers, truly frozen: BatchNorm statistics and dropout too.
+"""BatchNorm statistics, and layers that are truly frozen: dropout and statistics too.
 
 `requires_grad = False` does not stop running statistics: each forward pass in training mode moves them, and
-`.train()`, which every training loop calls, brings training mode back. So frozen layers refuse training mode; they
+`.train()`, which every training loop calls, brings training mode back; `Network.train` keeps it from the norms of a
+pretrained backbone, not dropout from dropping. So frozen layers refuse training mode; they
 answer in training as in evaluation, and their outputs may be kept.
 """
 
@@ -50,7 +51,7 @@ def release(network: nn.Module) -> None:
         vars(module).pop("train", None)
 
 
-def average(network: nn.Module) -> None:
+def mend_momentum(network: nn.Module) -> None:
     """Make running statistics averages over batches, where they would be the last batch's.
 
     transformers' MobileNets and EfficientNet have TensorFlow's momentum, the share that stays (0.99 and more); PyTorch

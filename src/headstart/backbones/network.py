@@ -40,7 +40,7 @@ class Network(nn.Module):
         hidden_size: d.
         classes: k.
         shape: channels, height and width of the images it is given; None for texts.
-        pretrained: whether BatchNorms keep the statistics they came with, in training too.
+        keeps_statistics: whether BatchNorms keep theirs in training too; not where weights are random.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Network(nn.Module):
         self.shape = None if self.modality == "text" else shape or _configured_shape(backbone)
         self.hidden_size = _hidden_size(backbone, self.shape)
         self.classes = classes
-        self.pretrained = True
+        self.keeps_statistics = False
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(self.hidden_size, classes)
 
@@ -69,6 +69,7 @@ class Network(nn.Module):
         with torch.random.fork_rng(devices=[]):  # a new head draws random numbers: not the caller's
             network = cls(checkpoint.pretrained(folder)[0], classes, dropout=dropout, shape=_stored_shape(folder))
         network.set_head(np.zeros((classes, network.hidden_size)), np.zeros(classes))
+        network.keeps_statistics = True
         return network.eval()
 
     @classmethod
@@ -77,8 +78,7 @@ class Network(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = cls(checkpoint.untrained(folder), classes, dropout=dropout, shape=_stored_shape(folder))
-        network.pretrained = False
-        batchnorm.average(network)
+        batchnorm.mend_momentum(network)
         return network.eval()
 
     def train(self, mode: bool = True) -> "Network":
@@ -86,11 +86,11 @@ class Network(nn.Module):
 
         Batches that are augmented, few, or of one class say little of what will be served; and under the moments of a
         batch the network is another one than its head was fitted to, which no gentler rate mends. Their scale and
-        shift do learn. Source: Kanavati and Tsuneki 2021, arXiv:2102.05543, section 2; our own numbers:
+        shift do learn. Sources: Kanavati and Tsuneki 2021, arXiv:2102.05543; our own numbers,
         `docs/transfer-learning.md`.
         """
         super().train(mode)
-        if self.pretrained:
+        if self.keeps_statistics:
             for norm in batchnorm.norms([self.backbone]):
                 norm.training = False
         return self
@@ -182,6 +182,7 @@ class Network(nn.Module):
         with torch.random.fork_rng(devices=[]):
             network = cls(backbone, document["classes"], dropout=document["dropout"], shape=shape)
         network.head.load_state_dict(load_file(folder / "head.safetensors"))
+        network.keeps_statistics = True
         return network.eval()
 
     def _pool(self, output: Tensor, mask: Tensor | None) -> Tensor:

@@ -64,7 +64,7 @@ CAUSES = {
         Cause(
             "batchnorm_drift",
             "world",
-            ("recalibrate_batchnorm", "fine_tune"),
+            ("recalibrate_batchnorm", "adapt_and_fine_tune"),
             "layer statistics no longer fit the inputs",
         ),
         Cause(

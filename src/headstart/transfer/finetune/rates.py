@@ -65,7 +65,7 @@ def assign(groups: list[LayerGroup], params: FineTune) -> list[Rate]:
 
 
 def optimizer(network: Network, params: FineTune) -> tuple[torch.optim.Optimizer, list[Rate]]:
-    """AdamW over the layers that learn, head first; those below are frozen, BatchNorm statistics included.
+    """AdamW over the layers that learn, head first; those below are frozen, dropout and BatchNorm statistics included.
 
     A parameter that does not learn already (a layer that carries a low-rank update) is left as it is. A layer without
     one that does is said to be frozen, and goes on as the network's mode has it: its dropout trains those above.

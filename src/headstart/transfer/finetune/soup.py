@@ -1,7 +1,8 @@
 """Greedy soup: the average of a run's best epochs, each kept in only if validation does not get worse by it.
 
 Weights along one run lie in one basin; their average is often flatter and better calibrated than any of them.
-BatchNorm statistics are averaged with them. Source: Wortsman et al. 2022, arXiv:2203.05482 (greedy soup).
+BatchNorm statistics that learned (from scratch) are averaged with them.
+Source: Wortsman et al. 2022, arXiv:2203.05482 (greedy soup).
 """
 
 from collections.abc import Callable, Sequence
