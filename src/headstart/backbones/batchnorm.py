@@ -1,9 +1,9 @@
 """BatchNorm statistics, and layers that are truly frozen: dropout and statistics too.
 
 `requires_grad = False` does not stop running statistics: each forward pass in training mode moves them, and
-`.train()`, which every training loop calls, brings training mode back; `Network.train` keeps it from the norms of a
-pretrained backbone, not dropout from dropping. So frozen layers refuse training mode; they
-answer in training as in evaluation, and their outputs may be kept.
+`.train()`, which every training loop calls, brings training mode back. `Network.train` spares the norms of a pretrained
+backbone, and no dropout. So frozen layers refuse training mode altogether; they answer in training as in evaluation,
+and their outputs may be kept.
 """
 
 from collections.abc import Iterable, Iterator
