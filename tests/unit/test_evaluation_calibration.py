@@ -1,18 +1,19 @@
-"""Temperature scaling finds the temperature that was put in, and stays calm where data can't tell."""
+"""Calibration finds the temperature and the biases that were put in, and stays calm where data can't tell."""
 
 import numpy as np
 import pytest
 
+from headstart.bundle import Calibration
 from headstart.errors import DataError
 from headstart.evaluation import metrics
-from headstart.evaluation.calibration import fit_temperature
+from headstart.evaluation.calibration import fit
 
 
-def draw(examples, temperature, seed=0):
-    """Logits that are right at `temperature`: labels drawn from softmax(logits / temperature)."""
+def draw(examples, temperature, seed=0, bias=(0.0, 0.0, 0.0, 0.0)):
+    """Logits that are right so calibrated: labels drawn from softmax(logits / temperature + bias)."""
     random = np.random.default_rng(seed)
     logits = random.normal(scale=3.0, size=(examples, 4))
-    shares = np.exp(logits / temperature)
+    shares = np.exp(logits / temperature + np.array(bias))
     shares /= shares.sum(axis=1, keepdims=True)
     targets = (shares.cumsum(axis=1) < random.random((examples, 1))).sum(axis=1)
     return logits.astype(np.float32), targets
@@ -20,15 +21,35 @@ def draw(examples, temperature, seed=0):
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
 def test_finds_the_temperature_that_labels_were_drawn_with(temperature):
-    found = fit_temperature(*draw(20_000, temperature))
+    found = fit(*draw(20_000, temperature))
     assert found.temperature == pytest.approx(temperature, rel=0.05)
-    assert found.bias == (0.0, 0.0, 0.0, 0.0)
+    assert found.bias == pytest.approx((0.0, 0.0, 0.0, 0.0), abs=0.05)
     assert found.abstain_below == 0.0
+
+
+def test_finds_the_biases_that_labels_were_drawn_with():
+    found = fit(*draw(20_000, 1.5, bias=(1.0, 0.0, -0.5, -0.5)))
+    assert found.temperature == pytest.approx(1.5, rel=0.05)
+    assert found.bias == pytest.approx((1.0, 0.0, -0.5, -0.5), abs=0.06)
+
+
+def test_biases_that_only_fit_noise_are_not_kept():
+    kept = [any(fit(*draw(120, 1.0, seed=seed)).bias) for seed in range(20)]
+    assert sum(kept) <= 4  # by chance the difference exceeds its standard error in 16% at most
+
+
+def test_biases_lower_the_loss_on_examples_that_were_not_seen():
+    logits, targets = draw(4000, 1.5, seed=1, bias=(1.0, 0.0, -0.5, -0.5))
+    found = fit(logits[:1000], targets[:1000])
+    plain = Calibration(found.temperature, (0.0,) * 4, 0.0)
+    held = logits[1000:], targets[1000:]
+    loss = [metrics.negative_log_likelihood(each.apply(held[0]), held[1]) for each in (found, plain)]
+    assert loss[0] < loss[1] - 0.02
 
 
 def test_no_temperature_on_a_grid_is_less_surprising():
     logits, targets = draw(2000, 1.7)
-    found = fit_temperature(logits, targets)
+    found = fit(logits, targets)
 
     def surprise(temperature):
         shares = np.exp(logits / temperature) / np.exp(logits / temperature).sum(axis=1, keepdims=True)
@@ -40,20 +61,20 @@ def test_no_temperature_on_a_grid_is_less_surprising():
 
 def test_changes_no_label():
     logits, targets = draw(500, 3.0)
-    assert (fit_temperature(logits, targets).apply(logits).argmax(axis=1) == logits.argmax(axis=1)).all()
+    assert (fit(logits, targets).apply(logits).argmax(axis=1) == logits.argmax(axis=1)).all()
 
 
 def test_with_every_answer_right_nothing_becomes_certain():
     logits = np.tile(np.array([[4.0, 0.0, 0.0]], dtype=np.float32), (30, 1))
-    found = fit_temperature(logits, np.zeros(30, dtype=np.int64))
+    found = fit(logits, np.zeros(30, dtype=np.int64))
     assert 0.3 < found.temperature < 1.0  # likelihood alone would take it to its lower bound
 
 
 def test_with_no_example_the_temperature_is_one():
-    found = fit_temperature(np.zeros((0, 3), dtype=np.float32), np.zeros(0, dtype=np.int64))
+    found = fit(np.zeros((0, 3), dtype=np.float32), np.zeros(0, dtype=np.int64))
     assert found.temperature == pytest.approx(1.0, abs=1e-4)
 
 
 def test_logits_that_are_not_numbers_are_refused_by_row():
     with pytest.raises(DataError, match="validation example 1 are not all finite"):
-        fit_temperature(np.array([[1.0, 2.0], [np.nan, 0.0]], dtype=np.float32), np.array([0, 1]))
+        fit(np.array([[1.0, 2.0], [np.nan, 0.0]], dtype=np.float32), np.array([0, 1]))

@@ -1,4 +1,9 @@
-"""Temperature scaling: one number, fitted on validation, so that a probability means what it says."""
+"""Calibration fitted on validation, so that a probability means what it says: a temperature, and perhaps class biases.
+
+Biases correct a classifier that favours some classes. Estimating class shares in production rests on them (see
+`headstart.statistics.label_shift`), but on few examples they are noise: they are kept only where examples that they
+were not fitted on are less surprising with them.
+"""
 
 import math
 
@@ -9,14 +14,19 @@ from headstart.bundle import Calibration
 from headstart.errors import DataError
 
 COLDEST, HOTTEST = 0.05, 20.0
+SPREAD = 1.0  # standard deviation of the prior on each bias, in nats
+FOLDS = 5
+SEED = 0
 
 
-def fit_temperature(logits: NDArray[np.floating], targets: NDArray[np.int64]) -> Calibration:
-    """The temperature under which validation labels are least surprising; it changes no label.
+def fit(logits: NDArray[np.floating], targets: NDArray[np.int64]) -> Calibration:
+    """The calibration under which validation labels are least surprising.
 
-    A standard normal prior on its logarithm, worth about one example, keeps it near 1 where validation can't tell:
-    with every answer right, likelihood alone would make each of them certain. With no example it is 1.
-    Source: Guo et al. 2017, arXiv:1706.04599.
+    Bias-corrected temperature scaling, `softmax(logits / T + b)`, where cross-validated log loss is lower with the
+    biases by more than its standard error; else the temperature alone, which changes no label. Normal priors, on the
+    logarithm of the temperature and on each bias, keep both near "nothing changes" where validation can't tell: with
+    every answer right, likelihood alone would make each of them certain. With no example nothing is changed.
+    Source: Guo et al. 2017, arXiv:1706.04599; biases from Alexandari, Kundaje and Shrikumar 2020, arXiv:1901.06852.
 
     Args:
         logits: `(examples, classes)`, as the model gives them.
@@ -25,8 +35,6 @@ def fit_temperature(logits: NDArray[np.floating], targets: NDArray[np.int64]) ->
     Raises:
         DataError: if a logit is not finite.
     """
-    from scipy.optimize import minimize_scalar
-
     scores = np.asarray(logits, dtype=np.float64)  # (examples, classes)
     if not np.isfinite(scores).all():
         row = int(np.flatnonzero(~np.isfinite(scores).all(axis=1))[0])
@@ -35,6 +43,12 @@ def fit_temperature(logits: NDArray[np.floating], targets: NDArray[np.int64]) ->
             action="Train again with a lower learning rate, or in float32.",
         )
     scores = scores - scores.max(axis=1, keepdims=True)
+    return _with_biases(scores, targets) if _biases_help(scores, targets) else _temperature(scores, targets)
+
+
+def _temperature(scores: NDArray[np.float64], targets: NDArray[np.int64]) -> Calibration:
+    from scipy.optimize import minimize_scalar
+
     true = scores[np.arange(len(targets)), targets]
 
     def surprise(log_temperature: float) -> float:
@@ -45,3 +59,44 @@ def fit_temperature(logits: NDArray[np.floating], targets: NDArray[np.int64]) ->
     bounds = (math.log(COLDEST), math.log(HOTTEST))
     found = minimize_scalar(surprise, bounds=bounds, method="bounded", options={"xatol": 1e-6})
     return Calibration(temperature=math.exp(float(found.x)), bias=(0.0,) * scores.shape[1], abstain_below=0.0)
+
+
+def _with_biases(scores: NDArray[np.float64], targets: NDArray[np.int64]) -> Calibration:
+    from scipy.optimize import minimize
+
+    rows = np.arange(len(targets))
+
+    def surprise(free: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        inverse, biases = math.exp(-free[0]), free[1:]
+        values = scores * inverse + biases
+        values -= values.max(axis=1, keepdims=True)
+        shares = np.exp(values)
+        total = shares.sum(axis=1, keepdims=True)
+        nats = np.log(total[:, 0]) - values[rows, targets]
+        error = shares / total  # gradient of the loss by `values`
+        error[rows, targets] -= 1.0
+        slope = np.append(-inverse * (error * scores).sum() + free[0], error.sum(axis=0) + biases / SPREAD**2)
+        return float(nats.sum() + free[0] ** 2 / 2 + (biases**2).sum() / (2 * SPREAD**2)), slope
+
+    bounds = [(math.log(COLDEST), math.log(HOTTEST)), *[(None, None)] * scores.shape[1]]
+    found = minimize(surprise, np.zeros(1 + scores.shape[1]), jac=True, method="L-BFGS-B", bounds=bounds).x
+    biases = found[1:] - found[1:].mean()  # a constant added to all of them changes nothing
+    return Calibration(temperature=math.exp(float(found[0])), bias=tuple(biases.tolist()), abstain_below=0.0)
+
+
+def _biases_help(scores: NDArray[np.float64], targets: NDArray[np.int64]) -> bool:
+    """Whether held-out log loss is lower with biases, by more than the standard error of the difference."""
+    n = len(targets)
+    if n < 2 * FOLDS:
+        return False
+    fold = np.random.default_rng(SEED).permutation(n) % FOLDS
+    gain = np.zeros(n)
+    for number in range(FOLDS):
+        kept, held = fold != number, np.flatnonzero(fold == number)
+        plain, biased = _temperature(scores[kept], targets[kept]), _with_biases(scores[kept], targets[kept])
+        chosen = [
+            np.maximum(each.apply(scores[held])[np.arange(len(held)), targets[held]], 1e-300)
+            for each in (plain, biased)
+        ]
+        gain[held] = np.log(chosen[1]) - np.log(chosen[0])
+    return float(gain.mean()) > float(gain.std(ddof=1)) / math.sqrt(n)

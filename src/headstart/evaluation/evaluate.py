@@ -1,6 +1,6 @@
 """Measure the exported file on the test split, beside what costs nothing.
 
-validation ──► temperature ──► calibration.json
+validation ──► temperature, class biases ──► calibration.json
 test ────────► predictions ──► predictions.parquet
                     └────────► evaluation.json   metrics with intervals, per class, confusion, baselines, mistakes
 """
@@ -22,8 +22,7 @@ from headstart.bundle import CALIBRATION, Calibration
 from headstart.data import dataset as datasets
 from headstart.data.dataset import SPLITS, Dataset
 from headstart.errors import DataError
-from headstart.evaluation import baselines, metrics, scores
-from headstart.evaluation.calibration import fit_temperature
+from headstart.evaluation import baselines, calibration, metrics, scores
 from headstart.params.evaluation import Bootstrap, Evaluate
 from headstart.predictor import Predictor
 from headstart.statistics import clustered, paired
@@ -70,9 +69,9 @@ def evaluate(predictor: Predictor, data: Path, params: Evaluate, out: Path) -> d
     classes = predictor.labels
     targets = {name: split.targets(classes) for name, split in splits.items()}
     logits = {name: _logits(predictor, splits[name], name) for name in ("validation", "test")}
-    calibration = fit_temperature(logits["validation"], targets["validation"])
+    fitted = calibration.fit(logits["validation"], targets["validation"])
     raw = Calibration.identity(len(classes)).apply(logits["test"])
-    answers = Answers(splits["test"], classes, targets["test"], calibration.apply(logits["test"]))
+    answers = Answers(splits["test"], classes, targets["test"], fitted.apply(logits["test"]))
     with tqdm(total=1, desc="baselines", file=sys.stderr, leave=False) as bar:
         rivals = _baselines(predictor, splits, targets, params)
         bar.update()
@@ -85,7 +84,7 @@ def evaluate(predictor: Predictor, data: Path, params: Evaluate, out: Path) -> d
         "baselines": {name: _rival(chosen, answers, params.bootstrap) for name, chosen in rivals.items()},
     }
     out.mkdir(parents=True, exist_ok=True)
-    artifacts.write_json(out / CALIBRATION, calibration.document())
+    artifacts.write_json(out / CALIBRATION, fitted.document())
     _write_predictions(out / PREDICTIONS, answers, rivals)
     artifacts.write_json(out / EVALUATION, document)
     return document

@@ -128,7 +128,7 @@ def estimate(
         before: NDArray[np.float64], after: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
         source = before @ reference / before.sum()
-        table = np.bincount(labels * classes + guesses, weights=before, minlength=classes**2)
+        table = np.bincount(labels * classes + guesses, weights=before, minlength=classes**2).astype(np.float64)
         predicted = np.bincount(answered, weights=after, minlength=classes) / after.sum()
         found = expectation_maximisation(window, source, weights=after)
         return found, black_box(table.reshape(classes, classes), predicted)
