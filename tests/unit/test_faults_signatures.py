@@ -1,0 +1,98 @@
+"""Windows of damaged inputs bear the signature of their damage; clean and foreign ones bear none."""
+
+import numpy as np
+import pytest
+
+from headstart.contract import spec as contracts
+from headstart.contract.spec import Contract
+from headstart.faults import signatures
+from headstart.faults.table import FAULTS
+from headstart.predictor import Preprocessor
+from headstart.statistics.two_sample import cliffs_delta
+from tests.unit.contract_examples import LABELS, text_spec, tokenizer_json
+
+SUBJECTS = ["the card", "my account", "a transfer", "this payment", "your app"]
+ENDINGS = [
+    "has not arrived yet.",
+    "was declined twice!",
+    "doesn't work, why?",
+    "costs too much - really.",
+    "is fine now.",
+]
+
+
+def texts_of(count, seed):
+    random = np.random.default_rng(seed)
+    sentence = lambda: f"{random.choice(SUBJECTS)} {random.choice(ENDINGS)}".capitalize()  # noqa: E731
+    return [" ".join(sentence() for _ in range(int(random.integers(1, 5)))) for _ in range(count)]
+
+
+@pytest.fixture(scope="module")
+def preprocessor(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("contract")
+    tokenizer = tokenizer_json()
+    spec = text_spec(tokenizer, max_tokens=64, max_characters=5000)
+    contracts.write(folder, Contract("text", spec, LABELS), tokenizer_json=tokenizer)
+    return Preprocessor.load(folder)
+
+
+@pytest.fixture(scope="module")
+def known(preprocessor):
+    return signatures.build(preprocessor, texts_of(150, seed=1), seed=0)
+
+
+def columns(preprocessor, texts):
+    rows = preprocessor.properties(texts)
+    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+
+
+def test_delta_by_hand_with_ties():
+    # 3 beats both, 1 ties with one and loses to the other: (2 - 0 + 0 - 1) / 4
+    assert cliffs_delta([1, 2], [3, 1]) == pytest.approx(1 / 4)
+    assert cliffs_delta([], [1.0]) == 0.0
+
+
+def test_delta_of_a_mixture_is_that_share_of_the_delta():
+    random = np.random.default_rng(0)
+    reference, moved = random.normal(size=500), random.normal(2, 1, 300)
+    same = np.resize(reference, 700)
+    mixed = np.concatenate([moved, same])
+    whole = 0.3 * cliffs_delta(reference, moved) + 0.7 * cliffs_delta(reference, same)
+    assert cliffs_delta(reference, mixed) == pytest.approx(whole)
+
+
+@pytest.mark.parametrize("name", ["upper_cased", "punctuation_removed", "html_escaped", "spaces_removed", "cut"])
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_a_damaged_window_is_named_even_where_half_of_it_is_sound(name, share, preprocessor, known):
+    reference = columns(preprocessor, texts_of(400, seed=2))
+    window = texts_of(300, seed=3)
+    generator = np.random.default_rng(9)
+    damaged = [
+        FAULTS[name].inject(text, 4, generator) if row < share * 300 else text for row, text in enumerate(window)
+    ]
+    found = signatures.match(known, reference, columns(preprocessor, damaged))
+    assert found is not None and found.fault.name == name
+    assert found.share == pytest.approx(share, abs=0.15)
+
+
+def test_clean_windows_bear_no_signature(preprocessor, known):
+    reference = columns(preprocessor, texts_of(400, seed=2))
+    windows = [columns(preprocessor, texts_of(200, seed=seed)) for seed in range(10, 40)]
+    assert not any(signatures.match(known, reference, window) for window in windows)
+
+
+def test_another_kind_of_text_bears_no_signature(preprocessor, known):
+    reference = columns(preprocessor, texts_of(400, seed=2))
+    random = np.random.default_rng(4)
+    numbers = [
+        f"ORDER-{random.integers(10**6)} / {random.integers(100)} pcs; {random.random():.3f} EUR" for _ in range(200)
+    ]
+    assert signatures.match(known, reference, columns(preprocessor, numbers)) is None
+
+
+def test_what_was_written_is_read(known, tmp_path):
+    signatures.write(tmp_path, known)
+    again = signatures.read(tmp_path)
+    assert [(each.fault, each.severity) for each in again] == [(each.fault, each.severity) for each in known]
+    assert again[0].deltas == pytest.approx(known[0].deltas, abs=1e-4)
+    assert signatures.read(tmp_path / "a bundle of before") == []
