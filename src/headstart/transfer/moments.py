@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from headstart.backbones.batchnorm import norms
 from headstart.backbones.network import Network
 from headstart.predictor import Preprocessor
+from headstart.statistics.gaussian import Moments, symmetric_divergence
 from headstart.statistics.interval import Interval
 from headstart.statistics.representation import frechet
 from headstart.transfer.examples import tensors
@@ -72,10 +73,7 @@ def batch_norm_divergence(
 ) -> Divergence | None:
     """Symmetric divergence, in nats, between each BatchNorm's input on these images and its running statistics.
 
-    Both are taken for Gaussian, channel by channel, and the sum of the two Kullback-Leibler divergences is averaged
-    over channels: `(v + d^2) / 2 w + (w + d^2) / 2 v - 1` for variances v and w and a distance d of the means, each
-    variance with the layer's own epsilon. 0 where nothing has moved; 0.5 where the mean moved by 0.7 deviations.
-    Source: Li et al. 2016, "Revisiting batch normalization for practical domain adaptation", arXiv:1603.04779.
+    Averaged over channels; see `statistics.gaussian.symmetric_divergence`.
 
     Args:
         network: run in evaluation mode, and left as it was.
@@ -127,14 +125,12 @@ class _Tap:
     def divergences(self) -> NDArray[np.float64]:
         """Mean over channels, `(1 + draws,)`: of all examples, then of each half."""
         assert self.seen is not None
-        count, total, squares = self.seen.cpu().numpy()
-        stored, epsilon = self.module.running_var.double().cpu().numpy(), self.module.eps
-        mean = total / count
-        here = np.maximum(0.0, squares / count - np.square(mean)) + epsilon
-        there = stored + epsilon
-        apart = np.square(mean - self.module.running_mean.double().cpu().numpy())
-        both = (here + apart) / (2 * there) + (there + apart) / (2 * here) - 1
-        return np.asarray(both.mean(axis=1), dtype=np.float64)
+        seen = Moments(*self.seen.cpu().numpy())
+        stored_mean, stored_variance = (
+            each.double().cpu().numpy() for each in (self.module.running_mean, self.module.running_var)
+        )
+        apart = symmetric_divergence(seen.mean, seen.variance, stored_mean, stored_variance, epsilon=self.module.eps)
+        return np.asarray(apart.mean(axis=1), dtype=np.float64)
 
 
 def _kept(network: Network) -> dict[str, nn.Module]:
