@@ -2,7 +2,21 @@
 
 import typer
 
-from headstart.cli import add, data, doctor, init, migrate, monitor, predict, rank, release, run, score, serve
+from headstart.cli import (
+    add,
+    data,
+    diff_client,
+    doctor,
+    init,
+    migrate,
+    monitor,
+    predict,
+    rank,
+    release,
+    run,
+    score,
+    serve,
+)
 
 app = typer.Typer(
     name="headstart",
@@ -29,6 +43,7 @@ app.command()(release.rollback)
 app.command()(predict.predict)
 app.command()(score.score)
 app.command()(serve.serve)
+app.command("diff-client")(diff_client.diff_client)
 app.command()(monitor.monitor)
 app.command()(doctor.doctor)
 app.command()(migrate.migrate)

@@ -25,7 +25,7 @@ def predict(
     workspace, params = enter()
     chosen(params, [name])
     with contextlib.chdir(here):  # files are named from where the person stands
-        raw = _raw(inputs, params.models[name].modality)
+        raw = raw_inputs(inputs, params.models[name].modality)
     from headstart import registry, tracking
     from headstart.predictor import Predictor
 
@@ -48,7 +48,7 @@ def predict(
     return 0
 
 
-def _raw(inputs: list[str], modality: str) -> list[Any]:
+def raw_inputs(inputs: list[str], modality: str) -> list[Any]:
     """Inputs as the contract takes them: strings, or encoded images."""
     given: list[str] = []
     for value in inputs:
