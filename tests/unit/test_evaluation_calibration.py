@@ -6,7 +6,7 @@ import pytest
 from headstart.bundle import Calibration
 from headstart.errors import DataError
 from headstart.evaluation import metrics
-from headstart.evaluation.calibration import fit
+from headstart.evaluation.calibration import fit, for_shares
 
 
 def draw(examples, temperature, seed=0, bias=(0.0, 0.0, 0.0, 0.0)):
@@ -78,3 +78,23 @@ def test_with_no_example_the_temperature_is_one():
 def test_logits_that_are_not_numbers_are_refused_by_row():
     with pytest.raises(DataError, match="validation example 1 are not all finite"):
         fit(np.array([[1.0, 2.0], [np.nan, 0.0]], dtype=np.float32), np.array([0, 1]))
+
+
+def test_the_same_shares_change_nothing():
+    logits, targets = draw(500, 1.3)
+    fitted = fit(logits, targets)
+    own = dict(zip("abcd", fitted.apply(logits).mean(axis=0).tolist(), strict=True))
+    assert for_shares(fitted, logits, "abcd", own).apply(logits) == pytest.approx(fitted.apply(logits))
+
+
+def test_other_shares_move_the_odds_by_the_ratio_of_new_to_old():
+    # one logit vector, both classes equally probable; of 9 to 1 the first is nine times as probable
+    logits = np.zeros((1, 2), dtype=np.float32)
+    moved = for_shares(Calibration.identity(2), logits, "ab", {"a": 0.9, "b": 0.1})
+    assert moved.apply(logits)[0] == pytest.approx([0.9, 0.1])
+
+
+def test_a_class_that_does_not_come_stays_possible():
+    logits = np.array([[0.0, 8.0]], dtype=np.float32)
+    moved = for_shares(Calibration.identity(2), np.zeros((1, 2)), "ab", {"a": 1.0, "b": 0.0})
+    assert 0 < moved.apply(logits)[0, 1] < Calibration.identity(2).apply(logits)[0, 1]

@@ -6,6 +6,8 @@ were not fitted on are less surprising with them.
 """
 
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ from headstart.errors import DataError
 COLDEST, HOTTEST = 0.05, 20.0
 SPREAD = 1.0  # standard deviation of the prior on each bias, in nats
 FOLDS = 5
+RAREST = 1e-4  # share of a class that is said not to come
 SEED = 0
 
 
@@ -44,6 +47,26 @@ def fit(logits: NDArray[np.floating], targets: NDArray[np.int64]) -> Calibration
         )
     scores = scores - scores.max(axis=1, keepdims=True)
     return _with_biases(scores, targets) if _biases_help(scores, targets) else _temperature(scores, targets)
+
+
+def for_shares(
+    fitted: Calibration, logits: NDArray[np.floating], classes: Sequence[str], shares: Mapping[str, float]
+) -> Calibration:
+    """The calibration for class shares other than validation's: each class's log-odds move by log(new / old).
+
+    The old shares are the model's own mean probabilities on validation, so that the same shares change nothing.
+    Source: Saerens, Latinne and Decaestecker 2002, doi:10.1162/089976602753284446.
+
+    Args:
+        fitted: on validation.
+        logits: `(examples, classes)` of validation, at least one.
+        classes: in the order of the logits.
+        shares: by class, summing to 1; below `RAREST` they count as that, so that no class becomes impossible.
+    """
+    old = np.maximum(fitted.apply(logits).mean(axis=0), RAREST)
+    new = np.maximum([shares[name] for name in classes], RAREST)
+    moved = np.array(fitted.bias) + np.log(new / new.sum()) - np.log(old / old.sum())
+    return replace(fitted, bias=tuple((moved - moved.mean()).tolist()))
 
 
 def _temperature(scores: NDArray[np.float64], targets: NDArray[np.int64]) -> Calibration:

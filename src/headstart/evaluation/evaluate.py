@@ -6,7 +6,7 @@ test ────────► predictions ──► predictions.parquet
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,9 @@ class Answers:
         return np.asarray(self.probabilities.argmax(axis=1), dtype=np.int64)
 
 
-def evaluate(predictor: Predictor, data: Path, params: Evaluate, out: Path) -> dict[str, Any]:
+def evaluate(
+    predictor: Predictor, data: Path, params: Evaluate, out: Path, *, shares: Mapping[str, float] | None = None
+) -> dict[str, Any]:
     """Write `calibration.json`, `predictions.parquet` and `evaluation.json` into `out`.
 
     Args:
@@ -56,6 +58,7 @@ def evaluate(predictor: Predictor, data: Path, params: Evaluate, out: Path) -> d
         data: what the stage `prepare` wrote: `train.parquet`, `validation.parquet`, `test.parquet`.
         params: bins, bootstrap and baselines.
         out: the folder to write into.
+        shares: by class, what production sees; None where validation shows it.
 
     Returns:
         The document `evaluation.json`.
@@ -70,6 +73,8 @@ def evaluate(predictor: Predictor, data: Path, params: Evaluate, out: Path) -> d
     targets = {name: split.targets(classes) for name, split in splits.items()}
     logits = {name: _logits(predictor, splits[name], name) for name in ("validation", "test")}
     fitted = calibration.fit(logits["validation"], targets["validation"])
+    if shares is not None:
+        fitted = calibration.for_shares(fitted, logits["validation"], classes, shares)
     raw = Calibration.identity(len(classes)).apply(logits["test"])
     answers = Answers(splits["test"], classes, targets["test"], fitted.apply(logits["test"]))
     with tqdm(total=1, desc="baselines", file=sys.stderr, leave=False) as bar:

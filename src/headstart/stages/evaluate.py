@@ -3,6 +3,7 @@
 from headstart import artifacts
 from headstart.bundle import Calibration
 from headstart.contract import spec
+from headstart.data import cures
 from headstart.evaluation import evaluate
 from headstart.params.evaluation import Evaluate
 from headstart.predictor import Predictor
@@ -12,13 +13,14 @@ from headstart.stages import emptied, main
 def run(model: str, params: Evaluate) -> None:
     """Measure what will be served, not what was trained."""
     data = artifacts.stage_output(model, "data")
-    classes = len(spec.read(data / "contract").labels)
+    labels = spec.read(data / "contract").labels
     predictor = Predictor.open(
         model=artifacts.stage_output(model, "export") / "model.onnx",
         contract=data / "contract",
-        calibration=Calibration.identity(classes),
+        calibration=Calibration.identity(len(labels)),
     )
-    evaluate.evaluate(predictor, data, params, emptied(artifacts.stage_output(model, "evaluate")))
+    shares = cures.read_prior(artifacts.cures(model), labels)
+    evaluate.evaluate(predictor, data, params, emptied(artifacts.stage_output(model, "evaluate")), shares=shares)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Stage `resolve`: params.yaml and code -> artifacts/params/<owner>/<stage>.yaml, artifacts/code/<stage>.txt.
 
-It always runs and takes a moment: what it writes is all that other stages depend on besides their data.
+It always runs and takes a moment: what it writes is all that other stages depend on besides their data. A model that
+has no cures yet gets empty ones, since stages depend on them.
 """
 
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import yaml
 
 from headstart import artifacts
+from headstart.data import cures
 from headstart.params.loader import load
 from headstart.params.workspace import STAGES, Params
 from headstart.stages.code import describe
@@ -29,6 +31,8 @@ def resolve(params: Params) -> None:
     for path, text in wanted.items():
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             artifacts.write_text(path, text)
+    for name in params.models:
+        cures.ensure(name)
     for path in PARAMS.rglob("*.yaml"):
         if path not in wanted:
             path.unlink()
