@@ -284,3 +284,13 @@ def test_outside_a_workspace_the_refusal_says_so(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match="is not inside a workspace"):
         add("t", data=["builtin:digits"])
+
+
+def test_a_folder_written_by_save_to_disk_is_proposed_with_its_columns(workspace, capsys):
+    import datasets
+
+    datasets.disable_progress_bars()
+    content = {"sentence": [f"my card is lost {place}" for place in range(6)], "label": ["card", "money"] * 3}
+    datasets.Dataset.from_dict(content).save_to_disk(workspace / "saved")
+    entry = added(capsys, "cards", data=["saved"], backbone="minilm")
+    assert (entry["modality"], entry["data"]["columns"]) == ("text", {"input": "sentence"})

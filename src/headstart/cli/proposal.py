@@ -130,7 +130,9 @@ def _columns(looks: Sequence[look.Look], places: Sequence[str]) -> dict[str, str
 def _is_table(place: str) -> bool:
     from headstart.data import folders
 
-    return not place.startswith("builtin:") and not (Path(place).is_dir() and not folders.split_files(Path(place)))
+    path = Path(place)
+    is_table = not path.is_dir() or folders.is_saved_dataset(path) or bool(folders.split_files(path))
+    return is_table and not place.startswith("builtin:")
 
 
 def _backbone(
