@@ -117,8 +117,9 @@ def test_another_script_is_pointed_out(workspace, capsys):
 def test_labels_with_spaces_in_two_cases_or_as_numbers_work_and_are_pointed_out(workspace, capsys):
     rows = "one thing,Billing \ntwo things,billing\nthree things,other\nfour things,Billing\n" * 3
     out = said(capsys, "t", data=[write(workspace, "text,label\n" + rows)])
-    assert "label 'Billing ' has spaces around it; they are cut off" in out
+    assert "surplus spaces in the label were taken off on 3 rows: 'Billing ' (3 rows)" in out
     assert "'Billing' (6 rows) and 'billing' (3 rows) differ in case alone" in out
+    assert 'make one class of them: prepare: {labels: {"billing": "Billing"}} under the model' in out
     out = said(capsys, "n", data=[write(workspace, "text,label\n" + "a b,0\nc d,1\n" * 5, "numbers.csv")])
     assert "labels are numbers, and answers will read so" in out
 
@@ -294,3 +295,23 @@ def test_a_folder_written_by_save_to_disk_is_proposed_with_its_columns(workspace
     datasets.Dataset.from_dict(content).save_to_disk(workspace / "saved")
     entry = added(capsys, "cards", data=["saved"], backbone="minilm")
     assert (entry["modality"], entry["data"]["columns"]) == ("text", {"input": "sentence"})
+
+
+def test_labels_in_two_unicode_forms_are_one_class_and_that_is_said(workspace, capsys):
+    rows = "one thing,cafe\u0301\ntwo things,caf\u00e9\nthree things,tea\nfour things,tea\u200b\n" * 3
+    out = said(capsys, "t", data=[write(workspace, "text,label\n" + rows)])
+    assert "2 classes: caf\u00e9, tea" in out
+    assert "the Unicode form of the label was made alike (NFC) on 3 rows: 'cafe\\u0301' (3 rows)" in out
+    assert "invisible characters were taken out of the label on 3 rows: 'tea\\u200b' (3 rows)" in out
+
+
+def test_a_person_is_asked_whether_labels_that_differ_in_case_are_one_class(workspace, capsys, monkeypatch):
+    rows = "one thing,Billing\ntwo things,billing\nthree things,other\nfour things,Billing\n" * 3
+    monkeypatch.setattr("headstart.cli.add._asks", lambda yes, as_json: True)
+    asked = []
+    monkeypatch.setattr("typer.confirm", lambda question, default: asked.append(question) or True)
+    assert add("t", data=[write(workspace, "text,label\n" + rows)]) == 0
+    assert (
+        asked[0] == "'Billing' (6 rows) and 'billing' (3 rows) differ in case alone. Make one class of them, 'Billing'?"
+    )
+    assert models(workspace)["t"]["prepare"] == {"labels": {"billing": "Billing"}}

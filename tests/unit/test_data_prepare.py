@@ -198,7 +198,7 @@ def test_labels_are_trimmed_and_mapped_and_slips_are_said(tmp_path):
     assert result.train.labels == ["x", "y", "x", "X", "y"]
     labels = finding(result, "labels")
     assert labels.verdict == "unsure"
-    assert "spaces around the label were taken off on 1 row: 'x ' (1 row)" in labels.reason
+    assert "surplus spaces in the label were taken off on 1 row: 'x ' (1 row)" in labels.reason
     assert labels.reason.startswith("'X' (1 row) and 'x' (4 rows) differ in case alone and are two classes")
     assert "'yy' is mapped but on no row; nearest is 'y'" in labels.reason
 

@@ -114,9 +114,7 @@ def classified(path, labels, names=("card", "refund"), column="label"):
     """A Parquet file as the library `datasets` writes a ClassLabel."""
     features = {column: {"names": list(names), "_type": "ClassLabel"}, "text": {"dtype": "string", "_type": "Value"}}
     table = pa.table({"text": [f"text {place}" for place in range(len(labels))], column: labels})
-    pq.write_table(
-        table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})}), path
-    )
+    pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})}), path)
     return path
 
 
@@ -136,7 +134,9 @@ def test_class_names_in_the_schema_of_a_parquet_file_are_read(tmp_path, labels, 
 
 def test_a_number_without_a_class_name_is_refused_by_its_row(tmp_path):
     path = classified(tmp_path / "a.parquet", pa.array([0, 2, 1, 7]))
-    with pytest.raises(DataError, match=r"row 2 holds 2 in column 'label', which has names for 0 to 1\n.*row 4 holds 7"):
+    with pytest.raises(
+        DataError, match=r"row 2 holds 2 in column 'label', which has names for 0 to 1\n.*row 4 holds 7"
+    ):
         read(path)
 
 

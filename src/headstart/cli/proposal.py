@@ -7,7 +7,7 @@ from typing import Any
 
 from headstart.cli import entry as entries
 from headstart.cli import survey
-from headstart.data import look
+from headstart.data import labels, look
 from headstart.errors import UsageError
 from headstart.params.section import Modality
 
@@ -50,6 +50,7 @@ def make(
         reasons += [prefix + sentence for sentence in looks[-1].reasons]
         reasons += [prefix + sentence for sentence in survey.sentences(head, kind, looks[-1].columns)]
     classes = _classes(looks)
+    merged = _merged(classes) if asking else {}
     reasons += survey.about_classes(classes)
     columns = _columns(looks, places)
     name, addition, why = _backbone(backbone, kind, document, root, asking)
@@ -61,6 +62,8 @@ def make(
     }
     if columns:
         entry["data"]["columns"] = columns
+    if merged:
+        entry["prepare"] = {"labels": merged}
     return entry, reasons, addition
 
 
@@ -111,6 +114,19 @@ def _classes(looks: Sequence[look.Look]) -> dict[str, int]:
             action="Put rows into train, or leave the split out: a hash of the content decides then.",
         )
     return dict(sorted(classes.items()))
+
+
+def _merged(classes: Mapping[str, int]) -> dict[str, str]:
+    """The label map for classes that hardly differ, as far as the person who is asked makes one class of them."""
+    import typer
+
+    merged: dict[str, str] = {}
+    for names in labels.variants(classes):
+        found = labels.merging([names], classes)
+        question = f"{labels.slip(names, classes)}. Make one class of them, {next(iter(found.values()))!r}?"
+        if typer.confirm(question, default=False):
+            merged |= found
+    return merged
 
 
 def _columns(looks: Sequence[look.Look], places: Sequence[str]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The first rows of a source, looked at for `headstart add`: texts or images, how long, how large, how labelled."""
 
 import io
+import json
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from headstart.data import labels
 from headstart.data.checks.words import counted
 from headstart.errors import DataError, UsageError
 from headstart.params.section import Modality
@@ -132,15 +134,12 @@ def contradiction(source: str, head: Head, kind: Modality, column: str | None) -
 
 
 def sentences(head: Head, kind: Modality, columns: Mapping[str, str | None]) -> Iterator[str]:
-    """What the first inputs and labels are like."""
+    """What the first inputs are like."""
     inputs = head.columns.get(columns["input"] or kind, [])
     if kind == "text" and inputs:
         yield from _about_texts([str(value) for value in inputs if value])
     if kind == "image":
         yield from _about_images(head, inputs)
-    labels = Counter(str(value) for value in head.columns.get(columns["label"] or "label", []) if value is not None)
-    spaced = [name for name in labels if name.strip() and name != name.strip()]
-    yield from (f"label {name!r} has spaces around it; they are cut off" for name in spaced[:NAMED])
 
 
 def about_classes(classes: Mapping[str, int]) -> Iterator[str]:
@@ -151,13 +150,11 @@ def about_classes(classes: Mapping[str, int]) -> Iterator[str]:
         yield f"each class has {most}"
     else:
         yield f"largest class {largest!r} with {most}, smallest {smallest!r} with {classes[smallest]:,}"
-    alike: dict[str, list[str]] = {}
-    for name in classes:
-        alike.setdefault(name.casefold(), []).append(name)
-    for names in alike.values():
-        if len(names) > 1:
-            both = " and ".join(f"{name!r} ({counted(classes[name], 'row')})" for name in names)
-            yield f"{both} differ in case alone and are taken as two classes; prepare.labels in params.yaml makes one"
+    alike = labels.variants(classes)
+    yield from (labels.told(names, classes) for names in alike)
+    if alike:
+        merged = json.dumps(labels.merging(alike, classes), ensure_ascii=False)
+        yield f"where they mean the same, make one class of them: prepare: {{labels: {merged}}} under the model"
     if all(name.lstrip("+-").isdigit() for name in classes):
         yield "labels are numbers, and answers will read so; prepare.labels in params.yaml gives them names"
 

@@ -94,7 +94,9 @@ def batches(path: Path, wanted: Collection[str] | None = None) -> Iterator[Table
     if kind == ".parquet":
         tables = _parquet(path, wanted)
     else:
-        tables = _csv(path, wanted) if kind in delimited.SUFFIXES else _jsonl(path, wanted, compressed=kind.endswith(".gz"))
+        tables = (
+            _csv(path, wanted) if kind in delimited.SUFFIXES else _jsonl(path, wanted, compressed=kind.endswith(".gz"))
+        )
     empty = True
     for table in tables:
         empty = empty and not len(table)
@@ -160,7 +162,9 @@ def _named(values: list[Any], column: str, names: Sequence[str], start: int, pro
         known = value is not None and value in range(len(names))
         result.append(str(names[int(value)]) if known else None)
         if not known and value is not None and value != -1 and value == value:  # NaN is unlike itself
-            problems.add(f"row {number} holds {value!r} in column {column!r}, which has names for 0 to {len(names) - 1}")
+            problems.add(
+                f"row {number} holds {value!r} in column {column!r}, which has names for 0 to {len(names) - 1}"
+            )
     return result
 
 
