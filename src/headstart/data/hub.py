@@ -1,6 +1,8 @@
 """`hub:org/dataset@commit` (or `hub:org/dataset/config@commit`, or `hub:` and a folder) through the datasets library.
 
-A folder may also be one that `save_to_disk` wrote. Rows are streamed, nothing is unpacked on the disk, and no code of a data set is ever run. The revision has to be a
+A folder may also be one that `save_to_disk` wrote.
+
+Rows are streamed, nothing is unpacked on the disk, and no code of a data set is ever run. The revision has to be a
 commit: a branch such as `main`, or a tag, can name other rows tomorrow, and nothing here would notice.
 """
 

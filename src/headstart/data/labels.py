@@ -119,7 +119,8 @@ def _action(alike: Sequence[Sequence[str]], counts: Mapping[str, int], unused: S
         return "Map labels that mean the same under prepare.labels in params.yaml, or mend the source."
     one = json.dumps(merging(alike[:NAMED], counts), ensure_ascii=False)
     also = "; take out what is on no row" if unused else ""
-    return f"Where they mean the same, make one class of them under the model in params.yaml: prepare: {{labels: {one}}}{also}."
+    where = "Where they mean the same, make one class of them under the model in params.yaml"
+    return f"{where}: prepare: {{labels: {one}}}{also}."
 
 
 def _sentence(slips: Sequence[str]) -> str:

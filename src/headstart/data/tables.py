@@ -93,10 +93,10 @@ def batches(path: Path, wanted: Collection[str] | None = None) -> Iterator[Table
         )
     if kind == ".parquet":
         tables = _parquet(path, wanted)
+    elif kind in delimited.SUFFIXES:
+        tables = _csv(path, wanted)
     else:
-        tables = (
-            _csv(path, wanted) if kind in delimited.SUFFIXES else _jsonl(path, wanted, compressed=kind.endswith(".gz"))
-        )
+        tables = _jsonl(path, wanted, compressed=kind.endswith(".gz"))
     empty = True
     for table in tables:
         empty = empty and not len(table)
@@ -152,7 +152,7 @@ def class_names(schema: pa.Schema) -> Mapping[str, Sequence[str]]:
 
 
 def _counts(kind: pa.DataType) -> bool:
-    return pa.types.is_integer(kind) or pa.types.is_floating(kind)  # floating where pandas met a gap
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))  # floating where pandas met a gap
 
 
 def _named(values: list[Any], column: str, names: Sequence[str], start: int, problems: Problems) -> list[str | None]:

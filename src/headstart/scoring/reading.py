@@ -43,7 +43,7 @@ class Rows:
         sha256: of its bytes.
         count: how many rows it has, bad ones included.
         schema: its columns; all strings in CSV, where of several without a name there is none.
-        form: how CSV is written.
+        form: how CSV is written; None elsewhere.
         header: of CSV, `""` for a column without a name.
     """
 
@@ -52,7 +52,7 @@ class Rows:
     sha256: str
     count: int
     schema: pa.Schema
-    form: delimited.Form = delimited.Form(",", 0)
+    form: delimited.Form | None = None
     header: tuple[str, ...] = ()
 
 
@@ -190,6 +190,7 @@ def _csv_records(rows: Rows, start: int) -> Iterator[Record]:
     csv.field_size_limit(LARGEST_FIELD)
     width = len(rows.header)
     with rows.path.open(encoding="utf-8-sig", newline="") as file:
+        assert rows.form is not None  # `_look_at_csv` gave it
         lines = islice(file, rows.form.skipped, None)
         reader = (row for row in csv.reader(lines, delimiter=rows.form.delimiter, strict=True) if row)
         for number, row in enumerate(islice(reader, start + 1, None), start + 1):

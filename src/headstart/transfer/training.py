@@ -84,8 +84,9 @@ def train(
             network, history["strategy_used"] = made.network, strategy
             history["retention"] = made.kept.document() if made.kept else None
     history["groups"] = [rate.document() for rate in rated]
-    share = np.bincount(validate.targets, minlength=setting.classes).max() / max(1, len(validate))
-    judged = screen.judge(history, params.screen, float(share))
+    used = history["strategy_used"]
+    by_class = params.probe.class_weights == "balanced" if used == "linear_probe" else params.fine_tune.classes_alike
+    judged = screen.judge(history, params.screen, validate.targets, setting.classes, by_class=by_class)
     network.to("cpu").save(out / "model")
     artifacts.write_json(out / "history.json", history)
     artifacts.write_json(
@@ -226,7 +227,11 @@ def _learned(made: _Tuned, start: Score, probed: Score, budget: float) -> dict[s
 
 
 def _shown(score: Score) -> dict[str, float | None]:
-    return {"validation/accuracy": score.accuracy, "validation/loss": score.loss}
+    return {
+        "validation/accuracy": score.accuracy,
+        "validation/macro_f1": score.macro_f1,
+        "validation/loss": score.loss,
+    }
 
 
 def _frozen(network: Network) -> list[rates.Rate]:
