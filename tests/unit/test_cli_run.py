@@ -10,10 +10,8 @@ from headstart.errors import UsageError
 from headstart.evaluation.gates import screen
 from headstart.params.loader import load
 
-REFUSED = {
-    "verdict": "fail",
-    "findings": [{"check": "above_majority", "verdict": "fail", "reason": "r", "action": "a"}],
-}
+FAILED = {"check": "above_majority", "verdict": "fail", "reason": "r", "action": "a"}
+REFUSED = {"verdict": "fail", "findings": [FAILED]}
 
 
 @pytest.fixture

@@ -127,10 +127,8 @@ def test_accuracy_below_the_commonest_class_names_the_way_to_serve_a_rare_class(
     assert "set class_weights: balanced" in finding.action
 
 
-REFUSED = {
-    "verdict": "fail",
-    "findings": [{"check": "above_majority", "verdict": "fail", "reason": "r", "action": "a"}],
-}
+FAILED = {"check": "above_majority", "verdict": "fail", "reason": "r", "action": "a"}
+REFUSED = {"verdict": "fail", "findings": [FAILED]}
 
 
 def test_a_refusal_names_the_way_to_override_it():

@@ -137,7 +137,8 @@ def require(document: Mapping[str, Any], override: Override | None, model: str) 
     also = f" The override in params.yaml is for another candidate ({override.candidate})." if override else ""
     raise GateError(
         f"the candidate is not exported. {reasons}{also}",
-        action=f"{actions} To export it all the same, for a reason that is recorded: headstart run {model} --reason WHY.",
+        action=f"{actions} To export it all the same, with a reason that is recorded: "
+        f"headstart run {model} --reason WHY.",
         findings=document["findings"],
     )
 
