@@ -315,3 +315,27 @@ def test_a_person_is_asked_whether_labels_that_differ_in_case_are_one_class(work
         asked[0] == "'Billing' (6 rows) and 'billing' (3 rows) differ in case alone. Make one class of them, 'Billing'?"
     )
     assert models(workspace)["t"]["prepare"] == {"labels": {"billing": "Billing"}}
+
+
+LONG = "".join(
+    f"{'my card is lost and ' * 45}{place},card\n{'where is my money ' * 5}{place},money\n" for place in range(9)
+)
+
+
+def test_texts_longer_than_the_limit_get_a_longer_one_proposed_with_its_cost(workspace, capsys):
+    """87.5% of the texts were cut at 128 tokens, and nobody was told before the model was trained."""
+    name = write(workspace, "text,label\n" + LONG)
+    out = said(capsys, "t", data=[name])
+    # 45 times 5 words and a number, [CLS] and [SEP]: 228 tokens, the next multiple of 32 is 256
+    assert models(workspace)["t"]["prepare"] == {"limits": {"tokens": 256}}
+    assert "tokens: 256 would cut 0.0% of the texts instead of 50.0%, at " in out
+    assert "times the tokens to compute" in out
+
+
+def test_the_proposed_length_is_the_users_to_change(workspace, capsys):
+    name = write(workspace, "text,label\n" + LONG)
+    added(capsys, "t", data=[name])
+    path = workspace / "params.yaml"
+    path.write_text(path.read_text().replace("tokens: 256", "tokens: 192"))
+    assert added(capsys, "t", data=[name])["prepare"] == {"limits": {"tokens": 192}}
+    assert models(workspace)["t"]["prepare"] == {"limits": {"tokens": 192}}
