@@ -317,9 +317,8 @@ def test_a_person_is_asked_whether_labels_that_differ_in_case_are_one_class(work
     assert models(workspace)["t"]["prepare"] == {"labels": {"billing": "Billing"}}
 
 
-LONG = "".join(
-    f"{'my card is lost and ' * 45}{place},card\n{'where is my money ' * 5}{place},money\n" for place in range(9)
-)
+CARD, MONEY = "my card is lost and " * 45, "where is my money " * 5
+LONG = "".join(f"{CARD}{place},card\n{MONEY}{place},money\n" for place in range(9))
 
 
 def test_texts_longer_than_the_limit_get_a_longer_one_proposed_with_its_cost(workspace, capsys):

@@ -8,10 +8,8 @@ import pytest
 
 from headstart.cli import main
 
-ROWS = (
-    "one thing,caf\u00e9\ntwo things,\u4f60\u597d \U0001f600\nthree things,caf\u00e9\nfour things,\u4f60\u597d \U0001f600\n"
-    * 3
-)
+LABELS = ("caf\u00e9", "\u4f60\u597d \U0001f600")
+ROWS = "".join(f"thing {place},{LABELS[place % 2]}\n" for place in range(12))
 
 
 def ended(monkeypatch, encoding, *arguments):

@@ -112,7 +112,7 @@ class Truncation:
             reason,
             f"If the end matters for the label: {better}."
             if better
-            else "The backbone takes no more: shorten the texts to what the label hangs on, or take one that reads more."
+            else "The backbone takes no more: shorten texts to what their label hangs on, or take one that reads more."
             if often
             else "",
             looked_at=len(looked),
