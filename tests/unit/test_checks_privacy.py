@@ -79,7 +79,7 @@ def test_one_card_among_many_texts_is_found():
 
 
 def test_what_counts_as_a_phone_number_is_said():
-    """"A phone number in 2" was said of a set with 311 national ones."""
+    """ "A phone number in 2" was said of a set with 311 national ones."""
     _, finding = said(["call 08712300220", "or 07123456789", "fine", "+44 20 7946 0958"])
     assert "a phone number in 1: " in finding.reason and "what may be a national phone number in 2: " in finding.reason
     assert "10 or 11 digits that begin with a single 0 as national ones" in finding.reason

@@ -338,3 +338,45 @@ def test_the_proposed_length_is_the_users_to_change(workspace, capsys):
     path.write_text(path.read_text().replace("tokens: 256", "tokens: 192"))
     assert added(capsys, "t", data=[name])["prepare"] == {"limits": {"tokens": 192}}
     assert models(workspace)["t"]["prepare"] == {"limits": {"tokens": 192}}
+
+
+ODD = [
+    "my tickets.csv",
+    "100%.csv",
+    "a#b.csv",
+    "caf\u00e9 \u4f60.csv",
+    "cafe\u0301.csv",
+    "a'b\"c.csv",
+    "x?y&z=1.csv",
+    "[a]*.csv",
+]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_files_with_odd_names_are_added_and_read(workspace, capsys, name):
+    from headstart.data.ingest import ingest
+    from headstart.params.loader import load
+
+    folder = f"odd {name.removesuffix('.csv')}"
+    entry = added(capsys, "t", data=[write(workspace, "text,label\n" + ROWS, f"{folder}/{name}")])
+    assert entry["data"]["source"] == f"{folder}/{name}"
+    data = load(workspace / "params.yaml").models["t"].data
+    ingest("t", "text", data, workspace / "raw" / "t")
+    assert (workspace / "raw" / "t" / "source.json").is_file()
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_class_folders_with_odd_names_are_added_and_read(workspace, capsys, name):
+    from headstart.contract.labels import normal
+    from headstart.data.ingest import ingest
+    from headstart.params.loader import load
+
+    pictures(workspace / name, labels=(name, "bees"), count=4)
+    entry = added(capsys, "t", data=[name], backbone="glyphs")
+    assert entry["data"]["source"] == name
+    data = load(workspace / "params.yaml").models["t"].data
+    ingest("t", "image", data, workspace / "raw" / "t")
+    from headstart.data import raw
+
+    written = set(raw.columns(workspace / "raw" / "t")["label"].to_pylist())
+    assert {normal(label) for label in written} == {normal(name), "bees"}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from headstart.contract.labels import normal
+from headstart.contract.labels import is_blank, normal
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,11 @@ def test_a_label_has_one_spelling(written, expected):
     expected = written if expected is None else expected
     assert normal(written) == expected
     assert normal(expected) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "blank"),
+    [("", True), (" \n\t", True), ("\u200b\ufeff\u00a0", True), ("\u200d", True), (".", False), ("\u200ba", False)],
+)
+def test_a_text_is_blank_where_nothing_of_it_can_be_seen(text, blank):
+    assert is_blank(text) is blank

@@ -27,6 +27,11 @@ def normal(label: str) -> str:
     return " ".join(label.split())
 
 
+def is_blank(text: str) -> bool:
+    """Whether nothing of a text can be seen: white space and invisible characters at most."""
+    return all(letter.isspace() or _IGNORABLE.match(letter) or _JOINER.match(letter) for letter in text)
+
+
 def _joiner(found: re.Match[str]) -> str:
     """A joiner stays where it joins something."""
     before, after = found.string[: found.start()][-1:], found.string[found.end() :][:1]

@@ -84,8 +84,7 @@ def train(
             network, history["strategy_used"] = made.network, strategy
             history["retention"] = made.kept.document() if made.kept else None
     history["groups"] = [rate.document() for rate in rated]
-    used = history["strategy_used"]
-    by_class = params.probe.class_weights == "balanced" if used == "linear_probe" else params.fine_tune.classes_alike
+    by_class = params.probe.class_weights == "balanced" or params.fine_tune.classes_alike  # layers start from the probe
     judged = screen.judge(history, params.screen, validate.targets, setting.classes, by_class=by_class)
     network.to("cpu").save(out / "model")
     artifacts.write_json(out / "history.json", history)
