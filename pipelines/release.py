@@ -146,7 +146,9 @@ def run_document(
 def provenance(model: str) -> dict[str, str]:
     """Tags that say what a version was made from."""
     changed = _git("status", "--porcelain", "--", ".", ":!dvc.lock", ":!data")
+    override = artifacts.stage_output(model, "export") / "override.json"
     return {
+        **({"screen_overridden": artifacts.read_json(override)["reason"]} if override.is_file() else {}),
         "git_commit": _git("rev-parse", "HEAD") or "none",
         "git_clean": "unknown" if changed is None else str(not changed).lower(),
         "data_revision": graph.revision(artifacts.raw(model)),

@@ -3,6 +3,7 @@
 Nothing here can change a number in an output; what can stands in `params.yaml`.
 """
 
+import io
 import os
 import sys
 from dataclasses import dataclass
@@ -97,8 +98,12 @@ def now() -> datetime:
 def hush() -> None:
     """Switch off every telemetry and promotion of the libraries; child processes inherit it.
 
-    Where nobody watches a terminal, progress bars become a line every ten seconds.
+    Where nobody watches a terminal, progress bars become a line every ten seconds. What a stream's encoding lacks (a
+    label in Greek on a latin-1 terminal) is written as an escape and never ends a command.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     for name, value in QUIET.items():
         os.environ[name] = value
     if not sys.stderr.isatty():

@@ -12,6 +12,7 @@ from tests.unit.checked_rows import LEVEL, encoded, findings, photo, real, real_
 
 CHECKS = ("truncated_images", "sizes", "modes", "animated", "rotated", "constant_images")
 PIXELS = 10_000_000
+DARK = np.random.default_rng(0).integers(0, 16, (480, 480)).astype(np.uint8)
 SOUND = [encoded(photo(seed), form) for seed, form in zip(range(60), ["PNG", "JPEG", "WEBP"] * 20, strict=True)]
 
 
@@ -53,6 +54,7 @@ PLANTED = [
     pytest.param("animated", animation(), "unsure", id="animated"),
     pytest.param("rotated", turned(), "pass", id="turned, which the contract mends"),
     pytest.param("constant_images", encoded(np.full((48, 48), 127)), "unsure", id="one grey"),
+    pytest.param("constant_images", encoded(DARK), "unsure", id="a lens cap, with the sensor's noise"),
 ]
 
 

@@ -226,3 +226,27 @@ def test_real_pictures_saved_anew_are_found():
     ]
     rows = examples(payloads, splits=["test"] * 100 + ["train"] * 100)
     assert images(payloads, rows)["near_leak"][1].statistic >= 97
+
+
+def test_every_test_row_with_a_near_copy_in_train_is_listed_not_the_first_alone():
+    base = sentence(1, 60)
+    payloads = [base, base + " lan", base + " dor", sentence(2, 60), base + " vik", base + " sem"]
+    rows = examples(payloads, splits=["test", "test", "test", "test", "train", "validation"])
+    _, finding = texts(payloads, rows)["near_leak"]
+    assert [(row["id"], row["twin"], row["split"]) for row in finding.evidence["test"]] == [
+        (str(rows.ids[place]), str(rows.ids[4]), "train") for place in (0, 1, 2)
+    ]
+
+
+def test_a_test_row_that_only_validation_copies_names_validation():
+    payloads = [sentence(1, 60), sentence(1, 60) + " lan"]
+    rows = examples(payloads, splits=["test", "validation"])
+    assert [row["split"] for row in texts(payloads, rows)["near_leak"][1].evidence["test"]] == ["validation"]
+
+
+def test_every_test_picture_with_a_near_copy_in_train_is_listed():
+    payloads = [encoded(photo(1)), encoded(ImageEnhance.Brightness(photo(1)).enhance(1.05)), encoded(photo(2))]
+    payloads.append(encoded(ImageEnhance.Brightness(photo(1)).enhance(0.95)))
+    rows = examples(payloads, splits=["test", "test", "test", "train"])
+    found = images(payloads, rows)["near_leak"][1].evidence["test"]
+    assert [row["id"] for row in found] == [str(rows.ids[0]), str(rows.ids[1])]

@@ -12,6 +12,9 @@ PLANTED = [
     (f"write to {ADDRESS} please", "an e-mail address", ADDRESS, "j***@***.org"),
     ("call +44 20 7946 0958 now", "a phone number", "7946", "+** ** **** **58"),
     ("call (212) 736-5000 now", "a phone number", "736", "(***) ***-**00"),
+    ("call 08712300220 now", "what may be a national phone number", "0871", "*********20"),
+    ("Tel. 030 901820-11!", "what may be a national phone number", "9018", "*** ******-11"),
+    ("ring (020) 7946 0958", "what may be a national phone number", "7946", "(***) **** **58"),
     ("card 4111 1111 1111 1111 exp 12/29", "a card number", "4111", "**** **** **** 1111"),
     ("amex 378282246310005.", "a card number", "378282", "**** **** **** 0005"),
 ]
@@ -23,6 +26,8 @@ PLAIN = [
     "4111111111111112 has a wrong check digit; 1234567812345678 no issuer",
     "version 10.12.14.2020 at 192.168.100.100 on 2024-01-15 10:30:00",
     "write to me at example: name@example.com, logo@2x.png, @user hello",
+    "ISBN 0306406152 and 0-306-40615-2, UPC 012345678905, part 0012345678, case 12 0171234567 3",
+    "0.1234567890 and 0,1234567890; 01/02/2024 03:04:05; 0123 4567",
     "0000000000000000 4444444444444444 1111111111111111",
     "3.141592653589793 -118.2436849012345678",
 ]
@@ -50,7 +55,7 @@ def test_each_kind_is_found_and_shown_masked(text, kind, secret, shown):
 def test_nothing_personal_stands_in_the_clear_anywhere_in_the_finding():
     texts = [text for text, *_ in PLANTED]
     rows = examples(texts)
-    rows = type(rows)(**{**vars(rows), "ids": type(rows.ids).from_pandas([ADDRESS, "+442079460958", "c", "d", "e"])})
+    rows = type(rows)(**{**vars(rows), "ids": type(rows.ids).from_pandas([ADDRESS, "+442079460958", *"cdefgh"])})
     reasons, finding = findings(PersonalData(LEVEL), texts, rows)["personal_data"]
     told = json.dumps([finding.document(), reasons], ensure_ascii=False)
     for _, _, secret, _ in PLANTED:
@@ -71,6 +76,14 @@ def test_long_numbers_whose_check_digits_are_right_by_chance_are_no_cards():
 
 def test_one_card_among_many_texts_is_found():
     assert said(["fine"] * 500 + ["4111111111111111"])[1].statistic == 1.0
+
+
+def test_what_counts_as_a_phone_number_is_said():
+    """ "A phone number in 2" was said of a set with 311 national ones."""
+    _, finding = said(["call 08712300220", "or 07123456789", "fine", "+44 20 7946 0958"])
+    assert "a phone number in 1: " in finding.reason and "what may be a national phone number in 2: " in finding.reason
+    assert "10 or 11 digits that begin with a single 0 as national ones" in finding.reason
+    assert "ten bare digits are not counted" in said(["fine"])[1].reason
 
 
 def test_masks_leave_other_words_alone():

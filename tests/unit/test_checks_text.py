@@ -134,10 +134,10 @@ def test_rows_already_put_aside_are_not_counted_again():
     assert findings(TextFaults(LEVEL), texts, rows)["control_characters"][1].verdict == "pass"
 
 
-def truncation(lengths, chosen, share=0.05):
+def truncation(lengths, chosen, share=0.05, most=10):
     texts = ["w " * length for length in lengths]
     inspector = Truncation(
-        lambda batch: [len(text.split()) for text in batch], 10, chosen=chosen, share=share, level=LEVEL
+        lambda batch: [len(text.split()) for text in batch], 10, most=most, chosen=chosen, share=share, level=LEVEL
     )
     return findings(inspector, texts)["truncation"][1]
 
@@ -146,6 +146,22 @@ def test_many_texts_longer_than_the_contract_are_said_with_their_share():
     finding = truncation([20] * 40 + [5] * 160, np.ones(200, np.bool_))
     assert (finding.verdict, finding.statistic) == ("unsure", 40.0)
     assert "20.0%" in finding.reason
+
+
+def test_the_limit_that_would_keep_most_texts_whole_is_proposed_with_its_cost():
+    # 160 texts of 5, 30 of 20, 10 of 90: 5% may be cut, so 20 has to fit: the next multiple of 32
+    finding = truncation([5] * 160 + [20] * 30 + [90] * 10, np.ones(200, np.bool_), most=512)
+    # now 160 * 5 + 40 * 10 tokens, then 160 * 5 + 30 * 20 + 10 * 32
+    assert "tokens: 32 would cut 5.0% of the texts instead of 20.0%, at 1.4 times the tokens" in finding.action
+    assert finding.evidence["tokens"] == 32
+
+
+def test_no_limit_above_what_the_backbone_takes_is_proposed():
+    lengths = [90] * 100 + [5] * 100
+    assert truncation(lengths, np.ones(200, np.bool_), most=24).evidence["tokens"] == 24
+    finding = truncation(lengths, np.ones(200, np.bool_), most=10)
+    assert (finding.verdict, finding.evidence["tokens"]) == ("unsure", None)
+    assert finding.action.startswith("The backbone takes no more")
 
 
 def test_a_few_long_texts_and_rows_not_chosen_are_no_finding():
@@ -158,7 +174,7 @@ def test_a_few_long_texts_and_rows_not_chosen_are_no_finding():
 def test_rows_without_text_are_passed_over():
     payloads = [None, "", "   ", "fine"]
     assert all(finding.verdict == "pass" for _, finding in findings(TextFaults(LEVEL), payloads).values())
-    inspector = Truncation(lambda batch: [1] * len(batch), 1, chosen=every(payloads), share=0.1, level=LEVEL)
+    inspector = Truncation(lambda batch: [1] * len(batch), 1, most=1, chosen=every(payloads), share=0.1, level=LEVEL)
     assert findings(inspector, payloads)["truncation"][1].evidence["looked_at"] == 3
 
 

@@ -117,8 +117,9 @@ def test_another_script_is_pointed_out(workspace, capsys):
 def test_labels_with_spaces_in_two_cases_or_as_numbers_work_and_are_pointed_out(workspace, capsys):
     rows = "one thing,Billing \ntwo things,billing\nthree things,other\nfour things,Billing\n" * 3
     out = said(capsys, "t", data=[write(workspace, "text,label\n" + rows)])
-    assert "label 'Billing ' has spaces around it; they are cut off" in out
+    assert "surplus spaces in the label were taken off on 3 rows: 'Billing ' (3 rows)" in out
     assert "'Billing' (6 rows) and 'billing' (3 rows) differ in case alone" in out
+    assert 'make one class of them: prepare: {labels: {"billing": "Billing"}} under the model' in out
     out = said(capsys, "n", data=[write(workspace, "text,label\n" + "a b,0\nc d,1\n" * 5, "numbers.csv")])
     assert "labels are numbers, and answers will read so" in out
 
@@ -284,3 +285,98 @@ def test_outside_a_workspace_the_refusal_says_so(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match="is not inside a workspace"):
         add("t", data=["builtin:digits"])
+
+
+def test_a_folder_written_by_save_to_disk_is_proposed_with_its_columns(workspace, capsys):
+    import datasets
+
+    datasets.disable_progress_bars()
+    content = {"sentence": [f"my card is lost {place}" for place in range(6)], "label": ["card", "money"] * 3}
+    datasets.Dataset.from_dict(content).save_to_disk(workspace / "saved")
+    entry = added(capsys, "cards", data=["saved"], backbone="minilm")
+    assert (entry["modality"], entry["data"]["columns"]) == ("text", {"input": "sentence"})
+
+
+def test_labels_in_two_unicode_forms_are_one_class_and_that_is_said(workspace, capsys):
+    rows = "one thing,cafe\u0301\ntwo things,caf\u00e9\nthree things,tea\nfour things,tea\u200b\n" * 3
+    out = said(capsys, "t", data=[write(workspace, "text,label\n" + rows)])
+    assert "2 classes: caf\u00e9, tea" in out
+    assert "the Unicode form of the label was made alike (NFC) on 3 rows: 'cafe\\u0301' (3 rows)" in out
+    assert "invisible characters were taken out of the label on 3 rows: 'tea\\u200b' (3 rows)" in out
+
+
+def test_a_person_is_asked_whether_labels_that_differ_in_case_are_one_class(workspace, capsys, monkeypatch):
+    rows = "one thing,Billing\ntwo things,billing\nthree things,other\nfour things,Billing\n" * 3
+    monkeypatch.setattr("headstart.cli.add._asks", lambda yes, as_json: True)
+    asked = []
+    monkeypatch.setattr("typer.confirm", lambda question, default: asked.append(question) or True)
+    assert add("t", data=[write(workspace, "text,label\n" + rows)]) == 0
+    assert (
+        asked[0] == "'Billing' (6 rows) and 'billing' (3 rows) differ in case alone. Make one class of them, 'Billing'?"
+    )
+    assert models(workspace)["t"]["prepare"] == {"labels": {"billing": "Billing"}}
+
+
+CARD, MONEY = "my card is lost and " * 45, "where is my money " * 5
+LONG = "".join(f"{CARD}{place},card\n{MONEY}{place},money\n" for place in range(9))
+
+
+def test_texts_longer_than_the_limit_get_a_longer_one_proposed_with_its_cost(workspace, capsys):
+    """87.5% of the texts were cut at 128 tokens, and nobody was told before the model was trained."""
+    name = write(workspace, "text,label\n" + LONG)
+    out = said(capsys, "t", data=[name])
+    # 45 times 5 words and a number, [CLS] and [SEP]: 228 tokens, the next multiple of 32 is 256
+    assert models(workspace)["t"]["prepare"] == {"limits": {"tokens": 256}}
+    assert "tokens: 256 would cut 0.0% of the texts instead of 50.0%, at " in out
+    assert "times the tokens to compute" in out
+
+
+def test_the_proposed_length_is_the_users_to_change(workspace, capsys):
+    name = write(workspace, "text,label\n" + LONG)
+    added(capsys, "t", data=[name])
+    path = workspace / "params.yaml"
+    path.write_text(path.read_text().replace("tokens: 256", "tokens: 192"))
+    assert added(capsys, "t", data=[name])["prepare"] == {"limits": {"tokens": 192}}
+    assert models(workspace)["t"]["prepare"] == {"limits": {"tokens": 192}}
+
+
+ODD = [
+    "my tickets.csv",
+    "100%.csv",
+    "a#b.csv",
+    "caf\u00e9 \u4f60.csv",
+    "cafe\u0301.csv",
+    "a'b\"c.csv",
+    "x?y&z=1.csv",
+    "[a]*.csv",
+]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_files_with_odd_names_are_added_and_read(workspace, capsys, name):
+    from headstart.data.ingest import ingest
+    from headstart.params.loader import load
+
+    folder = f"odd {name.removesuffix('.csv')}"
+    entry = added(capsys, "t", data=[write(workspace, "text,label\n" + ROWS, f"{folder}/{name}")])
+    assert entry["data"]["source"] == f"{folder}/{name}"
+    data = load(workspace / "params.yaml").models["t"].data
+    ingest("t", "text", data, workspace / "raw" / "t")
+    assert (workspace / "raw" / "t" / "source.json").is_file()
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_class_folders_with_odd_names_are_added_and_read(workspace, capsys, name):
+    from headstart.contract.labels import normal
+    from headstart.data.ingest import ingest
+    from headstart.params.loader import load
+
+    pictures(workspace / name, labels=(name, "bees"), count=4)
+    entry = added(capsys, "t", data=[name], backbone="glyphs")
+    assert entry["data"]["source"] == name
+    data = load(workspace / "params.yaml").models["t"].data
+    ingest("t", "image", data, workspace / "raw" / "t")
+    from headstart.data import raw
+
+    written = set(raw.columns(workspace / "raw" / "t")["label"].to_pylist())
+    assert {normal(label) for label in written} == {normal(name), "bees"}

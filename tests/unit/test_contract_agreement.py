@@ -55,3 +55,19 @@ def test_token_ids_have_no_tolerance_and_pictures_one_level():
     # (level / 255 - 0.5) / 0.5: one level is 2 / 255; the smallest deviation stretches it most
     halves = image_spec(rescale=1 / 255, mean=(0.5,) * 3, std=(0.5, 0.5, 1.0))
     assert tolerance(halves) == pytest.approx(2 / 255, rel=0.02)
+
+
+def test_one_odd_input_of_many_is_told_and_does_not_stop_the_run():
+    ours = [np.array([2, 4, 3])] * 19 + [np.array([2, 9, 3])]
+    theirs = [np.array([2, 4, 3])] * 20
+    finding = compare(ours, theirs, 0.0)
+    assert (finding.verdict, finding.evidence["differing"]) == ("unsure", [19])
+    assert "1 of 20 inputs differ" in finding.reason
+    assert "input 19 of train" in finding.action
+    reshaped = compare([*ours[:19], np.array([2])], theirs, 0.0)
+    assert (reshaped.verdict, reshaped.statistic, reshaped.evidence["differing"]) == ("unsure", None, [19])
+
+
+def test_more_than_one_odd_input_in_ten_fails():
+    ours = [np.array([2, 4, 3])] * 17 + [np.array([2, 9, 3])] * 3
+    assert compare(ours, [np.array([2, 4, 3])] * 20, 0.0).verdict == "fail"

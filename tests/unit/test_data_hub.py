@@ -107,7 +107,7 @@ def test_columns_are_those_of_params_and_are_proposed_to_it(tmp_path):
     assert (found.columns["input"], found.columns["label"], found.classes) == ("sentence", "intent", {"x": 1})
     with pytest.raises(
         DataError,
-        match=r"set \(train\) has no column 'text'; nearest is 'intent'\. It has 'sentence', 'intent', 'more'",
+        match=r"set \(train\) has no column 'text'; nearest is 'intent' and no column 'label'\. It has 'sentence', 'intent', 'more'",
     ):
         read(data(tmp_path / "set"))
 
@@ -218,3 +218,26 @@ def test_the_fingerprint_of_a_commit_asks_no_network_and_that_of_a_folder_its_fi
     other = COMMIT[::-1]
     commits = {sources.fingerprint(data(f"org/set@{commit}"), "text") for commit in (COMMIT, other)}
     assert len(commits) == 2
+
+
+def saved(folder, *, splits):
+    """What `save_to_disk` writes."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    features = datasets.Features({"sentence": datasets.Value("string"), "label": datasets.ClassLabel(names=["a", "b"])})
+    content = datasets.Dataset.from_dict({"sentence": ["rain", "snow", "soup"], "label": [0, 1, -1]}, features=features)
+    (datasets.DatasetDict(train=content, test=content) if splits else content).save_to_disk(folder)
+    return folder
+
+
+@pytest.mark.parametrize("splits", [False, True], ids=["one", "a dictionary of splits"])
+@pytest.mark.parametrize("address", ["{}", "hub:{}"], ids=["path", "hub"])
+def test_a_folder_written_by_save_to_disk_is_read_with_its_class_names(tmp_path, address, splits):
+    source = address.format(saved(tmp_path / "my data", splits=splits))
+    found = look.propose(source, "text", {})
+    assert found.columns["input"] == "sentence"
+    rows = read(Data(source=source, columns=sources.PLAIN.model_copy(update={"input": "sentence"})))
+    expected = [("rain", "a"), ("snow", "b"), ("soup", None)]
+    assert [(row.input, row.label) for row in rows] == expected * (2 if splits else 1)
+    assert [row.split for row in rows] == (["train"] * 3 + ["test"] * 3 if splits else [None] * 3)

@@ -38,6 +38,22 @@ def test_a_named_column_that_is_absent_is_refused_with_the_nearest(tmp_path):
         look.propose(csv(tmp_path, "question,label\nhello,a\n"), "text", {"input": "qestion"})
 
 
+def test_all_columns_that_are_wrong_are_told_at_once(tmp_path):
+    path = csv(tmp_path, "qestion,lable,n\nhello,a,1\n")
+    with pytest.raises(DataError) as caught:
+        look.propose(path, "text", {"input": "question", "label": "label"})
+    told = "no column 'question'; nearest is 'qestion' and no column 'label'; nearest is 'lable'. It has"
+    assert told in caught.value.message
+    action = "Name them: --text COLUMN --label COLUMN, or data.columns.input and data.columns.label in params.yaml."
+    assert caught.value.action == action
+
+
+def test_all_columns_that_could_be_meant_are_asked_about_at_once(tmp_path):
+    with pytest.raises(DataError, match=r"'question', 'review' could .*; .*'category', 'topic' could each") as caught:
+        look.propose(csv(tmp_path, "question,review,category,topic\na,b,c,d\n"), "text", {})
+    assert caught.value.action == "Say which: --text question --label category."
+
+
 def test_columns_of_a_source_that_has_none_are_refused():
     with pytest.raises(DataError, match="builtin:digits has no columns, yet 'digit' is named"):
         look.propose("builtin:digits", "image", {"label": "digit"})

@@ -16,6 +16,7 @@ from PIL import Image
 from headstart.contract.spec import ImageSpec, TextSpec
 from headstart.data import ingest, prepare
 from headstart.data.checks import rows as row_checks
+from headstart.data.checks.near_text import NearTexts
 from headstart.data.dataset import read
 from headstart.determinism import folder_digest
 from headstart.errors import DataError, GateError
@@ -198,7 +199,7 @@ def test_labels_are_trimmed_and_mapped_and_slips_are_said(tmp_path):
     assert result.train.labels == ["x", "y", "x", "X", "y"]
     labels = finding(result, "labels")
     assert labels.verdict == "unsure"
-    assert "spaces around the label were taken off on 1 row: 'x ' (1 row)" in labels.reason
+    assert "surplus spaces in the label were taken off on 1 row: 'x ' (1 row)" in labels.reason
     assert labels.reason.startswith("'X' (1 row) and 'x' (4 rows) differ in case alone and are two classes")
     assert "'yy' is mapped but on no row; nearest is 'y'" in labels.reason
 
@@ -275,3 +276,24 @@ def test_no_row_is_lost_whatever_arrives(tmp_path, rows):
     texts = {name: {text.strip() for text in dataset.inputs} for name, dataset in result.splits.items()}
     assert not (texts["train"] & texts["test"] or texts["train"] & texts["validation"])
     assert Counter(aside.check for aside in result.quarantine) == result.summary["quarantined_by"]
+
+
+@pytest.mark.parametrize("put_aside", [(), ("near_leak",)], ids=["kept", "put aside"])
+def test_test_rows_with_near_copies_in_train_stand_in_a_file_of_their_own(tmp_path, put_aside):
+    """99.3% counted 37 test rows with near copies in train, and nobody could score without them."""
+    long = "word " * 3 + "one two three four five six"
+    rows = [*SOUND, ("test", long, "x"), ("train", f"{long}!s", "x")]
+    looking = lambda chosen: [NearTexts(chosen, 0.8, 1)]  # noqa: E731
+    result = prepared(tmp_path, rows, looking, put_aside=put_aside)
+    document = json.loads((tmp_path / "out" / "near_leak.json").read_text())
+    [near] = [row for row in result.test.ids if row in {entry["id"] for entry in document["test"]}] or [None]
+    assert (near is None) is bool(put_aside)
+    assert finding(result, "near_leak").evidence["test_rows"] == 1
+    assert "test" not in finding(result, "near_leak").evidence
+    assert (document["format"], document["looked_at"]) == (1, len(SOUND) + 2)
+
+
+def test_where_nothing_was_compared_the_list_of_near_copies_says_so(tmp_path):
+    prepared(tmp_path, SOUND)
+    document = json.loads((tmp_path / "out" / "near_leak.json").read_text())
+    assert document == {"format": 1, "looked_at": 0, "test": []}

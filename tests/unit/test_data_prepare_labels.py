@@ -30,3 +30,39 @@ def test_labels_that_train_lacks_are_put_aside_and_said(tmp_path):
     result = prepared(tmp_path, [*SOUND, ("test", "seven", "new")])
     assert [(aside.check, aside.row.number) for aside in result.quarantine] == [("untrained_labels", 7)]
     assert "train lacks: new" in finding(result, "untrained_labels").reason
+
+
+def test_labels_that_look_the_same_are_one_class_and_the_rows_are_counted(tmp_path):
+    """Files written on macOS hold decomposed letters: six classes where a person sees four."""
+    rows = [("train", "seven", "caf\u00e9"), ("train", "eight", "cafe\u0301"), ("train", "nine", "x\u200b")]
+    rows += [("train", "ten", "\ufeffx"), ("test", "eleven", "cafe\u0301"), ("train", "twelve", "x  y\u00a0z")]
+    result = prepared(tmp_path, [*SOUND, *rows])
+    assert result.classes == ["caf\u00e9", "x", "x y z", "y"]
+    labels = finding(result, "labels")
+    assert (labels.verdict, labels.evidence["trimmed"]) == ("unsure", 5)
+    assert "made alike (NFC) on 2 rows: 'cafe\\u0301' (2 rows)" in labels.reason
+    assert "invisible characters were taken out of the label on 2 rows" in labels.reason
+    assert "surplus spaces in the label were taken off on 1 row: 'x  y\\xa0z' (1 row)" in labels.reason
+
+
+def test_the_label_map_is_compared_in_the_normal_spelling_too(tmp_path):
+    rows = [*SOUND, ("train", "seven", "cafe\u0301"), ("train", "eight", "tea")]
+    result = prepared(tmp_path, rows, labels={"caf\u00e9": "drinks", "tea": "drinks\u200b"})
+    assert result.classes == ["drinks", "x", "y"]
+    assert finding(result, "labels").evidence == {"trimmed": 1, "case_variants": [], "mapped": 2, "unused": []}
+
+
+def test_a_label_of_nothing_visible_is_no_label(tmp_path):
+    result = prepared(tmp_path, [*SOUND, ("train", "seven", "\u200b"), ("train", "eight", "\u00a0")])
+    assert result.classes == ["x", "y"]
+    assert finding(result, "unlabelled").statistic == 0.0
+    assert sum(result.summary["rows"].values()) == len(SOUND)
+
+
+def test_labels_that_hardly_differ_are_asked_about_with_the_map_that_joins_them(tmp_path):
+    rows = [*SOUND, ("train", "seven", "Out of scope"), ("train", "eight", "out-of-scope"), ("train", "nine", "-1")]
+    rows += [("train", "ten", "out-of-scope"), ("train", "eleven", "1")]
+    labels = finding(prepared(tmp_path, rows), "labels")
+    assert labels.reason == "'Out of scope' (1 row) and 'out-of-scope' (2 rows) hardly differ and are two classes."
+    assert 'prepare: {labels: {"Out of scope": "out-of-scope"}}' in labels.action
+    assert labels.evidence["case_variants"] == [["Out of scope", "out-of-scope"]]

@@ -1,6 +1,7 @@
 """Files of rows: what is read, and what a person who made a likely mistake is told."""
 
 import gzip
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -57,6 +58,93 @@ def test_gzip_and_parquet_give_what_was_written(tmp_path):
     packed = file(tmp_path, "a.jsonl.gz", gzip.compress(b'{"text": "hello", "label": 1}\n'))
     pq.write_table(pa.table({"text": ["hello"], "label": [1]}), tmp_path / "a.parquet")
     assert read(packed).columns == read(tmp_path / "a.parquet").columns
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        pytest.param("a.csv", "text|label\na, b;|x\nc|y\n", id="bars"),
+        pytest.param("a.csv", "text\tlabel\na, b;\tx\nc\ty\n", id="tabs"),
+        pytest.param("a.tsv", "text\tlabel\na, b;\tx\nc\ty\n", id="a file called tsv"),
+        pytest.param("a.csv", "text;label\na, b;x\nc;y\n", id="semicolons, commas in texts"),
+        pytest.param("a.csv", 'sep=;\ntext;label\n"a, b;";x\nc;y\n', id="the delimiter declared"),
+        pytest.param("a.csv", 'text,label,,\n"a, b;",x,,\nc,y,,\n', id="empty columns at the end"),
+        pytest.param("a.csv", 'text,label,,\n"a, b;",x\nc,y\n', id="empty columns in the header alone"),
+        pytest.param("a.csv", 'text,label\n"a, b;",x,,\nc,y\n', id="empty fields in the rows alone"),
+        pytest.param("a.csv", 'text,label,,\n"a, b;",x,,\n,,,\nc,y,,\n,,,\n', id="empty rows of a spreadsheet"),
+        pytest.param("a.csv", 'text,label\n"a, b;",x\n\nc,y\n', id="blank line"),
+        pytest.param("a.csv", '\n\ntext,label\n"a, b;",x\nc,y\n', id="blank lines above the header"),
+    ],
+)
+def test_delimiters_and_what_spreadsheets_leave_at_the_end_are_read(tmp_path, name, content):
+    table = read(file(tmp_path, name, content))
+    assert [text.rstrip(";") for text in table.columns["text"]] == ["a, b", "c"]
+    assert (table.columns["label"], table.names) == (["x", "y"], ("text", "label"))
+
+
+def test_a_header_that_holds_a_comma_does_not_make_it_the_delimiter(tmp_path):
+    table = read(file(tmp_path, "a.csv", "text, long|label\na|x\nb, c, d|y\n"))
+    assert table.columns == {"text, long": ["a", "b, c, d"], "label": ["x", "y"]}
+
+
+def test_a_column_without_a_name_is_passed_over(tmp_path):
+    table = read(file(tmp_path, "a.csv", ",text,label\n0,a,x\n1,b,y\n"))  # the index that pandas writes
+    assert (table.names, table.columns) == (("text", "label"), {"text": ["a", "b"], "label": ["x", "y"]})
+
+
+def test_a_value_beyond_the_last_name_is_refused(tmp_path):
+    """A comma without quotes would otherwise move the label into a column that nobody reads."""
+    with pytest.raises(DataError, match=r"2 columns, but\n  - row 2 has 3 fields"):
+        read(file(tmp_path, "a.csv", "text,label,,\na,x,,\nb, c,y,\n"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.csv", "text,label\nhello,x\n"), ("a.jsonl", '{"text": "hello"}\n')], ids=["csv", "jsonl"]
+)
+@pytest.mark.parametrize("encoding", ["utf-16le", "utf-16be"])
+def test_utf_16_without_a_byte_order_mark_is_refused_with_the_command_that_converts_it(
+    tmp_path, name, content, encoding
+):
+    with pytest.raises(DataError, match="as UTF-16 without a byte order mark has") as caught:
+        read(file(tmp_path, name, content.encode(encoding)))
+    assert f"iconv -f {encoding} -t utf-8 {name}" in caught.value.action
+
+
+def classified(path, labels, names=("card", "refund"), column="label"):
+    """A Parquet file as the library `datasets` writes a ClassLabel."""
+    features = {column: {"names": list(names), "_type": "ClassLabel"}, "text": {"dtype": "string", "_type": "Value"}}
+    table = pa.table({"text": [f"text {place}" for place in range(len(labels))], column: labels})
+    pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})}), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        pytest.param(pa.array([1, 0, -1], pa.int64()), ["refund", "card", None], id="whole numbers"),
+        pytest.param(pa.array([1, 0, None], pa.int8()), ["refund", "card", None], id="a gap"),
+        pytest.param(pa.array([1.0, 0.0, None], pa.float64()), ["refund", "card", None], id="floats, by pandas"),
+        pytest.param(pa.array(["1", "0", None]), ["1", "0", None], id="strings stay"),
+        pytest.param(pa.array(["b", "a", None]).dictionary_encode(), ["b", "a", None], id="categories of pandas"),
+    ],
+)
+def test_class_names_in_the_schema_of_a_parquet_file_are_read(tmp_path, labels, expected):
+    assert read(classified(tmp_path / "a.parquet", labels)).columns["label"] == expected
+
+
+def test_a_number_without_a_class_name_is_refused_by_its_row(tmp_path):
+    path = classified(tmp_path / "a.parquet", pa.array([0, 2, 1, 7]))
+    with pytest.raises(
+        DataError, match=r"row 2 holds 2 in column 'label', which has names for 0 to 1\n.*row 4 holds 7"
+    ):
+        read(path)
+
+
+@pytest.mark.parametrize("metadata", [b"[]", b"{}", b'{"info": {"features": {"label": 3}}}', b"\xff", b"null"])
+def test_metadata_of_another_form_is_passed_over(tmp_path, metadata):
+    table = pa.table({"text": ["a"], "label": [1]}).replace_schema_metadata({b"huggingface": metadata})
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert read(tmp_path / "a.parquet").columns["label"] == [1]
 
 
 def test_a_field_longer_than_the_standard_limit_is_read(tmp_path):

@@ -2,9 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 
+from headstart.errors import GateError
 from headstart.evaluation.gates import screen
+from headstart.params.evaluation import Override
 from headstart.params.transfer import Screen
 
 PARAMS = Screen(loss_growth=1.5, above_majority=0.0)
@@ -24,8 +27,14 @@ def history(*, used="fine_tune", losses=(0.5, 0.4), accuracies=(0.8, 0.9), steps
     }
 
 
+def judge(document, params=PARAMS, share=0.3, *, by_class=False):
+    """On 100 validation rows, of which class 0 has a share and the nine others the rest."""
+    targets = np.array([0] * round(100 * share) + [1 + place % 9 for place in range(100 - round(100 * share))])
+    return screen.judge(document, params, targets, 10, by_class=by_class)
+
+
 def verdicts(document, share=0.3, params=PARAMS):
-    return {finding.check: finding.verdict for finding in screen.judge(document, params, share)}
+    return {finding.check: finding.verdict for finding in judge(document, params, share)}
 
 
 TRAINED = ["fine_tune", "lora", "adapt_then_fine_tune", "scratch"]
@@ -53,11 +62,11 @@ def test_a_probe_that_is_handed_on_is_judged_by_its_own_numbers():
     # fine-tuning blew up, but its network is not the one that leaves
     document = history(used="linear_probe", losses=(9.0,), accuracies=(0.1,), steps=((math.nan, 1.0),))
     assert set(verdicts(document).values()) == {"pass"}
-    assert "The linear probe is right on 0.750" in screen.judge(document, PARAMS, 0.3)[2].reason
+    assert "The linear probe is right on 0.750" in judge(document)[2].reason
 
 
 def test_loss_that_grew_is_called_diverged_with_both_numbers():
-    finding = screen.judge(history(losses=(1.2,), accuracies=(0.8,)), PARAMS, 0.3)[1]
+    finding = judge(history(losses=(1.2,), accuracies=(0.8,)), share=0.3)[1]
     assert finding.verdict == "fail"
     assert finding.statistic == pytest.approx(2.0)
     assert "went from 0.600 to 1.200, 2.00 times its start; 1.5 is allowed" in finding.reason
@@ -70,7 +79,7 @@ def test_what_was_measured_on_the_network_handed_on_outranks_the_epoch():
 
 
 def test_always_giving_the_commonest_class_is_not_enough():
-    finding = screen.judge(history(accuracies=(0.5, 0.5)), PARAMS, 0.5)[2]
+    finding = judge(history(accuracies=(0.5, 0.5)), share=0.5)[2]
     assert finding.verdict == "fail"
     assert "nothing useful was learned" in finding.reason
 
@@ -83,7 +92,7 @@ def test_a_margin_above_the_commonest_class_is_asked_where_params_say_so():
 
 @pytest.mark.parametrize("broken", [math.nan, math.inf, None])
 def test_a_step_that_is_not_a_number_fails_and_is_named(broken):
-    finding = screen.judge(history(steps=((1.0, 2.0), (0.5, broken), (broken, 1.0))), PARAMS, 0.3)[0]
+    finding = judge(history(steps=((1.0, 2.0), (0.5, broken), (broken, 1.0))), share=0.3)[0]
     assert finding.verdict == "fail"
     assert "2 of 3 training steps" in finding.reason
     assert "the first at step 1" in finding.reason
@@ -94,3 +103,42 @@ def test_a_step_that_is_not_a_number_fails_and_is_named(broken):
 )
 def test_a_history_that_says_nothing_fails(document):
     assert set(verdicts(document).values()) == {"fail"}
+
+
+def rare(f1, **changes):
+    """The case of 6% fraud: balanced weights give up accuracy (0.771 against 0.938) for the rare class."""
+    measured = {"validation/loss": 0.5, "validation/accuracy": 0.771, "validation/macro_f1": f1}
+    document = history(used="linear_probe", probe=measured, **changes)
+    targets = np.array([0] * 15 + [1])
+    return screen.judge(document, PARAMS, targets, 2, by_class=True)[2]
+
+
+def test_where_training_counts_every_class_alike_macro_f1_is_asked_for():
+    finding = rare(0.711)
+    # always class 0: F1 of class 0 is 2 * 15 / (16 + 15), of class 1 nothing
+    assert (finding.verdict, finding.bar) == ("pass", pytest.approx(15 / 31))
+    assert "has macro-F1 0.711 on validation; always giving the commonest class has 0.484" in finding.reason
+    assert rare(15 / 31).verdict == "fail"
+    assert rare(None).verdict == "fail"
+
+
+def test_accuracy_below_the_commonest_class_names_the_way_to_serve_a_rare_class():
+    finding = judge(history(accuracies=(0.5, 0.5)), share=0.6)[2]
+    assert "set class_weights: balanced" in finding.action
+
+
+FAILED = {"check": "above_majority", "verdict": "fail", "reason": "r", "action": "a"}
+REFUSED = {"verdict": "fail", "findings": [FAILED]}
+
+
+def test_a_refusal_names_the_way_to_override_it():
+    with pytest.raises(GateError, match=r"not exported\. above_majority: r") as caught:
+        screen.require(REFUSED, None, "rare")
+    assert "headstart run rare --reason WHY" in caught.value.action
+
+
+def test_an_override_lets_one_candidate_through_and_no_other():
+    screen.require(REFUSED, Override(candidate=screen.candidate(REFUSED), reason="recall is 1.0"), "rare")
+    other = {**REFUSED, "findings": [{**REFUSED["findings"][0], "reason": "worse"}]}
+    with pytest.raises(GateError, match=r"is for another candidate"):
+        screen.require(other, Override(candidate=screen.candidate(REFUSED), reason="recall is 1.0"), "rare")

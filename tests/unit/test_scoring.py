@@ -128,6 +128,19 @@ def test_csv_rows_of_the_wrong_width_are_answered_and_fields_with_line_breaks_ar
     assert (third["id"], third["predicted_label"], third["error"]) == ("007", "negative", "")
 
 
+@pytest.mark.parametrize(
+    "content",
+    ["text|id\ngood, day|1\nbad|2\n", "sep=;\ntext;id\ngood, day;1\nbad;2\n", 'text,id,,\n"good, day",1,,\nbad,2\n'],
+    ids=["bars", "declared", "empty columns at the end"],
+)
+def test_csv_is_scored_in_every_form_that_training_reads(bundle, tmp_path, content):
+    (tmp_path / "in.csv").write_text(content)
+    done = score(bundle, tmp_path / "in.csv", tmp_path / "out.jsonl")
+    assert done.rows == {"in": 2, "out": 2, "errors": 0}
+    answers = [(row["text"], row["id"], row["predicted_label"]) for row in rows(tmp_path / "out.jsonl")]
+    assert answers == [("good, day", "1", "positive"), ("bad", "2", "negative")]
+
+
 def test_parquet_columns_keep_their_types_and_gzipped_lines_are_read(bundle, tmp_path):
     table = pa.table(
         {

@@ -156,6 +156,14 @@ def test_what_was_refused_is_not_journalled(server: Server) -> None:
     assert server.answers("texts") == []
 
 
+def test_a_label_that_looks_like_a_class_counts_as_that_class(server: Server) -> None:
+    server.post("/predict/texts", {"inputs": ["a"], "id": "mine"})
+    answer = server.post("/feedback/texts", {"id": "mine", "label": " tw\u00ado\u200b"})
+    assert answer.json() == {"accepted": 1, "new_labels": []}
+    server.fleet.close()
+    assert reader.labels(server.folder / "texts")["label"].to_pylist() == ["two"]
+
+
 def test_feedback_joins_the_answers_it_is_about(server: Server) -> None:
     server.post("/predict/texts", {"inputs": ["a", "ab"], "id": "mine"})
     one = server.post("/feedback/texts", {"id": "mine", "label": "two"})

@@ -115,6 +115,19 @@ def fingerprint(spec: Backbone) -> str:
     return digest([FORMAT, seen, dict(spec.sha256), *([spec.reference] if spec.reference else [])])
 
 
+def local_file(source: str, name: str) -> Path | None:
+    """A file of a backbone that lies on this machine, before it is fetched; None where it does not, or has none.
+
+    Raises:
+        BackboneError: if the package or folder does not exist.
+    """
+    if source.startswith("hub:"):
+        return None
+    package = source.removeprefix("package:")
+    files = _package_files(package) if source.startswith("package:") else _carried(_folder(source))
+    return next((path for path in files if path.name == name), None)
+
+
 def is_current(spec: Backbone, into: Path, *, sample_mark: str | None = None) -> bool:
     """Whether `into` is what the last `fetch` of this very source left; takes milliseconds, reads no weights.
 

@@ -17,6 +17,7 @@ from headstart import artifacts
 from headstart.backbones.checkpoint import configuration
 from headstart.backbones.network import DESCRIPTION_FILE
 from headstart.backbones.silence import quiet
+from headstart.contract import image as contract_image
 from headstart.contract.spec import ImageSpec, Mode, Resample, TextSpec
 from headstart.determinism import digest
 from headstart.errors import BackboneError, listed
@@ -32,6 +33,9 @@ RESAMPLES: dict[int, Resample] = {
     Image.Resampling.BICUBIC: "bicubic",
 }
 MODES: dict[int, Mode] = {1: "L", 3: "RGB"}
+PLAIN_MODES = ("1", "L", "P", "RGB", "CMYK")
+"""Without transparency, `Image.convert` alone gives these the colours that the contract gives them."""
+
 COUNTED_FROM_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet")
 CONVNEXT_STRETCHES_FROM = 384
 
@@ -56,7 +60,9 @@ def reference(folder: Path, limits: Limits) -> Callable[[Sequence[Any]], list[ND
     """What transformers computes from raw inputs: token ids int64 `(tokens,)`, or pixels float32 `(c, h, w)`.
 
     Texts are cut at the same length as by the contract. Images are decoded by Pillow, turned as their EXIF says and
-    converted to the backbone's number of channels; the rest is the backbone's own processor.
+    converted to the backbone's number of channels; the rest is the backbone's own processor. A processor does not say
+    what becomes of transparency, 16 bits or rare colour modes: such images are decoded as the contract decodes them, so
+    that only the processor's own steps are compared.
     """
     spec, _ = input_spec(folder, limits)
     if isinstance(spec, TextSpec):
@@ -226,14 +232,23 @@ def _image_reference(folder: Path, spec: ImageSpec) -> Callable[[Sequence[Any]],
     def compute(raw: Sequence[Any]) -> list[NDArray[Any]]:
         arrays = []
         for data in raw:
-            with Image.open(io.BytesIO(data)) as image:
-                levels = np.asarray(ImageOps.exif_transpose(image).convert(spec.mode))
-            pixels = levels if levels.ndim == 3 else levels[..., None]
-            batch = processor(pixels, return_tensors="np", input_data_format="channels_last")
+            batch = processor(_levels(data, spec), return_tensors="np", input_data_format="channels_last")
             arrays.append(np.asarray(batch["pixel_values"][0], dtype=np.float32))
         return arrays
 
     return compute
+
+
+def _levels(data: bytes, spec: ImageSpec) -> NDArray[np.uint8]:
+    """The decoded image, `(height, width, channels)`: by Pillow alone where its own conversion is well defined."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            if image.mode in PLAIN_MODES and "transparency" not in image.info:
+                levels = np.asarray(ImageOps.exif_transpose(image).convert(spec.mode), dtype=np.uint8)
+                return levels if levels.ndim == 3 else levels[..., None]
+    except contract_image.DAMAGED:  # a damaged EXIF block, which the contract passes over
+        pass
+    return contract_image.decode(data, spec)
 
 
 def set_sizes(processor: Any) -> dict[str, int]:

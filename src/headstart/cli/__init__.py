@@ -1,6 +1,5 @@
 """The command `headstart`: one module a family of commands, everything heavy imported when it is used."""
 
-import json
 import sys
 import traceback
 
@@ -9,6 +8,7 @@ from typer.exceptions import TyperException
 
 from headstart import settings
 from headstart.cli.app import app
+from headstart.cli.output import as_text
 from headstart.errors import HeadstartError
 
 
@@ -42,4 +42,4 @@ def main() -> None:
 def _refuse(message: str, action: str) -> None:
     print(f"headstart: {message} {action}".rstrip(), file=sys.stderr)
     if "--json" in sys.argv:
-        print(json.dumps({"error": {"message": message, "action": action}}, ensure_ascii=False))
+        print(as_text({"error": {"message": message, "action": action}}))

@@ -65,6 +65,8 @@ def add(
         proposed, reasons, addition = proposal.make(
             data, given, _modality(modality), backbone, document, workspace.root, asking=_asks(yes, as_json)
         )
+        if isinstance(known, dict) and "prepare" in proposed:  # a proposal, which is the user's to change
+            proposed["prepare"] = known.get("prepare") or {}
         if aside:
             proposed["data"]["unlabelled"] = aside
         _refuse_other(name, known, proposed)

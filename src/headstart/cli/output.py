@@ -13,10 +13,20 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on s
 def emit(document: Any, as_json: bool, lines: Callable[[Any], Iterable[str]]) -> None:
     """Print `document` as JSON, or as the lines that `lines` makes of it."""
     if as_json:
-        print(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False, default=str))
+        print(as_text(document, indent=2))
         return
     for line in lines(document):
         print(line)
+
+
+def as_text(document: Any, *, indent: int | None = None) -> str:
+    """The document as JSON; what standard output cannot encode is escaped the way JSON escapes."""
+    text = json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False, default=str)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(document, indent=indent, allow_nan=False, default=str)
+    return text
 
 
 def say(line: str) -> None:

@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from headstart.backbones import lengths
 from headstart.cli import entry as entries
 from headstart.cli import survey
-from headstart.data import look
+from headstart.data import labels, look
+from headstart.data.checks import truncation
 from headstart.errors import UsageError
 from headstart.params.section import Modality
 
@@ -50,6 +52,7 @@ def make(
         reasons += [prefix + sentence for sentence in looks[-1].reasons]
         reasons += [prefix + sentence for sentence in survey.sentences(head, kind, looks[-1].columns)]
     classes = _classes(looks)
+    merged = _merged(classes) if asking else {}
     reasons += survey.about_classes(classes)
     columns = _columns(looks, places)
     name, addition, why = _backbone(backbone, kind, document, root, asking)
@@ -61,6 +64,12 @@ def make(
     }
     if columns:
         entry["data"]["columns"] = columns
+    longer = _longer(heads, looks, addition or document["backbones"][name], document) if kind == "text" else None
+    if longer:
+        entry["prepare"] = {"limits": {"tokens": longer.tokens}}
+        reasons.append(f"{longer}; take the line out if the beginning of a text tells its label")
+    if merged:
+        entry.setdefault("prepare", {})["labels"] = merged
     return entry, reasons, addition
 
 
@@ -113,6 +122,19 @@ def _classes(looks: Sequence[look.Look]) -> dict[str, int]:
     return dict(sorted(classes.items()))
 
 
+def _merged(classes: Mapping[str, int]) -> dict[str, str]:
+    """The label map for classes that hardly differ, as far as the person who is asked makes one class of them."""
+    import typer
+
+    merged: dict[str, str] = {}
+    for names in labels.variants(classes):
+        found = labels.merging([names], classes)
+        question = f"{labels.slip(names, classes)}. Make one class of them, {next(iter(found.values()))!r}?"
+        if typer.confirm(question, default=False):
+            merged |= found
+    return merged
+
+
 def _columns(looks: Sequence[look.Look], places: Sequence[str]) -> dict[str, str]:
     """One name a role for all sources that are tables."""
     tables = [(one, place) for one, place in zip(looks, places, strict=True) if _is_table(place)]
@@ -127,10 +149,43 @@ def _columns(looks: Sequence[look.Look], places: Sequence[str]) -> dict[str, str
     return {role: name for role, name in (tables[0][0].columns if tables else {}).items() if name is not None}
 
 
+def _longer(
+    heads: Sequence[survey.Head], looks: Sequence[look.Look], backbone: Mapping[str, Any], document: Mapping[str, Any]
+) -> truncation.Proposal | None:
+    """A higher limit of tokens where many texts would be cut; None where few are, or nobody can count here."""
+    texts = [
+        value
+        for head, one in zip(heads, looks, strict=True)
+        for value in head.columns.get(one.columns["input"] or "text", [])
+        if isinstance(value, str) and value.strip()
+    ]
+    source = str(backbone.get("source") or "hub:")
+    counts, most = lengths.count(source, texts), lengths.most(source)
+    limit, share = (
+        _default(document, "prepare", *keys) for keys in (("limits", "tokens"), ("checks", "truncated_share"))
+    )
+    if counts is None or most is None or limit is None or share is None:
+        return None
+    return truncation.propose(counts, limit, most, share)
+
+
+def _default(document: Mapping[str, Any], *keys: str) -> Any:
+    """What a text model's entry has by default; None where `defaults` does not say."""
+    for part in ("text", "all"):
+        value: Any = (document.get("defaults") or {}).get(part)
+        for key in keys:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        if value is not None:
+            return value
+    return None
+
+
 def _is_table(place: str) -> bool:
     from headstart.data import folders
 
-    return not place.startswith("builtin:") and not (Path(place).is_dir() and not folders.split_files(Path(place)))
+    path = Path(place)
+    is_table = not path.is_dir() or folders.is_saved_dataset(path) or bool(folders.split_files(path))
+    return is_table and not place.startswith("builtin:")
 
 
 def _backbone(

@@ -1,24 +1,37 @@
 """`run` and `plan`: the training flow, started only when something is new."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
 from headstart import artifacts
+from headstart.cli import entry as entries
 from headstart.cli.output import Json, emit, run_lines, say
 from headstart.cli.workspace import announce_pretraining, chosen, enter, start_flow
-from headstart.errors import GateError, OutsideError
+from headstart.errors import GateError, OutsideError, UsageError
+from headstart.params.loader import load
+from headstart.settings import Workspace
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Models; all of them when left out.")]
 
 
-def run(names: Names = None, as_json: Json = False) -> int:
+def run(
+    names: Names = None,
+    reason: Annotated[
+        str | None, typer.Option(help="Why what the screen before export refused is exported all the same; recorded.")
+    ] = None,
+    as_json: Json = False,
+) -> int:
     """Take models from raw data to champion: whatever is stale is run, what passes its gates is promoted.
 
     With nothing new it says so, starts no server and trains nothing.
     """
     workspace, params = enter()
     models = chosen(params, names or [])
+    if reason is not None:
+        _override(workspace, names or [], reason)
+        params = load(workspace.params)
     from headstart.cli.fresh import stale_models
 
     stale = stale_models(workspace, params, models)
@@ -31,6 +44,36 @@ def run(names: Names = None, as_json: Json = False) -> int:
     document = {name: artifacts.read_json(artifacts.release(name) / "run.json") for name in models}
     emit(document, as_json, run_lines)
     return 0 if all(result["verdict"] == "pass" for result in document.values()) else 1
+
+
+def _override(workspace: Workspace, names: Sequence[str], reason: str) -> None:
+    """Write into params.yaml why the candidate that the screen refused is exported: a tracked input of the export.
+
+    Raises:
+        UsageError: if it is not clear which candidate is meant, none was refused, or the reason says nothing.
+    """
+    if len(names) != 1 or not reason.strip():
+        raise UsageError(
+            f"--reason overrides the refusal of one candidate; {len(names)} models were named."
+            if len(names) != 1
+            else "--reason is empty.",
+            action="Name the model, and say why: headstart run NAME --reason WHY.",
+        )
+    [name] = names
+    from headstart.evaluation.gates import screen
+
+    path = artifacts.stage_output(name, "train") / "screen.json"
+    document = artifacts.read_json(path) if path.is_file() else None
+    if document is None or document["verdict"] == "pass":
+        what = "passed its screen" if document else "has not been trained yet"
+        raise UsageError(
+            f"there is no refusal before export to override: {name} {what}.",
+            action=f"Leave --reason out. What gates after export refuse is overridden by headstart promote {name} "
+            "VERSION --reason WHY.",
+        )
+    override = {"candidate": screen.candidate(document), "reason": reason.strip()}
+    entries.write(workspace.params, name, {"export": {"override": override}}, "", None)
+    say(f"params.yaml says now that {name} is exported all the same: {reason.strip()}")
 
 
 def plan(

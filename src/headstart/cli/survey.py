@@ -1,27 +1,24 @@
 """The first rows of a source, looked at for `headstart add`: texts or images, how long, how large, how labelled."""
 
-import csv
-import gzip
 import io
 import json
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from headstart.data import labels
 from headstart.data.checks.words import counted
-from headstart.errors import UsageError
+from headstart.errors import DataError, UsageError
 from headstart.params.section import Modality
 
 ROWS = 2000
 IMAGES = 200
 FEW_LETTERS = 200
-LONGEST = 1 << 20  # characters of a line that are looked at
 MOSTLY = 0.9
 FOREIGN = 0.01
 NAMED = 3
@@ -44,11 +41,13 @@ class Head:
 
 def look(source: str) -> Head:
     """The beginning of a file or folder; nothing for what isn't one, or is damaged: reading it whole will say so."""
-    from headstart.data import folders, sources
+    from headstart.data import folders, hub, sources
 
     if source.startswith("hub:"):
         return Head({name: [] for name in sources.first_columns(source) or ()})
     path = sources.locate(source) if source.startswith("s3://") else Path(source)
+    if folders.is_saved_dataset(path):
+        return Head(hub.head(f"hub:{path}", IMAGES))
     if path.is_dir():
         if files := list(folders.split_files(path).values()):
             path = files[0][0]
@@ -135,15 +134,12 @@ def contradiction(source: str, head: Head, kind: Modality, column: str | None) -
 
 
 def sentences(head: Head, kind: Modality, columns: Mapping[str, str | None]) -> Iterator[str]:
-    """What the first inputs and labels are like."""
+    """What the first inputs are like."""
     inputs = head.columns.get(columns["input"] or kind, [])
     if kind == "text" and inputs:
         yield from _about_texts([str(value) for value in inputs if value])
     if kind == "image":
         yield from _about_images(head, inputs)
-    labels = Counter(str(value) for value in head.columns.get(columns["label"] or "label", []) if value is not None)
-    spaced = [name for name in labels if name.strip() and name != name.strip()]
-    yield from (f"label {name!r} has spaces around it; they are cut off" for name in spaced[:NAMED])
 
 
 def about_classes(classes: Mapping[str, int]) -> Iterator[str]:
@@ -154,13 +150,11 @@ def about_classes(classes: Mapping[str, int]) -> Iterator[str]:
         yield f"each class has {most}"
     else:
         yield f"largest class {largest!r} with {most}, smallest {smallest!r} with {classes[smallest]:,}"
-    alike: dict[str, list[str]] = {}
-    for name in classes:
-        alike.setdefault(name.casefold(), []).append(name)
-    for names in alike.values():
-        if len(names) > 1:
-            both = " and ".join(f"{name!r} ({counted(classes[name], 'row')})" for name in names)
-            yield f"{both} differ in case alone and are taken as two classes; prepare.labels in params.yaml makes one"
+    alike = labels.variants(classes)
+    yield from (labels.told(names, classes) for names in alike)
+    if alike:
+        merged = json.dumps(labels.merging(alike, classes), ensure_ascii=False)
+        yield f"where they mean the same, make one class of them: prepare: {{labels: {merged}}} under the model"
     if all(name.lstrip("+-").isdigit() for name in classes):
         yield "labels are numbers, and answers will read so; prepare.labels in params.yaml gives them names"
 
@@ -223,40 +217,8 @@ def _are_texts(values: Sequence[Any]) -> bool:
 def _columns(path: Path) -> dict[str, list[Any]]:
     from headstart.data import tables
 
-    kind = tables.suffix(path)
     try:
-        if kind == ".parquet":
-            return _parquet(path)
-        if kind is None:
-            return {}
-        with (
-            gzip.open(path, "rt", encoding="utf-8-sig")
-            if kind.endswith(".gz")
-            else path.open(encoding="utf-8-sig", newline="") as file
-        ):
-            return _csv(file) if kind == ".csv" else _jsonl(file)
-    except (OSError, EOFError, UnicodeDecodeError, ValueError, csv.Error):  # reading it whole says what is wrong
+        head = next(tables.batches(path), None)
+    except (DataError, OSError):  # reading it whole says what is wrong
         return {}
-
-
-def _csv(file: Iterable[str]) -> dict[str, list[Any]]:
-    lines = iter(file)
-    header = next(lines, "")
-    mark = max(",;\t", key=lambda delimiter: (header.count(delimiter), delimiter == ","))
-    names = [name.strip() for name in next(csv.reader([header], delimiter=mark), [])]
-    rows = [row for row in islice(csv.reader(lines, delimiter=mark), ROWS) if len(row) == len(names)]
-    return {name: [row[at] for row in rows] for at, name in enumerate(names)}
-
-
-def _jsonl(file: Iterable[str]) -> dict[str, list[Any]]:
-    rows = [row for line in islice(file, ROWS) if line.strip() and isinstance(row := json.loads(line), dict)]
-    names = dict.fromkeys(name for row in rows for name in row)
-    return {name: [row.get(name) for row in rows] for name in names}
-
-
-def _parquet(path: Path) -> dict[str, list[Any]]:
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path) as file:
-        batch = next(file.iter_batches(batch_size=IMAGES), None)
-        return {name: batch[name].to_pylist() for name in batch.schema.names} if batch else {}
+    return {name: values[:ROWS] for name, values in head.columns.items()} if head else {}

@@ -40,14 +40,16 @@ def resolve(
         labelled: without, there need be no label, nor any other column but that of the input.
 
     Raises:
-        DataError: if one that is named is absent, or input or label is found under no name.
+        DataError: if any that is named is absent, or input or label is found under no name; all of them at once.
     """
-    found = {}
+    found, absent = {}, {}
     for role, name in expected(columns, modality, labelled=labelled).items():
         if name in names:
             found[role] = name
         elif role == "input" or (labelled and (role == "label" or getattr(columns, role))):
-            raise _absent(role, name, names, modality, where, labelled)
+            absent[role] = name
+    if absent:
+        raise _absent(absent, names, modality, where, labelled)
     return found
 
 
@@ -61,6 +63,7 @@ def propose(names: Sequence[str], given: Mapping[str, str | None], modality: Mod
         DataError: as `resolve`, and if more than one column could be meant.
     """
     chosen: dict[str, str | None] = {}
+    unclear: dict[str, list[str]] = {}
     for role in ("input", "label", *OPTIONAL):
         plain = modality if role == "input" else role
         chosen[role] = given.get(role)
@@ -69,11 +72,18 @@ def propose(names: Sequence[str], given: Mapping[str, str | None], modality: Mod
         taken = {name for name in chosen.values() if name}
         usual = [name for name in names if name.lower() in (plain, *ALIASES[plain]) and name not in taken]
         if len(usual) > 1 and role not in OPTIONAL:
-            raise DataError(
-                f"{where} has no column {plain!r}, and {_names(usual)} could each be meant.",
-                action=f"Say which: {_option(role, modality, usual[0])}.",
-            )
+            unclear[role] = usual
         chosen[role] = usual[0] if len(usual) == 1 else None
+    if unclear:
+        plain_names = {role: modality if role == "input" else role for role in unclear}
+        raise DataError(
+            "; ".join(
+                f"{where} has no column {plain_names[role]!r}, and {_names(usual)} could each be meant"
+                for role, usual in unclear.items()
+            )
+            + ".",
+            action=f"Say which: {' '.join(_option(role, modality, usual[0]) for role, usual in unclear.items())}.",
+        )
     return resolve(names, Columns(**chosen), modality, where)
 
 
@@ -84,17 +94,23 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"; nearest is {by_lower[close[0]]!r}" if close else ""
 
 
-def _absent(role: str, name: str, names: Sequence[str], modality: Modality, where: str, labelled: bool) -> DataError:
+def _absent(
+    absent: Mapping[str, str], names: Sequence[str], modality: Modality, where: str, labelled: bool
+) -> DataError:
+    """The refusal for all columns that are needed and not there, by role."""
     other = "image" if modality == "text" else "text"
-    message = f"{where} has no column {name!r}{nearest(name, names)}. It has {_names(names)}."
+    each = [f"{name!r}{nearest(name, names)}" for name in absent.values()]
+    message = f"{where} has no column {' and no column '.join(each)}. It has {_names(names)}."
     if not labelled:
         told = (
             f"data.unlabelled is read by the same names as data.source (data.columns in params.yaml): rename the "
-            f"column in it to {name!r}."
+            f"column in it to {absent['input']!r}."
         )
         return DataError(message, action=told)
-    action = f"Name it: {_option(role, modality, 'COLUMN')}, or data.columns.{role} in params.yaml."
-    if role == "input" and other in names:
+    options = " ".join(_option(role, modality, "COLUMN") for role in absent)
+    keys = " and ".join(f"data.columns.{role}" for role in absent)
+    action = f"Name {'it' if len(absent) == 1 else 'them'}: {options}, or {keys} in params.yaml."
+    if "input" in absent and other in names:
         action = f"There is a column {other!r}: is modality: {other} meant? Else {action[0].lower()}{action[1:]}"
     return DataError(message, action=action)
 

@@ -39,6 +39,19 @@ def not_utf8(path: Path) -> DataError:
     return DataError(message, action="Save it as UTF-8; a file from a Windows program often is in cp1252.")
 
 
+def refuse_zero_bytes(path: Path, start: str) -> None:
+    """Refuse what begins with zero bytes: in UTF-8 there are none, in UTF-16 every second one is.
+
+    Raises:
+        DataError: with the command that converts it.
+    """
+    if "\0" in start:
+        raise DataError(
+            f"{path} has zero bytes in its first line, as UTF-16 without a byte order mark has.",
+            action=_convert(path, "utf-16be" if start.startswith("\0") else "utf-16le"),
+        )
+
+
 def _around(line: bytes, at: int, encoding: str) -> str:
     """The line as it would read, or as much of it on both sides of the byte as can be shown."""
     whole = line.decode(encoding, "replace").rstrip()

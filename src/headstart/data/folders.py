@@ -42,6 +42,12 @@ def split_files(folder: Path) -> dict[str | None, list[Path]]:
     return {}
 
 
+def is_saved_dataset(folder: Path) -> bool:
+    """Whether `Dataset.save_to_disk` or `DatasetDict.save_to_disk` of the library `datasets` wrote the folder."""
+    one = ("state.json", "dataset_info.json")
+    return (folder / "dataset_dict.json").is_file() or all((folder / name).is_file() for name in one)
+
+
 def class_folders(folder: Path, passed_over: list[str], *, read: bool) -> Iterator[Row]:
     """The images of class folders, which may lie in split folders; labels are the folders' names, ids the paths.
 

@@ -1,5 +1,7 @@
 """`hub:org/dataset@commit` (or `hub:org/dataset/config@commit`, or `hub:` and a folder) through the datasets library.
 
+A folder may also be one that `save_to_disk` wrote.
+
 Rows are streamed, nothing is unpacked on the disk, and no code of a data set is ever run. The revision has to be a
 commit: a branch such as `main`, or a tag, can name other rows tomorrow, and nothing here would notice.
 """
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.data import columns as naming
+from headstart.data import folders
 from headstart.data.dataset import SPLITS
 from headstart.data.intake import SPLIT_NAMES, Intake
 from headstart.data.rows import Batch
@@ -73,6 +76,17 @@ def names(source: str) -> list[str]:
     return list(next(iter(_open(source).values())).features)
 
 
+def head(source: str, rows: int) -> dict[str, list[Any]]:
+    """The first rows by column, class labels as numbers.
+
+    Raises:
+        DataError: as `batches`.
+        OutsideError: as `batches`.
+    """
+    content = next(iter(_open(source).values()))
+    return dict(next(content.iter(batch_size=rows), {}))
+
+
 def batches(
     source: str, columns: Columns, modality: Modality, found: dict[str, str], *, labelled: bool
 ) -> Iterator[Batch]:
@@ -109,7 +123,11 @@ def _open(source: str) -> dict[str, Any]:
 
     datasets.disable_progress_bars()
     try:
-        splits = datasets.load_dataset(name.path, name.config, revision=name.revision, streaming=True)
+        if name.folder and folders.is_saved_dataset(name.folder):
+            saved = datasets.load_from_disk(name.path)
+            splits = saved if isinstance(saved, datasets.DatasetDict) else {str(saved.split or "all"): saved}
+        else:
+            splits = datasets.load_dataset(name.path, name.config, revision=name.revision, streaming=True)
         return {split: _plain(content) for split, content in splits.items()}
     except Exception as error:  # its errors share no root; `_said` passes bugs of ours on
         raise _said(source, error) from error

@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from headstart.contract.labels import normal
 from headstart.data import columns as naming
-from headstart.data import sources
+from headstart.data import labels, sources
 from headstart.data.checks.words import counted
 from headstart.data.rows import whole_numbers, without_decimal_point
 from headstart.errors import DataError
@@ -49,10 +50,12 @@ def propose(source: str, modality: Modality, given: Mapping[str, str | None]) ->
     columns = _columns(source, modality, {role: name for role, name in given.items() if name})
     [opened] = sources.open(Data(source=source, columns=Columns(**columns)), modality, payload=False)
     counts, splits, unlabelled = Counter[str](), Counter[str](), 0
+    written = Counter[str]()
     for batch in opened.batches:
         for label, split in zip(batch.labels, batch.splits, strict=True):
-            if label and (name := label.strip()):
+            if label and (name := normal(label)):
                 counts[name] += 1
+                written[label] += 1
                 splits[split or "none"] += 1
             else:
                 unlabelled += 1
@@ -71,6 +74,7 @@ def propose(source: str, modality: Modality, given: Mapping[str, str | None]) ->
         reasons.append(f"{counted(unlabelled, 'row')} without a label, kept apart")
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     reasons.append(f"{len(names)} classes: {', '.join(names[:NAMED])}{more}")
+    reasons += labels.respelled(written)
     return Look(columns, reasons, dict(splits), unlabelled, {name: counts[name] for name in names})
 
 

@@ -5,6 +5,8 @@
     quarantine.parquet                               the raw columns, with `check` and `reason`
     suspects.parquet                                 labels that may be wrong; the stage adds it, not this module
     findings.json                                    what each check found
+    near_leak.json                                   the test rows with near copies in train or validation, for scores
+                                                     without them: `{format, looked_at, test: [{id, twin, split, ...}]}`
     summary.json                                     rows by split and class; written last
 
 Payloads pass twice, in batches: once to be looked at, once to be written. What is held for each row is a few numbers,
@@ -15,7 +17,7 @@ bytes.
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,7 @@ from headstart.params.section import Modality
 
 FORMAT = 1
 QUARANTINE = "quarantine.parquet"
+NEAR_LEAK = "near_leak.json"
 
 Inspectors = Callable[[NDArray[np.bool_]], Sequence[Inspector]]
 
@@ -148,6 +151,7 @@ def prepare(
     examples, label_finding, carved = passing.examples(columns, seen, params)
     findings = [*about.findings, label_finding, rows.groups(examples)]
     aside: dict[int, tuple[str, str]] = {}
+    near: dict[str, Any] = {"format": FORMAT, "looked_at": 0, "test": []}
 
     def sort_out(reasons: Reasons, finding: Finding) -> None:
         nonlocal examples
@@ -163,7 +167,10 @@ def prepare(
         sort_out(*rows.duplicates(examples, whole={"test"} - set(carved)))
         for inspector in looking:
             for reasons, finding in inspector.conclude(examples):
-                sort_out(reasons if finding.check in params.checks.put_aside else {}, finding)
+                goes = finding.check in params.checks.put_aside
+                if finding.check == "near_leak":
+                    finding, near = _without_list(finding, goes)
+                sort_out(reasons if goes else {}, finding)
         sort_out(*rows.unlearnable(examples))
         _require_enough(examples, raw)
         findings += [
@@ -174,6 +181,7 @@ def prepare(
             metadata.shortcut(examples, level=params.checks.level, seed=params.checks.seed),
         ]
     _write(raw, examples, aside, out, params.modality)
+    artifacts.write_json(out / NEAR_LEAK, near)
     judges = seen.contents[examples.splits != SPLITS.index("train")]
     if (found := pool.write(raw, out, params.modality, decodes, judges)) is not None:
         findings.append(found)
@@ -199,6 +207,19 @@ def judge(findings: Sequence[Finding]) -> None:
         reasons = " ".join(f"{finding.check}: {finding.reason}" for finding in failed)
         documents = [finding.document() for finding in findings]
         raise GateError(f"the data may not be trained on. {reasons}", action=failed[0].action, findings=documents)
+
+
+def _without_list(finding: Finding, goes: bool) -> tuple[Finding, dict[str, Any]]:
+    """The finding `near_leak` without its list of test rows, and the document that holds it.
+
+    Args:
+        goes: whether the near copies are put aside, so that no test row has one any more.
+    """
+    evidence = dict(finding.evidence)
+    copied = evidence.pop("test")
+    evidence["test_rows"] = len(copied)
+    document = {"format": FORMAT, "looked_at": evidence["looked_at"], "test": [] if goes else copied}
+    return replace(finding, evidence=evidence), document
 
 
 def _write(raw: Path, examples: Examples, aside: Mapping[int, tuple[str, str]], out: Path, modality: Modality) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
+from headstart.contract.labels import normal
+
 BATCH_ROWS = 4096
 BATCH_BYTES = 16 << 20
 
@@ -112,7 +114,7 @@ def plains(values: Sequence[Any]) -> list[str | None]:
 
 def whole_numbers(labels: Collection[str]) -> bool:
     """Whether every label is a whole number, with or without a decimal point: `1`, `1.0`, `2.`; blank ones aside."""
-    return all(_WHOLE.fullmatch(name) for label in labels if (name := label.strip()))
+    return all(_WHOLE.fullmatch(name) for label in labels if (name := normal(label)))
 
 
 def without_decimal_point(label: str) -> str:

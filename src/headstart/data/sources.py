@@ -2,6 +2,7 @@
 
     tickets.csv                          one file; a `split` column is optional
     tickets/{train,validation,test}.*    a file a split (also `val`, `dev`, and shards `train-00000-of-00002`)
+    tickets/dataset_dict.json, …         what `save_to_disk` of the library `datasets` wrote
     photos/<class>/*.jpg                 a folder a class
     photos/{train,test}/<class>/*.jpg    class folders inside split folders
     builtin:apidocs                      a set made of what is installed
@@ -139,6 +140,8 @@ def first_columns(source: str) -> list[str] | None:
     if source.startswith(hub.SCHEME):
         return hub.names(source)
     path = locate(source)
+    if folders.is_saved_dataset(path):
+        return hub.names(f"{hub.SCHEME}{path}")
     files = [[path]] if path.is_file() else list(folders.split_files(path).values())
     return list(next(tables.batches(files[0][0], ())).names) if files else None
 
@@ -153,6 +156,10 @@ def _open(name: str, columns: Columns, modality: Modality, *, labelled: bool, pa
     else:
         path = locate(name, key=key)
         columns = PLAIN if name.startswith(feedback.SCHEME) else columns
+        if folders.is_saved_dataset(path):
+            saved = f"{hub.SCHEME}{path}"
+            source.batches = hub.batches(saved, columns, modality, source.columns, labelled=labelled)
+            return source
         files: dict[str | None, list[Path]] = {None: [path]} if path.is_file() else folders.split_files(path)
         if files:
             source.batches = _tables(files, columns, modality, source, payload=payload)

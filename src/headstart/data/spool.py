@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from headstart.contract.labels import normal
 from headstart.data import ids, raw
 from headstart.data.rows import Batch, whole_numbers, without_decimal_point
 from headstart.data.sources import Source, shown
@@ -59,7 +60,7 @@ def fill(folder: Path, opened: Sequence[Source], modality: Modality) -> Spool:
             with _bar(f"reading {shown(source.name)}") as bar:
                 for batch in source.batches:
                     rows = _record_batch(batch, spool.register, schema)
-                    given = [bool(label and label.strip()) for label in batch.labels] if source.labelled else []
+                    given = [bool(label and normal(label)) for label in batch.labels] if source.labelled else []
                     mask = np.array(given, np.bool_) if source.labelled else np.zeros(len(batch), np.bool_)
                     if labels is not None:
                         new = {label for label in batch.labels if source.labelled and label} - labels

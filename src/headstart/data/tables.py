@@ -1,24 +1,25 @@
-"""Files of rows: `.csv`, `.jsonl`, `.jsonl.gz` and `.parquet`, read a few thousand rows at a time."""
+"""Files of rows: `.csv`, `.tsv`, `.jsonl`, `.jsonl.gz` and `.parquet`, read a few thousand rows at a time."""
 
 import csv
 import gzip
 import json
 import zlib
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from headstart.data.encoding import not_utf8
+from headstart.data import delimited
+from headstart.data.encoding import not_utf8, refuse_zero_bytes
 from headstart.errors import LISTED, DataError, listed
 
-SUFFIXES = (".csv", ".jsonl", ".jsonl.gz", ".parquet")
+SUFFIXES = (*delimited.SUFFIXES, ".jsonl", ".jsonl.gz", ".parquet")
 BATCH_ROWS = 4096
 BATCH_BYTES = 16 << 20
 LARGEST_FIELD = 1 << 30
@@ -33,7 +34,7 @@ class Table:
         path: the file.
         columns: values by column, one a row; those that were wanted.
         numbers: row numbers from 1 in the file.
-        names: every column of the file; in JSONL those that stood in a row so far.
+        names: every column of the file that has a name; in JSONL those that stood in a row so far.
     """
 
     path: Path
@@ -92,8 +93,10 @@ def batches(path: Path, wanted: Collection[str] | None = None) -> Iterator[Table
         )
     if kind == ".parquet":
         tables = _parquet(path, wanted)
+    elif kind in delimited.SUFFIXES:
+        tables = _csv(path, wanted)
     else:
-        tables = _csv(path, wanted) if kind == ".csv" else _jsonl(path, wanted, compressed=kind.endswith(".gz"))
+        tables = _jsonl(path, wanted, compressed=kind.endswith(".gz"))
     empty = True
     for table in tables:
         empty = empty and not len(table)
@@ -103,10 +106,11 @@ def batches(path: Path, wanted: Collection[str] | None = None) -> Iterator[Table
 
 
 def _parquet(path: Path, wanted: Collection[str] | None) -> Iterator[Table]:
-    start = 1
+    start, problems = 1, Problems()
     try:
         with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as file:
             names = tuple(file.schema_arrow.names)
+            classes = class_names(file.schema_arrow)
             _refuse_repeated(path, names)
             groups = [file.metadata.row_group(place) for place in range(file.num_row_groups)]
             bytes_a_row = max((group.total_byte_size // max(1, group.num_rows) for group in groups), default=0)
@@ -114,28 +118,72 @@ def _parquet(path: Path, wanted: Collection[str] | None) -> Iterator[Table]:
             chosen = [name for name in names if wanted is None or name in wanted]
             for batch in file.iter_batches(rows, columns=chosen):
                 columns = {name: batch.column(name).to_pylist() for name in chosen}
+                for name in chosen:
+                    if name in classes:
+                        columns[name] = _named(columns[name], name, classes[name], start, problems)
                 yield Table(path, columns, list(range(start, start + batch.num_rows)), names)
                 start += batch.num_rows
     except pa.ArrowException as error:
         raise DataError(
             f"{path} is not a Parquet file that can be read: {str(error).rstrip('. ')}.", action=_RENEW
         ) from None
+    if problems:
+        raise DataError(
+            f"{path} names classes in its schema (ClassLabel), but\n{problems}\n",
+            action="Write it again with all class names, or as a column of strings.",
+        )
+
+
+def class_names(schema: pa.Schema) -> Mapping[str, Sequence[str]]:
+    """The class names that the library `datasets` left in the schema's metadata, by column of whole numbers.
+
+    Format: key `huggingface`, `{"info": {"features": {column: {"_type": "ClassLabel", "names": [...]}}}}`.
+    """
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        found = {name: feature["names"] for name, feature in features.items() if feature.get("_type") == "ClassLabel"}
+    except (KeyError, TypeError, AttributeError, ValueError):  # another version's, or none
+        return {}
+    return {
+        name: names
+        for name, names in found.items()
+        if isinstance(names, list) and name in schema.names and _counts(schema.field(name).type)
+    }
+
+
+def _counts(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))  # floating where pandas met a gap
+
+
+def _named(values: list[Any], column: str, names: Sequence[str], start: int, problems: Problems) -> list[str | None]:
+    """Class names in place of their numbers; -1, which `datasets` writes for an unknown label, is none."""
+    result: list[str | None] = []
+    for number, value in enumerate(values, start):
+        known = value is not None and value in range(len(names))
+        result.append(str(names[int(value)]) if known else None)
+        if not known and value is not None and value != -1 and value == value:  # NaN is unlike itself
+            problems.add(
+                f"row {number} holds {value!r} in column {column!r}, which has names for 0 to {len(names) - 1}"
+            )
+    return result
 
 
 def _csv(path: Path, wanted: Collection[str] | None) -> Iterator[Table]:
     problems, number = Problems(), 0
+    form = delimited.form(path)
     with path.open(encoding="utf-8-sig", newline="") as file:
         lines = _Counted(file)
         try:
-            header = next((line for line in lines if line.strip()), "")
-            delimiter = max(",;\t", key=lambda mark: (header.count(mark), mark == ","))
-            reader = csv.reader(chain([header], lines), delimiter=delimiter, strict=True)
+            for _ in islice(lines, form.skipped):
+                pass
+            reader = csv.reader(lines, delimiter=form.delimiter, strict=True)
             with _fields_of_any_size():
-                names = tuple(name.strip() for name in next(reader, []))
+                names = delimited.names(next(reader, []))
             lines.whole = lines.number
             _refuse_repeated(path, names)
-            chosen = [(name, place) for place, name in enumerate(names) if wanted is None or name in wanted]
-            while rows := _rows(reader, lines):
+            named = tuple(filter(None, names))
+            chosen = [(name, place) for place, name in enumerate(names) if name and (wanted is None or name in wanted)]
+            while rows := _rows(reader, lines, len(names)):
                 numbers = list(range(number + 1, number + len(rows) + 1))
                 number += len(rows)
                 if set(map(len, rows)) != {len(names)}:
@@ -144,7 +192,7 @@ def _csv(path: Path, wanted: Collection[str] | None) -> Iterator[Table]:
                             problems.add(f"row {at} has {len(row)} fields")
                 if not problems:
                     values = list(zip(*rows, strict=True))
-                    yield Table(path, {name: list(values[place]) for name, place in chosen}, numbers, names)
+                    yield Table(path, {name: list(values[place]) for name, place in chosen}, numbers, named)
         except csv.Error as error:
             begins, here = lines.whole + 1, lines.number
             where = f"line {begins}" if here <= begins else f"the row that begins on line {begins}, seen on line {here}"
@@ -175,15 +223,15 @@ class _Counted:
         return line
 
 
-def _rows(reader: Iterator[list[str]], lines: _Counted) -> list[list[str]]:
-    """The next rows that are not blank; empty at the end of the file."""
-    rows: list[list[str]] = []
+def _rows(reader: Iterator[list[str]], lines: _Counted, width: int) -> list[Sequence[str]]:
+    """The next rows that are not blank, without empty fields beyond `width`; empty at the end of the file."""
+    rows: list[Sequence[str]] = []
     until = lines.characters + BATCH_BYTES
     with _fields_of_any_size():
         for row in reader:
             lines.whole = lines.number
-            if row:
-                rows.append(row)
+            if row and (len(row) == 1 or any(row)):  # a spreadsheet writes `,,` for an empty line
+                rows.append(row if len(row) <= width else delimited.trimmed(row, width))
                 if len(rows) == BATCH_ROWS or lines.characters >= until:
                     break
     return rows
@@ -202,6 +250,7 @@ def _jsonl(path: Path, wanted: Collection[str] | None, *, compressed: bool) -> I
     for number, line in enumerate(_lines(path, compressed=compressed), start=1):
         try:
             text = line.decode().rstrip("\r\n")
+            refuse_zero_bytes(path, text if number == 1 else "")
             if not text.strip():
                 continue
             row = json.loads(text)
@@ -246,7 +295,7 @@ def _lines(path: Path, *, compressed: bool) -> Iterator[bytes]:
 
 
 def _refuse_repeated(path: Path, names: tuple[str, ...]) -> None:
-    if repeated := sorted(name for name, count in Counter(names).items() if count > 1):
+    if repeated := sorted(name for name, count in Counter(names).items() if name and count > 1):
         raise DataError(f"{path} has more than one column {repeated[0]!r}.", action="Rename or drop one of them.")
 
 

@@ -1,6 +1,22 @@
 """`export`, `evaluate`, `seal` and `gates`: the file that is served, and what it must show."""
 
+from typing import Annotated
+
+from pydantic import Field
+
 from headstart.params.section import Count, Modality, Positive, Section, Seed, Share
+
+
+class Override(Section):
+    """Why one candidate that the screen refused is exported all the same; `headstart run NAME --reason WHY` writes it.
+
+    Attributes:
+        candidate: which, as its refusal names it; another candidate is not exported.
+        reason: why.
+    """
+
+    candidate: str
+    reason: Annotated[str, Field(min_length=1)]
 
 
 class Export(Section):
@@ -10,6 +26,7 @@ class Export(Section):
     backbone: str
     opset: Count
     parity_examples: Count
+    override: Override | None = None  # workspaces from before it have none
 
 
 class Bootstrap(Section):

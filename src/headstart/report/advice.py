@@ -1,7 +1,7 @@
 """What to do next, the most useful first: what refused says so itself, the rest follows from the evidence."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from headstart.report import confusion, vocabulary, words
@@ -9,6 +9,20 @@ from headstart.report.evidence import Document, Evidence
 from headstart.report.plots import percent
 
 FEW_TEST_EXAMPLES = 10
+TEACHES = {
+    "truncation": 1.0,  # what is cut off is not read at all
+    "label_errors": 1.0,
+    "payloads": 1.0,
+    "label_conflicts": 1.0,
+    "truncated_images": 1.0,
+    "constant_images": 1.0,
+    "animated": 1.0,
+    "mojibake": 0.5,
+    "duplicates": 0.5,
+    "near_duplicates": 0.3,
+}
+"""How much a model may gain from each row that a check names, roughly; checks that are not here 0.1: they are about
+what is measured, about privacy, or about what is mended already."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +37,22 @@ class Step:
 def steps(evidence: Evidence) -> list[Step]:
     """What refused, then the commands for where it stands now, then what would make the model better."""
     judged = [*(evidence.judgement or {}).get("findings", ()), *(evidence.screen or {}).get("findings", ())]
-    return [*_open(judged), *_operation(evidence), *_open(evidence.findings), *_improvements(evidence)]
+    about_data = sorted(evidence.findings, key=lambda one: (one["verdict"] != "fail", -gain(one, evidence.rows)))
+    return [*_open(judged), *_operation(evidence), *_open(about_data), *_improvements(evidence)]
+
+
+def gain(finding: Document, rows: Mapping[str, int]) -> float:
+    """What mending a finding may gain, to sort by: the share of rows that it names, by how much each may teach.
+
+    Args:
+        rows: by split; the share is of the rows that were looked at, where the finding says how many.
+    """
+    evidence = finding.get("evidence") or {}
+    named = finding.get("statistic") if "rows" in evidence else None
+    looked_at = evidence.get("looked_at") or sum(rows.values())
+    if not named or not looked_at:
+        return 0.0
+    return TEACHES.get(finding["check"], 0.1) * min(1.0, float(named) / float(looked_at))
 
 
 def _open(findings: Sequence[Document]) -> list[Step]:

@@ -15,6 +15,7 @@ import yaml
 from headstart import artifacts
 from headstart.determinism import file_digest
 from headstart.errors import DataError
+from headstart.evaluation.gates import screen as gate
 
 Document = Mapping[str, Any]
 STAGES = ("prepare", "plan", "train", "export", "evaluate", "seal")
@@ -77,8 +78,8 @@ def gather(model: str) -> Evidence:
         DataError: if not one stage of this model has run, or a document is of a newer format.
     """
     reader = _Reader()
-    data, plan, train, evaluate, bundle = (
-        artifacts.stage_output(model, stage) for stage in ("data", "plan", "train", "evaluate", "bundle")
+    data, plan, train, export, evaluate, bundle = (
+        artifacts.stage_output(model, stage) for stage in ("data", "plan", "train", "export", "evaluate", "bundle")
     )
     params = _params(model)
     evaluation = reader.json(evaluate / "evaluation.json")
@@ -91,7 +92,7 @@ def gather(model: str) -> Evidence:
         run=reader.json(artifacts.release(model) / "run.json", expected=False),
         plan=reader.json(plan / "plan.json"),
         history=reader.json(train / "history.json"),
-        screen=reader.json(train / "screen.json"),
+        screen=_screen(reader.json(train / "screen.json"), reader.json(export / "override.json", expected=False)),
         evaluation=evaluation,
         calibration=reader.json(evaluate / "calibration.json"),
         contract=reader.json(data / "contract" / "contract.json"),
@@ -114,6 +115,13 @@ def gather(model: str) -> Evidence:
             action=f"Run it first: headstart run {model}.",
         )
     return evidence
+
+
+def _screen(screen: Document | None, override: Document | None) -> Document | None:
+    """What the screen said; its verdict is `overridden` where what it refused was exported for a reason."""
+    if screen is None or override is None or override["candidate"] != gate.candidate(screen):
+        return screen
+    return {**screen, "verdict": "overridden", "override": override["reason"]}
 
 
 class _Reader:

@@ -17,7 +17,7 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from headstart.data import tables
+from headstart.data import delimited, tables
 from headstart.data.columns import nearest
 from headstart.determinism import file_digest
 from headstart.errors import DataError
@@ -42,8 +42,9 @@ class Rows:
         kind: one of `tables.SUFFIXES`.
         sha256: of its bytes.
         count: how many rows it has, bad ones included.
-        schema: its columns; all strings in CSV.
-        delimiter: of CSV.
+        schema: its columns; all strings in CSV, where of several without a name there is none.
+        form: how CSV is written; None elsewhere.
+        header: of CSV, `""` for a column without a name.
     """
 
     path: Path
@@ -51,7 +52,8 @@ class Rows:
     sha256: str
     count: int
     schema: pa.Schema
-    delimiter: str = ","
+    form: delimited.Form | None = None
+    header: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,8 @@ def look(path: Path) -> Rows:
     sha256 = file_digest(path)
     if kind == ".parquet":
         return _look_at_parquet(path, sha256)
-    if kind == ".csv":
-        return _look_at_csv(path, sha256)
+    if kind in delimited.SUFFIXES:
+        return _look_at_csv(path, kind, sha256)
     return _look_at_jsonl(path, kind, sha256)
 
 
@@ -105,7 +107,7 @@ def windows(rows: Rows, column: str, *, start: int, size: int) -> Iterator[Windo
     if rows.kind == ".parquet":
         yield from _parquet_windows(rows, column, start, size)
         return
-    records = _csv_records(rows, start) if rows.kind == ".csv" else _jsonl_records(rows, start)
+    records = _csv_records(rows, start) if rows.kind in delimited.SUFFIXES else _jsonl_records(rows, start)
     while chunk := list(islice(records, size)):
         held = [values if isinstance(values, dict) else {} for _, values in chunk]
         arrays = [_array([values.get(field.name) for values in held], field) for field in rows.schema]
@@ -155,16 +157,14 @@ def _parquet_windows(rows: Rows, column: str, start: int, size: int) -> Iterator
         ) from None
 
 
-def _look_at_csv(path: Path, sha256: str) -> Rows:
+def _look_at_csv(path: Path, kind: str, sha256: str) -> Rows:
     csv.field_size_limit(LARGEST_FIELD)
+    form = delimited.form(path)
     count = whole = 0
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            header = file.readline()
-            delimiter = max(",;\t", key=lambda mark: (header.count(mark), mark == ","))
-            file.seek(0)
-            reader = csv.reader(file, delimiter=delimiter, strict=True)
-            names = [name.strip() for name in next((row for row in reader if row), [])]
+            reader = csv.reader(islice(file, form.skipped, None), delimiter=form.delimiter, strict=True)
+            names = delimited.names(next(reader, []))
             whole = reader.line_num
             for row in reader:
                 whole = reader.line_num
@@ -176,24 +176,28 @@ def _look_at_csv(path: Path, sha256: str) -> Rows:
         ) from None
     except csv.Error as error:
         raise DataError(
-            f"{path} is not CSV that can be read, in the row that begins on line {whole + 1}: {error}.",
+            f"{path} is not CSV that can be read, in the row that begins on line {form.skipped + whole + 1}: {error}.",
             action="Put fields that hold the delimiter, quotes or line breaks between double quotes.",
         ) from None
     if not names:
         raise DataError(f"{path} is empty: it has not even a header.", action="Write the columns' names first.")
-    _refuse_repeated(path, names)
-    return Rows(path, ".csv", sha256, count, pa.schema([(name, pa.string()) for name in names]), delimiter)
+    named = [name for name in names if name or names.count("") == 1]  # pandas writes its index without a name
+    _refuse_repeated(path, named)
+    return Rows(path, kind, sha256, count, pa.schema([(name, pa.string()) for name in named]), form, names)
 
 
 def _csv_records(rows: Rows, start: int) -> Iterator[Record]:
     csv.field_size_limit(LARGEST_FIELD)
-    names = rows.schema.names
+    width = len(rows.header)
     with rows.path.open(encoding="utf-8-sig", newline="") as file:
-        reader = (row for row in csv.reader(file, delimiter=rows.delimiter, strict=True) if row)
+        assert rows.form is not None  # `_look_at_csv` gave it
+        lines = islice(file, rows.form.skipped, None)
+        reader = (row for row in csv.reader(lines, delimiter=rows.form.delimiter, strict=True) if row)
         for number, row in enumerate(islice(reader, start + 1, None), start + 1):
-            whole = len(row) == len(names)
-            problem = f"has {len(row)} fields; the header has {len(names)}."
-            yield f"row {number}", dict(zip(names, row, strict=True)) if whole else problem
+            values = delimited.trimmed(row, width)
+            problem = f"has {len(values)} fields; the header has {width}."
+            whole = len(values) == width
+            yield f"row {number}", dict(zip(rows.header, values, strict=True)) if whole else problem
 
 
 def _look_at_jsonl(path: Path, kind: str, sha256: str) -> Rows:

@@ -16,6 +16,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from fastapi_offline import FastAPIOffline
 
+from headstart.contract.labels import normal
 from headstart.errors import ContractError
 from headstart.journal.schema import Answer, Label
 from headstart.predictor import Prediction
@@ -155,15 +156,18 @@ class Desk:
         """Labels that came later: {"id", "index", "label"}, or a list of them."""
         name, _ = _target(request)
         berth = self._fleet.berth(name)
-        known = self._fleet.posted(name).model.contract.labels
+        known = {normal(label): label for label in self._fleet.posted(name).model.contract.labels}
         _expected(request, JSON)
         async with self._intake.body(
             request, limit=berth.params.megabytes * MEGABYTE, timeout_s=berth.params.timeout_s
         ) as body:
             items = protocol.parse_feedback(body, most=berth.params.items)
         now = self._clock()
-        berth.journal.feedback([Label(item.id, item.index, item.label, now) for item in items])
-        new = sorted({item.label for item in items} - set(known))
+        spelled = [known.get(normal(item.label), normal(item.label) or item.label) for item in items]
+        berth.journal.feedback(
+            [Label(each.id, each.index, label, now) for each, label in zip(items, spelled, strict=True)]
+        )
+        new = sorted(set(spelled) - set(known.values()))
         return JSONResponse({"accepted": len(items), "new_labels": new})
 
     def counted(

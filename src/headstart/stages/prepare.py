@@ -13,13 +13,18 @@ from headstart.stages import emptied, main
 from headstart.transfer import inspection
 
 COMPARED = 64
+UNLIMITED = 1 << 20  # tokens: more than any backbone takes, so that its own limit shows
 
 
 def run(model: str, params: Prepare) -> None:
     """Sort the examples out, make the contract, hold it against the backbone's own processor, look at labels."""
     out, backbone = emptied(artifacts.stage_output(model, "data")), artifacts.backbone(params.backbone)
     raw_spec, tokenizer_json = processor.input_spec(backbone, params.limits)
-    looking = watch.inspectors(raw_spec, params.checks, processor.counter(tokenizer_json))
+    most = None
+    if isinstance(raw_spec, spec.TextSpec):
+        widest, _ = processor.input_spec(backbone, params.limits.model_copy(update={"tokens": UNLIMITED}))
+        most = widest.max_tokens if isinstance(widest, spec.TextSpec) else None
+    looking = watch.inspectors(raw_spec, params.checks, processor.counter(tokenizer_json), most=most)
     decodes = rows.by_contract(raw_spec)
     prepared = prepare.prepare(artifacts.raw(model), params, out=out, decodes=decodes, inspectors=looking)
     prepare.judge(prepared.findings)

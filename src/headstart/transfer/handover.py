@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.evaluation import metrics
 from headstart.statistics import paired
 from headstart.statistics.clustered import Groups
 from headstart.transfer import probe
@@ -31,6 +32,7 @@ class Score:
         right: `(examples,)`, which were.
         groups: which examples belong together.
         alike: whether every class counts alike in the loss, which alone decides then.
+        macro_f1: every class counts the same, however rare; None where it was not measured.
     """
 
     loss: float | None
@@ -38,14 +40,17 @@ class Score:
     right: NDArray[np.bool_]
     groups: Groups = None
     alike: bool = False
+    macro_f1: float | None = None
 
     @classmethod
     def of(
         cls, logits: NDArray[np.float64], targets: NDArray[np.int64], groups: Groups = None, *, alike: bool = False
     ) -> "Score":
         loss = probe.calibrated_loss(logits, targets, probe.alike(targets) if alike else None)
-        right = logits.argmax(axis=1) == targets
-        return cls(loss if np.isfinite(loss) else None, float(right.mean()), right, groups, alike)
+        answers = logits.argmax(axis=1)
+        right = answers == targets
+        f1 = metrics.macro_f1(answers, targets, logits.shape[1])
+        return cls(loss if np.isfinite(loss) else None, float(right.mean()), right, groups, alike, f1)
 
     def __str__(self) -> str:
         return f"accuracy {self.accuracy:.3f}, loss {'not finite' if self.loss is None else f'{self.loss:.3f}'}"

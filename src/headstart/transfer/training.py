@@ -84,8 +84,8 @@ def train(
             network, history["strategy_used"] = made.network, strategy
             history["retention"] = made.kept.document() if made.kept else None
     history["groups"] = [rate.document() for rate in rated]
-    share = np.bincount(validate.targets, minlength=setting.classes).max() / max(1, len(validate))
-    judged = screen.judge(history, params.screen, float(share))
+    by_class = params.probe.class_weights == "balanced" or params.fine_tune.classes_alike  # layers start from the probe
+    judged = screen.judge(history, params.screen, validate.targets, setting.classes, by_class=by_class)
     network.to("cpu").save(out / "model")
     artifacts.write_json(out / "history.json", history)
     artifacts.write_json(
@@ -226,7 +226,11 @@ def _learned(made: _Tuned, start: Score, probed: Score, budget: float) -> dict[s
 
 
 def _shown(score: Score) -> dict[str, float | None]:
-    return {"validation/accuracy": score.accuracy, "validation/loss": score.loss}
+    return {
+        "validation/accuracy": score.accuracy,
+        "validation/macro_f1": score.macro_f1,
+        "validation/loss": score.loss,
+    }
 
 
 def _frozen(network: Network) -> list[rates.Rate]:

@@ -1,7 +1,8 @@
 """Rows that are nearly equal: the checks `near_leak` and `near_duplicates`, whatever found the pairs.
 
 Rows are looked at in one order, test, validation, train, so that of a pair the later one is the one to go: what is
-measured on stays. A row is held against the earlier ones, and keeps the first twin it has in each split.
+measured on stays. A row is held against the earlier ones, and keeps the first twin it has in each split, and every one
+in test: which test rows have a near copy elsewhere is needed whole, so that accuracy can be given without them.
 """
 
 from collections.abc import Iterable, Mapping
@@ -55,7 +56,7 @@ def findings(
 
     Args:
         examples: all rows.
-        twins: each row's first twin in each split, if it has one.
+        twins: each row's first twin in each split, if it has one, and its others in test.
         looked_at: how many rows were compared.
         drawn: which rows were to be compared, by place.
         noun: what rows hold.
@@ -64,18 +65,24 @@ def findings(
     """
     across: dict[int, Twin] = {}
     within: dict[int, Twin] = {}
+    copied: dict[int, Twin] = {}  # by test row: its first twin in train
+    beside: dict[int, Twin] = {}  # and in validation
     for twin in twins:
         home, other = int(examples.splits[twin.place]), int(examples.splits[twin.earlier])
         if home == other:
             within.setdefault(twin.place, twin)
         else:
             across.setdefault(twin.place, twin)
+            if SPLITS[other] == "test" and SPLITS[home] == "train":
+                copied.setdefault(twin.earlier, twin)
+            elif SPLITS[other] == "test":
+                beside.setdefault(twin.earlier, twin)
     total = len(examples.at)
     told = f"{looked_at:,} different {noun}s of {total:,} rows were compared"
     if not drawn[examples.at].all():
         told += ", drawn at random: a pair shows only if both were drawn"
     view = _View(examples, told, looked_at, noun, bar, evidence)
-    return [view.leak(across), view.duplicates(within)]
+    return [view.leak(across, beside | copied), view.duplicates(within)]
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,8 @@ class _View:
     bar: str
     evidence: Mapping[str, int]
 
-    def leak(self, found: dict[int, Twin]) -> tuple[Reasons, Finding]:
+    def leak(self, found: dict[int, Twin], copied: dict[int, Twin]) -> tuple[Reasons, Finding]:
+        """The finding `near_leak`; its evidence holds all of `copied`, the test rows with their twins elsewhere."""
         places = sorted(found)
         held = {"test": set[int](), "validation": set[int]()}
         for twin in found.values():
@@ -116,6 +124,7 @@ class _View:
             else "",
             looked_at=self.looked_at,
             pairs=_pairs(self.examples, [found[place] for place in places]),
+            test=_copied(self.examples, copied),
             **self.evidence,
         )
         return {place: _why(self.examples, found[place]) for place in places}, finding
@@ -179,6 +188,20 @@ def _shown(examples: Examples, twins: list[Twin]) -> str:
         for twin in twins[:SHOWN]
     ]
     return ", ".join(named)
+
+
+def _copied(examples: Examples, twins: Mapping[int, Twin]) -> list[dict[str, str | float]]:
+    """The test rows in their order, each with the row of train (else of validation) that it nearly equals."""
+    return [
+        {
+            "id": str(examples.ids[place]),
+            "twin": str(examples.ids[twins[place].place]),
+            "split": SPLITS[examples.splits[twins[place].place]],
+            "similarity": round(twins[place].similarity, 3),
+            "how": twins[place].how,
+        }
+        for place in sorted(twins)
+    ]
 
 
 def _pairs(examples: Examples, twins: list[Twin]) -> list[dict[str, str | float]]:

@@ -17,6 +17,7 @@ from scipy import fft
 
 from headstart.data.checks import near
 from headstart.data.checks.image import SIDE, Picture
+from headstart.data.dataset import SPLITS
 from headstart.data.examples import Examples, Places, Reasons
 from headstart.findings import Finding
 
@@ -38,6 +39,7 @@ ALIKE = 0.97  # correlation of two thumbnails: 93% of copies saved anew at quali
 CHUNK = 4096  # pictures transformed at once
 CROWD, TRIED = 2048, 4  # of many in one band, the first so many a split are compared, and so many fits a row decided
 BLOCK = 512  # rows of a crowded band compared at once
+TEST = SPLITS.index("test")
 Hashes = NDArray[np.uint64]
 
 
@@ -80,7 +82,7 @@ class NearImages:
         )
 
     def _twins(self, examples: Examples, places: Places, apart: int) -> Iterator[near.Twin]:
-        """Each row's first twin in each split, plain ones before turned ones."""
+        """Each row's first twin in each split and those in test, plain ones before turned ones."""
         if len(places) < 2:
             return
         at = np.full(len(examples), -1)
@@ -89,16 +91,17 @@ class NearImages:
         hashes = perceptual(thumbnails)
         pictures = _standard(thumbnails)
         for how, others in hashes.items():
-            first: dict[tuple[int, int], tuple[int, float]] = {}
+            first: dict[tuple[int, int, int], tuple[int, float]] = {}
             for later, earlier in _candidates(hashes[""], others, examples.splits[places], apart):
                 alike = np.einsum("ijk,ijk->i", pictures[later], turned(pictures[earlier], how))
                 for row, other, likeness in zip(later, earlier, alike, strict=True):
                     if likeness < ALIKE or examples.contents[places[row]] == examples.contents[places[other]]:
                         continue
-                    key = (int(row), int(examples.splits[places[other]]))
+                    mine, split = int(examples.splits[places[row]]), int(examples.splits[places[other]])
+                    key = (int(row), split, int(other) if mine != split == TEST else 0)
                     if key not in first or other < first[key][0]:
                         first[key] = int(other), float(likeness)
-            for (row, _), (other, likeness) in sorted(first.items()):
+            for (row, *_), (other, likeness) in sorted(first.items()):
                 yield near.Twin(int(places[row]), int(places[other]), likeness, how)
 
 

@@ -15,6 +15,7 @@ from headstart.findings import Finding
 
 READ, CUT, ANIMATED, TURNED, PLAIN, CLEAR = 1, 2, 4, 8, 16, 32
 PLAIN_CONTRAST = 8  # grey levels from darkest to brightest: compression noise, and nothing else
+NOISE_CONTRAST = 32  # likewise of a sensor's noise, which is gone from the thumbnail
 TINY = 16  # pixels a side
 FAR_BELOW = 4  # times smaller than the contract's input: most of what the model sees is made up by the resize
 LONG = 3.0  # longer than this against the other side, and unlike the rest
@@ -56,7 +57,7 @@ class PictureFaults:
             self._widths.append(0)
             self._heights.append(0)
             return
-        plain = picture.contrast is not None and picture.contrast <= PLAIN_CONTRAST
+        plain = _is_plain(picture)
         self._flags.append(
             READ
             + CUT * picture.cut
@@ -98,7 +99,7 @@ class PictureFaults:
                 at,
                 PLAIN,
                 "constant_images",
-                f"show nothing: no two grey levels more than {PLAIN_CONTRAST} apart",
+                f"show nothing: no two grey levels more than {PLAIN_CONTRAST} apart but for noise",
                 "Take them out, unless an empty picture is what a label means.",
             ),
         ]
@@ -187,3 +188,10 @@ class PictureFaults:
         return examples.finding(
             "rotated", "pass", places, reason + f"turns them upright, in requests too: {some(examples, places)}."
         )
+
+
+def _is_plain(picture: Picture) -> bool:
+    """Whether a picture is of one colour, noise aside: a lens cap, a blank page, a file that was never written."""
+    if picture.contrast is None or picture.thumbnail is None or picture.contrast > NOISE_CONTRAST:
+        return False
+    return picture.contrast <= PLAIN_CONTRAST or int(np.ptp(picture.thumbnail)) <= PLAIN_CONTRAST

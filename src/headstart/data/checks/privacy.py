@@ -3,7 +3,9 @@
 What plain numbers must not set off, and how that is held:
 
     years, prices, order numbers    a phone number is international, `+` and a country's own pattern, or North American
-                                    in its usual groups, 3-3-4 by dashes, dots or brackets; ten bare digits are none
+                                    in its usual groups, 3-3-4 by dashes, dots or brackets; ten bare digits are none.
+                                    10 or 11 digits from 0 on, as most countries write theirs at home, are a kind of
+                                    their own, since without a country nobody can tell
     ISBN, EAN, account numbers      a card number has an issuer's prefix and length, its groups, and Luhn's check digit
     long numbers by the thousand    of random ones with a card's prefix one in ten has a right check digit; where no
                                     more than that do, there are no cards
@@ -22,8 +24,17 @@ from headstart.data.checks.words import Notes, of, some
 from headstart.data.examples import Examples, Reasons
 from headstart.findings import Finding
 
-KINDS = {1: "an e-mail address", 2: "a phone number", 4: "a card number"}
-EMAIL, PHONE, CARD = KINDS
+KINDS = {
+    1: "an e-mail address",
+    2: "a phone number",
+    4: "a card number",
+    8: "what may be a national phone number",
+}
+EMAIL, PHONE, CARD, NATIONAL = KINDS
+FORMS = (
+    "Phone numbers are counted in international form (+44 ...) and in North American groups (212-555-0100), 10 or 11 "
+    "digits that begin with a single 0 as national ones; ten bare digits are not counted."
+)
 ADDRESS = re.compile(
     r"(?<![\w.+-])([a-z0-9][\w.%+-]{0,63})@((?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.){1,5}[a-z]{2,18})(?![\w@-])",
     re.IGNORECASE | re.ASCII,
@@ -36,6 +47,9 @@ NOBODY = re.compile(
 SEVEN_DIGITS = re.compile(r"(?:\d[\s().-]{0,3}){7}")
 INTERNATIONAL = re.compile(r"\+\s?\d(?:[\s()./-]{0,3}\d){6,14}")
 NORTH_AMERICAN = re.compile(r"(?<![\w.+-])(?:1[-. ])?(?:\(\d{3}\)[-. ]?|\d{3}[-.])\d{3}[-.]\d{4}(?![\w-])")
+TRUNK = re.compile(r"(?<![\w.,/+-])(?<!\d[ ])\(?0[1-9]\d{1,4}\)?(?:[ -]?\d{2,8}){1,4}(?![\w-]|[.,]\d|[ ]\d)")
+"""A number with its trunk prefix; how many digits it has is counted afterwards."""
+
 DIGITS = re.compile(r"(?<![\d.,-])\d{14,19}(?![\d-])|(?<![\d.,-])\d{4}([ -])\d{4}\1\d{4}\1\d{4}(?![\d-])"
                     r"|(?<![\d.,-])3\d{3}([ -])\d{6}\2\d{4,5}(?![\d-])")  # fmt: skip
 ISSUED = re.compile(
@@ -75,7 +89,7 @@ class PersonalData:
             kinds = kinds & ~np.uint8(CARD)
         places = at[kinds > 0]
         if not len(places):
-            reason = f"No e-mail address, phone number or card number in {len(at):,} texts."
+            reason = f"No e-mail address, phone number or card number in {len(at):,} texts. {FORMS}"
             return [({}, examples.finding("personal_data", "pass", places, reason))]
         by_kind = {kind: at[(kinds & kind) > 0] for kind in KINDS}
         told = "; ".join(
@@ -83,11 +97,12 @@ class PersonalData:
             for kind, name in KINDS.items()
             if len(by_kind[kind])
         )
+        phones = len(by_kind[PHONE]) + len(by_kind[NATIONAL])
         finding = examples.finding(
             "personal_data",
             "unsure",
             places,
-            f"{of(len(places), len(at), 'text')} seem to hold personal data; {told}.",
+            f"{of(len(places), len(at), 'text')} seem to hold personal data; {told}.{f' {FORMS}' if phones else ''}",
             "Take it out or mask it at the source unless you may keep it: models, reports and journals copy what they "
             "are given. checks.put_aside in params.yaml can name personal_data.",
             counts={name: len(by_kind[kind]) for kind, name in KINDS.items()},
@@ -109,6 +124,10 @@ class PersonalData:
             for found in pattern.finditer(text):
                 for match in phonenumbers.PhoneNumberMatcher(found[0], region):
                     yield PHONE, _masked_digits(match.raw_string)
+        for found in TRUNK.finditer(text):
+            digits = re.sub(r"\D", "", found[0])
+            if len(digits) in (10, 11) and not _is_isbn(digits):
+                yield NATIONAL, _masked_digits(found[0])
         for found in DIGITS.finditer(text):
             digits = re.sub(r"\D", "", found[0])
             if ISSUED.fullmatch(digits) and len(set(digits)) > 1:
@@ -143,6 +162,12 @@ def _masked_digits(number: str) -> str:
     """Every digit but the last two as a star: `+** *** ****67`."""
     last = [at for at, character in enumerate(number) if character.isdigit()][-2:]
     return "".join("*" if character.isdigit() and at not in last else character for at, character in enumerate(number))
+
+
+def _is_isbn(digits: str) -> bool:
+    """Whether ten digits are an ISBN by their check digit. Source: ISO 2108, as it was until 2006."""
+    weighted = sum((10 - at) * int(digit) for at, digit in enumerate(digits))
+    return len(digits) == 10 and weighted % 11 == 0
 
 
 def _luhn(digits: str) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.contract import image, text
+from headstart.contract.labels import is_blank
 from headstart.contract.spec import ImageSpec, TextSpec
 from headstart.data.checks.words import counted, does, of
 from headstart.data.dataset import SPLITS
@@ -26,7 +27,7 @@ def by_contract(spec: TextSpec | ImageSpec) -> Callable[[Any], str | None]:
     noun = "text" if isinstance(spec, TextSpec) else "image"
 
     def reason(payload: Any) -> str | None:
-        if not (payload.strip() if isinstance(payload, str) else payload):
+        if is_blank(payload) if isinstance(payload, str) else not payload:
             return f"the row has no {noun}"
         try:
             if isinstance(spec, TextSpec):

@@ -1,6 +1,7 @@
 """The check `truncation`: how many texts are longer than what the model reads."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,49 @@ from headstart.data.checks.words import of
 from headstart.data.examples import Examples, Places, Reasons
 from headstart.findings import Finding
 from headstart.statistics.interval import wilson
+
+STEP = 32  # tokens; limits are proposed in multiples of it
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Another limit of tokens.
+
+    Attributes:
+        tokens: the limit.
+        cut_now: share of texts that the present limit cuts.
+        cut_then: share that the proposed one cuts.
+        work: tokens to compute then, as a multiple of now; attention grows faster.
+    """
+
+    tokens: int
+    cut_now: float
+    cut_then: float
+    work: float
+
+    def __str__(self) -> str:
+        return (
+            f"prepare.limits.tokens: {self.tokens} would cut {self.cut_then:.1%} of the texts instead of "
+            f"{self.cut_now:.1%}, at {self.work:.1f} times the tokens to compute, and attention grows faster"
+        )
+
+
+def propose(counts: Sequence[int] | NDArray[np.integer], limit: int, most: int, share: float) -> Proposal | None:
+    """The lowest limit that cuts no more than a share of texts, or all that the backbone takes; None where it fits.
+
+    Args:
+        counts: tokens of each text.
+        limit: the present one.
+        most: what the backbone takes.
+        share: of texts that may be cut.
+    """
+    lengths = np.asarray(counts, np.int64)
+    if not len(lengths) or most <= limit or float((lengths > limit).mean()) <= share:
+        return None
+    needed = int(np.quantile(lengths, 1 - share, method="inverted_cdf"))
+    tokens = min(most, -(-needed // STEP) * STEP)
+    work = np.minimum(lengths, tokens).sum() / np.minimum(lengths, limit).sum()
+    return Proposal(tokens, float((lengths > limit).mean()), float((lengths > tokens).mean()), float(work))
 
 
 class Truncation:
@@ -24,6 +68,7 @@ class Truncation:
         tokens: Callable[[Sequence[str]], Sequence[int]],
         limit: int,
         *,
+        most: int,
         chosen: NDArray[np.bool_],
         share: float,
         level: float,
@@ -31,12 +76,14 @@ class Truncation:
         """Args:
         tokens: how many tokens each text has, special ones included, when nothing is cut off.
         limit: how many the contract keeps.
+        most: how many the backbone could take.
         chosen: which rows to look at, by place.
         share: of the rows looked at, that may be cut.
         level: of the test.
         """
-        self.tokens, self.limit, self.chosen, self.share, self.level = tokens, limit, chosen, share, level
-        self._long = np.zeros(len(chosen), np.bool_)
+        self.tokens, self.limit, self.most, self.chosen = tokens, limit, most, chosen
+        self.share, self.level = share, level
+        self._counts = np.zeros(len(chosen), np.int32)
         self._seen = np.zeros(len(chosen), np.bool_)
 
     def see(self, first: int, payloads: Sequence[Any]) -> None:
@@ -46,27 +93,30 @@ class Truncation:
             if isinstance(payloads[offset], str)
         ]
         if places:
-            counts = self.tokens([payloads[place - first] for place in places])
             self._seen[places] = True
-            self._long[places] = np.asarray(counts) > self.limit
+            self._counts[places] = self.tokens([payloads[place - first] for place in places])
 
     def conclude(self, examples: Examples) -> list[tuple[Reasons, Finding]]:
         looked: Places = examples.at[self._seen[examples.at]]
-        places = looked[self._long[looked]]
+        places = looked[self._counts[looked] > self.limit]
         share = wilson(len(places), len(looked), 1 - 2 * self.level)
         often = len(looked) > 0 and share.low > self.share
         reason = f"{of(len(places), len(looked), 'text')} looked at ({len(examples.at):,} rows in all) "
         reason += f"have more than {self.limit} tokens and lose their end"
         reason += f": {share.value:.1%}, at least {share.low:.1%}; the bar is {self.share:.1%}."
+        better = propose(self._counts[looked], self.limit, self.most, self.share) if often else None
         finding = examples.finding(
             "truncation",
             "unsure" if often else "pass",
             places,
             reason,
-            "Raise prepare.limits.tokens in params.yaml if the end matters for the label; attention gets dearer."
+            f"If the end matters for the label: {better}."
+            if better
+            else "The backbone takes no more: shorten texts to what their label hangs on, or take one that reads more."
             if often
             else "",
             looked_at=len(looked),
             share=share.document(),
+            tokens=better.tokens if better else None,
         )
         return [({}, finding)]

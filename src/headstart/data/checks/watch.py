@@ -21,13 +21,16 @@ from headstart.params.prepare import Checks
 Tokens = Callable[[Sequence[str]], Sequence[int]]
 
 
-def inspectors(spec: TextSpec | ImageSpec, checks: Checks, tokens: Tokens | None) -> Callable[..., Sequence[Inspector]]:
+def inspectors(
+    spec: TextSpec | ImageSpec, checks: Checks, tokens: Tokens | None, *, most: int | None = None
+) -> Callable[..., Sequence[Inspector]]:
     """A function from which rows are in the sample to the checks that look at them, none of them used before.
 
     Args:
         spec: how the contract reads an input.
         checks: the bars.
         tokens: how many tokens each text has before it is cut; None for images.
+        most: how many tokens the backbone takes; by default what the contract keeps.
     """
     level, seed, similarity = checks.level, checks.seed, checks.similarity
 
@@ -41,7 +44,7 @@ def inspectors(spec: TextSpec | ImageSpec, checks: Checks, tokens: Tokens | None
             ]
             if tokens is not None:
                 limit, share = spec.max_tokens, checks.truncated_share
-                found.append(Truncation(tokens, limit, chosen=chosen, share=share, level=level))
+                found.append(Truncation(tokens, limit, most=most or limit, chosen=chosen, share=share, level=level))
             return found
         faults = PictureFaults("L" if spec.mode == "L" else "RGB", *_size(spec), level=level)
         shown: list[PictureInspector] = [

@@ -5,8 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.determinism import digest
 from headstart.errors import GateError
+from headstart.evaluation import metrics
 from headstart.findings import Finding
+from headstart.params.evaluation import Override
 from headstart.params.transfer import Screen
 
 CALM = "Lower fine_tune.learning_rate and fine_tune.head_learning_rate, or choose plan.choice.strategy: linear_probe."
@@ -20,9 +26,12 @@ class Kept:
     start: float
     loss: float
     accuracy: float
+    macro_f1: float
 
 
-def judge(history: Mapping[str, Any], params: Screen, majority_share: float) -> list[Finding]:
+def judge(
+    history: Mapping[str, Any], params: Screen, targets: NDArray[np.int64], classes: int, *, by_class: bool
+) -> list[Finding]:
     """Findings `nonfinite`, `diverged` and `above_majority` from what training wrote down (`history.json`).
 
     Judged is the model that is handed on: the probe where `strategy_used` is `linear_probe`, else the trained
@@ -32,13 +41,16 @@ def judge(history: Mapping[str, Any], params: Screen, majority_share: float) -> 
     Args:
         history: the document, before it is written (NaN) or after (null).
         params: the bars.
-        majority_share: of the commonest class in the validation split, in [0, 1].
+        targets: class indices of the validation split.
+        classes: how many there are.
+        by_class: whether training was asked to count every class alike (balanced class weights, or `stop_on` is
+            macro_f1). It gives up accuracy for that, so macro-F1 is asked for, else accuracy.
     """
     kept = _kept(history)
     return [
         _nonfinite(history, kept),
         _diverged(kept, params.loss_growth),
-        _above_majority(kept, majority_share, params.above_majority),
+        _above_majority(kept, targets, classes, params.above_majority, by_class=by_class),
     ]
 
 
@@ -80,33 +92,55 @@ def _diverged(kept: Kept, growth: float) -> Finding:
     return Finding("diverged", "pass", ratio, growth, f"{kept.name}: {told}; up to {growth:g} is allowed.")
 
 
-def _above_majority(kept: Kept, share: float, margin: float) -> Finding:
-    """A model that always gives the commonest class reaches `share` exactly, so equality fails."""
-    bar = share + margin
-    if not math.isfinite(kept.accuracy):
-        reason = f"{kept.name} has no finite validation accuracy to hold against {bar:.3f}."
+def _above_majority(kept: Kept, targets: NDArray[np.int64], classes: int, margin: float, *, by_class: bool) -> Finding:
+    """A model that always gives the commonest class reaches the bar exactly, so equality fails."""
+    commonest = np.full(len(targets), np.bincount(targets, minlength=classes).argmax())
+    if by_class:
+        name, value, least = "macro-F1", kept.macro_f1, metrics.macro_f1(commonest, targets, classes)
+        told = f"{kept.name} has macro-F1 {value:.3f} on validation; always giving the commonest class has {least:.3f}"
+        told += " (training counted every class alike, so accuracy is not asked for)"
+    else:
+        name, value, least = "accuracy", kept.accuracy, metrics.accuracy(commonest, targets)
+        told = f"{kept.name} is right on {value:.3f} of validation; always giving the commonest class on {least:.3f}"
+    bar = least + margin
+    if not math.isfinite(value):
+        reason = f"{kept.name} has no finite validation {name} to hold against {bar:.3f}."
         return Finding("above_majority", "fail", None, bar, reason, CALM)
-    told = (
-        f"{kept.name} is right on {kept.accuracy:.3f} of validation; always giving the commonest class on {share:.3f}"
-    )
-    if kept.accuracy > bar:
-        return Finding("above_majority", "pass", kept.accuracy, bar, f"{told}.")
+    if value > bar:
+        return Finding("above_majority", "pass", value, bar, f"{told}.")
     reason = f"{told}{f', and {margin:g} more is asked' if margin else ''}: nothing useful was learned."
     action = "Look at the labels (headstart data), add examples, or take a backbone nearer to your data."
-    return Finding("above_majority", "fail", kept.accuracy, bar, reason, action)
+    if not by_class:
+        action += (
+            " Where a rare class matters more than accuracy, set class_weights: balanced under probe and fine_tune: "
+            "macro-F1 is asked for then."
+        )
+    return Finding("above_majority", "fail", value, bar, reason, action)
 
 
-def require(document: Mapping[str, Any]) -> None:
-    """Refuse to go on with a candidate whose `screen.json` does not pass.
+def candidate(document: Mapping[str, Any]) -> str:
+    """Which candidate a `screen.json` is about: 12 hex digits of its findings."""
+    return digest(document["findings"])[:12]
+
+
+def require(document: Mapping[str, Any], override: Override | None, model: str) -> None:
+    """Refuse to go on with a candidate whose `screen.json` does not pass, unless it was overridden with a reason.
 
     Raises:
         GateError: with the reasons and the findings.
     """
-    if document["verdict"] != "pass":
-        refused = [finding for finding in document["findings"] if finding["verdict"] != "pass"]
-        reasons = " ".join(f"{finding['check']}: {finding['reason']}" for finding in refused)
-        actions = " ".join(dict.fromkeys(finding["action"] for finding in refused))
-        raise GateError(f"the candidate is not exported. {reasons}", action=actions, findings=document["findings"])
+    if document["verdict"] == "pass" or (override and override.candidate == candidate(document)):
+        return
+    refused = [finding for finding in document["findings"] if finding["verdict"] != "pass"]
+    reasons = " ".join(f"{finding['check']}: {finding['reason']}" for finding in refused)
+    actions = " ".join(dict.fromkeys(finding["action"] for finding in refused))
+    also = f" The override in params.yaml is for another candidate ({override.candidate})." if override else ""
+    raise GateError(
+        f"the candidate is not exported. {reasons}{also}",
+        action=f"{actions} To export it all the same, with a reason that is recorded: "
+        f"headstart run {model} --reason WHY.",
+        findings=document["findings"],
+    )
 
 
 def _kept(history: Mapping[str, Any]) -> Kept:
@@ -114,14 +148,18 @@ def _kept(history: Mapping[str, Any]) -> Kept:
     probe: Mapping[str, Any] = history.get("probe") or {}
     if history.get("strategy_used") == "linear_probe":
         loss = _number(probe, "validation/loss")
-        return Kept("The linear probe", loss, loss, _number(probe, "validation/accuracy"))
+        return Kept("The linear probe", loss, loss, *_scores(probe))
     epochs = history.get("epochs") or []
     best: Mapping[str, Any] = next((entry for entry in epochs if entry.get("epoch") == history.get("best_epoch")), {})
     best = history.get("fine_tune") or best  # what was handed on, where training measured it once more
     start = _number(history.get("start") or probe, "validation/loss")
     if not math.isfinite(start) and epochs:
         start = _number(epochs[0], "validation/loss")
-    return Kept("The trained network", start, _number(best, "validation/loss"), _number(best, "validation/accuracy"))
+    return Kept("The trained network", start, _number(best, "validation/loss"), *_scores(best))
+
+
+def _scores(document: Mapping[str, Any]) -> tuple[float, float]:
+    return _number(document, "validation/accuracy"), _number(document, "validation/macro_f1")
 
 
 def _number(document: Mapping[str, Any], key: str) -> float:
