@@ -107,7 +107,8 @@ def test_columns_are_those_of_params_and_are_proposed_to_it(tmp_path):
     assert (found.columns["input"], found.columns["label"], found.classes) == ("sentence", "intent", {"x": 1})
     with pytest.raises(
         DataError,
-        match=r"set \(train\) has no column 'text'; nearest is 'intent' and no column 'label'\. It has 'sentence', 'intent', 'more'",
+        match=r"set \(train\) has no column 'text'; nearest is 'intent' and no column 'label'\. "
+        r"It has 'sentence', 'intent', 'more'",
     ):
         read(data(tmp_path / "set"))
 
