@@ -1,6 +1,6 @@
 """`export`, `evaluate`, `seal` and `gates`: the file that is served, and what it must show."""
 
-from headstart.params.section import Count, Modality, Positive, Section, Seed, Share
+from headstart.params.section import Count, Difference, Modality, Positive, Section, Seed, Share
 
 
 class Export(Section):
@@ -45,7 +45,7 @@ class Gates(Section):
     accuracy: Share
     macro_f1: Share
     calibration_error: Share
-    baseline_margin: Share
+    baseline_margin: Difference
     logit_difference: Positive
     label_flips: int
     replay_difference: Positive

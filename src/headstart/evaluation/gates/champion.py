@@ -16,7 +16,6 @@ from headstart.statistics.paired import Difference
 
 CHECK = "champion"
 POWER = 0.8
-NAMED = 10  # classes
 WORSE = "Keep the champion. Look at the examples only it gets right (see the report), or raise gates.champion_margin."
 
 
@@ -73,21 +72,23 @@ def _accuracy(
     if flips and len(flips) > 1 and flips[0]["losses"] > 1:
         most = flips[0]
         told += f" (the class that loses most is {most['class']}: {most['losses']} of its {most['n']} examples)"
-    evidence = {**interval.document(), "wins": wins, "losses": losses, "p_value": found.p_value, "flips": flips[:NAMED]}
+    evidence = {**interval.document(), "wins": wins, "losses": losses, "p_value": found.p_value, "flips": flips[: bars.NAMED]}
     if verdict == "pass":
         return Finding(CHECK, verdict, interval.value, -margin, f"{told}.", "", evidence)
     if verdict == "fail":
         return Finding(CHECK, verdict, interval.value, -margin, f"{told}: it is worse.", WORSE, evidence)
     gap = interval.value + margin
-    action = f"Keep the champion until there are more {'groups of ' if scatter else ''}test examples"
+    action = "Keep the champion meanwhile"
     if gap > 0 and scatter:
         if scatter.groups > 1:
             reach = NormalDist().inv_cdf(1 - level) + NormalDist().inv_cdf(POWER)
-            needed = max(scatter.groups + 1, math.ceil(scatter.groups * (reach * scatter.error / gap) ** 2))
-            action += f"; about {needed} groups would show a candidate this good"
+            needed = max(scatter.groups + 1, scatter.groups * (reach * scatter.error / gap) ** 2)
+            action = f"{bars.would_tell(needed, scatter.groups, True)}{action}"
     elif gap > 0:
         differing = max((wins + losses) / n, gap)
-        action += f"; about {paired.sample_size(gap, differing, level, POWER)} would show a candidate this good"
+        action = f"{bars.would_tell(paired.sample_size(gap, differing, level, POWER), n, False)}{action}"
+    if (allowed := -bars.below(interval.low)) < 1:
+        action += f"; or raise gates.champion_margin to {allowed:g}, if so much may be lost"
     reason = f"{told}: these examples can't tell whether it is worse."
     return Finding(CHECK, verdict, interval.value, -margin, reason, f"{action}.", evidence)
 
@@ -115,7 +116,7 @@ def _new_classes(comparison: Mapping[str, Any], bar: float) -> Finding | None:
     interval = bars.measured(comparison, "new", "accuracy")
     if interval is None:
         return bars.missing(CHECK, bar, f"No test example is of the new classes {shown}")
-    action = "Add examples of the new classes, or leave them out for now."
+    action = "Add examples of the new classes, or leave them out for now"
     return bars.at_least(CHECK, interval, bar, what=f"Accuracy on the new classes {shown}", action=action)
 
 
