@@ -21,7 +21,14 @@ def compared(wins, losses, n=1000, *, f1=0.0, new=None):
 def test_the_first_champion_has_nobody_to_beat():
     finding = champion.judge(None, champion=None, **BARS)
     assert finding.verdict == "pass"
-    assert "There is no champion yet: this would be the first" in finding.reason
+    assert finding.reason == "There is no other champion to compare with: the absolute gates decide."
+
+
+def test_a_deleted_champion_leaves_nothing_to_compare_with():
+    finding = champion.judge(None, champion="3", deleted=True, **BARS)
+    assert finding.verdict == "fail"
+    assert finding.reason == "Champion 3 was deleted in MLflow: there is nothing to compare the candidate with."
+    assert finding.action == "Promote the candidate, or another version, with a reason."
 
 
 def test_the_class_that_loses_most_is_named():

@@ -19,7 +19,7 @@ from headstart.errors import DataError
 Document = Mapping[str, Any]
 STAGES = ("prepare", "plan", "train", "export", "evaluate", "seal")
 SPLITS = ("train", "validation", "test")
-NEWEST = {"plan.json": 2}  # formats that are read besides 1; a plan of format 1 is shown without its card
+NEWEST = {"plan.json": 2, "evaluation.json": 2}  # formats that are read besides 1; a plan of format 1 is shown without its card
 
 
 @dataclass(frozen=True)

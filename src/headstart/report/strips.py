@@ -51,7 +51,7 @@ def tiles(evidence: Evidence) -> list[Tile]:
     if evidence.evaluation is None:
         return []
     metrics, before = evidence.evaluation["metrics"], evidence.evaluation["uncalibrated"]
-    guessing = math.log(max(2, len(evidence.evaluation["classes"])))
+    guessing = _guessing(evidence.evaluation)
     allowed = _bar(evidence, "calibration_error")
     widest = 1.25 * max(metrics["ece"]["high"], before["ece"]["value"], allowed or 0.0, 0.01)
     return [
@@ -67,7 +67,7 @@ def tiles(evidence: Evidence) -> list[Tile]:
             _loss(metrics["nll"]["value"]),
             f"{_loss(metrics['nll']['low'])} – {_loss(metrics['nll']['high'])}",
             "How surprised it is by the truth; lower is better.",
-            strip(metrics["nll"], 0.0, 1.1 * guessing, mark=guessing, caption=f"guessing {guessing:.2f}"),
+            strip(metrics["nll"], 0.0, 1.1 * max(guessing, metrics["nll"]["value"]), mark=guessing, caption=f"guessing {guessing:.2f}"),
         ),
         Tile(
             "Calibration error",
@@ -83,6 +83,13 @@ def tiles(evidence: Evidence) -> list[Tile]:
             ),
         ),
     ]
+
+
+def _guessing(evaluation: Document) -> float:
+    """Log loss of guessing by the class shares of train; evaluations of format 1 hold no more than how many classes."""
+    if "guessing" in evaluation:
+        return float(evaluation["guessing"]["nll"]["value"])
+    return math.log(max(2, len(evaluation["classes"])))
 
 
 def of_finding(finding: Document) -> Strip | None:

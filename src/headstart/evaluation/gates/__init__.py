@@ -36,6 +36,7 @@ class Evidence:
         comparison: what `comparison.compare` answered; None without a champion.
         champion: the champion's version; None only where there is none.
         model: its name in `params.yaml`, for what to write there.
+        deleted: whether the champion was deleted from the registry; then there is no comparison.
     """
 
     evaluation: Mapping[str, Any] | None
@@ -44,6 +45,7 @@ class Evidence:
     comparison: Mapping[str, Any] | None
     champion: str | None
     model: str = "NAME"
+    deleted: bool = False
 
 
 def judge(evidence: Evidence, params: Gates) -> list[Finding]:
@@ -57,12 +59,14 @@ def judge(evidence: Evidence, params: Gates) -> list[Finding]:
         baseline.judge(evidence.evaluation, params.baseline_margin, params.level),
         parity.judge(evidence.parity, params.logit_difference, params.label_flips),
         replay.judge(evidence.replay, params.replay_difference),
-        lost_classes.judge(evidence.comparison, champion=evidence.champion, model=evidence.model),
+        lost_classes.judge(evidence.comparison, champion=evidence.champion, model=evidence.model,
+                           deleted=evidence.deleted),  # fmt: skip
         champion.judge(
             evidence.comparison,
             champion=evidence.champion,
             margin=params.champion_margin,
             level=params.level,
             new_class_bar=params.accuracy,
+            deleted=evidence.deleted,
         ),
     ]

@@ -69,6 +69,12 @@ def missing(check: str, bar: float | None, what: str) -> Finding:
     return Finding(check, "fail", None, bar, f"{what}: without evidence nothing is deployed.", REBUILD)
 
 
+def deleted(check: str, champion: str) -> Finding:
+    """The finding where the champion is no longer in the registry: a person decides, as with missing evidence."""
+    reason = f"Champion {champion} was deleted in MLflow: there is nothing to compare the candidate with."
+    return Finding(check, "fail", None, None, reason, "Promote the candidate, or another version, with a reason.")
+
+
 def at_least(
     check: str, interval: Interval, bar: float, *, what: str, action: str, key: str = "", groups: float | None = None
 ) -> Finding:

@@ -20,7 +20,13 @@ WORSE = "Keep the champion. Look at the examples only it gets right (see the rep
 
 
 def judge(
-    comparison: Mapping[str, Any] | None, *, champion: str | None, margin: float, level: float, new_class_bar: float
+    comparison: Mapping[str, Any] | None,
+    *,
+    champion: str | None,
+    margin: float,
+    level: float,
+    new_class_bar: float,
+    deleted: bool = False,
 ) -> Finding:
     """Whether the candidate may take the champion's place.
 
@@ -33,10 +39,13 @@ def judge(
         margin: how much less accurate the candidate may be, 0 or more.
         level: how often, at most, a candidate that is worse by the margin passes.
         new_class_bar: accuracy asked of the classes that the champion does not know, taken together.
+        deleted: whether the champion was deleted from the registry.
     """
     if champion is None:
-        reason = "There is no champion yet: this would be the first, and the absolute gates decide."
+        reason = "There is no other champion to compare with: the absolute gates decide."
         return Finding(CHECK, "pass", None, None, reason)
+    if deleted:
+        return bars.deleted(CHECK, champion)
     counted = bars.paired_counts((comparison or {}).get("paired"))
     if comparison is None or counted is None:
         return bars.missing(CHECK, -margin, f"The candidate was not compared with champion {champion}")
@@ -52,6 +61,7 @@ def judge(
             margin,
             level,
             comparison.get("flips") or [],
+            comparison.get("accuracy"),
         ),
         _macro_f1(comparison, champion, margin),
         _new_classes(comparison, new_class_bar),
@@ -59,7 +69,12 @@ def judge(
 
 
 def _accuracy(
-    found: Difference, champion: str, margin: float, level: float, flips: Sequence[Mapping[str, Any]]
+    found: Difference,
+    champion: str,
+    margin: float,
+    level: float,
+    flips: Sequence[Mapping[str, Any]],
+    accuracy: Mapping[str, Any] | None,
 ) -> Finding:
     interval, wins, losses, n = found.interval, found.wins, found.losses, found.interval.n
     verdict = paired.non_inferior(interval, margin)
@@ -72,7 +87,14 @@ def _accuracy(
     if flips and len(flips) > 1 and flips[0]["losses"] > 1:
         most = flips[0]
         told += f" (the class that loses most is {most['class']}: {most['losses']} of its {most['n']} examples)"
-    evidence = {**interval.document(), "wins": wins, "losses": losses, "p_value": found.p_value, "flips": flips[: bars.NAMED]}
+    evidence = {
+        **interval.document(),
+        "wins": wins,
+        "losses": losses,
+        "p_value": found.p_value,
+        "flips": flips[: bars.NAMED],
+        **({"accuracy": accuracy} if accuracy else {}),
+    }
     if verdict == "pass":
         return Finding(CHECK, verdict, interval.value, -margin, f"{told}.", "", evidence)
     if verdict == "fail":

@@ -9,7 +9,7 @@ from headstart.findings import Finding
 CHECK = "lost_classes"
 
 
-def judge(comparison: Mapping[str, Any] | None, *, champion: str | None, model: str) -> Finding:
+def judge(comparison: Mapping[str, Any] | None, *, champion: str | None, model: str, deleted: bool = False) -> Finding:
     """Whether the candidate knows every class of the champion, and today's test split still shows them.
 
     Where the champion answers a lost class to today's examples of another, the class was probably renamed, merged or
@@ -19,9 +19,12 @@ def judge(comparison: Mapping[str, Any] | None, *, champion: str | None, model: 
         comparison: what `comparison.compare` answered: `classes` {`gone`, `new`, `untested`} and `moved`.
         champion: the champion's version; None where there is none yet.
         model: its name in `params.yaml`.
+        deleted: whether the champion was deleted from the registry.
     """
     if champion is None:
-        return Finding(CHECK, "pass", None, None, "There is no champion yet, so no class of it can be lost.")
+        return Finding(CHECK, "pass", None, None, "There is no other champion, so no class of it can be lost.")
+    if deleted:
+        return bars.deleted(CHECK, champion)
     classes = (comparison or {}).get("classes")
     if not isinstance(classes, Mapping) or not {"gone", "new", "untested"} <= set(classes):
         return bars.missing(CHECK, 0.0, f"The candidate's classes were not compared with those of champion {champion}")
