@@ -1,6 +1,8 @@
 """`status`, `promote`, `rollback` and what `run` prints: they say what is live and why, and how to get out."""
 
 import json
+import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -86,6 +88,16 @@ def test_status_names_an_override_and_the_newest_version_with_its_verdict(versio
     assert "accuracy 0.900 [0.800, 0.950] (n = 100), promoted although its gates said unsure: a demo" in out
     assert "newest     version 2" in out
     assert "its gates said fail:\n               Accuracy is 0.4.\n               It is worse." in out
+
+
+def test_status_says_how_to_open_mlflows_pages_without_telemetry(workspace, capsys, monkeypatch):
+    _, out = printed(capsys, release.status, ["pets"])
+    [command] = [line for line in out.splitlines() if "mlflow ui" in line]
+    assert command.strip() == (
+        f"MLFLOW_DISABLE_TELEMETRY=true {Path(sys.executable).with_name('mlflow')} ui --workers 1 "
+        f"--backend-store-uri {workspace.tracking_uri}"
+    )
+    assert Path(sys.executable).with_name("mlflow").is_file()
 
 
 def test_status_without_a_champion_says_how_to_make_one(versions, capsys):

@@ -170,8 +170,6 @@ def test_a_strong_baseline_is_strong_on_few_texts_of_many_classes_within_seconds
     texts = {name: [row["text"] for row in part] for name, part in rows.items()}
     targets = {name: np.array([classes.index(row["label"]) for row in part]) for name, part in rows.items()}
     started = time.process_time()
-    found = of_texts(
-        texts["train"], targets["train"], texts["validation"], targets["validation"], texts["test"]
-    )
+    found = of_texts(texts["train"], targets["train"], texts["validation"], targets["validation"], texts["test"])
     assert (found.answers == targets["test"]).mean() > 0.6
     assert time.process_time() - started < 20

@@ -24,7 +24,8 @@ def interval(value, width=0.02, n=500):
 def evidence(**changes):
     documents = {
         "evaluation": {
-            "metrics": {"accuracy": interval(0.9), "macro_f1": interval(0.88), "ece": interval(0.03), "nll": interval(0.3)},
+            "metrics": {"accuracy": interval(0.9), "macro_f1": interval(0.88), "ece": interval(0.03),
+                        "nll": interval(0.3)},
             "guessing": {"nll": interval(1.6), "difference": interval(-1.3)},
             "per_class": [{"label": name, "recall": 0.9, "support": 100, "groups": None} for name in "abcde"],
             "baselines": {

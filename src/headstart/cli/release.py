@@ -1,6 +1,9 @@
 """`status`, `promote`, `rollback`: what stands in the registry, and moving its one alias."""
 
+import shlex
+import sys
 import time
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -32,7 +35,7 @@ def status(
         except HeadstartError as error:  # the others are shown all the same
             document[name] = {"error": {"message": error.message, "action": error.action}}
             worst = max(worst, error.exit_status)
-    emit(document, as_json, _status_lines)
+    emit(document, as_json, lambda document: [*_status_lines(document), *_pages(workspace)])
     return worst
 
 
@@ -67,9 +70,7 @@ def rollback(name: Name, as_json: Json = False) -> int:
     return 0
 
 
-def _emit_move(
-    workspace: Workspace, name: str, before: int | None, after: int, started: float, as_json: bool
-) -> None:
+def _emit_move(workspace: Workspace, name: str, before: int | None, after: int, started: float, as_json: bool) -> None:
     document = {"from": before, "to": after, "seconds": round(time.perf_counter() - started, 3)}
     standing.follow(workspace, name)
     sentence = f"{name}: champion was {before or 'nobody'}, is version {after} ({document['seconds']} s)"
@@ -105,6 +106,17 @@ def _status_lines(document: dict[str, Any]) -> Any:
         if aliases["champion"] is None and newest:
             why = "" if newest["verdict"] == "pass" else " --reason WHY"
             yield f"  nothing is live; to make one champion: headstart promote {name} {newest['version']}{why}"
+
+
+def _pages(workspace: Workspace) -> Any:
+    """How to look at all versions and runs in MLflow's own pages."""
+    uri = workspace.tracking_uri
+    if uri.startswith(("http://", "https://")):
+        yield f"\nMLflow's pages: {uri}"
+        return
+    program = Path(sys.executable).with_name("mlflow")
+    yield "\nMLflow's pages, at http://127.0.0.1:5000:"
+    yield f"  MLFLOW_DISABLE_TELEMETRY=true {program} ui --workers 1 --backend-store-uri {shlex.quote(uri)}"
 
 
 def _version_lines(alias: str, entry: dict[str, Any] | None, deleted: int | None = None) -> Any:

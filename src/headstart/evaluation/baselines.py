@@ -41,7 +41,7 @@ class Classical:
 
 @dataclass(frozen=True)
 class Features:
-    """The splits as numbers, dense or sparse, `(examples, numbers)`, None where one is empty; for models of one name."""
+    """The splits as numbers for models of one name, dense or sparse, `(examples, numbers)`; None where one is empty."""
 
     name: str
     train: Any

@@ -14,7 +14,6 @@ from headstart.registry import shipping
 from headstart.registry.client import CHALLENGER, CHAMPION, aliases_of, or_none, retag, speaking
 from headstart.registry.versions import dangling, describe, find, lookup, newest, numbers, repair
 
-
 PREVIOUS = "previous"  # no alias of its own: the champion's tag `promoted_from`
 
 

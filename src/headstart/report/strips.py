@@ -67,7 +67,13 @@ def tiles(evidence: Evidence) -> list[Tile]:
             _loss(metrics["nll"]["value"]),
             f"{_loss(metrics['nll']['low'])} – {_loss(metrics['nll']['high'])}",
             "How surprised it is by the truth; lower is better.",
-            strip(metrics["nll"], 0.0, 1.1 * max(guessing, metrics["nll"]["value"]), mark=guessing, caption=f"guessing {guessing:.2f}"),
+            strip(
+                metrics["nll"],
+                0.0,
+                1.1 * max(guessing, metrics["nll"]["value"]),
+                mark=guessing,
+                caption=f"guessing {guessing:.2f}",
+            ),
         ),
         Tile(
             "Calibration error",

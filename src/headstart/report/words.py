@@ -38,8 +38,8 @@ def status(evidence: Evidence) -> Status:
             return Status(
                 verdict,
                 "Champion",
-                f"{_count(len(names), 'gate')} {could_not}: {said}. {_overridden(live)} So version {version} is the one "
-                "that answers in production.",
+                f"{_count(len(names), 'gate')} {could_not}: {said}. {_overridden(live)} So version {version} is the "
+                "one that answers in production.",
             )
         if verdict == "fail":
             return Status("fail", "Refused", f"{_count(len(names), 'gate')} said no: {said}. So {stays}.")

@@ -59,8 +59,9 @@ def judge(evidence: Evidence, params: Gates) -> list[Finding]:
         baseline.judge(evidence.evaluation, params.baseline_margin, params.level),
         parity.judge(evidence.parity, params.logit_difference, params.label_flips),
         replay.judge(evidence.replay, params.replay_difference),
-        lost_classes.judge(evidence.comparison, champion=evidence.champion, model=evidence.model,
-                           deleted=evidence.deleted),  # fmt: skip
+        lost_classes.judge(
+            evidence.comparison, champion=evidence.champion, model=evidence.model, deleted=evidence.deleted
+        ),
         champion.judge(
             evidence.comparison,
             champion=evidence.champion,

@@ -4,7 +4,6 @@ Three answers: shown to be no worse, shown to be worse, or not enough examples t
 champion.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 from typing import Any

@@ -1,4 +1,4 @@
-"""Gate `class_recall`: a class whose test examples are all answered wrongly is not served, whatever the averages say."""
+"""Gate `class_recall`: a class that is never answered rightly is not served, whatever the averages say."""
 
 from collections.abc import Mapping
 from typing import Any
