@@ -8,7 +8,7 @@ Every function works on the registry that `headstart.tracking.open` pointed MLfl
 """
 
 from headstart.registry.champion import Aliases, Move, aliases, live, promote, register, rollback, status
-from headstart.registry.versions import Version, attach, describe, download, find, lookup, way_out
+from headstart.registry.versions import Version, attach, describe, download, find, lookup, resolve
 
 __all__ = [
     "Aliases",
@@ -23,7 +23,7 @@ __all__ = [
     "lookup",
     "promote",
     "register",
+    "resolve",
     "rollback",
     "status",
-    "way_out",
 ]

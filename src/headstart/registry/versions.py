@@ -102,7 +102,7 @@ def newest(model: str) -> Version | None:
     return lookup(model, found[0]) if found else None
 
 
-def way_out(model: str, *, without: Sequence[int | None] = ()) -> str:
+def _command(model: str, *, without: Sequence[int | None] = ()) -> str:
     """The command that makes another version champion: the one that was so last, else the newest; empty without any."""
     there = [known for number in numbers(model) if number not in without and (known := lookup(model, number))]
     if not there:
@@ -145,19 +145,29 @@ def download(model: str, which: int | str = CHAMPION, *, cache: Path = CACHE) ->
         UsageError: if there is no such version or alias.
         OutsideError: if the files cannot be fetched.
     """
+    number = which if isinstance(which, int) else resolve(model, which)
+    describe(model, number)
     with speaking(model) as client:
-        number = which if isinstance(which, int) else aliases_of(client, model).get(which)
+        return shipping.fetch(str(client.get_model_version_download_uri(model, str(number))), cache / model)
+
+
+def resolve(model: str, alias: str = CHAMPION) -> int:
+    """The version that an alias stands for.
+
+    Raises:
+        UsageError: if there is none, or it was deleted in MLflow; with the command that makes another version champion.
+    """
+    with speaking(model) as client:
+        number = aliases_of(client, model).get(alias)
     if number is None:
         last = newest(model)
         seen = f"; the gates of version {last.version}, its newest, said {last.verdict}" if last else ""
         why = " --reason WHY" if last and last.verdict != "pass" else ""
         way = f", or promote that one: headstart promote {model} {last.version}{why}" if last else ""
-        raise UsageError(f"{model} has no {which}{seen}.", action=f"Make one: headstart run {model}{way}.")
-    if not isinstance(which, int) and lookup(model, number) is None:
-        raise UsageError(dangling(model, which, number), action=repair(model, without=[number]))
-    describe(model, number)
-    with speaking(model) as client:
-        return shipping.fetch(str(client.get_model_version_download_uri(model, str(number))), cache / model)
+        raise UsageError(f"{model} has no {alias}{seen}.", action=f"Make one: headstart run {model}{way}.")
+    if lookup(model, number) is None:
+        raise UsageError(dangling(model, alias, number), action=repair(model, without=[number]))
+    return number
 
 
 def dangling(model: str, alias: str, number: int) -> str:
@@ -167,5 +177,5 @@ def dangling(model: str, alias: str, number: int) -> str:
 
 def repair(model: str, *, without: Sequence[int | None] = ()) -> str:
     """What to do where the champion, or the version to go back to, is gone."""
-    command = way_out(model, without=without)
+    command = _command(model, without=without)
     return f"Make another version champion: {command}." if command else f"Make a new version: headstart run {model}."
