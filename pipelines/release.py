@@ -154,6 +154,7 @@ def run_document(
         "planned": history.get("strategy_planned", history["strategy_used"]),
         "reason": history["reason"],
         "metrics": evaluation["metrics"],
+        "near_copies": evaluation.get("near_copies"),
         "gates": [finding.document() for finding in findings],
         "verdict": overall(findings),
         "version": version,

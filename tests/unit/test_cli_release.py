@@ -212,3 +212,12 @@ def test_a_run_document_of_an_older_headstart_is_still_printed():
     for key in ("planned", "reason", "live"):
         del document[key]
     assert any("chosen    linear_probe" in line for line in run_lines({"pets": document}))
+
+
+def test_run_tells_accuracy_without_near_copies_where_there_are_some():
+    accuracy = {"value": 0.989, "low": 0.98, "high": 0.995, "n": 463}
+    near = {"rows": 37, "without": {"accuracy": accuracy}}
+    lines = "\n".join(run_lines({"pets": result(near_copies=near)}))
+    assert "without the 37 test rows with near copies in train: accuracy 0.989 [0.980, 0.995] (n = 463)" in lines
+    for nothing in (None, {"rows": 0, "without": {"accuracy": accuracy}}):
+        assert "near cop" not in "\n".join(run_lines({"pets": result(near_copies=nothing)}))

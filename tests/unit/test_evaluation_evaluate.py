@@ -129,6 +129,23 @@ def test_a_model_that_is_sure_and_wrong_has_a_larger_log_loss_than_guessing(text
     assert difference["low"] > 0
 
 
+def test_accuracy_is_also_told_without_test_rows_that_have_near_copies_in_train(texts, tmp_path):
+    assert evaluate(Reader(), texts, params("text"), tmp_path / "out")["near_copies"] is None  # not known is not none
+    copies = [
+        *({"id": f"test-{row}", "twin": "train-1", "split": "train", "similarity": 0.9, "how": ""} for row in range(8)),
+        {"id": "test-18", "twin": "validation-1", "split": "validation", "similarity": 0.9, "how": ""},
+    ]
+    artifacts.write_json(texts / "near_leak.json", {"format": 1, "looked_at": 140, "test": copies})
+    near = evaluate(Reader(), texts, params("text"), tmp_path / "out")["near_copies"]
+    assert near["rows"] == 8
+    assert near["without"]["accuracy"]["value"] == pytest.approx(10 / 12)  # both mistakes are among the other 12
+    assert near["without"]["accuracy"]["n"] == 12
+    copies = [{**copies[0], "id": f"test-{row}"} for row in range(20)]
+    artifacts.write_json(texts / "near_leak.json", {"format": 1, "looked_at": 140, "test": copies})
+    near = evaluate(Reader(), texts, params("text"), tmp_path / "out")["near_copies"]
+    assert near == {"rows": 20, "without": {}}
+
+
 def test_groups_of_test_widen_every_interval_and_are_counted(texts, tmp_path):
     alone = evaluate(Reader(), texts, params("text"), tmp_path / "alone")
     test = datasets.read(texts / "test.parquet")

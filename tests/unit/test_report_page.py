@@ -184,6 +184,15 @@ def test_log_loss_is_held_against_guessing_by_class_shares(workspace):
     assert "guessing 0.33" in Document(render(gather("m"))).text
 
 
+def test_accuracy_without_near_copies_stands_beside_it(workspace):
+    report_evidence.write("m", "text", ["a", "b"])
+    path = artifacts.stage_output("m", "evaluate") / "evaluation.json"
+    assert "near copies" not in Document(render(gather("m"))).text
+    near = {"rows": 37, "without": {"accuracy": {"value": 0.871, "low": 0.8, "high": 0.9, "n": 40}}}
+    artifacts.write_json(path, {**artifacts.read_json(path), "near_copies": near})
+    assert "Without the 37 with near copies in train: 87.1%." in Document(render(gather("m"))).text
+
+
 def test_a_run_that_stopped_after_the_plan_is_shown_as_far_as_it_went(workspace):
     report_evidence.write("m", "text", ["a", "b"])
     for stage in ("train", "evaluate", "bundle"):

@@ -49,6 +49,16 @@ def _live(name: str, result: Mapping[str, Any]) -> Iterable[str]:
         yield f"              headstart promote {name} {result['version']} --reason WHY"
 
 
+def without_copies(near: Mapping[str, Any] | None) -> str:
+    """Accuracy without test rows that have near copies in train; empty where there are none, or it is not known."""
+    if not near or not near["rows"]:
+        return ""
+    rows = f"the {near['rows']} test row{'' if near['rows'] == 1 else 's'} with near copies in train"
+    if not near["without"]:
+        return f"and nothing is left without {rows}"
+    return f"without {rows}: {metric('accuracy', near['without']['accuracy'])}"
+
+
 def override(version: Mapping[str, Any]) -> str:
     """`, promoted although its gates said unsure: a demo`; empty where its gates passed."""
     if not version.get("overridden"):
@@ -66,6 +76,8 @@ def run_lines(document: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
             yield f"  chosen    {_chosen(result)}"
         for key, value in result["metrics"].items():
             yield f"  metric    {metric(key, value)}"
+        if told := without_copies(result.get("near_copies")):
+            yield f"            {told}"
         for finding in result["gates"]:
             yield f"  gate      {finding['verdict']:6} {finding['check']}: {finding['reason']}"
             if finding["verdict"] != "pass" and finding["action"]:

@@ -4,8 +4,8 @@ validation ──► temperature ──► calibration.json
 test ────────► predictions ──► predictions.parquet
                     └────────► evaluation.json   metrics with intervals, per class, confusion, baselines, mistakes
 
-Beside `baselines` stand `guessing` (class shares of train) and `tried` (the classical models and their accuracy on
-validation, of which the best is the baseline).
+`near_copies` holds accuracy without test rows that have near copies in train, `guessing` what the class shares of train
+cost, `tried` the classical models and their accuracy on validation: the best of them is the baseline.
 """
 
 import math
@@ -36,6 +36,7 @@ from headstart.statistics import bootstrap, clustered, paired
 FORMAT = 2  # 1 had one classical model of one strength, and neither `guessing` nor groups by class
 EVALUATION = "evaluation.json"
 PREDICTIONS = "predictions.parquet"
+NEAR_LEAK = "near_leak.json"  # of `prepare`: test rows with near copies in other splits
 CHUNK = 512  # examples between two moves of the progress bar
 MISTAKES = 24
 
@@ -91,6 +92,7 @@ def evaluate(predictor: Predictor, data: Path, params: Evaluate, out: Path) -> d
         "groups": clustered.count(splits["test"].groups),
         "classes": list(classes),
         **measure(answers, raw, params),
+        "near_copies": _near_copies(answers, data / NEAR_LEAK, params.bootstrap),
         "guessing": _guessing(answers, targets["train"], params.bootstrap),
         "baselines": {name: _rival(chosen, answers, params.bootstrap) for name, chosen in rivals.items()},
         "tried": [asdict(one) for one in classical.tried],
@@ -162,6 +164,26 @@ def _numbers(predictor: Predictor, inputs: Sequence[bytes]) -> Iterator[NDArray[
     for start in range(0, len(inputs), CHUNK):
         for pixels in predictor.preprocessor.prepare(inputs[start : start + CHUNK]):
             yield baselines.numbers(pixels)
+
+
+def _near_copies(answers: Answers, path: Path, sampling: Bootstrap) -> dict[str, Any] | None:
+    """How many test rows have near copies in train, and accuracy and macro-F1 without them; None where unknown.
+
+    What is remembered of a copy is no evidence of what the model does with a new input.
+    """
+    if not path.is_file():
+        return None
+    copied = {row["id"] for row in artifacts.read_json(path)["test"] if row["split"] == "train"}
+    rest = np.array([identifier not in copied for identifier in answers.dataset.ids])
+    groups = answers.dataset.groups
+    kept = None if groups is None else [groups[row] for row in np.flatnonzero(rest).tolist()]
+    found = (
+        scores.labelled(answers.predicted[rest], answers.targets[rest], len(answers.classes), sampling, kept)
+        if rest.any()
+        else {}
+    )
+    without = {name: interval.document() for name, interval in found.items()}
+    return {"rows": int((~rest).sum()), "without": without}
 
 
 def _guessing(answers: Answers, train: NDArray[np.int64], sampling: Bootstrap) -> dict[str, Any]:

@@ -55,7 +55,12 @@ def tiles(evidence: Evidence) -> list[Tile]:
     allowed = _bar(evidence, "calibration_error")
     widest = 1.25 * max(metrics["ece"]["high"], before["ece"]["value"], allowed or 0.0, 0.01)
     return [
-        _share("Accuracy", metrics["accuracy"], _right(metrics["accuracy"]), _best(evidence, "accuracy")),
+        _share(
+            "Accuracy",
+            metrics["accuracy"],
+            f"{_right(metrics['accuracy'])}{_without_copies(evidence.evaluation)}",
+            _best(evidence, "accuracy"),
+        ),
         _share(
             "Macro F1",
             metrics["macro_f1"],
@@ -129,6 +134,17 @@ def _right(accuracy: Document) -> str:
     if accuracy["value"] > 0.99:
         return f"{min(999, round(1000 * accuracy['value']))} of 1,000 answers are right."
     return f"{round(100 * accuracy['value'])} of 100 answers are right."
+
+
+def _without_copies(evaluation: Document) -> str:
+    """What is left of accuracy where test rows have near copies in train; empty where none have, or it is unknown."""
+    near = evaluation.get("near_copies")
+    if not near or not near["rows"] or not near["without"]:
+        return ""
+    rows = (
+        f"the {near['rows']:,} with near copies in train" if near["rows"] > 1 else "the one with a near copy in train"
+    )
+    return f" Without {rows}: {percent(near['without']['accuracy']['value'])}."
 
 
 def _loss(value: float) -> str:
