@@ -90,6 +90,12 @@ def test_status_names_an_override_and_the_newest_version_with_its_verdict(versio
     assert "its gates said fail:\n               Accuracy is 0.4.\n               It is worse." in out
 
 
+def test_a_reason_given_for_a_version_that_passed_overrides_nothing(versions, capsys):
+    registry.promote("pets", versions("pass"), reason="the release of May")
+    _, out = printed(capsys, release.status, ["pets"])
+    assert "(n = 100), promoted: the release of May" in out
+
+
 def test_status_says_how_to_open_mlflows_pages_without_telemetry(workspace, capsys, monkeypatch):
     _, out = printed(capsys, release.status, ["pets"])
     [command] = [line for line in out.splitlines() if "mlflow ui" in line]

@@ -71,7 +71,7 @@ def test_what_stays_live_is_told_with_its_own_override(refused):
     live = {"version": "2", "verdict": "unsure", "overridden": "the only one we had"}
     status = words.status(replace(refused, run={"version": "4", "alias": None, "live": live}))
     assert status.sentence.endswith(
-        "So version 2 stays champion (its gates said unsure; promoted by hand: the only one we had)."
+        "So version 2 stays champion (promoted although its gates said unsure: the only one we had)."
     )
 
 

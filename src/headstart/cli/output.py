@@ -63,7 +63,8 @@ def override(version: Mapping[str, Any]) -> str:
     """`, promoted although its gates said unsure: a demo`; empty where its gates passed."""
     if not version.get("overridden"):
         return ""
-    return f", promoted although its gates said {version['verdict']}: {version['overridden']}"
+    although = "" if version["verdict"] == "pass" else f" although its gates said {version['verdict']}"
+    return f", promoted{although}: {version['overridden']}"
 
 
 def run_lines(document: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:

@@ -221,7 +221,8 @@ def _live(evidence: Evidence) -> Document | None:
 def _stays(live: Document | None) -> str:
     if live is None:
         return "nothing is live yet"
-    why = f" (its gates said {live['verdict']}; promoted by hand: {live['overridden']})" if live["overridden"] else ""
+    although = "" if live["verdict"] == "pass" else f" although its gates said {live['verdict']}"
+    why = f" (promoted{although}: {live['overridden']})" if live["overridden"] else ""
     return f"version {live['version']} stays champion{why}"
 
 
