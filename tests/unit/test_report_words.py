@@ -86,6 +86,18 @@ def test_a_strategy_that_was_not_planned_is_explained(passed):
     assert told.endswith("What is served is a linear probe (linear_probe): Training did not beat the probe.")
 
 
+def test_how_the_classical_baseline_was_chosen_is_told(passed):
+    assert words.classical(passed.evaluation) == ""  # format 1
+    tried = [
+        {"name": "words_svm", "strength": strength, "validation": value}
+        for strength, value in ((1.0, 0.7), (0.3, 0.71))
+    ]
+    evaluation = {"baselines": {"majority": {}, "words_svm": {}}, "tried": tried}
+    assert words.classical(evaluation) == (
+        "The classical baseline, word counts, is the best of 2 on validation (71.0%)."
+    )
+
+
 def test_unsure_never_goes_live(refused):
     findings = [{**one, "verdict": "unsure" if one["verdict"] == "fail" else "pass"}
                 for one in refused.judgement["findings"]]  # fmt: skip

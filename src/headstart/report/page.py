@@ -93,6 +93,7 @@ def _choice(evidence: Evidence) -> dict[str, Any] | None:
         "words": words.choice(plan, evidence.history),
         "reason": plan["reason"],
         "foresight": words.foresight(plan, evaluation),
+        "classical": words.classical(evaluation),
         "card": decision.view(plan, (evidence.timing.get("plan") or {}).get("parts") or {}) if "race" in plan else None,
         "chart": plots.intervals(rows, alt, width=450, labels=140),
     }

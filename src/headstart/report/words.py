@@ -143,6 +143,19 @@ def foresight(plan: Document, evaluation: Document | None) -> str:
     return ""
 
 
+def classical(evaluation: Document | None) -> str:
+    """How the classical baseline was chosen; empty for evaluations of format 1, which tried one."""
+    tried = (evaluation or {}).get("tried") or []
+    chosen = next((one for one in tried if one["name"] in (evaluation or {})["baselines"]), None)
+    if chosen is None or chosen["validation"] is None:
+        return ""
+    best = max(one["validation"] for one in tried)
+    return (
+        f"The classical baseline, {BASELINES.get(chosen['name'], chosen['name'])}, is the best of {len(tried)} on "
+        f"validation ({percent(best)})."
+    )
+
+
 def gain(few: Document, seconds: Mapping[str, float]) -> str:
     """Transfer against scratch with few labels, in points and in time."""
     transfer, scratch = few["transfer"], few["scratch"]
