@@ -16,7 +16,7 @@ from headstart.findings import Finding, overall
 from headstart.params.evaluation import Gates
 from headstart.params.loader import load
 from headstart.predictor import Predictor
-from headstart.report import evidence, page
+from headstart.report import page
 from headstart.stages import graph
 from pipelines import world
 
@@ -29,8 +29,8 @@ def release(model: str, seconds: float = 0.0) -> str:
     params = load(workspace.params).models[model]
     tracking.open(workspace)
     sealed = artifacts.stage_output(model, "bundle")
-    champion = registry.aliases(model).champion
-    findings = judge(model, params.gates, champion)
+    rival = rival_of(model)
+    findings = judge(model, params.gates, rival)
     verdict = overall(findings)
     version = register(model, findings, params.model_dump())
     withdrawn = registry.describe(model, version).rolled_back
@@ -42,35 +42,53 @@ def release(model: str, seconds: float = 0.0) -> str:
             "format": artifacts.FORMAT,
             "verdict": verdict,
             "findings": [finding.document() for finding in findings],
-            "champion": champion,
+            "champion": rival,
             "version": version,
             "bundle": bundle.manifest_hash(sealed),
         },
     )
     current = registry.aliases(model)
     alias = {current.champion: "champion", current.challenger: "challenger"}.get(version)
-    result = run_document(model, findings, version, alias, seconds)
+    result = {
+        **run_document(model, findings, version, alias, seconds),
+        "live": registry.live(model),
+    }
     artifacts.write_json(artifacts.release(model) / "run.json", result)
     report(model, version, result)
     return verdict
 
 
+def rival_of(model: str) -> int | None:
+    """The version that the bundle is compared with: the champion, deleted or not; None where there is no other.
+
+    A bundle that is champion itself (the flow was killed after it was promoted, or is asked again) is compared with the
+    champion before it, where that is still there.
+    """
+    current = registry.aliases(model)
+    champion = current.champion
+    if champion is None:
+        return current.missing.get("champion")
+    if registry.find(model, artifacts.stage_output(model, "bundle")) == champion:
+        return current.previous
+    return champion
+
+
 @task(name="judge")
-def judge(model: str, params: Gates, champion: int | None) -> list[Finding]:
+def judge(model: str, params: Gates, rival: int | None) -> list[Finding]:
     """Replay the golden answers in the sealed bundle, compare with the champion, and ask every gate."""
     sealed, data = artifacts.stage_output(model, "bundle"), artifacts.stage_output(model, "data")
-    rival = champion
-    if (
-        champion is not None and registry.find(model, sealed) == champion
-    ):  # killed after it was promoted, or asked again
-        rival = registry.describe(model, champion).promoted_from
+    there = rival is not None and registry.lookup(model, rival) is not None
     return gates.judge(
         gates.Evidence(
             evaluation=artifacts.read_json(sealed / "evaluation.json"),
             parity=artifacts.read_json(artifacts.stage_output(model, "export") / "parity.json"),
             replay=golden.replay(Predictor.load(sealed), sealed),
-            comparison=comparison.compare(sealed, registry.download(model, rival), data, params) if rival else None,
-            champion=str(rival) if rival else None,
+            comparison=comparison.compare(sealed, registry.download(model, rival), data, params)
+            if rival is not None and there
+            else None,
+            champion=str(rival) if rival is not None else None,
+            model=model,
+            deleted=rival is not None and not there,
         ),
         params,
     )
@@ -109,8 +127,7 @@ def promote(model: str, version: int) -> None:
 @task(name="report")
 def report(model: str, version: int, result: dict[str, Any]) -> None:
     """Write the page people read, keep it with the run, and show tables in Prefect."""
-    path = artifacts.release(model) / "report.html"
-    artifacts.write_text(path, page.render(evidence.gather(model)))
+    path = page.write(model)
     registry.attach(model, version, path)
     key = model.replace("_", "-")
     create_table_artifact(
@@ -134,7 +151,10 @@ def run_document(
     history = artifacts.read_json(artifacts.stage_output(model, "train") / "history.json")
     return {
         "strategy": history["strategy_used"],
+        "planned": history.get("strategy_planned", history["strategy_used"]),
+        "reason": history["reason"],
         "metrics": evaluation["metrics"],
+        "near_copies": evaluation.get("near_copies"),
         "gates": [finding.document() for finding in findings],
         "verdict": overall(findings),
         "version": version,

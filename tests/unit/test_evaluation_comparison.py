@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from headstart import artifacts
 from headstart.data import dataset as datasets
 from headstart.data.dataset import Dataset
 from headstart.errors import BundleError, ContractError
@@ -40,7 +41,7 @@ def test_only_examples_of_classes_that_both_know_are_paired():
     ours = ["a", "a", "b", "new", "new"]
     theirs = ["a", "b", "b", "b", "a"]
     document = contrast(truth, ours, theirs, known=(("a", "b", "new"), ("a", "b", "old")), gates=GATES)
-    assert document["classes"] == {"both": ["a", "b"], "new": ["new"], "gone": ["old"]}
+    assert document["classes"] == {"both": ["a", "b"], "new": ["new"], "gone": ["old"], "untested": []}
     assert document["paired"] == {"wins": 1, "losses": 1, "n": 4, "p_value": 1.0}
     assert document["accuracy"]["candidate"]["value"] == 0.75
     assert document["new"]["accuracy"]["value"] == 1.0
@@ -127,3 +128,20 @@ def test_bundles_of_different_modalities_are_not_compared(monkeypatch, data):
     load(monkeypatch, candidate=Echo(("a",)), champion=Echo(("a",), modality="image"))
     with pytest.raises(BundleError, match="the candidate answers texts and the champion images"):
         comparison.compare(Path("candidate"), Path("champion"), data, GATES)
+
+
+def test_a_class_without_test_examples_is_told_from_one_that_never_had_any(monkeypatch, data, tmp_path):
+    known = ("a", "b", "c", "d")
+    load(monkeypatch, candidate=Echo(known), champion=Echo(known))
+    champion = tmp_path / "champion"
+    rows = [{"label": label, "support": support} for label, support in zip(known, (9, 9, 9, 0), strict=True)]
+    artifacts.write_json(champion / "evaluation.json", {"format": 1, "per_class": rows})
+    document = comparison.compare(Path("candidate"), champion, data, GATES)
+    assert document["classes"]["untested"] == ["c"]
+
+
+def test_the_champions_answers_show_where_a_lost_class_went():
+    truth = ["A"] * 4 + ["b"] * 10
+    theirs = ["a", "a", "a", "b"] + ["b"] * 9 + ["a"]
+    document = contrast(truth, truth, theirs, known=(("A", "b"), ("a", "b")), gates=GATES)
+    assert document["moved"] == [{"lost": "a", "label": "A", "count": 3, "n": 4}]  # 1 of 10 is a mistake

@@ -74,7 +74,9 @@ def test_the_document_holds_what_was_counted(texts, tmp_path):
     assert set(document["uncalibrated"]) == {"nll", "ece"}
     assert document["confusion"] == [[6, 0, 0], [2, 6, 0], [0, 0, 6]]
     dog = document["per_class"][1]
-    assert dog == {"label": "dog", "precision": 1.0, "recall": 0.75, "f1": pytest.approx(6 / 7), "support": 8}
+    assert dog == {
+        "label": "dog", "precision": 1.0, "recall": 0.75, "f1": pytest.approx(6 / 7), "support": 8, "groups": None,
+    }  # fmt: skip
     assert sum(row["n"] for row in document["reliability"]) == 20
 
 
@@ -99,7 +101,49 @@ def test_baselines_are_paired_with_the_model_example_by_example(texts, tmp_path)
     assert baselines["majority"]["paired"]["wins"] == 12
     assert baselines["majority"]["paired"]["losses"] == 0
     assert baselines["majority"]["difference"]["value"] == pytest.approx(12 / 20)
-    assert baselines["tfidf_logistic"]["accuracy"]["value"] == pytest.approx(18 / 20)
+    assert baselines["words_svm"]["accuracy"]["value"] == pytest.approx(18 / 20)
+
+
+def test_the_baseline_is_the_best_on_validation_of_all_that_were_tried(texts, tmp_path):
+    document = evaluate(Reader(), texts, params("text"), tmp_path / "out")
+    assert set(document["baselines"]) == {"majority", "words_svm"}
+    assert {one["name"] for one in document["tried"]} == {"words_svm", "characters_svm"}
+    assert document["tried"][0] == {"name": "words_svm", "strength": 1.0, "validation": 1.0}
+
+
+def test_guessing_answers_with_the_class_shares_of_train(texts, tmp_path):
+    document = evaluate(Reader(), texts, params("text"), tmp_path / "out")
+    guessing, ours = document["guessing"], document["metrics"]["nll"]["value"]
+    assert guessing["nll"]["value"] == pytest.approx(math.log(3))  # 20 of 60 each
+    assert guessing["difference"]["value"] == pytest.approx(ours - math.log(3))
+    assert guessing["difference"]["value"] < 0
+    assert guessing["difference"]["n"] == 20
+
+
+def test_a_model_that_is_sure_and_wrong_has_a_larger_log_loss_than_guessing(texts, tmp_path):
+    test = datasets.read(texts / "test.parquet")
+    datasets.write(texts / "test.parquet", dataclasses.replace(test, labels=["dog"] * 20))  # it answers two rightly
+    document = evaluate(Reader(), texts, params("text"), tmp_path / "out")
+    difference, ours = document["guessing"]["difference"], document["metrics"]["nll"]["value"]
+    assert difference["value"] == pytest.approx(ours - math.log(3))
+    assert difference["low"] > 0
+
+
+def test_accuracy_is_also_told_without_test_rows_that_have_near_copies_in_train(texts, tmp_path):
+    assert evaluate(Reader(), texts, params("text"), tmp_path / "out")["near_copies"] is None  # not known is not none
+    copies = [
+        *({"id": f"test-{row}", "twin": "train-1", "split": "train", "similarity": 0.9, "how": ""} for row in range(8)),
+        {"id": "test-18", "twin": "validation-1", "split": "validation", "similarity": 0.9, "how": ""},
+    ]
+    artifacts.write_json(texts / "near_leak.json", {"format": 1, "looked_at": 140, "test": copies})
+    near = evaluate(Reader(), texts, params("text"), tmp_path / "out")["near_copies"]
+    assert near["rows"] == 8
+    assert near["without"]["accuracy"]["value"] == pytest.approx(10 / 12)  # both mistakes are among the other 12
+    assert near["without"]["accuracy"]["n"] == 12
+    copies = [{**copies[0], "id": f"test-{row}"} for row in range(20)]
+    artifacts.write_json(texts / "near_leak.json", {"format": 1, "looked_at": 140, "test": copies})
+    near = evaluate(Reader(), texts, params("text"), tmp_path / "out")["near_copies"]
+    assert near == {"rows": 20, "without": {}}
 
 
 def test_groups_of_test_widen_every_interval_and_are_counted(texts, tmp_path):
@@ -116,6 +160,8 @@ def test_groups_of_test_widen_every_interval_and_are_counted(texts, tmp_path):
     # t(0.975, 4 degrees) = 2.776445: 0.622; one group alone errs, so Wilson's of 4.5 of 5 counts, which is wider
     assert grouped["metrics"]["accuracy"]["low"] == wilson(4.5, 5, 0.95).low < 0.9 - 0.2776445
     assert grouped["baselines"]["majority"]["paired"]["scatter"]["groups"] == 5
+    assert grouped["guessing"]["difference"]["high"] >= alone["guessing"]["difference"]["high"]
+    assert [row["groups"] for row in grouped["per_class"]] == [4, 5, 5]  # the last holds no cat
     datasets.write(texts / "test.parquet", dataclasses.replace(test, groups=["one file"] * 20))
     one = evaluate(Reader(), texts, params("text"), tmp_path / "one")["metrics"]
     for name, most in (("accuracy", 1.0), ("macro_f1", 1.0), ("ece", 1.0), ("nll", -math.log(1e-15))):
@@ -145,6 +191,7 @@ def test_images_have_pixels_for_a_baseline(tmp_path):
         datasets.write(tmp_path / f"{name}.parquet", split("image", name, inputs, labels))
     document = evaluate(Looker(), tmp_path, params("image"), tmp_path / "out")
     assert set(document["baselines"]) == {"majority", "pixels_logistic"}
+    assert {one["name"] for one in document["tried"]} == {"pixels_logistic", "gradients_logistic"}
     assert document["baselines"]["pixels_logistic"]["accuracy"]["value"] == 1.0
     assert json.loads((tmp_path / "out" / "evaluation.json").read_text())["mistakes"] == []
 

@@ -73,10 +73,33 @@ def test_a_pass_needs_no_action():
 
 
 def test_an_unsure_gate_says_how_many_examples_would_tell():
-    # half-width 0.1 down to 0.62 - 0.6 = 0.02 takes 25 times as many: 200 * 25 = 5,000
-    finding = accuracy.judge(evaluation("accuracy", 0.62, 0.52, 0.72), 0.6)
+    # half-width 0.1 down to 0.65 - 0.6 = 0.05 takes 4 times as many: 200 * 4 = 800
+    finding = accuracy.judge(evaluation("accuracy", 0.65, 0.55, 0.75), 0.6)
     assert "the bar of 0.6 lies inside the interval" in finding.reason
-    assert finding.action.startswith("About 5000 test examples would tell. Add examples")
+    assert finding.action == (
+        "About 800 test examples would tell. Add examples of the classes that are confused (see the report); or lower "
+        "gates.accuracy to 0.55, if that will do."
+    )
+    assert accuracy.judge(evaluation("accuracy", 0.65, 0.55, 0.75), 0.55).verdict == "pass"
+
+
+def test_a_number_of_examples_out_of_reach_is_called_so():
+    # half-width 0.1 down to 0.002 takes 2,500 times as many: 500,000
+    finding = accuracy.judge(evaluation("accuracy", 0.602, 0.502, 0.702), 0.6)
+    assert finding.action.startswith(
+        "About 500,000 test examples would tell, 2,500 times what there is: out of reach. "
+    )
+
+
+@pytest.mark.parametrize(("low", "bar"), [(0.57, "0.57"), (0.5799, "0.57"), (0.004, None)])
+def test_the_bar_that_it_would_pass_is_named(low, bar):
+    action = accuracy.judge(evaluation("accuracy", (low + 0.9) / 2, low, 0.9), 0.6).action
+    assert (f"lower gates.accuracy to {bar}, if" in action) if bar else "gates.accuracy" not in action
+
+
+def test_the_calibration_error_to_allow_is_rounded_up():
+    finding = calibration_error.judge(evaluation("ece", 0.12, 0.05, 0.171), 0.15)
+    assert finding.action.endswith("; or raise gates.calibration_error to 0.18, if that will do.")
 
 
 def test_a_value_on_the_bar_itself_promises_no_number_of_examples():
@@ -85,11 +108,11 @@ def test_a_value_on_the_bar_itself_promises_no_number_of_examples():
 
 
 def test_groups_are_named_and_what_would_tell_is_counted_in_groups():
-    # half-width 0.1 down to 0.02 takes 25 times as many: of 40 groups 1,000
-    document = {**evaluation("accuracy", 0.62, 0.52, 0.72), "groups": 40}
+    # half-width 0.1 down to 0.05 takes 4 times as many: of 40 groups 160
+    document = {**evaluation("accuracy", 0.65, 0.55, 0.75), "groups": 40}
     finding = accuracy.judge(document, 0.6)
     assert "on 200 test examples in 40 groups; the bar" in finding.reason
-    assert finding.action.startswith("About 1000 groups of test examples would tell.")
+    assert finding.action.startswith("About 160 groups of test examples would tell.")
     finding = accuracy.judge({**document, "groups": 1}, 0.6)
     assert "in 1 group;" in finding.reason
     assert finding.action.startswith("More examples of one group will not tell; those of others would.")

@@ -58,6 +58,17 @@ def test_a_margin_asks_for_more_than_being_better():
     assert baseline.judge(document, 0.4, 0.05).verdict == "fail"
 
 
+def test_a_margin_below_zero_lets_about_as_good_pass_and_unsure_names_it():
+    document = {"baselines": {"words_svm": rival(0.5, 12, 10)}}
+    unsure = baseline.judge(document, 0.0, 0.05)
+    assert unsure.verdict == "unsure"
+    # (12 - 10) / 200 = 0.01; by Wald 1.645 * sqrt(0.11 - 0.01^2) / sqrt(200) = 0.039 below it, by Tango a little more
+    assert unsure.action.endswith("; or set gates.baseline_margin to -0.03, if being about as good will do.")
+    found = baseline.judge(document, -0.03, 0.05)
+    assert found.verdict == "pass"
+    assert found.reason.endswith("it may be worse by less than 0.03.")
+
+
 @pytest.mark.parametrize(
     "document",
     [

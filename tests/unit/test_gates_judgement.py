@@ -6,7 +6,10 @@ from headstart.evaluation import gates
 from headstart.findings import overall
 from headstart.params.evaluation import Bootstrap, Gates
 
-CHECKS = ["accuracy", "macro_f1", "calibration_error", "baseline", "parity", "replay", "champion"]
+CHECKS = [
+    "accuracy", "macro_f1", "class_recall", "calibration_error", "log_loss", "baseline", "parity", "replay",
+    "lost_classes", "champion",
+]  # fmt: skip
 PARAMS = Gates(
     accuracy=0.6, macro_f1=0.5, calibration_error=0.15, baseline_margin=0.0, logit_difference=1e-3, label_flips=0,
     replay_difference=1e-4, champion_margin=0.02, level=0.05,
@@ -21,7 +24,10 @@ def interval(value, width=0.02, n=500):
 def evidence(**changes):
     documents = {
         "evaluation": {
-            "metrics": {"accuracy": interval(0.9), "macro_f1": interval(0.88), "ece": interval(0.03)},
+            "metrics": {"accuracy": interval(0.9), "macro_f1": interval(0.88), "ece": interval(0.03),
+                        "nll": interval(0.3)},
+            "guessing": {"nll": interval(1.6), "difference": interval(-1.3)},
+            "per_class": [{"label": name, "recall": 0.9, "support": 100, "groups": None} for name in "abcde"],
             "baselines": {
                 "majority": {"accuracy": interval(0.2), "paired": {"wins": 360, "losses": 10, "n": 500}},
                 "tfidf_logistic": {"accuracy": interval(0.8), "paired": {"wins": 60, "losses": 10, "n": 500}},
@@ -46,13 +52,13 @@ def test_a_good_first_candidate_passes_every_gate():
 
 def test_without_any_evidence_every_gate_is_closed():
     findings = gates.judge(gates.Evidence(None, None, None, None, champion="2"), PARAMS)
-    assert [finding.verdict for finding in findings] == ["fail"] * 7
+    assert [finding.verdict for finding in findings] == ["fail"] * len(CHECKS)
     assert all(finding.reason and finding.action for finding in findings)
 
 
 def test_a_champion_without_a_comparison_closes_the_gate():
     findings = gates.judge(evidence(champion="2"), PARAMS)
-    assert [finding.check for finding in findings if finding.verdict == "fail"] == ["champion"]
+    assert [finding.check for finding in findings if finding.verdict == "fail"] == ["lost_classes", "champion"]
 
 
 def test_findings_are_plain_json_without_nan():

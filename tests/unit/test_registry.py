@@ -40,7 +40,9 @@ def versions(model, tmp_path, monkeypatch):
 
 def test_a_model_that_was_never_registered_has_nothing(model):
     assert registry.aliases(model) == registry.Aliases(None, None, None)
-    assert registry.status(model) == {"champion": None, "challenger": None, "previous": None}
+    nothing = {"champion": None, "challenger": None, "previous": None, "newest": None, "missing": {}}
+    assert registry.status(model) == nothing
+    assert registry.live(model) is None
 
 
 def test_a_candidate_that_passed_waits_as_challenger(model, versions):
@@ -243,3 +245,113 @@ def test_a_quick_look_says_what_mlflow_says(tracked, tmp_path):
     assert quick.find(uri, "quick", "abc") is None
     with pytest.raises(quick.UnknownError):
         quick.find("http://127.0.0.1:9", "quick", "abc")
+
+
+@pytest.fixture
+def delete(model, tracked):
+    """Delete a version as MLflow does, or (`behind`) as if by another hand, which leaves the alias where it was."""
+    import sqlite3
+
+    from mlflow import MlflowClient
+
+    def gone(version, *, behind=False):
+        if not behind:
+            MlflowClient().delete_model_version(model, str(version))
+            return
+        with sqlite3.connect(tracked.tracking_uri.removeprefix("sqlite:///")) as database:
+            database.execute(
+                "UPDATE model_versions SET current_stage = 'Deleted_Internal' WHERE name = ? AND version = ?",
+                (model, version),
+            )
+        database.close()
+
+    return gone
+
+
+def test_status_shows_the_rest_where_the_version_before_was_deleted(model, versions, delete):
+    first, second = versions(), versions()
+    registry.promote(model, first)
+    registry.promote(model, second)
+    delete(first)
+    status = registry.status(model)
+    assert status["champion"]["version"] == status["newest"]["version"] == second
+    assert (status["previous"], status["missing"]) == (None, {"previous": first})
+    assert registry.live(model)["version"] == second
+
+
+def test_rollback_past_a_deleted_version_is_a_persons_decision(model, versions, delete):
+    first, second, third = versions(), versions(), versions()
+    for number in (first, second, third):
+        registry.promote(model, number)
+    delete(second)
+    with pytest.raises(UsageError, match="cannot go back: version 2, which champion 3 replaced, was deleted") as no:
+        registry.rollback(model)
+    assert no.value.action == f"Make another version champion: headstart promote {model} 1."
+    assert registry.promote(model, first) == registry.Move(before=third, after=first)
+
+
+def test_promotion_goes_on_after_the_version_before_was_deleted(model, versions, delete):
+    first, second, third = versions(), versions(), versions()
+    registry.promote(model, first)
+    registry.promote(model, second)
+    delete(first)
+    assert registry.promote(model, third) == registry.Move(before=second, after=third)
+    assert registry.rollback(model) == registry.Move(before=third, after=second)
+
+
+def test_promote_is_the_way_out_where_the_champion_itself_was_deleted(model, versions, delete):
+    first, second, third = versions(), versions(), versions("unsure")
+    registry.promote(model, first)
+    registry.promote(model, second)
+    delete(second, behind=True)
+    assert registry.aliases(model) == registry.Aliases(None, None, None, {"champion": second})
+    assert registry.status(model)["missing"] == {"champion": second}
+    said = f"the champion of {model} is version 2, which was deleted in MLflow"
+    for refused in (registry.rollback, registry.download):
+        with pytest.raises(UsageError, match=said) as no:
+            refused(model)
+        assert no.value.action == f"Make another version champion: headstart promote {model} 1."
+    assert registry.promote(model, third, reason="all else is gone") == registry.Move(before=second, after=third)
+    assert registry.aliases(model) == registry.Aliases(third, None, None, {"previous": second})
+
+
+def test_a_deleted_champion_without_another_version_asks_for_a_new_one(model, versions, delete):
+    registry.promote(model, versions())
+    delete(1, behind=True)
+    with pytest.raises(UsageError, match=rf"Make a new version: headstart run {model}\.$"):
+        registry.download(model)
+
+
+def test_a_challenger_that_was_deleted_waits_no_longer(model, versions, delete):
+    number = versions()
+    delete(number, behind=True)
+    assert registry.aliases(model) == registry.Aliases(None, None, None, {"challenger": number})
+    with pytest.raises(UsageError, match="has no challenger to promote"):
+        registry.promote(model)
+
+
+def test_a_deleted_version_is_named_with_those_there_are(model, versions, delete):
+    versions(), versions(), versions()
+    delete(2)
+    with pytest.raises(UsageError, match="has no version 2; it has 1, 3"):
+        registry.promote(model, 2)
+
+
+def test_the_newest_version_stands_in_status_with_its_verdict_and_an_override_with_its_reason(model, versions):
+    first = versions("unsure", reasons=["too few examples"])
+    newest = registry.status(model)["newest"]
+    assert (newest["version"], newest["verdict"], newest["reasons"]) == (first, "unsure", "too few examples")
+    registry.promote(model, first, reason="good enough for a demo")
+    assert registry.status(model)["champion"]["overridden"] == "good enough for a demo"
+
+
+def test_what_is_live_is_told_alike_by_mlflow_and_by_a_quick_look(model, versions, delete, tracked):
+    from headstart.registry import quick
+
+    assert quick.live(tracked.tracking_uri, model) is None
+    number = versions("unsure")
+    registry.promote(model, number, reason="a demo")
+    told = {"version": number, "verdict": "unsure", "overridden": "a demo"}
+    assert registry.live(model) == quick.live(tracked.tracking_uri, model) == told
+    delete(number, behind=True)
+    assert registry.live(model) is quick.live(tracked.tracking_uri, model) is None

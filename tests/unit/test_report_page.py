@@ -154,6 +154,45 @@ def test_labels_with_dollars_foreign_letters_and_broken_characters_are_drawn(wor
     assert "請求書" in html and "price $5 to $6" in html
 
 
+def test_the_page_shows_what_is_served_and_the_discarded_training_only_on_request(workspace):
+    report_evidence.write("m", "text", ["a", "b"])
+    path = artifacts.stage_output("m", "train") / "history.json"
+    history = artifacts.read_json(path)
+    assert history["epochs"]
+    told = {"strategy_planned": "lora", "strategy_used": "linear_probe", "reason": "Training did not beat the probe."}
+    artifacts.write_json(path, {**history, **told})
+    html = render(gather("m"))
+    learning = html[html.index('<section id="learning"') : html.index('<section id="confusion"')]
+    served, discarded = learning.split("<details>")
+    assert "Training did not beat the probe." in served and "has no learning curve" in served
+    assert "<svg" not in served and "<svg" in discarded
+    layers = html[html.index('<section id="layers"') : html.index('<section id="learning"')]
+    assert "Highest learning rate" not in layers
+
+
+def test_what_the_gates_did_not_pass_comes_with_the_command_that_overrides_them(workspace):
+    report_evidence.write("m", "text", ["a", "b"], verdict="unsure", version="4", alias=None)
+    assert "headstart promote m 4 --reason WHY" in Document(render(gather("m"))).text
+
+
+def test_log_loss_is_held_against_guessing_by_class_shares(workspace):
+    report_evidence.write("m", "text", ["a", "b"])  # format 1: guessing among two classes costs ln 2
+    assert "guessing 0.69" in Document(render(gather("m"))).text
+    path = artifacts.stage_output("m", "evaluate") / "evaluation.json"
+    guessing = {"nll": {"value": 0.33, "low": 0.3, "high": 0.36, "n": 70}}
+    artifacts.write_json(path, {**artifacts.read_json(path), "format": 2, "guessing": guessing})
+    assert "guessing 0.33" in Document(render(gather("m"))).text
+
+
+def test_accuracy_without_near_copies_stands_beside_it(workspace):
+    report_evidence.write("m", "text", ["a", "b"])
+    path = artifacts.stage_output("m", "evaluate") / "evaluation.json"
+    assert "near copies" not in Document(render(gather("m"))).text
+    near = {"rows": 37, "without": {"accuracy": {"value": 0.871, "low": 0.8, "high": 0.9, "n": 40}}}
+    artifacts.write_json(path, {**artifacts.read_json(path), "near_copies": near})
+    assert "Without the 37 with near copies in train: 87.1%." in Document(render(gather("m"))).text
+
+
 def test_a_run_that_stopped_after_the_plan_is_shown_as_far_as_it_went(workspace):
     report_evidence.write("m", "text", ["a", "b"])
     for stage in ("train", "evaluate", "bundle"):

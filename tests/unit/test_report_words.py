@@ -54,6 +54,50 @@ def test_a_refusal_names_the_gate_and_what_stays_live(refused):
     assert status.sentence == "One gate said no: “It is no worse than what is live”. So version 2 stays champion."
 
 
+def test_what_a_person_promoted_is_live_and_the_page_says_why(refused):
+    live = {"version": "4", "verdict": "fail", "overridden": "a demo for the board."}
+    overridden = replace(refused, run={"version": "4", "alias": "champion", "live": live})
+    status = words.status(overridden)
+    assert (status.tone, status.badge) == ("fail", "Champion")
+    assert status.sentence == (
+        "One gate said no: “It is no worse than what is live”. It was promoted all the same: a demo for the board. "
+        "So version 4 is the one that answers in production."
+    )
+    assert words.way_out(overridden) == ""
+    assert any(step.command == "headstart serve m" for step in advice.steps(overridden))
+
+
+def test_what_stays_live_is_told_with_its_own_override(refused):
+    live = {"version": "2", "verdict": "unsure", "overridden": "the only one we had"}
+    status = words.status(replace(refused, run={"version": "4", "alias": None, "live": live}))
+    assert status.sentence.endswith(
+        "So version 2 stays champion (promoted although its gates said unsure: the only one we had)."
+    )
+
+
+def test_the_way_out_of_a_refusal_is_a_command(refused, passed):
+    assert words.way_out(refused) == "headstart promote m 4 --reason WHY"
+    assert words.way_out(passed) == ""
+
+
+def test_a_strategy_that_was_not_planned_is_explained(passed):
+    history = {**passed.history, "strategy_used": "linear_probe", "reason": "Training did not beat the probe."}
+    told = words.choice({**passed.plan, "strategy": "lora"}, history)
+    assert told.endswith("What is served is a linear probe (linear_probe): Training did not beat the probe.")
+
+
+def test_how_the_classical_baseline_was_chosen_is_told(passed):
+    assert words.classical(passed.evaluation) == ""  # format 1
+    tried = [
+        {"name": "words_svm", "strength": strength, "validation": value}
+        for strength, value in ((1.0, 0.7), (0.3, 0.71))
+    ]
+    evaluation = {"baselines": {"majority": {}, "words_svm": {}}, "tried": tried}
+    assert words.classical(evaluation) == (
+        "The classical baseline, word counts, is the best of 2 on validation (71.0%)."
+    )
+
+
 def test_unsure_never_goes_live(refused):
     findings = [{**one, "verdict": "unsure" if one["verdict"] == "fail" else "pass"}
                 for one in refused.judgement["findings"]]  # fmt: skip

@@ -39,6 +39,44 @@ def metric(name: str, value: Mapping[str, Any]) -> str:
     return f"{name} {value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}] (n = {value['n']})"
 
 
+def _chosen(result: Mapping[str, Any]) -> str:
+    """The strategy of the model that is served, and why where another was planned."""
+    planned = result.get("planned", result["strategy"])
+    if planned == result["strategy"]:
+        return str(planned)
+    return f"{result['strategy']}, though {planned} was planned: {result['reason']}"
+
+
+def _live(name: str, result: Mapping[str, Any]) -> Iterable[str]:
+    """What answers in production, and how a version that did not pass may."""
+    live = result.get("live")
+    if live is None:
+        yield "  live      nothing: no version is champion yet"
+    else:
+        yield f"  live      version {live['version']}{override(live)}"
+    if result["verdict"] != "pass" and result["version"] and result["alias"] != "champion":
+        yield "  way out   if you judge it good enough, promote it with a reason, which is recorded:"
+        yield f"              headstart promote {name} {result['version']} --reason WHY"
+
+
+def without_copies(near: Mapping[str, Any] | None) -> str:
+    """Accuracy without test rows that have near copies in train; empty where there are none, or it is not known."""
+    if not near or not near["rows"]:
+        return ""
+    rows = f"the {near['rows']} test row{'' if near['rows'] == 1 else 's'} with near copies in train"
+    if not near["without"]:
+        return f"and nothing is left without {rows}"
+    return f"without {rows}: {metric('accuracy', near['without']['accuracy'])}"
+
+
+def override(version: Mapping[str, Any]) -> str:
+    """`, promoted although its gates said unsure: a demo`; empty where its gates passed."""
+    if not version.get("overridden"):
+        return ""
+    although = "" if version["verdict"] == "pass" else f" although its gates said {version['verdict']}"
+    return f", promoted{although}: {version['overridden']}"
+
+
 def run_lines(document: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
     """What a run came to, model by model, and what to try next."""
     for name, result in document.items():
@@ -46,16 +84,19 @@ def run_lines(document: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
         alias = f", {result['alias']}" if result["alias"] else ""
         yield f"\n{name}: {result['verdict']} ({version}{alias})"
         if result["strategy"]:
-            yield f"  chosen    {result['strategy']}"
+            yield f"  chosen    {_chosen(result)}"
         for key, value in result["metrics"].items():
             yield f"  metric    {metric(key, value)}"
+        if told := without_copies(result.get("near_copies")):
+            yield f"            {told}"
         for finding in result["gates"]:
             yield f"  gate      {finding['verdict']:6} {finding['check']}: {finding['reason']}"
             if finding["verdict"] != "pass" and finding["action"]:
                 yield f"                   {finding['action']}"
+        yield from _live(name, result)
         yield f"  seconds   {result['seconds']:.0f}"
         yield f"  report    artifacts/releases/{name}/report.html"
-    served = [name for name, result in document.items() if result["alias"] == "champion"]
+    served = [name for name, result in document.items() if result.get("live")]
     if served:
         yield "\nNext:"
         yield f"  headstart serve {' '.join(served)} --port 8000"

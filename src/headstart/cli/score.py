@@ -7,7 +7,6 @@ import typer
 
 from headstart.cli.output import Json, emit
 from headstart.cli.workspace import chosen, enter
-from headstart.errors import UsageError
 
 
 def score(
@@ -33,9 +32,7 @@ def score(
     from headstart.scoring import job
 
     tracking.open(workspace)
-    number = version if version is not None else registry.aliases(name).champion
-    if number is None:
-        raise UsageError(f"{name} has no champion.", action=f"Make one with `headstart run {name}`.")
+    number = version if version is not None else registry.resolve(name)
     done = job.score(
         registry.download(name, number),
         source,

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from headstart import artifacts
 from headstart.data import dataset as datasets
 from headstart.errors import BundleError, ContractError
 from headstart.evaluation import metrics
@@ -20,8 +21,8 @@ from headstart.predictor import Predictor
 from headstart.statistics import bootstrap, clustered, paired
 from headstart.statistics.clustered import Groups
 
-FORMAT = 1
 CHUNK = 512
+MOVED = 0.2  # of a label's examples that the champion answers with a lost class, to ask whether the class was renamed
 
 
 def compare(candidate: Path, champion: Path, data: Path, gates: Gates) -> dict[str, Any]:
@@ -48,7 +49,16 @@ def compare(candidate: Path, champion: Path, data: Path, gates: Gates) -> dict[s
     test = datasets.read(data / "test.parquet")
     known = (list(ours.labels), list(theirs.labels))
     answers = (_labels(ours, test.inputs, "candidate"), _labels(theirs, test.inputs, "champion"))
-    return contrast(test.labels, *answers, known=known, gates=gates, groups=test.groups)
+    return contrast(
+        test.labels, *answers, known=known, gates=gates, groups=test.groups, tested=_tested(champion, theirs.labels)
+    )
+
+
+def _tested(champion: Path, labels: Sequence[str]) -> list[str]:
+    """The champion's classes that had test examples when it was measured; all of them where it does not say."""
+    path = champion / "evaluation.json"
+    rows = artifacts.read_json(path).get("per_class") if path.is_file() else None
+    return [row["label"] for row in rows if row["support"]] if rows else list(labels)
 
 
 def contrast(
@@ -59,6 +69,7 @@ def contrast(
     known: tuple[Sequence[str], Sequence[str]],
     gates: Gates,
     groups: Groups = None,
+    tested: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The comparison of two series of answers.
 
@@ -69,12 +80,15 @@ def contrast(
         known: all labels of the candidate, and of the champion.
         gates: `level` (one-sided) and `bootstrap`.
         groups: which examples come together; None where none do.
+        tested: classes that had test examples when the champion was measured.
 
     Returns:
-        `format`; `examples` in all and `paired` {`wins`, `losses`, `n`, `p_value`, `scatter` of groups if any};
+        `examples` in all and `paired` {`wins`, `losses`, `n`, `p_value`, `scatter` of groups if any};
         `difference` in accuracy (interval of level `1 - 2 * gates.level`); `flips` by class both know {`class`, `n`,
         `wins`, `losses`}, most losses first; `accuracy` and `macro_f1` with `candidate` and `champion`, the latter with
-        `difference` too; `classes` {`both`, `new`, `gone`}; `new` {`accuracy`} of new classes or null; `refused`.
+        `difference` too; `classes` {`both`, `new`, `gone`, `untested`: of both, those that had test examples and have
+        none now}; `moved` [{`lost`, `label`, `count`, `n`}]: to how many of the `n` examples of a label the champion
+        answers a class that is gone; `new` {`accuracy`} of new classes or null; `refused`.
     """
     both = [label for label in known[0] if label in set(known[1])]
     new = [label for label in known[0] if label not in set(known[1])]
@@ -86,7 +100,6 @@ def contrast(
     found = paired.difference(right[shared], right_there[shared], 1 - 2 * gates.level, together)
     fresh_accuracy = clustered.share(right[fresh], level, _of(groups, fresh))
     return {
-        "format": FORMAT,
         "examples": len(true),
         "paired": found.counts(),
         "difference": found.interval.document(),
@@ -96,7 +109,13 @@ def contrast(
             "champion": clustered.share(right_there[shared], level, together).document(),
         },
         "macro_f1": _macro_f1(true[shared], mine[shared], other[shared], both, gates.bootstrap, together),
-        "classes": {"both": both, "new": new, "gone": gone},
+        "classes": {
+            "both": both,
+            "new": new,
+            "gone": gone,
+            "untested": [label for label in both if label in set(tested) - set(truth)],
+        },
+        "moved": _moved(true, other, gone),
         "new": {"accuracy": fresh_accuracy.document()} if fresh.any() else None,
         "refused": {"candidate": _refused(mine), "champion": _refused(other)},
     }
@@ -104,6 +123,19 @@ def contrast(
 
 def _of(groups: Groups, chosen: NDArray[np.bool_]) -> Groups:
     return None if groups is None else [groups[row] for row in np.flatnonzero(chosen).tolist()]
+
+
+def _moved(true: NDArray[np.object_], theirs: NDArray[np.object_], gone: Sequence[str]) -> list[dict[str, Any]]:
+    """Where the champion sees a lost class in a good part of the examples of one of today's labels."""
+    result = []
+    for lost in gone:
+        answered = theirs == lost
+        for label in sorted(set(true[answered])):
+            own = true == label
+            count, n = int((own & answered).sum()), int(own.sum())
+            if count >= max(MOVED * n, min(2, n)):
+                result.append({"lost": lost, "label": label, "count": count, "n": n})
+    return result
 
 
 def _flips(

@@ -1,13 +1,17 @@
-"""Measure the exported file on the test split, beside what costs nothing.
+"""Measure the exported file on the test split, beside what costs next to nothing.
 
 validation ──► temperature, class biases ──► calibration.json
 test ────────► predictions ──► predictions.parquet
                     └────────► evaluation.json   metrics with intervals, per class, confusion, baselines, mistakes
+
+`near_copies` holds accuracy without test rows that have near copies in train, `guessing` what the class shares of train
+cost, `tried` the classical models and their accuracy on validation: the best of them is the baseline.
 """
 
+import math
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +27,15 @@ from headstart.data import dataset as datasets
 from headstart.data.dataset import SPLITS, Dataset
 from headstart.errors import DataError
 from headstart.evaluation import baselines, calibration, metrics, scores
+from headstart.evaluation.baselines import Classical
 from headstart.params.evaluation import Bootstrap, Evaluate
 from headstart.predictor import Predictor
-from headstart.statistics import clustered, paired
+from headstart.statistics import bootstrap, clustered, paired
 
-FORMAT = 1
+FORMAT = 2  # 1 had one classical model of one strength, and neither `guessing` nor groups by class
 EVALUATION = "evaluation.json"
 PREDICTIONS = "predictions.parquet"
+NEAR_LEAK = "near_leak.json"  # of `prepare`: test rows with near copies in other splits
 CHUNK = 512  # examples between two moves of the progress bar
 MISTAKES = 24
 
@@ -78,15 +84,22 @@ def evaluate(
     raw = Calibration.identity(len(classes)).apply(logits["test"])
     answers = Answers(splits["test"], classes, targets["test"], fitted.apply(logits["test"]))
     with tqdm(total=1, desc="baselines", file=sys.stderr, leave=False) as bar:
-        rivals = _baselines(predictor, splits, targets, params)
+        classical = _classical(predictor, splits, targets, params)
         bar.update()
+    rivals = {
+        "majority": baselines.majority(targets["train"], len(splits["test"])),
+        classical.best.name: classical.answers,
+    }
     document = {
         "format": FORMAT,
         "n": {name: len(split) for name, split in splits.items()},
         "groups": clustered.count(splits["test"].groups),
         "classes": list(classes),
         **measure(answers, raw, params),
+        "near_copies": _near_copies(answers, data / NEAR_LEAK, params.bootstrap),
+        "guessing": _guessing(answers, targets["train"], params.bootstrap),
         "baselines": {name: _rival(chosen, answers, params.bootstrap) for name, chosen in rivals.items()},
+        "tried": [asdict(one) for one in classical.tried],
     }
     out.mkdir(parents=True, exist_ok=True)
     artifacts.write_json(out / CALIBRATION, fitted.document())
@@ -111,12 +124,19 @@ def measure(answers: Answers, uncalibrated: NDArray[np.float64], params: Evaluat
         "metrics": {name: interval.document() for name, interval in found.items()},
         "uncalibrated": {name: interval.document() for name, interval in before.items()},
         "per_class": [
-            {"label": label, **row} for label, row in zip(answers.classes, metrics.per_class(table), strict=True)
+            {"label": label, **row, "groups": clustered.count(_of(answers, place))}
+            for place, (label, row) in enumerate(zip(answers.classes, metrics.per_class(table), strict=True))
         ],
         "confusion": table.tolist(),
         "reliability": [dict(row) for row in metrics.reliability(answers.probabilities, answers.targets, params.bins)],
         "mistakes": _mistakes(answers),
     }
+
+
+def _of(answers: Answers, place: int) -> list[str | None] | None:
+    """The groups of a class's test examples."""
+    groups = answers.dataset.groups
+    return None if groups is None else [groups[row] for row in np.flatnonzero(answers.targets == place).tolist()]
 
 
 def _logits(predictor: Predictor, dataset: Dataset, name: str) -> NDArray[np.float32]:
@@ -129,30 +149,58 @@ def _logits(predictor: Predictor, dataset: Dataset, name: str) -> NDArray[np.flo
     return np.concatenate(parts)
 
 
-def _baselines(
+def _classical(
     predictor: Predictor, splits: dict[str, Dataset], targets: dict[str, NDArray[np.int64]], params: Evaluate
-) -> dict[str, NDArray[np.int64]]:
-    """Test answers of each baseline, by its name."""
-    train, test = splits["train"].inputs, splits["test"].inputs
-    answers = {"majority": baselines.majority(targets["train"], len(test))}
+) -> Classical:
+    """The best classical model on validation."""
+    classes = (targets["train"], targets["validation"])
     effort: dict[str, Any] = {"strength": params.baseline_strength, "iterations": params.baseline_iterations}
+    inputs = [splits[name].inputs for name in SPLITS]
     if params.modality == "text":
-        answers["tfidf_logistic"] = baselines.tfidf_logistic(train, targets["train"], test, **effort)
-    else:
-        answers["pixels_logistic"] = baselines.pixels_logistic(
-            _thumbnails(predictor, train), targets["train"], _thumbnails(predictor, test), **effort
-        )
-    return answers
+        train, validation, test = inputs
+        return baselines.of_texts((train, validation, test), classes, **effort)
+    train, validation, test = ([*_numbers(predictor, one)] for one in inputs)
+    return baselines.of_images((train, validation, test), classes, **effort)
 
 
-def _thumbnails(predictor: Predictor, inputs: Sequence[bytes]) -> NDArray[np.float32]:
-    """What enters the network, averaged down: `(examples, numbers)`; few prepared images are in memory at once."""
-    rows = []
+def _numbers(predictor: Predictor, inputs: Sequence[bytes]) -> Iterator[NDArray[np.float32]]:
+    """What a baseline sees of each image as it enters the network; few prepared images are in memory at once."""
     for start in range(0, len(inputs), CHUNK):
-        rows += [
-            baselines.thumbnail(pixels) for pixels in predictor.preprocessor.prepare(inputs[start : start + CHUNK])
-        ]
-    return np.stack(rows)
+        for pixels in predictor.preprocessor.prepare(inputs[start : start + CHUNK]):
+            yield baselines.numbers(pixels)
+
+
+def _near_copies(answers: Answers, path: Path, sampling: Bootstrap) -> dict[str, Any] | None:
+    """How many test rows have near copies in train, and accuracy and macro-F1 without them; None where unknown.
+
+    What is remembered of a copy is no evidence of what the model does with a new input.
+    """
+    if not path.is_file():
+        return None
+    copied = {row["id"] for row in artifacts.read_json(path)["test"] if row["split"] == "train"}
+    rest = np.array([identifier not in copied for identifier in answers.dataset.ids])
+    groups = answers.dataset.groups
+    kept = None if groups is None else [groups[row] for row in np.flatnonzero(rest).tolist()]
+    found = (
+        scores.labelled(answers.predicted[rest], answers.targets[rest], len(answers.classes), sampling, kept)
+        if rest.any()
+        else {}
+    )
+    without = {name: interval.document() for name, interval in found.items()}
+    return {"rows": int((~rest).sum()), "without": without}
+
+
+def _guessing(answers: Answers, train: NDArray[np.int64], sampling: Bootstrap) -> dict[str, Any]:
+    """Log loss of answering every test example with the class shares of train; `difference` is ours minus that."""
+    shares = np.bincount(train, minlength=len(answers.classes)) / len(train)
+    guessed = metrics.surprise(np.tile(shares, (len(answers.targets), 1)), answers.targets)
+    ours = metrics.surprise(answers.probabilities, answers.targets)
+    most = -math.log(metrics.SMALLEST)
+    how: dict[str, Any] = {**sampling.model_dump(), "groups": answers.dataset.groups}
+    return {
+        "nll": bootstrap.interval(bootstrap.mean, guessed, **how, within=(0.0, most)).document(),
+        "difference": bootstrap.interval(bootstrap.mean, ours - guessed, **how, within=(-most, most)).document(),
+    }
 
 
 def _rival(chosen: NDArray[np.int64], answers: Answers, sampling: Bootstrap) -> dict[str, Any]:

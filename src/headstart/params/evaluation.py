@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from headstart.params.section import Count, Modality, Positive, Section, Seed, Share
+from headstart.params.section import Count, Difference, Modality, Positive, Section, Seed, Share
 
 
 class Override(Section):
@@ -62,7 +62,7 @@ class Gates(Section):
     accuracy: Share
     macro_f1: Share
     calibration_error: Share
-    baseline_margin: Share
+    baseline_margin: Difference
     logit_difference: Positive
     label_flips: int
     replay_difference: Positive

@@ -8,6 +8,7 @@ Modality = Literal["text", "image"]
 Strategy = Literal["linear_probe", "fine_tune", "lora", "adapt_then_fine_tune", "scratch"]
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Difference = Annotated[float, Field(ge=-1.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Amount = Annotated[float, Field(ge=0.0)]
 Level = Annotated[float, Field(gt=0.0, lt=1.0)]

@@ -7,8 +7,8 @@ A version holds a bundle, loadable by `mlflow.pyfunc.load_model("models:/NAME@ch
 Every function works on the registry that `headstart.tracking.open` pointed MLflow at.
 """
 
-from headstart.registry.champion import Aliases, Move, aliases, promote, register, rollback, status
-from headstart.registry.versions import Version, attach, describe, download, find
+from headstart.registry.champion import Aliases, Move, aliases, live, promote, register, rollback, status
+from headstart.registry.versions import Version, attach, describe, download, find, lookup, resolve
 
 __all__ = [
     "Aliases",
@@ -19,8 +19,11 @@ __all__ = [
     "describe",
     "download",
     "find",
+    "live",
+    "lookup",
     "promote",
     "register",
+    "resolve",
     "rollback",
     "status",
 ]

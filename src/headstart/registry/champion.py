@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,23 @@ from headstart.errors import GateError, UsageError
 from headstart.findings import Verdict
 from headstart.registry import shipping
 from headstart.registry.client import CHALLENGER, CHAMPION, aliases_of, or_none, retag, speaking
-from headstart.registry.versions import describe, find, newest
+from headstart.registry.versions import dangling, describe, find, lookup, newest, numbers, repair
+
+PREVIOUS = "previous"  # no alias of its own: the champion's tag `promoted_from`
 
 
 @dataclass(frozen=True)
 class Aliases:
-    """What stands where: version numbers, None where nothing does."""
+    """What stands where: version numbers, None where nothing does.
+
+    Attributes:
+        missing: by name, the versions that should stand there but were deleted in MLflow; those are None above.
+    """
 
     champion: int | None
     challenger: int | None
     previous: int | None
+    missing: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -93,20 +100,42 @@ def aliases(model: str) -> Aliases:
     """What stands where; all None for a model that was never registered."""
     with speaking(model) as client:
         found = aliases_of(client, model)
-        champion = found.get(CHAMPION)
-        previous = describe(model, champion).promoted_from if champion else None
-    challenger = found.get(CHALLENGER)
-    return Aliases(champion, None if challenger == champion else challenger, previous)
+    wanted = {name: found[name] for name in (CHAMPION, CHALLENGER) if name in found}
+    champion = lookup(model, wanted[CHAMPION]) if CHAMPION in wanted else None
+    if champion and champion.promoted_from is not None:
+        wanted[PREVIOUS] = champion.promoted_from
+    if wanted.get(CHALLENGER) == wanted.get(CHAMPION):
+        wanted.pop(CHALLENGER, None)
+    missing = {name: number for name, number in wanted.items() if lookup(model, number) is None}
+    standing = {name: number for name, number in wanted.items() if name not in missing}
+    return Aliases(standing.get(CHAMPION), standing.get(CHALLENGER), standing.get(PREVIOUS), missing)
 
 
 def status(model: str) -> dict[str, Any]:
-    """`champion`, `challenger`, `previous`: each None or {`version`, `contract`, `metrics`, `since`}."""
+    """What stands where, what was made last, and what is gone.
+
+    Returns:
+        `champion`, `challenger`, `previous`, `newest`: each None or {`version`, `contract`, `metrics`, `since`,
+        `verdict`, `reasons`, `overridden`, `data_revision`}; `missing`: {`champion`, `challenger` or `previous`: the
+        version that should stand there, but was deleted in MLflow}.
+    """
     current = aliases(model)
     return {
-        "champion": _summary(model, current.champion),
-        "challenger": _summary(model, current.challenger),
-        "previous": _summary(model, current.previous),
+        CHAMPION: _summary(model, current.champion),
+        CHALLENGER: _summary(model, current.challenger),
+        PREVIOUS: _summary(model, current.previous),
+        "newest": _summary(model, next(iter(numbers(model)), None)),
+        "missing": dict(current.missing),
     }
+
+
+def live(model: str) -> dict[str, Any] | None:
+    """The champion's `version` and `verdict`, and `overridden`: why it is champion all the same; None without one."""
+    champion = aliases(model).champion
+    if champion is None:
+        return None
+    known = describe(model, champion)
+    return {"version": champion, "verdict": known.verdict, "overridden": known.overridden}
 
 
 def promote(model: str, version: int | None = None, *, reason: str | None = None) -> Move:
@@ -139,28 +168,37 @@ def promote(model: str, version: int | None = None, *, reason: str | None = None
             action="Mend what the gates name and run again, or override them with a reason, which is recorded: "
             f"headstart promote {model} {target} --reason WHY.",
         )
-    tags = {"promoted_from": str(current.champion or ""), "rolled_back": "", "overridden": reason or ""}
-    _crown(model, target, tags)
+    before = current.champion or current.missing.get(CHAMPION)
+    _crown(model, target, {"promoted_from": str(before or ""), "rolled_back": "", "overridden": reason or ""})
     if target == current.challenger:
         with speaking(model) as client:
             client.delete_registered_model_alias(model, CHALLENGER)
-    return Move(current.champion, target)
+    return Move(before, target)
 
 
 def rollback(model: str) -> Move:
     """Make the champion's predecessor champion again, in one move of the alias.
 
     Raises:
-        UsageError: if there is no champion, or it had no predecessor.
+        UsageError: if there is no champion, or it had no predecessor, or one of them was deleted: which version came
+            before a deleted one is not known, so a person names the one to go back to.
     """
     current = aliases(model)
+    if CHAMPION in current.missing:
+        gone = current.missing[CHAMPION]
+        raise UsageError(dangling(model, CHAMPION, gone), action=repair(model, without=[gone]))
+    if PREVIOUS in current.missing:
+        raise UsageError(
+            f"{model} cannot go back: version {current.missing[PREVIOUS]}, which champion {current.champion} replaced, "
+            "was deleted in MLflow.",
+            action=repair(model, without=[current.champion]),
+        )
     if current.champion is None or current.previous is None:
         raise UsageError(
             f"{model} has no version to go back to: "
             + (f"version {current.champion} is its first champion." if current.champion else "it has no champion."),
             action=f"Promote another version by its number: headstart promote {model} VERSION.",
         )
-    describe(model, current.previous)
     with speaking(model) as client:
         retag(client, model, current.champion, {"rolled_back": _now()})
     _crown(model, current.previous, {})
@@ -171,7 +209,8 @@ def _summary(model: str, version: int | None) -> dict[str, Any] | None:
     if version is None:
         return None
     known = describe(model, version)
-    return {"version": version, "contract": known.contract, "metrics": dict(known.metrics), "since": known.since}
+    shown = ("version", "contract", "metrics", "since", "verdict", "reasons", "overridden", "data_revision")
+    return {name: getattr(known, name) for name in shown}
 
 
 def _crown(model: str, version: int, tags: Mapping[str, str]) -> None:

@@ -1,7 +1,7 @@
 """One version: what is known of it, where its bundle is, what else is kept with it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ from headstart.registry import shipping
 from headstart.registry.client import CHAMPION, aliases_of, or_none, speaking
 
 CACHE = Path(".cache/registry")
+DELETED = "Deleted_Internal"  # MLflow keeps the row of a version that was deleted, in this stage
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,9 @@ class Version:
         rolled_back: when it was last rolled back; empty if it never was.
         promoted_from: the champion before it; None if there was none or it never was champion.
         run_id: the run that made it.
+        overridden: why it was promoted although its gates had not passed; empty if it was not.
+        was_champion: whether it is or once was.
+        data_revision: of the data it was made from and tested on; empty where that was not noted.
     """
 
     version: int
@@ -40,6 +44,9 @@ class Version:
     rolled_back: str
     promoted_from: int | None
     run_id: str
+    overridden: str = ""
+    was_champion: bool = False
+    data_revision: str = ""
 
 
 def describe(model: str, version: int) -> Version:
@@ -48,10 +55,22 @@ def describe(model: str, version: int) -> Version:
     Raises:
         UsageError: if the model has no such version.
     """
+    known = lookup(model, version)
+    if known is None:
+        there = ", ".join(map(str, reversed(numbers(model)))) or "none yet"
+        raise UsageError(
+            f"{model} has no version {version}; it has {there}.",
+            action=f"See `headstart status {model}` for what there is.",
+        )
+    return known
+
+
+def lookup(model: str, version: int) -> Version | None:
+    """What is known of a version; None where it never existed or was deleted in MLflow."""
     with speaking(model) as client:
         entry = or_none(lambda: client.get_model_version(model, str(version)))
-    if entry is None:
-        raise UsageError(f"{model} has no version {version}.", action="See `headstart status` for what there is.")
+    if entry is None or entry.current_stage == DELETED:
+        return None
     tags = entry.tags
     registered = datetime.fromtimestamp(entry.creation_timestamp / 1000, UTC).isoformat(timespec="seconds")
     return Version(
@@ -62,16 +81,35 @@ def describe(model: str, version: int) -> Version:
         metrics=json.loads(tags.get("metrics", "{}")),
         since=tags.get("since", registered),
         rolled_back=tags.get("rolled_back", ""),
-        promoted_from=int(tags["promoted_from"]) if tags.get("promoted_from") else None,
+        promoted_from=int(tags["promoted_from"]) if tags.get("promoted_from", "").isdecimal() else None,
         run_id=entry.run_id or "",
+        overridden=tags.get("overridden", ""),
+        was_champion="since" in tags,
+        data_revision=tags.get("data_revision", ""),
     )
+
+
+def numbers(model: str) -> list[int]:
+    """Every version there is, newest first."""
+    with speaking(model) as client:
+        found = client.search_model_versions(f"name = '{model}'")
+    return sorted((int(entry.version) for entry in found if entry.current_stage != DELETED), reverse=True)
 
 
 def newest(model: str) -> Version | None:
     """The version registered last; None where there is none."""
-    with speaking(model) as client:
-        numbers = [int(entry.version) for entry in client.search_model_versions(f"name = '{model}'")]
-    return describe(model, max(numbers)) if numbers else None
+    found = numbers(model)
+    return lookup(model, found[0]) if found else None
+
+
+def _command(model: str, *, without: Sequence[int | None] = ()) -> str:
+    """The command that makes another version champion: the one that was so last, else the newest; empty without any."""
+    there = [known for number in numbers(model) if number not in without and (known := lookup(model, number))]
+    if not there:
+        return ""
+    best = max(there, key=lambda known: (known.was_champion, known.since if known.was_champion else "", known.version))
+    why = " --reason WHY" if best.verdict != "pass" else ""
+    return f"headstart promote {model} {best.version}{why}"
 
 
 def find(model: str, bundle: Path) -> int | None:
@@ -107,13 +145,37 @@ def download(model: str, which: int | str = CHAMPION, *, cache: Path = CACHE) ->
         UsageError: if there is no such version or alias.
         OutsideError: if the files cannot be fetched.
     """
+    number = which if isinstance(which, int) else resolve(model, which)
+    describe(model, number)
     with speaking(model) as client:
-        number = which if isinstance(which, int) else aliases_of(client, model).get(which)
-        if number is None:
-            last = newest(model)
-            seen = f"; the gates of version {last.version}, its newest, said {last.verdict}" if last else ""
-            why = " --reason WHY" if last and last.verdict != "pass" else ""
-            way = f", or promote that one: headstart promote {model} {last.version}{why}" if last else ""
-            raise UsageError(f"{model} has no {which}{seen}.", action=f"Make one: headstart run {model}{way}.")
-        describe(model, number)
         return shipping.fetch(str(client.get_model_version_download_uri(model, str(number))), cache / model)
+
+
+def resolve(model: str, alias: str = CHAMPION) -> int:
+    """The version that an alias stands for.
+
+    Raises:
+        UsageError: if there is none, or it was deleted in MLflow; with the command that makes another version champion.
+    """
+    with speaking(model) as client:
+        number = aliases_of(client, model).get(alias)
+    if number is None:
+        last = newest(model)
+        seen = f"; the gates of version {last.version}, its newest, said {last.verdict}" if last else ""
+        why = " --reason WHY" if last and last.verdict != "pass" else ""
+        way = f", or promote that one: headstart promote {model} {last.version}{why}" if last else ""
+        raise UsageError(f"{model} has no {alias}{seen}.", action=f"Make one: headstart run {model}{way}.")
+    if lookup(model, number) is None:
+        raise UsageError(dangling(model, alias, number), action=repair(model, without=[number]))
+    return number
+
+
+def dangling(model: str, alias: str, number: int) -> str:
+    """The sentence about an alias that points to nothing."""
+    return f"the {alias} of {model} is version {number}, which was deleted in MLflow."
+
+
+def repair(model: str, *, without: Sequence[int | None] = ()) -> str:
+    """What to do where the champion, or the version to go back to, is gone."""
+    command = _command(model, without=without)
+    return f"Make another version champion: {command}." if command else f"Make a new version: headstart run {model}."

@@ -20,7 +20,8 @@ from headstart.evaluation.gates import screen as gate
 Document = Mapping[str, Any]
 STAGES = ("prepare", "plan", "train", "export", "evaluate", "seal")
 SPLITS = ("train", "validation", "test")
-NEWEST = {"plan.json": 2}  # formats that are read besides 1; a plan of format 1 is shown without its card
+NEWEST = {"plan.json": 2, "evaluation.json": 2}
+"""Formats that are read besides 1: a plan of that is shown without its card, an evaluation without what it lacks."""
 
 
 @dataclass(frozen=True)

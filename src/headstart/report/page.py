@@ -9,12 +9,20 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from headstart import artifacts
 from headstart.report import advice, confusion, decision, forgetting, plots, strips, tables, vocabulary, words
-from headstart.report.evidence import Evidence
+from headstart.report.evidence import Evidence, gather
 from headstart.report.plots import Row, percent
 
 HERE = Path(__file__).parent
 Document = Mapping[str, Any]
+
+
+def write(model: str) -> Path:
+    """Render what lies here to `artifacts/releases/<model>/report.html`; where that is."""
+    path = artifacts.release(model) / "report.html"
+    artifacts.write_text(path, render(gather(model)))
+    return path
 
 
 def render(evidence: Evidence) -> str:
@@ -46,6 +54,7 @@ def _view(evidence: Evidence) -> dict[str, Any]:
         "level": level,
         "kind": {"image": "image classifier", "text": "text classifier"}.get(words.modality(evidence), "classifier"),
         "status": words.status(evidence),
+        "way_out": words.way_out(evidence),
         "lede": words.lede(evidence),
         "tiles": strips.tiles(evidence),
         "facts": words.facts(evidence),
@@ -55,7 +64,7 @@ def _view(evidence: Evidence) -> dict[str, Any]:
         "few": _few_labels(evidence),
         "layers": _layers(evidence),
         "curve": _curve(evidence.history),
-        "forgotten": forgetting.view(evidence.history),
+        "forgotten": _forgotten(evidence.history),
         "errors": _errors(evidence),
         "trust": _trust(evidence, level),
         "classes": tables.class_rows(evidence.evaluation, level) if evidence.evaluation else None,
@@ -84,6 +93,7 @@ def _choice(evidence: Evidence) -> dict[str, Any] | None:
         "words": words.choice(plan, evidence.history),
         "reason": plan["reason"],
         "foresight": words.foresight(plan, evaluation),
+        "classical": words.classical(evaluation),
         "card": decision.view(plan, (evidence.timing.get("plan") or {}).get("parts") or {}) if "race" in plan else None,
         "chart": plots.intervals(rows, alt, width=450, labels=140),
     }
@@ -131,7 +141,8 @@ def _layers(evidence: Evidence) -> dict[str, Any] | None:
         view["words"] = words.layers(measured, (evidence.plan or {}).get("layers"))
         view["probe"] = plots.intervals(rows, view["words"], width=362, labels=96, pitch=24)
     groups = [{**group, "name": vocabulary.layer(group["name"])} for group in groups]
-    if groups and (evidence.history or {}).get("epochs"):
+    history = evidence.history or {}
+    if groups and history.get("epochs") and history["strategy_used"] != "linear_probe":
         alt = "Highest learning rate by layer, head first: " + ", ".join(
             f"{group['name']} {'frozen' if group['frozen'] else plots.scientific(group['learning_rate'])}"
             for group in sorted(groups, key=lambda group: -group["depth"])
@@ -146,15 +157,22 @@ def _curve(history: Document | None) -> dict[str, Any] | None:
     probe = (history.get("probe") or {}).get("validation/accuracy")
     epochs: Sequence[Document] = history.get("epochs") or []
     if not epochs:
-        return {"loss": None, "reason": history["reason"], "probe": probe, "told": []}
+        return {"loss": None, "reason": history["reason"], "probe": probe, "told": [], "discarded": False}
     best = history["best_epoch"]
     over = f"over {len(epochs)} epochs" + (f"; epoch {best} was the best" if best else "")
     return {
         "loss": plots.losses(epochs, best, f"Training and validation loss {over}"),
         "accuracy": plots.accuracies(epochs, best, probe, f"Validation accuracy {over}"),
         "reason": history["reason"],
+        "probe": probe,
+        "discarded": history["strategy_used"] == "linear_probe",
         "told": [*(attempt["reason"] for attempt in history.get("attempts", [])), *history.get("notes", [])],
     }
+
+
+def _forgotten(history: Document | None) -> dict[str, Any] | None:
+    """What training forgot is told where its result is served: a probe leaves the backbone as it was."""
+    return None if history is None or history["strategy_used"] == "linear_probe" else forgetting.view(history)
 
 
 def _errors(evidence: Evidence) -> dict[str, Any] | None:

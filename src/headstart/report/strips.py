@@ -51,11 +51,16 @@ def tiles(evidence: Evidence) -> list[Tile]:
     if evidence.evaluation is None:
         return []
     metrics, before = evidence.evaluation["metrics"], evidence.evaluation["uncalibrated"]
-    guessing = math.log(max(2, len(evidence.evaluation["classes"])))
+    guessing = _guessing(evidence.evaluation)
     allowed = _bar(evidence, "calibration_error")
     widest = 1.25 * max(metrics["ece"]["high"], before["ece"]["value"], allowed or 0.0, 0.01)
     return [
-        _share("Accuracy", metrics["accuracy"], _right(metrics["accuracy"]), _best(evidence, "accuracy")),
+        _share(
+            "Accuracy",
+            metrics["accuracy"],
+            f"{_right(metrics['accuracy'])}{_without_copies(evidence.evaluation)}",
+            _best(evidence, "accuracy"),
+        ),
         _share(
             "Macro F1",
             metrics["macro_f1"],
@@ -67,7 +72,13 @@ def tiles(evidence: Evidence) -> list[Tile]:
             _loss(metrics["nll"]["value"]),
             f"{_loss(metrics['nll']['low'])} – {_loss(metrics['nll']['high'])}",
             "How surprised it is by the truth; lower is better.",
-            strip(metrics["nll"], 0.0, 1.1 * guessing, mark=guessing, caption=f"guessing {guessing:.2f}"),
+            strip(
+                metrics["nll"],
+                0.0,
+                1.1 * max(guessing, metrics["nll"]["value"]),
+                mark=guessing,
+                caption=f"guessing {guessing:.2f}",
+            ),
         ),
         Tile(
             "Calibration error",
@@ -83,6 +94,13 @@ def tiles(evidence: Evidence) -> list[Tile]:
             ),
         ),
     ]
+
+
+def _guessing(evaluation: Document) -> float:
+    """Log loss of guessing by the class shares of train; evaluations of format 1 hold no more than how many classes."""
+    if "guessing" in evaluation:
+        return float(evaluation["guessing"]["nll"]["value"])
+    return math.log(max(2, len(evaluation["classes"])))
 
 
 def of_finding(finding: Document) -> Strip | None:
@@ -116,6 +134,17 @@ def _right(accuracy: Document) -> str:
     if accuracy["value"] > 0.99:
         return f"{min(999, round(1000 * accuracy['value']))} of 1,000 answers are right."
     return f"{round(100 * accuracy['value'])} of 100 answers are right."
+
+
+def _without_copies(evaluation: Document) -> str:
+    """What is left of accuracy where test rows have near copies in train; empty where none have, or it is unknown."""
+    near = evaluation.get("near_copies")
+    if not near or not near["rows"] or not near["without"]:
+        return ""
+    rows = (
+        f"the {near['rows']:,} with near copies in train" if near["rows"] > 1 else "the one with a near copy in train"
+    )
+    return f" Without {rows}: {percent(near['without']['accuracy']['value'])}."
 
 
 def _loss(value: float) -> str:

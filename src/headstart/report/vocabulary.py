@@ -27,6 +27,9 @@ CHECKS = {
     "accuracy": "It is right often enough",
     "macro_f1": "It serves every class, rare ones too",
     "calibration_error": "Its confidence can be believed",
+    "log_loss": "Its confidence is better than guessing",
+    "class_recall": "No class is always missed",
+    "lost_classes": "No class of what is live is lost",
     "baseline": "It beats something simple",
     "parity": "The exported file answers as the trained network did",
     "replay": "The sealed bundle repeats its known answers",
@@ -61,8 +64,11 @@ ASIDE = {
 
 BASELINES = {
     "majority": "commonest class",
-    "tfidf_logistic": "word counts",
+    "words_svm": "word counts",
+    "characters_svm": "pieces of words",
     "pixels_logistic": "raw pixels",
+    "gradients_logistic": "directions of edges",
+    "tfidf_logistic": "word counts",  # evaluations of format 1
 }
 
 VERDICTS = {"pass": "passed", "fail": "failed", "unsure": "unsure"}

@@ -1,5 +1,6 @@
 """What the page says in plain words: verdict, metrics, gates, choice and gain, each a sentence from numbers."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,12 +26,21 @@ def status(evidence: Evidence) -> Status:
     judgement, screen = evidence.judgement, evidence.screen
     if judgement is None or (screen and screen["verdict"] == "fail"):  # what fails its screen is never judged
         return _unjudged(evidence)
-    verdict, version, champion = judgement["verdict"], judgement.get("version"), judgement.get("champion")
+    verdict, version = judgement["verdict"], judgement.get("version")
     findings = judgement["findings"]
-    stays = f"version {champion} stays champion" if champion not in (None, version) else "nothing is live yet"
+    live = _live(evidence)
+    stays = _stays(live)
     if verdict != "pass":
         names = [title(one["check"]) for one in findings if one["verdict"] == verdict]
         said = "; ".join(f"“{name}”" for name in names)
+        if live and live["version"] == version:
+            could_not = "said no" if verdict == "fail" else "could not be sure"
+            return Status(
+                verdict,
+                "Champion",
+                f"{_count(len(names), 'gate')} {could_not}: {said}. {_overridden(live)} So version {version} is the "
+                "one that answers in production.",
+            )
         if verdict == "fail":
             return Status("fail", "Refused", f"{_count(len(names), 'gate')} said no: {said}. So {stays}.")
         return Status(
@@ -47,6 +57,17 @@ def status(evidence: Evidence) -> Status:
     if version is None:
         return Status("open", "Passed", f"{passed}, and is not registered yet; {stays}.")
     return Status("open", "Passed", f"{passed} and is registered as version {version}; {stays}.")
+
+
+def way_out(evidence: Evidence) -> str:
+    """The command that promotes what the gates did not pass; empty where there is nothing to override."""
+    judgement = evidence.judgement
+    if judgement is None or judgement["verdict"] == "pass" or judgement.get("version") is None:
+        return ""
+    live = _live(evidence)
+    if live and live["version"] == judgement["version"]:
+        return ""
+    return f"headstart promote {shlex.quote(evidence.model)} {judgement['version']} --reason WHY"
 
 
 def lede(evidence: Evidence) -> str:
@@ -100,7 +121,7 @@ def choice(plan: Document, history: Document | None) -> str:
     meaning = STRATEGIES.get(plan["strategy"], ("", ""))[1]
     text = f"Chosen: {_both(plan['strategy'])}. {meaning} Runner-up: {_both(plan['runner_up'])}."
     if history and history["strategy_used"] != plan["strategy"]:
-        text += f" In the end, {_both(history['strategy_used'])} was handed on."
+        text += f" What is served is {_both(history['strategy_used'])}: {history['reason']}"
     return text
 
 
@@ -120,6 +141,19 @@ def foresight(plan: Document, evaluation: Document | None) -> str:
     if measured["low"] > foreseen["high"]:
         return f"On the test set it does better than foreseen: {percent(measured['value'])}, where {between}."
     return ""
+
+
+def classical(evaluation: Document | None) -> str:
+    """How the classical baseline was chosen; empty for evaluations of format 1, which tried one."""
+    tried = (evaluation or {}).get("tried") or []
+    chosen = next((one for one in tried if one["name"] in (evaluation or {})["baselines"]), None)
+    if chosen is None or chosen["validation"] is None:
+        return ""
+    best = max(one["validation"] for one in tried)
+    return (
+        f"The classical baseline, {BASELINES.get(chosen['name'], chosen['name'])}, is the best of {len(tried)} on "
+        f"validation ({percent(best)})."
+    )
 
 
 def gain(few: Document, seconds: Mapping[str, float]) -> str:
@@ -186,6 +220,27 @@ def modality(evidence: Evidence) -> str:
 def class_names(evidence: Evidence) -> list[str]:
     """From the evaluation, else from the contract; empty where neither is there."""
     return list((evidence.evaluation or {}).get("classes") or (evidence.contract or {}).get("labels") or ())
+
+
+def _live(evidence: Evidence) -> Document | None:
+    """The champion, as the registry had it when the run ended or someone promoted; older runs name its version only."""
+    judgement, run = evidence.judgement or {}, evidence.run or {}
+    if "live" in run:
+        return dict(run["live"]) if run["live"] else None
+    champion = judgement.get("version") if _alias(evidence) == "champion" else judgement.get("champion")
+    return None if champion is None else {"version": champion, "verdict": "pass", "overridden": ""}
+
+
+def _stays(live: Document | None) -> str:
+    if live is None:
+        return "nothing is live yet"
+    although = "" if live["verdict"] == "pass" else f" although its gates said {live['verdict']}"
+    why = f" (promoted{although}: {live['overridden']})" if live["overridden"] else ""
+    return f"version {live['version']} stays champion{why}"
+
+
+def _overridden(live: Document) -> str:
+    return f"It was promoted all the same: {live['overridden'].rstrip('.')}." if live["overridden"] else ""
 
 
 def _alias(evidence: Evidence) -> str | None:

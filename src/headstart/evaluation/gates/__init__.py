@@ -1,14 +1,26 @@
 """The gates after export: evidence documents in, one finding a gate out. They read no file and know no clock.
 
 before export    screen             validation data: nonfinite, diverged, above_majority
-after seal       accuracy  macro_f1  calibration_error  baseline  parity  replay  champion
+after seal       accuracy  macro_f1  class_recall  calibration_error  log_loss  baseline  parity  replay
+                 lost_classes  champion
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from headstart.evaluation.gates import accuracy, baseline, calibration_error, champion, macro_f1, parity, replay
+from headstart.evaluation.gates import (
+    accuracy,
+    baseline,
+    calibration_error,
+    champion,
+    class_recall,
+    log_loss,
+    lost_classes,
+    macro_f1,
+    parity,
+    replay,
+)
 from headstart.findings import Finding
 from headstart.params.evaluation import Gates
 
@@ -23,6 +35,8 @@ class Evidence:
         replay: what `golden.replay` answered on the sealed bundle.
         comparison: what `comparison.compare` answered; None without a champion.
         champion: the champion's version; None only where there is none.
+        model: its name in `params.yaml`, for what to write there.
+        deleted: whether the champion was deleted from the registry; then there is no comparison.
     """
 
     evaluation: Mapping[str, Any] | None
@@ -30,6 +44,8 @@ class Evidence:
     replay: Mapping[str, Any] | None
     comparison: Mapping[str, Any] | None
     champion: str | None
+    model: str = "NAME"
+    deleted: bool = False
 
 
 def judge(evidence: Evidence, params: Gates) -> list[Finding]:
@@ -37,15 +53,21 @@ def judge(evidence: Evidence, params: Gates) -> list[Finding]:
     return [
         accuracy.judge(evidence.evaluation, params.accuracy),
         macro_f1.judge(evidence.evaluation, params.macro_f1),
+        class_recall.judge(evidence.evaluation, params.level),
         calibration_error.judge(evidence.evaluation, params.calibration_error),
+        log_loss.judge(evidence.evaluation),
         baseline.judge(evidence.evaluation, params.baseline_margin, params.level),
         parity.judge(evidence.parity, params.logit_difference, params.label_flips),
         replay.judge(evidence.replay, params.replay_difference),
+        lost_classes.judge(
+            evidence.comparison, champion=evidence.champion, model=evidence.model, deleted=evidence.deleted
+        ),
         champion.judge(
             evidence.comparison,
             champion=evidence.champion,
             margin=params.champion_margin,
             level=params.level,
             new_class_bar=params.accuracy,
+            deleted=evidence.deleted,
         ),
     ]

@@ -1,7 +1,7 @@
 """An interval against a bar: wholly on the right side passes, wholly on the wrong side fails, across is unsure."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from headstart.findings import Finding
@@ -9,6 +9,9 @@ from headstart.statistics.clustered import Scatter
 from headstart.statistics.interval import Interval
 
 REBUILD = "Run the stages again: headstart run."
+NAMED = 10  # classes named in a sentence, at most
+EDGE = 1e-9  # 100 * 0.57 is a little less than 57
+REACH = 10  # times as many test examples as there are: beyond, more of them are no advice
 
 
 def measured(document: Mapping[str, Any] | None, *path: str) -> Interval | None:
@@ -53,25 +56,63 @@ def among(n: int, groups: float | None) -> str:
     return f"{n} test examples" + (f" in {groups:g} group{'s' if groups > 1 else ''}" if groups else "")
 
 
+def listed(names: Iterable[str]) -> str:
+    """`a`, `a and b`, `a, b and c`; of many the first ten and a count."""
+    shown = list(names)
+    if len(shown) > NAMED:
+        return f"{', '.join(shown[:NAMED])} and {len(shown) - NAMED} more"
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+
+
 def missing(check: str, bar: float | None, what: str) -> Finding:
     """The finding for evidence that isn't there: closed by default."""
     return Finding(check, "fail", None, bar, f"{what}: without evidence nothing is deployed.", REBUILD)
 
 
+def deleted(check: str, champion: str) -> Finding:
+    """The finding where the champion is no longer in the registry: a person decides, as with missing evidence."""
+    reason = f"Champion {champion} was deleted in MLflow: there is nothing to compare the candidate with."
+    return Finding(check, "fail", None, None, reason, "Promote the candidate, or another version, with a reason.")
+
+
 def at_least(
-    check: str, interval: Interval, bar: float, *, what: str, action: str, groups: float | None = None
+    check: str, interval: Interval, bar: float, *, what: str, action: str, key: str = "", groups: float | None = None
 ) -> Finding:
-    """Pass if all of the interval reaches the bar, fail if none does; `groups` that the examples come in, if any."""
+    """Pass if all of the interval reaches the bar, fail if none does.
+
+    Args:
+        check: the gate's name.
+        interval: what was measured.
+        bar: what is asked.
+        what: its name in the sentence.
+        action: what helps, without a full stop.
+        key: the bar's place in `params.yaml`; empty where it is no way out to lower it.
+        groups: that the examples come in, if any.
+    """
     told = f"{what} is {spelled(interval)} on {among(interval.n, groups)}"
-    return _judge(check, interval, bar, interval.low >= bar, interval.high < bar, told, action, groups)
+    within = floor(interval.low)
+    if key and within > 0:
+        action += f"; or lower {key} to {within:g}, if that will do"
+    return _judge(check, interval, bar, interval.low >= bar, interval.high < bar, told, f"{action}.", groups)
 
 
 def at_most(
-    check: str, interval: Interval, bar: float, *, what: str, action: str, groups: float | None = None
+    check: str, interval: Interval, bar: float, *, what: str, action: str, key: str, groups: float | None = None
 ) -> Finding:
-    """Pass if all of the interval keeps to the bar, fail if none does."""
+    """Pass if all of the interval keeps to the bar, fail if none does; arguments as those of `at_least`."""
     told = f"{what} is {spelled(interval)} on {among(interval.n, groups)}"
-    return _judge(check, interval, bar, interval.high <= bar, interval.low > bar, told, action, groups)
+    action += f"; or raise {key} to {-floor(-interval.high):g}, if that will do"
+    return _judge(check, interval, bar, interval.high <= bar, interval.low > bar, told, f"{action}.", groups)
+
+
+def floor(value: float) -> float:
+    """The largest number of two digits after the point that is not above `value`."""
+    return math.floor(100 * value + EDGE) / 100
+
+
+def below(value: float) -> float:
+    """The largest number of two digits after the point that is below `value`."""
+    return (math.ceil(100 * value - EDGE) - 1) / 100
 
 
 def spelled(interval: Interval) -> str:
@@ -90,9 +131,16 @@ def enough(interval: Interval, bar: float, groups: float | None = None) -> str:
         return ""
     if groups is not None and groups < 2:
         return "More examples of one group will not tell; those of others would. "
-    needed = (groups or interval.n) * (reach / gap) ** 2
+    return would_tell((groups or interval.n) * (reach / gap) ** 2, groups or interval.n, bool(groups))
+
+
+def would_tell(needed: float, there: float, grouped: bool) -> str:
+    """How many test examples, or groups, would tell, and whether so many are within reach."""
     unit: int = 10 ** max(0, math.floor(math.log10(max(needed, 1.0))) - 1)
-    return f"About {math.ceil(needed / unit) * unit} {'groups of ' if groups else ''}test examples would tell. "
+    told = f"About {math.ceil(needed / unit) * unit:,} {'groups of ' if grouped else ''}test examples would tell"
+    if needed > REACH * there:
+        return f"{told}, {needed / there:,.0f} times what there is: out of reach. "
+    return f"{told}. "
 
 
 def _judge(

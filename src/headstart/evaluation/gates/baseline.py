@@ -1,4 +1,4 @@
-"""Gate `baseline`: a pretrained network must beat what costs nothing, example by example on the same test split."""
+"""Gate `baseline`: a pretrained network must beat what costs next to nothing, on the same test examples."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from headstart.findings import Finding
 from headstart.statistics import paired
 
 CHECK = "baseline"
-ACTION = "Deploy the baseline's kind of model instead, add examples, or take a backbone nearer to your data."
+ACTION = "Deploy the baseline's kind of model instead, add examples, or take a backbone nearer to your data"
 
 
 def judge(evaluation: Mapping[str, Any] | None, margin: float, level: float) -> Finding:
@@ -16,7 +16,7 @@ def judge(evaluation: Mapping[str, Any] | None, margin: float, level: float) -> 
 
     Args:
         evaluation: `baselines` holds, by name, `accuracy` and `paired` with `wins`, `losses` and `n`.
-        margin: share of examples, 0 or more.
+        margin: share of examples; below 0, how much worse it may be.
         level: how often, at most, a candidate that is not better passes.
     """
     baselines = evaluation.get("baselines") if evaluation else None
@@ -36,12 +36,14 @@ def judge(evaluation: Mapping[str, Any] | None, margin: float, level: float) -> 
         f"and wrong on {losses} where that is right: accuracy differs by {bars.spelled(interval)}"
     )
     evidence = {**interval.document(), "baseline": best, "wins": wins, "losses": losses, "p_value": against.p_value}
+    asked = f"more than {margin:g} is asked" if margin >= 0 else f"it may be worse by less than {-margin:g}"
     if interval.low > margin:
-        return Finding(CHECK, "pass", interval.value, margin, f"{told}; more than {margin:g} is asked.", "", evidence)
+        return Finding(CHECK, "pass", interval.value, margin, f"{told}; {asked}.", "", evidence)
     if interval.high <= margin:
-        reason = f"{told}; more than {margin:g} is asked and all of the interval lies below."
-        return Finding(CHECK, "fail", interval.value, margin, reason, ACTION, evidence)
-    reason = f"{told}; more than {margin:g} is asked, which these examples can't tell."
-    return Finding(
-        CHECK, "unsure", interval.value, margin, reason, bars.enough(interval, margin, groups) + ACTION, evidence
-    )
+        reason = f"{told}; {asked} and all of the interval lies below."
+        return Finding(CHECK, "fail", interval.value, margin, reason, f"{ACTION}.", evidence)
+    reason = f"{told}; {asked}, which these examples can't tell."
+    allowed = bars.below(interval.low)
+    way = f"; or set gates.baseline_margin to {allowed:g}, if being about as good will do" if allowed > -1 else ""
+    action = f"{bars.enough(interval, margin, groups)}{ACTION}{way}."
+    return Finding(CHECK, "unsure", interval.value, margin, reason, action, evidence)

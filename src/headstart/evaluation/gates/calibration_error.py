@@ -8,8 +8,7 @@ from headstart.findings import Finding
 
 CHECK = "calibration_error"
 ACTION = (
-    "Give the validation split more examples (prepare.split.validation), of the same kind as those of the test split; "
-    "or raise gates.calibration_error, if nobody uses the probabilities."
+    "Give the validation split more examples (prepare.split.validation), of the same kind as those of the test split"
 )
 
 
@@ -18,6 +17,5 @@ def judge(evaluation: Mapping[str, Any] | None, bar: float) -> Finding:
     interval = bars.measured(evaluation, "metrics", "ece")
     if interval is None:
         return bars.missing(CHECK, bar, "The evaluation has no calibration error")
-    return bars.at_most(
-        CHECK, interval, bar, what="Calibration error", action=ACTION, groups=bars.count(evaluation, "groups")
-    )
+    key, groups = "gates.calibration_error", bars.count(evaluation, "groups")
+    return bars.at_most(CHECK, interval, bar, what="Calibration error", action=ACTION, key=key, groups=groups)

@@ -4,7 +4,6 @@ Three answers: shown to be no worse, shown to be worse, or not enough examples t
 champion.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 from typing import Any
@@ -16,12 +15,17 @@ from headstart.statistics.paired import Difference
 
 CHECK = "champion"
 POWER = 0.8
-NAMED = 10  # classes
 WORSE = "Keep the champion. Look at the examples only it gets right (see the report), or raise gates.champion_margin."
 
 
 def judge(
-    comparison: Mapping[str, Any] | None, *, champion: str | None, margin: float, level: float, new_class_bar: float
+    comparison: Mapping[str, Any] | None,
+    *,
+    champion: str | None,
+    margin: float,
+    level: float,
+    new_class_bar: float,
+    deleted: bool = False,
 ) -> Finding:
     """Whether the candidate may take the champion's place.
 
@@ -34,10 +38,13 @@ def judge(
         margin: how much less accurate the candidate may be, 0 or more.
         level: how often, at most, a candidate that is worse by the margin passes.
         new_class_bar: accuracy asked of the classes that the champion does not know, taken together.
+        deleted: whether the champion was deleted from the registry.
     """
     if champion is None:
-        reason = "There is no champion yet: this would be the first, and the absolute gates decide."
+        reason = "There is no other champion to compare with: the absolute gates decide."
         return Finding(CHECK, "pass", None, None, reason)
+    if deleted:
+        return bars.deleted(CHECK, champion)
     counted = bars.paired_counts((comparison or {}).get("paired"))
     if comparison is None or counted is None:
         return bars.missing(CHECK, -margin, f"The candidate was not compared with champion {champion}")
@@ -53,6 +60,7 @@ def judge(
             margin,
             level,
             comparison.get("flips") or [],
+            comparison.get("accuracy"),
         ),
         _macro_f1(comparison, champion, margin),
         _new_classes(comparison, new_class_bar),
@@ -60,7 +68,12 @@ def judge(
 
 
 def _accuracy(
-    found: Difference, champion: str, margin: float, level: float, flips: Sequence[Mapping[str, Any]]
+    found: Difference,
+    champion: str,
+    margin: float,
+    level: float,
+    flips: Sequence[Mapping[str, Any]],
+    accuracy: Mapping[str, Any] | None,
 ) -> Finding:
     interval, wins, losses, n = found.interval, found.wins, found.losses, found.interval.n
     verdict = paired.non_inferior(interval, margin)
@@ -73,21 +86,30 @@ def _accuracy(
     if flips and len(flips) > 1 and flips[0]["losses"] > 1:
         most = flips[0]
         told += f" (the class that loses most is {most['class']}: {most['losses']} of its {most['n']} examples)"
-    evidence = {**interval.document(), "wins": wins, "losses": losses, "p_value": found.p_value, "flips": flips[:NAMED]}
+    evidence = {
+        **interval.document(),
+        "wins": wins,
+        "losses": losses,
+        "p_value": found.p_value,
+        "flips": flips[: bars.NAMED],
+        **({"accuracy": accuracy} if accuracy else {}),
+    }
     if verdict == "pass":
         return Finding(CHECK, verdict, interval.value, -margin, f"{told}.", "", evidence)
     if verdict == "fail":
         return Finding(CHECK, verdict, interval.value, -margin, f"{told}: it is worse.", WORSE, evidence)
     gap = interval.value + margin
-    action = f"Keep the champion until there are more {'groups of ' if scatter else ''}test examples"
+    action = "Keep the champion meanwhile"
     if gap > 0 and scatter:
         if scatter.groups > 1:
             reach = NormalDist().inv_cdf(1 - level) + NormalDist().inv_cdf(POWER)
-            needed = max(scatter.groups + 1, math.ceil(scatter.groups * (reach * scatter.error / gap) ** 2))
-            action += f"; about {needed} groups would show a candidate this good"
+            needed = max(scatter.groups + 1, scatter.groups * (reach * scatter.error / gap) ** 2)
+            action = f"{bars.would_tell(needed, scatter.groups, True)}{action}"
     elif gap > 0:
         differing = max((wins + losses) / n, gap)
-        action += f"; about {paired.sample_size(gap, differing, level, POWER)} would show a candidate this good"
+        action = f"{bars.would_tell(paired.sample_size(gap, differing, level, POWER), n, False)}{action}"
+    if (allowed := -bars.below(interval.low)) < 1:
+        action += f"; or raise gates.champion_margin to {allowed:g}, if so much may be lost"
     reason = f"{told}: these examples can't tell whether it is worse."
     return Finding(CHECK, verdict, interval.value, -margin, reason, f"{action}.", evidence)
 
@@ -115,7 +137,7 @@ def _new_classes(comparison: Mapping[str, Any], bar: float) -> Finding | None:
     interval = bars.measured(comparison, "new", "accuracy")
     if interval is None:
         return bars.missing(CHECK, bar, f"No test example is of the new classes {shown}")
-    action = "Add examples of the new classes, or leave them out for now."
+    action = "Add examples of the new classes, or leave them out for now"
     return bars.at_least(CHECK, interval, bar, what=f"Accuracy on the new classes {shown}", action=action)
 
 
