@@ -2,9 +2,9 @@
 
 import sqlite3
 from contextlib import closing
-from pathlib import Path
 
-PREFIX = "sqlite:///"
+from headstart import settings
+
 QUESTION = """
 SELECT version FROM model_versions JOIN model_version_tags USING (name, version)
 WHERE name = ? AND key = 'bundle' AND value = ? AND current_stage <> 'Deleted_Internal'
@@ -22,13 +22,13 @@ def find(tracking_uri: str, model: str, bundle: str) -> int | None:
     Raises:
         UnknownError: if MLflow has to be asked.
     """
-    if not tracking_uri.startswith(PREFIX):
+    path = settings.sqlite_file(tracking_uri)
+    if path is None:
         raise UnknownError
-    path = Path(tracking_uri.removeprefix(PREFIX))
     if not path.is_file():
         return None
     try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
             found = connection.execute(QUESTION, (model, bundle)).fetchone()
     except sqlite3.Error as error:
         raise UnknownError from error

@@ -10,7 +10,7 @@ from typing import Any
 from headstart.errors import UsageError
 from headstart.findings import Verdict
 from headstart.registry import shipping
-from headstart.registry.client import CHAMPION, aliases_of, or_none, speaking
+from headstart.registry.client import CHAMPION, aliases_of, location, or_none, speaking
 
 CACHE = Path(".cache/registry")
 
@@ -116,4 +116,4 @@ def download(model: str, which: int | str = CHAMPION, *, cache: Path = CACHE) ->
             way = f", or promote that one: headstart promote {model} {last.version}{why}" if last else ""
             raise UsageError(f"{model} has no {which}{seen}.", action=f"Make one: headstart run {model}{way}.")
         describe(model, number)
-        return shipping.fetch(str(client.get_model_version_download_uri(model, str(number))), cache / model)
+        return shipping.fetch(location(client, model, number), cache / model)
