@@ -53,6 +53,14 @@ def test_what_only_reads_works_in_a_read_only_workspace(read_only, headstart, wo
     assert "Traceback" not in answer.err
 
 
+def test_a_file_is_scored_in_a_read_only_workspace_and_known_to_be_done(read_only, headstart, tmp_path):
+    (tmp_path / "in.csv").write_text(f"text\n{TEXT}\n")
+    words = ["score", "topics", str(tmp_path / "in.csv"), "--output", str(tmp_path / "out.csv"), "--json"]
+    first, again = headstart(read_only, *words), headstart(read_only, *words)
+    assert (first.status, first.document["already"]) == (0, False), first.err
+    assert (again.status, again.document["already"]) == (0, True)
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -113,7 +113,8 @@ def examined(served: Served) -> dict[str, Any] | None:
         check=False,
     )
     checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
-    return checks if done.returncode == 0 else None
+    named = [checks.get(f"schedule {flow}", {}).get("found", "") for flow in ("training", "monitoring")]
+    return checks if done.returncode == 0 and all("next run" in found for found in named) else None
 
 
 def test_the_server_sends_nothing_home_and_keeps_its_database_in_the_workspace(served):

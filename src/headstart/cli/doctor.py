@@ -145,14 +145,16 @@ def _prefect() -> Iterator[dict[str, Any]]:
 
 
 def _schedule(url: str, flow: str) -> dict[str, Any]:
-    """A flow's deployment on the server: served, not paused, polled by a program, and with a run to come."""
-    serve = f"Serve it, and keep that running: PREFECT_API_URL={url} {sys.executable} -m pipelines.schedules"
+    """Whether a schedule that is on can fire: a program asks the server for runs, and the server has one to come.
+
+    A flow that is not served, or whose program was ended (which pauses it), may be meant so: it is said.
+    """
+    serve = f"PREFECT_API_URL={url} {sys.executable} -m pipelines.schedules"
     name, found = f"schedule {flow}", _asked(f"{url}/deployments/filter", {"deployments": {"name": {"any_": [flow]}}})
-    if not found:
-        return _check(name, False, "is not served: nothing starts by itself", serve)
+    if not found or found[0]["paused"]:
+        state = "is paused" if found else "is not served"
+        return _check(name, True, f"{state}: nothing starts by itself; this serves it while it runs: {serve}")
     deployment = found[0]
-    if deployment["paused"]:
-        return _check(name, False, "is paused: nothing starts by itself", serve)
     question = {
         "flow_runs": {
             "deployment_id": {"any_": [deployment["id"]]},
@@ -168,7 +170,7 @@ def _schedule(url: str, flow: str) -> dict[str, Any]:
         return _check(name, False, "is served, and the server has scheduled no run", broken)
     told = f"next run {runs[0]['expected_start_time']}"
     if deployment["status"] != "READY":
-        return _check(name, False, f"{told}, and no program asks for it", serve)
+        return _check(name, False, f"{told}, and no program asks for it", f"Keep running: {serve}")
     return _check(name, True, told)
 
 
