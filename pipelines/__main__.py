@@ -1,18 +1,21 @@
 """Run one flow as a program: `python -m pipelines training|monitoring [--model NAME]... [--until STAGE]`.
 
-Exit status: 0 done, 1 a gate or monitor said no, 2 wrong input, 3 something outside failed.
+Exit status: 0 done or nothing new, 1 a gate or monitor said no, 2 wrong input, 3 something outside failed.
 """
 
 import argparse
 import json
 import os
 import sys
+import traceback
 from pathlib import Path
 
 from headstart import settings
 from headstart.errors import GateError, HeadstartError
 from headstart.stages import describe
 from pipelines.server import prefect_server, wait_until_ready
+
+NO = frozenset({"Alert", "Rejected", "Unsure"})  # states of a flow that completed with another verdict than pass
 
 
 def main() -> int:
@@ -38,14 +41,24 @@ def main() -> int:
             options = {"models": arguments.model, "now": arguments.now}
         try:
             wait_until_ready()
-            flow(**options)
+            state = flow(**options, return_state=True)
+            state.result()  # raises what the flow raised
         except HeadstartError as error:
-            if arguments.refusal:
-                arguments.refusal.write_text(json.dumps(describe(error)), encoding="utf-8")
-            if not arguments.refusal or isinstance(error, GateError):  # else whoever asked for the reason says it
+            if not arguments.refusal:  # else whoever asked for the reason says it
                 print(f"{type(error).__name__}: {error}", file=sys.stderr)
-            return error.exit_status
-    return 0
+            return refuse(error, arguments.refusal)
+        except Exception:  # noqa: BLE001 - a bug: shown as one, and never mistaken for a gate's no
+            traceback.print_exc()
+            return 3
+    print(f"{arguments.flow}: {state.message or state.name}", file=sys.stderr)
+    return refuse(GateError(str(state.message)), arguments.refusal) if state.name in NO else 0
+
+
+def refuse(error: HeadstartError, reason: Path | None) -> int:
+    """The exit status of a refusal, its reason left where it was asked for."""
+    if reason:
+        reason.write_text(json.dumps(describe(error)), encoding="utf-8")
+    return error.exit_status
 
 
 if __name__ == "__main__":

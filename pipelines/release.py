@@ -22,12 +22,12 @@ from pipelines import world
 
 
 @flow(name="release")
-def release(model: str, seconds: float = 0.0) -> str:
-    """Judge, register and, where the gates and `params.yaml` allow it, promote; the verdict."""
+def release(model: str, seconds: float = 0.0) -> Any:
+    """Judge, register and, where the gates and `params.yaml` allow it, promote; the result is the verdict by model."""
     workspace = world.workspace()
     os.chdir(workspace.root)
     params = load(workspace.params).models[model]
-    tracking.open(workspace)
+    tracking.open(workspace, writing=True)
     sealed = artifacts.stage_output(model, "bundle")
     rival = rival_of(model)
     findings = judge(model, params.gates, rival)
@@ -55,7 +55,8 @@ def release(model: str, seconds: float = 0.0) -> str:
     }
     artifacts.write_json(artifacts.release(model) / "run.json", result)
     report(model, version, result)
-    return verdict
+    message = f"version {version}: {verdict}{f', {alias}' if alias else ''}"
+    return world.conclusion({model: verdict}, message, passed="Promoted" if alias == "champion" else "Completed")
 
 
 def rival_of(model: str) -> int | None:

@@ -1,5 +1,6 @@
 """Serve the flows on their cron schedules, against the Prefect server that `PREFECT_API_URL` names.
 
+python -m pipelines.server &
 PREFECT_API_URL=http://127.0.0.1:4200/api python -m pipelines.schedules
 """
 
@@ -10,22 +11,25 @@ from pathlib import Path
 from headstart import settings
 from headstart.errors import HeadstartError, OutsideError
 from headstart.params.loader import load
+from pipelines.server import wait_until_ready
 
 
 def main() -> None:
     """Serve `training` and `monitoring` until interrupted; both can be started by hand from Prefect's pages too.
 
     Raises:
-        OutsideError: if no Prefect server is named: a schedule needs one that stays.
+        OutsideError: if no Prefect server is named (a schedule needs one that stays), or it does not answer.
     """
     settings.hush()
     if not os.environ.get("PREFECT_API_URL"):
         raise OutsideError(
             "PREFECT_API_URL is not set, and a schedule needs a server that stays.",
-            action="Start one (`prefect server start`), set PREFECT_API_URL=http://127.0.0.1:4200/api, try again.",
+            action="Start one (python -m pipelines.server), set PREFECT_API_URL=http://127.0.0.1:4200/api, try again.",
         )
     workspace = settings.find_workspace(Path(__file__).parent)
     os.chdir(workspace.root)
+    settings.use_embedded_prefect(workspace)
+    wait_until_ready()
     schedules = load(workspace.params).schedules
     from prefect import serve
 

@@ -1,24 +1,42 @@
-"""A Prefect server for one program's life, unless `PREFECT_API_URL` names a real one.
+"""A Prefect server for one program's life, unless `PREFECT_API_URL` names a real one; or one that stays, for schedules:
 
-It is started as a child before Prefect is imported, so that both load at the same time.
+python -m pipelines.server --port 4200
+
+The former is started as a child before Prefect is imported, so that both load at the same time.
 """
 
 import atexit
+import http.client
 import os
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
 
+from headstart import settings
 from headstart.children import die_with_parent
 from headstart.errors import OutsideError
 from headstart.settings import Workspace, use_embedded_prefect
 
 STARTUP_S = 120.0
+SILENT_S = 10.0  # of waiting, before a line says for what
+
+
+def main() -> None:
+    """Become a Prefect server that stays: its database in the workspace, telemetry off, until it is interrupted.
+
+    Options are those of `prefect server start`.
+    """
+    workspace = settings.find_workspace(Path(__file__).parent)
+    settings.hush()
+    Path(os.environ.setdefault("PREFECT_HOME", str(workspace.prefect_home))).mkdir(parents=True, exist_ok=True)
+    os.environ["PREFECT_CLI_PROMPT"] = "false"  # in the background it would wait for an answer nobody gives
+    os.execv(sys.executable, [sys.executable, "-m", "prefect", "server", "start", *sys.argv[1:]])
 
 
 @contextmanager
@@ -54,20 +72,26 @@ def wait_until_ready() -> None:
     """Return when the server behind `PREFECT_API_URL` answers.
 
     Raises:
-        OutsideError: if it does not within two minutes.
+        OutsideError: if it does not within two minutes, or the address cannot be one.
     """
-    url = os.environ["PREFECT_API_URL"] + "/health"
-    deadline = time.monotonic() + STARTUP_S
-    while time.monotonic() < deadline:
+    url = os.environ["PREFECT_API_URL"].rstrip("/") + "/health"
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise OutsideError(f"PREFECT_API_URL is no address: {url}.", action="Write it like http://127.0.0.1:4200/api.")
+    started, said, reason = time.monotonic(), False, ""
+    while time.monotonic() < started + STARTUP_S:
         try:
             with urllib.request.urlopen(url, timeout=5) as answer:
                 if answer.status == 200:
                     return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.1)
+        except (OSError, http.client.HTTPException) as error:
+            reason = str(getattr(error, "reason", error))
+        if not said and time.monotonic() > started + SILENT_S:
+            print(f"waiting for the Prefect server at {url}", file=sys.stderr, flush=True)
+            said = True
+        time.sleep(0.1)
     raise OutsideError(
-        f"no Prefect server answered at {url} within {STARTUP_S:.0f} seconds.",
-        action="See state/prefect/server.log, or check PREFECT_API_URL.",
+        f"no Prefect server answered at {url} within {STARTUP_S:.0f} seconds: {reason}.",
+        action="Start it (python -m pipelines.server), or correct PREFECT_API_URL, which ends in /api.",
     )
 
 
@@ -84,3 +108,7 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    main()

@@ -6,29 +6,36 @@ One model's failure stops that model and no other; how each ended stands in `art
 import os
 import time
 from collections.abc import Collection
+from typing import Any
 
 from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
 
 from headstart import artifacts, registry, tracking
 from headstart.errors import GateError, HeadstartError, ParamsError
 from headstart.params.loader import load
 from headstart.params.workspace import Model, Params
-from headstart.stages import graph, outcome
+from headstart.stages import graph, outcome, recovery
 from headstart.stages.lock import exclusive
 from pipelines import world
 from pipelines.release import release
 
 
 @flow(name="training")
-def training(models: list[str] | None = None, until: str | None = None) -> dict[str, str]:
-    """Retrain and release whatever has changed; the verdict by model.
+def training(models: list[str] | None = None, until: str | None = None) -> State[Any]:
+    """Retrain and release whatever has changed; the result is the verdict by model.
+
+    Ends as Completed, Rejected or Unsure as the gates said, and as Nothing new where no stage had to run and today's
+    bundles have been judged already.
 
     Raises:
-        HeadstartError: the gravest refusal of any model, after all the others have been done.
+        HeadstartError: the gravest refusal of any model that no gate made, after all the others have been done.
     """
     workspace = world.workspace()
     os.chdir(workspace.root)
     with exclusive(workspace.state, "training"):
+        recovery.recover()
         params = load(workspace.params)
         names = models or list(params.models)
         if unknown := set(names) - set(params.models):
@@ -36,24 +43,36 @@ def training(models: list[str] | None = None, until: str | None = None) -> dict[
         started = {name: time.perf_counter() for name in names}
         refused = bring(params, names)
         params = world.resolve()
-        refused |= build(params, [name for name in names if name not in refused], until)
+        stopped, news = build(params, [name for name in names if name not in refused], until)
+        refused |= stopped
         verdicts: dict[str, str] = {}
         for name in names:
             if name not in refused and until is None:
                 try:
                     seconds = round(time.perf_counter() - started[name], 1)
-                    verdicts[name] = released(name, params.models[name]) or release(name, seconds)
+                    known = released(name, params.models[name])
+                    news |= known is None
+                    verdicts[name] = known or release(name, seconds)[name]
                 except HeadstartError as error:
                     refused[name] = error
             if until is None:
                 seconds = round(time.perf_counter() - started[name], 1)
                 conclude(name, params.models[name], refused.get(name), seconds)
         world.push()
-    if refused:
-        raise max(refused.values(), key=lambda error: error.exit_status)
-    if rejected := [name for name, verdict in verdicts.items() if verdict != "pass"]:
-        raise GateError(f"the gates did not pass {', '.join(rejected)}.", action="See the findings above.")
-    return verdicts
+    return ended(verdicts, refused, news)
+
+
+def ended(verdicts: dict[str, str], refused: dict[str, HeadstartError], news: bool) -> State[Any]:
+    """The flow's last state; what a gate refused before export is a verdict like any other."""
+    if failures := [error for error in refused.values() if not isinstance(error, GateError)]:
+        raise max(failures, key=lambda error: error.exit_status)
+    verdicts |= dict.fromkeys(refused, "fail")
+    said = "; ".join(f"{name}: {verdict}" for name, verdict in verdicts.items())
+    if not news and not refused:
+        note = f" The last verdicts stand: {said}." if said else ""
+        return Completed(name=world.NOTHING_NEW, message=f"Nothing is new, nothing was trained.{note}", data=verdicts)
+    reasons = " ".join(str(error) for error in refused.values())
+    return world.conclusion(verdicts, " ".join(part for part in (f"{said}.", reasons) if part))
 
 
 def bring(params: Params, names: Collection[str]) -> dict[str, HeadstartError]:
@@ -73,22 +92,28 @@ def bring(params: Params, names: Collection[str]) -> dict[str, HeadstartError]:
     return refused
 
 
-def build(params: Params, names: Collection[str], until: str | None) -> dict[str, HeadstartError]:
-    """Run the stages in DVC's order; a model whose stage refuses is left there, the others go on."""
+def build(params: Params, names: Collection[str], until: str | None) -> tuple[dict[str, HeadstartError], bool]:
+    """Run the stages in DVC's order; a model whose stage refuses is left there, the others go on.
+
+    Returns:
+        The refusals by model, and whether any stage ran.
+    """
     refused: dict[str, HeadstartError] = {}
+    ran = False
     for step in graph.plan(params, names, until=until) if names else []:
         owners = [name for name in names if step.owner in (name, params.models[name].backbone)]
         if all(name in refused for name in owners):
             continue
         try:
-            world.run_stage.with_options(task_run_name=step.name, tags=[step.owner])(step.name)
+            run = world.run_stage.with_options(task_run_name=step.name, tags=[step.owner])
+            ran |= run(step.name) is True  # a cached stage answers its state
         except HeadstartError as error:
             refused |= dict.fromkeys(owners, error)
         if step.stage == "prepare":
             world.show_data.with_options(task_run_name=f"show {step.owner}")(step.owner)
         if step.stage == "plan":
             world.show_plan.with_options(task_run_name=f"show plan {step.owner}")(step.owner)
-    return refused
+    return refused, ran
 
 
 def released(name: str, params: Model) -> str | None:

@@ -3,6 +3,7 @@
 Retries stand only on tasks whose failure may pass by itself; a refusal (`HeadstartError`) is never tried again.
 """
 
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,25 @@ from headstart.report import data_page, decision
 from headstart.stages import graph, outcome
 from headstart.stages.resolve import resolve as write_resolved
 
+REJECTED, UNSURE, NOTHING_NEW = "Rejected", "Unsure", "Nothing new"  # states of flows; `monitoring` has Alert besides
+
 
 def workspace() -> settings.Workspace:
     """The workspace that these flows belong to."""
     return settings.find_workspace(Path(__file__).parent)
+
+
+def conclusion(verdicts: Mapping[str, str], message: str, *, passed: str = "Completed") -> State[Any]:
+    """The state a flow ends in: a verdict is a result, so it completes, under a name that says what came out.
+
+    Args:
+        verdicts: `pass`, `fail` or `unsure` by model; they are the flow's result.
+        message: what Prefect shows beside the name.
+        passed: the name where all of them pass.
+    """
+    found = set(verdicts.values())
+    name = REJECTED if "fail" in found else UNSURE if "unsure" in found else passed
+    return Completed(name=name, message=message, data=dict(verdicts))
 
 
 def worth_retrying(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -101,13 +117,13 @@ def resolve() -> Params:
 
 
 @task(name="stage")
-def run_stage(name: str) -> State[None] | None:
-    """Run one stage through DVC, or show it as cached where nothing it depends on has changed."""
+def run_stage(name: str) -> Any:
+    """Run one stage through DVC (True), or show it as cached where nothing it depends on has changed (a state)."""
     if not graph.is_stale(name):
         return Completed(name="Cached", message=f"{name}: nothing it depends on has changed")
     print(f"  {name}", flush=True)
     graph.run(name)
-    return None
+    return True
 
 
 @task(name="show data")

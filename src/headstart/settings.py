@@ -9,8 +9,15 @@ import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from unicodedata import category
+from urllib.parse import quote, unquote
 
-from headstart.errors import UsageError
+from headstart.errors import OutsideError, UsageError
+
+SQLITE, SQLITE_FILE = "sqlite:///", "sqlite+pysqlite:///file:"
+WRITABLE = "Make it writable, or work in a copy of the workspace; `status`, `predict`, `score` and `serve` only read."
+UNUSABLE = '?{}"'  # `?` begins a query in a database's address, DVC fills in `{}` in paths, MLflow trips over `"`
+LONGEST_BYTES = 400  # SQLite opens no path of more than 512 bytes; the longest inside a workspace has 60 of its own
 
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -46,9 +53,14 @@ class Workspace:
     @property
     def tracking_uri(self) -> str:
         """`MLFLOW_TRACKING_URI`, else SQLite inside the workspace (absolute)."""
-        given = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.state / 'mlflow.db'}"
-        file = given.removeprefix("sqlite:///")
-        return f"sqlite:///{self.root / file}" if file != given else given
+        given = os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{self.embedded_registry}"
+        file = sqlite_file(given)
+        return f"{SQLITE}{self.root / file}" if file else given
+
+    @property
+    def embedded_registry(self) -> Path:
+        """The SQLite file of this workspace's own runs and registry."""
+        return self.state / "mlflow.db"
 
     @property
     def tracking_artifacts(self) -> Path:
@@ -77,16 +89,72 @@ def find_workspace(start: Path | None = None) -> Workspace:
     """The nearest folder at or above `start` with `params.yaml` beside `dvc.yaml`.
 
     Raises:
-        UsageError: if there is none up to the file system's root.
+        UsageError: if there is none up to the file system's root, or its path cannot be used.
     """
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
         if (folder / "params.yaml").is_file() and (folder / "dvc.yaml").is_file():
+            require_usable(folder)
             return Workspace(folder)
     raise UsageError(
         f"{here} is not inside a workspace: no folder from here up holds params.yaml beside dvc.yaml.",
         action="Change into your workspace, or make one: headstart init DIR.",
     )
+
+
+def require_usable(root: Path) -> None:
+    """Refuse a path for a workspace that SQLite, MLflow or DVC cannot work in.
+
+    Raises:
+        UsageError: naming the character, or the length.
+    """
+    shown = ascii(str(root))
+    try:
+        size = len(str(root).encode())
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"the path of a workspace must be valid UTF-8, {shown} is not.", action="Rename that folder."
+        ) from None
+    if found := [character for character in str(root) if character in UNUSABLE or category(character) == "Cc"]:
+        raise UsageError(
+            f"the path of a workspace may not hold {found[0]!r}, and {shown} does.",
+            action="Rename that folder, or choose another.",
+        )
+    if size > LONGEST_BYTES:
+        raise UsageError(
+            f"the path of a workspace may have {LONGEST_BYTES} bytes at most, {shown} has {size}.",
+            action="Choose a folder nearer to the file system's root.",
+        )
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """The file that an SQLite address names, as the user writes it or as `read_only` makes it; None for others."""
+    if uri.startswith(SQLITE_FILE):
+        return Path(unquote(uri.removeprefix(SQLITE_FILE).partition("?")[0]))
+    return Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
+
+
+def read_only(file: Path) -> str:
+    """SQLAlchemy's address of an SQLite file that is only read; with `+pysqlite` MLflow makes no folder for it."""
+    return f"{SQLITE_FILE}{quote(str(file))}?mode=ro&uri=true"
+
+
+def require_writable(folder: Path, why: str) -> None:
+    """Refuse to begin what needs to write into `folder`, or into the nearest folder above that exists.
+
+    Raises:
+        OutsideError: naming the folder and the reason.
+    """
+    if not is_writable(folder):
+        raise OutsideError(f"{folder} cannot be written, and {why}.", action=WRITABLE)
+
+
+def is_writable(path: Path) -> bool:
+    """Whether a file or folder can be written; for one that is not there, whether it can be made."""
+    there = path
+    while not os.access(there, os.F_OK) and there != there.parent:
+        there = there.parent
+    return os.access(there, os.W_OK)
 
 
 def now() -> datetime:

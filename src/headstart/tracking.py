@@ -4,6 +4,9 @@ The registry (`headstart.registry`) stands on what `open` set up.
 """
 
 import contextlib
+import logging
+import os
+import sqlite3
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -14,22 +17,37 @@ from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 from headstart.errors import OutsideError
-from headstart.settings import Workspace, hush
+from headstart.settings import Workspace, hush, is_writable, read_only, require_writable, sqlite_file
 
+logger = logging.getLogger("headstart.tracking")
+PLACES = (  # where MLflow's tables name folders of an embedded registry, as file:// addresses
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
 EXPERIMENT = "headstart"
 PATIENCE_S = 5.0
+BUSY_S = 20.0  # as long as MLflow itself waits for a database that is being written
 LONGEST_VALUE = 6000  # MLflow refuses longer parameter values
 BATCH = 100  # MLflow takes at most this many parameters or tags in one call, and 1,000 metrics
 
 
-def open(workspace: Workspace) -> None:
+def open(workspace: Workspace, *, writing: bool = False) -> None:
     """Point MLflow at the workspace's runs and registry; makes the database and the experiment the first time.
 
     The first call in a workspace takes about two seconds (it creates tables), later ones a tenth of one. Telemetry is
-    switched off before MLflow is imported.
+    switched off before MLflow is imported. An SQLite file that cannot be written is opened to be read only. Where the
+    workspace was moved or copied, its own database is told once where its files are now.
+
+    Args:
+        workspace: whose runs and registry.
+        writing: whether the caller is going to change something.
 
     Raises:
-        OutsideError: if the server that `MLFLOW_TRACKING_URI` names does not answer, or the database cannot be used.
+        OutsideError: if the server that `MLFLOW_TRACKING_URI` names does not answer, the database cannot be used, or
+            it cannot be written and the caller has to, or nothing is there to read.
     """
     hush()
     uri = workspace.tracking_uri
@@ -37,10 +55,22 @@ def open(workspace: Workspace) -> None:
         _knock(uri)
         _use(uri, artifacts=None)
         return
+    file = sqlite_file(uri)
+    places = [workspace.state] if file is None else [file, file.parent, workspace.state]
+    if file:
+        _probe(file)
+    if not all(is_writable(place) for place in places):
+        if writing:
+            for place in places:
+                require_writable(place, "the registry is to be changed")
+        _open_read_only(uri, file)
+        return
     from filelock import FileLock
 
     workspace.state.mkdir(parents=True, exist_ok=True)
     with FileLock(workspace.state / "mlflow.lock"):  # two processes may not both create the tables
+        if file == workspace.embedded_registry:
+            _relocate(file, workspace.tracking_artifacts.as_uri())
         _use(uri, artifacts=workspace.tracking_artifacts)
 
 
@@ -104,13 +134,65 @@ def log_run(
     return run_id
 
 
-def _use(uri: str, *, artifacts: Path | None) -> None:
-    """Set the address for this process and make sure that the experiment is there."""
+def _probe(file: Path) -> None:
+    """Refuse a file that is no database or cannot be read: MLflow itself would try again for two minutes."""
+    if not file.exists():
+        return
+    try:
+        with contextlib.closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=BUSY_S)) as database:
+            database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.Error as error:
+        raise OutsideError(
+            f"the registry {file} cannot be read: {error}.",
+            action="Restore it from a copy. Without one, move it away: `headstart run` then makes a new registry.",
+        ) from error
+
+
+def _open_read_only(uri: str, file: Path | None) -> None:
+    if file is None:  # a database server: what cannot be written is the workspace alone
+        _use(uri, artifacts=None, create=False)
+        return
+    if not file.is_file():
+        raise OutsideError(
+            f"there is no registry at {file} yet, and none can be made there: the folder cannot be written.",
+            action="Make it writable and run `headstart run`, or set MLFLOW_TRACKING_URI.",
+        )
+    _use(read_only(file), artifacts=None, create=False)
+
+
+def _relocate(file: Path, here: str) -> None:
+    """Replace the folder that an embedded database names by `here`, where the workspace was moved or copied."""
+    if not file.is_file():
+        return
+    with contextlib.closing(sqlite3.connect(file, timeout=BUSY_S)) as database, database:
+        if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchone():
+            return
+        question = "SELECT artifact_location FROM experiments WHERE name = ?"
+        [there] = database.execute(question, (EXPERIMENT,)).fetchone() or [here]
+        if there == here or not there.startswith("file://"):
+            return
+        for table, column in PLACES:
+            database.execute(
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
+                f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
+                (here, len(there) + 1, there, len(there) + 1, f"{there}/"),
+            )
+    logger.warning("the registry follows the workspace, which was moved or copied: from %s to %s", there, here)
+
+
+def _use(uri: str, *, artifacts: Path | None, create: bool = True) -> None:
+    """Set the address for this process alone, and make sure that the experiment is there."""
     import mlflow
     from mlflow.exceptions import MlflowException
 
+    before = os.environ.get("MLFLOW_TRACKING_URI")
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
+    os.environ.pop("MLFLOW_TRACKING_URI", None)  # MLflow sets it, and children would take it for the user's
+    if before is not None:
+        os.environ["MLFLOW_TRACKING_URI"] = before
+    if not create:
+        return
     try:
         client = mlflow.MlflowClient()
         if client.get_experiment_by_name(EXPERIMENT) is None:

@@ -32,6 +32,14 @@ def test_a_command_of_the_readme_is_one_with_these_options(line):
         assert option in shown.stdout
 
 
+@pytest.mark.parametrize("page", ["README.md", "src/headstart/template/README.md", "params.yaml"])
+def test_every_program_of_pipelines_that_is_named_is_there(page):
+    programs = re.findall(r"python -m pipelines\.([a-z_]+)", (ROOT / page).read_text())
+    assert programs
+    for program in programs:
+        assert '__name__ == "__main__"' in (ROOT / f"pipelines/{program}.py").read_text()
+
+
 def test_every_command_stands_in_the_readme():
     shown = subprocess.run([str(HEADSTART), "--help"], capture_output=True, text=True, check=True).stdout
     for command in re.findall(r"^  ([a-z]+) ", shown.partition("Commands:")[2], re.M):

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 pytestmark = pytest.mark.slow
 
@@ -103,4 +104,27 @@ def test_a_schedule_without_a_server_says_what_to_start(finished):
         check=False,
     )
     assert done.returncode == 3
-    assert "prefect server start" in done.stderr
+    assert "python -m pipelines.server" in done.stderr
+
+
+def test_a_verdict_is_a_named_result_and_with_nothing_new_a_schedule_succeeds(copied, headstart, prefect_api):
+    document = yaml.safe_load((copied / "params.yaml").read_text())
+    document["models"]["topics"]["gates"] = {"accuracy": 0.97}  # 58 test examples can't tell even where all are right
+    del document["models"]["bars"]
+    (copied / "params.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+    run = headstart(copied, "run", "--json", PREFECT_API_URL=prefect_api)
+    assert (run.status, run.document["topics"]["verdict"]) == (1, "unsure"), run.err
+    assert "Traceback" not in run.err
+    scheduled = subprocess.run(
+        [sys.executable, "-m", "pipelines", "training"],
+        cwd=copied,
+        env={**os.environ, "PREFECT_API_URL": prefect_api},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (scheduled.returncode, "Nothing is new" in scheduled.stderr) == (0, True), scheduled.stderr
+    assert "The last verdicts stand: topics: unsure" in scheduled.stderr
+    assert {"Unsure", "Nothing new"} <= set(json.loads(asked(RUNS, prefect_api))["flows"])
+    again = headstart(copied, "run")
+    assert (again.status, "nothing is new" in again.err) == (1, True)

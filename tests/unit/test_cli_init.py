@@ -1,6 +1,7 @@
 """`headstart init`: a workspace of the repository's own files, never over something that is there."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,20 @@ def test_a_file_in_the_way_is_refused(tmp_path):
 def test_outside_a_workspace_the_way_to_make_one_is_named(tmp_path):
     with pytest.raises(UsageError, match=r"is not inside a workspace.*headstart init DIR"):
         find_workspace(tmp_path)
+
+
+def test_a_program_that_is_not_on_path_is_named_by_its_path(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", "/nowhere")
+    init(tmp_path / "new one")
+    own = Path(sys.executable).parent / "headstart"
+    said = capsys.readouterr().out
+    assert said.endswith(f"Next:\n  cd '{tmp_path / 'new one'}'\n  {own} add NAME --data SOURCE\n  {own} run\n")
+    assert f"  export PATH={own.parent}:$PATH\n" in said
+
+
+def test_a_program_on_path_is_named_by_its_name(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
+    init(tmp_path / "new")
+    said = capsys.readouterr().out
+    assert said.endswith("  headstart add NAME --data SOURCE\n  headstart run\n")
+    assert "export PATH" not in said

@@ -1,7 +1,10 @@
 """The command `headstart`: one module a family of commands, everything heavy imported when it is used."""
 
+import errno
+import os
 import sys
 import traceback
+from pathlib import Path
 
 import typer
 from typer.exceptions import TyperException
@@ -10,6 +13,14 @@ from headstart import settings
 from headstart.cli.app import app
 from headstart.cli.output import as_text
 from headstart.errors import HeadstartError
+
+DISK = {  # why a file could not be written or read, and what to do about it
+    errno.EROFS: settings.WRITABLE,
+    errno.EACCES: "Change its permissions, or work as another user.",
+    errno.EPERM: "Change its permissions, or work as another user.",
+    errno.ENOSPC: "Make room and run the same command again; it goes on where it was.",
+    errno.EDQUOT: "Make room and run the same command again; it goes on where it was.",
+}
 
 
 def main() -> None:
@@ -33,10 +44,23 @@ def main() -> None:
         _refuse("interrupted.", "Run the same command again; it goes on where it was.")
         status = 3
     except Exception as error:  # noqa: BLE001 - a bug, or a library's complaint that nobody foresaw: never mistaken for a gate's no
-        traceback.print_exc()
-        _refuse(f"{type(error).__name__}: {error}", "This is a bug in headstart; the traceback above says where.")
+        if isinstance(error, OSError) and error.errno in DISK:
+            _refuse(_disk(error), DISK[error.errno])
+        else:
+            traceback.print_exc()
+            _refuse(f"{type(error).__name__}: {error}", "This is a bug in headstart; the traceback above says where.")
         status = 3
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _disk(error: OSError) -> str:
+    """Which folder cannot be written, or which file cannot be read."""
+    if error.filename is None:
+        return f"{error.strerror}."
+    path = Path(os.fsdecode(error.filename))
+    if path.exists() and not os.access(path, os.R_OK):
+        return f"{path} cannot be read: {error.strerror}."
+    return f"{path.absolute().parent} cannot be written: {error.strerror} ({path.name})."
 
 
 def _refuse(message: str, action: str) -> None:

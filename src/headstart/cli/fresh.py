@@ -27,8 +27,10 @@ def unbuilt_models(workspace: Workspace, params: Params, models: Sequence[str], 
 def _stale(
     params: Params, models: Sequence[str], ended: Callable[[str], bool], *, until: str | None = None
 ) -> list[str]:
+    from headstart.stages import recovery
     from headstart.stages.resolve import resolve
 
+    recovery.recover()
     resolve(params)
     alone = len(models) == 1
     candidates = [name for name in models if _sources_unchanged(params, name, alone=alone) and ended(name)]

@@ -1,13 +1,15 @@
 """`init`: a new workspace, from the same files as this repository's, so that nobody has to fork it."""
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from headstart import artifacts
+from headstart import artifacts, settings
 from headstart.cli import template
-from headstart.cli.output import Json, emit
+from headstart.cli.output import Json, emit, program
 from headstart.errors import UsageError, listed
 
 
@@ -17,6 +19,7 @@ def init(
 ) -> int:
     """Make a workspace: params.yaml, dvc.yaml, pipelines/ and what goes with them; no model yet."""
     target = directory.expanduser().resolve()
+    settings.require_usable(target)
     texts = template.files()
     _refuse_where_taken(target, texts)
     from headstart.determinism import digest
@@ -66,8 +69,13 @@ def _ours(entry: Path, target: Path, texts: dict[str, str]) -> bool:
 def _lines(directory: Path, document: list[str]) -> Any:
     yield f"{directory} is a workspace now:"
     yield from (f"  {path}" for path in document)
+    own = program()
+    if own != "headstart":
+        folder = shlex.quote(str(Path(sys.executable).parent))
+        yield "The program `headstart` is not on your PATH. So that the commands in README.md work as they stand there:"
+        yield f"  export PATH={folder}:$PATH"
     yield "Next:"
     if Path.cwd() != directory.resolve():
-        yield f"  cd {directory}"
-    yield "  headstart add NAME --data SOURCE"
-    yield "  headstart run"
+        yield f"  cd {shlex.quote(str(directory))}"
+    yield f"  {own} add NAME --data SOURCE"
+    yield f"  {own} run"

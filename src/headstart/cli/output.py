@@ -1,8 +1,11 @@
 """What commands print: one JSON document, or the same for people; progress goes to standard error."""
 
 import json
+import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -32,6 +35,13 @@ def as_text(document: Any, *, indent: int | None = None) -> str:
 def say(line: str) -> None:
     """One line of progress."""
     print(line, file=sys.stderr, flush=True)
+
+
+def program() -> str:
+    """How a shell calls this very program: by its name where PATH leads to it, else by its path."""
+    own, found = Path(sys.executable).parent / "headstart", shutil.which("headstart")
+    on_path = found is not None and Path(found).resolve() == own.resolve()
+    return "headstart" if on_path or not own.is_file() else shlex.quote(str(own))
 
 
 def metric(name: str, value: Mapping[str, Any]) -> str:
@@ -99,6 +109,6 @@ def run_lines(document: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
     served = [name for name, result in document.items() if result.get("live")]
     if served:
         yield "\nNext:"
-        yield f"  headstart serve {' '.join(served)} --port 8000"
-        yield f"  headstart predict {served[0]} INPUT"
-        yield f"  headstart monitor {served[0]}"
+        yield f"  {program()} serve {' '.join(served)} --port 8000"
+        yield f"  {program()} predict {served[0]} INPUT"
+        yield f"  {program()} monitor {served[0]}"

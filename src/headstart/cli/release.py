@@ -50,7 +50,7 @@ def promote(
     chosen(params, [name])
     from headstart import registry, tracking
 
-    tracking.open(workspace)
+    tracking.open(workspace, writing=True)
     started = time.perf_counter()
     move = registry.promote(name, version, reason=reason)
     _emit_move(workspace, name, move.before, move.after, started, as_json)
@@ -63,7 +63,7 @@ def rollback(name: Name, as_json: Json = False) -> int:
     chosen(params, [name])
     from headstart import registry, tracking
 
-    tracking.open(workspace)
+    tracking.open(workspace, writing=True)
     started = time.perf_counter()
     move = registry.rollback(name)
     _emit_move(workspace, name, move.before, move.after, started, as_json)

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from headstart import settings
 from headstart.cli.output import Json, emit
 from headstart.cli.workspace import chosen, enter
 
@@ -39,7 +40,7 @@ def score(
         output,
         model=name,
         version=number,
-        records=workspace.state / "scored",
+        records=workspace.state / "scored" if settings.is_writable(workspace.state) else output.parent / ".scored",
         column=column or params.models[name].data.columns.input,
         keep=keep,
         probabilities=probabilities,

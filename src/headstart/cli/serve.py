@@ -8,7 +8,7 @@ import typer
 from headstart import settings
 from headstart.cli.output import Json, say
 from headstart.cli.workspace import chosen, enter
-from headstart.errors import UsageError
+from headstart.errors import OutsideError, UsageError
 
 
 def serve(
@@ -31,6 +31,12 @@ def serve(
     from headstart.serving.models import LoadedModel
 
     tracking.open(workspace)
+    for folder in (workspace.journal(name) for name in models):
+        if not settings.is_writable(folder):
+            raise OutsideError(
+                f"the journal's folder {folder} cannot be written, and every answer is kept there.",
+                action="Make it writable, or set HEADSTART_JOURNAL to a folder that is.",
+            )
 
     def champion(name: str) -> int:
         version = registry.aliases(name).champion

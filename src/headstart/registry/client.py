@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from headstart import settings
 from headstart.errors import OutsideError
 
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -57,3 +58,19 @@ def retag(client: Any, model: str, version: int, tags: Mapping[str, str]) -> Non
     for key, value in tags.items():
         if known.get(key, "") != value:
             client.set_model_version_tag(model, str(version), key, value)
+
+
+def location(client: Any, model: str, version: int) -> str:
+    """Where a version's files are.
+
+    An embedded registry on a disk that cannot be written may have been moved without being told; its models lie beside
+    its database all the same (MLflow keeps them in `models/<id>/`).
+    """
+    import mlflow
+
+    uri = str(client.get_model_version_download_uri(model, str(version)))
+    database = settings.sqlite_file(mlflow.get_registry_uri())
+    _, models, tail = uri.rpartition("/models/")
+    if database and models and (beside := database.parent / "mlflow/models" / tail).is_dir():
+        return beside.absolute().as_uri()
+    return uri

@@ -3,11 +3,10 @@
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-PREFIX = "sqlite:///"
+from headstart import settings
+
 HOLDING = """
 SELECT version FROM model_versions JOIN model_version_tags USING (name, version)
 WHERE name = ? AND key = 'bundle' AND value = ? AND current_stage <> 'Deleted_Internal'
@@ -52,13 +51,13 @@ def live(tracking_uri: str, model: str) -> dict[str, Any] | None:
 
 
 def _ask(tracking_uri: str, question: str, values: Sequence[str]) -> list[tuple[Any, ...]]:
-    if not tracking_uri.startswith(PREFIX):
+    path = settings.sqlite_file(tracking_uri)
+    if path is None:
         raise UnknownError
-    path = Path(tracking_uri.removeprefix(PREFIX))
     if not path.is_file():
         return []
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
             return connection.execute(question, values).fetchall()
     except sqlite3.Error as error:
         raise UnknownError from error

@@ -4,13 +4,15 @@ What travels: the bundle, the package's source (so that the version answers wher
 requirements of inference alone, a signature and an input example.
 """
 
+import atexit
+import functools
 import shutil
 import tempfile
 from importlib.metadata import version as installed
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from headstart import determinism
+from headstart import determinism, settings
 from headstart.errors import BundleError, OutsideError
 from headstart.params.section import Modality
 
@@ -89,6 +91,9 @@ def fetch(uri: str, cache: Path) -> Path:
             )
         return folder
     kept = cache / determinism.digest(uri)[:16]
+    if not kept.is_dir() and not settings.is_writable(cache):
+        cache = _temporary()
+        kept = cache / kept.name
     if not kept.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as temporary:
@@ -99,6 +104,14 @@ def fetch(uri: str, cache: Path) -> Path:
                 if not kept.is_dir():  # else another process was first, with the same files
                     raise
     return kept
+
+
+@functools.cache
+def _temporary() -> Path:
+    """For this process alone, where the workspace cannot be written: what a server has is fetched at each start."""
+    folder = tempfile.mkdtemp(prefix="headstart-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 def _all_but_python(folder: str, names: list[str]) -> list[str]:

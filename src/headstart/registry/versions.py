@@ -10,7 +10,7 @@ from typing import Any
 from headstart.errors import UsageError
 from headstart.findings import Verdict
 from headstart.registry import shipping
-from headstart.registry.client import CHAMPION, aliases_of, or_none, speaking
+from headstart.registry.client import CHAMPION, aliases_of, location, or_none, speaking
 
 CACHE = Path(".cache/registry")
 DELETED = "Deleted_Internal"  # MLflow keeps the row of a version that was deleted, in this stage
@@ -148,7 +148,7 @@ def download(model: str, which: int | str = CHAMPION, *, cache: Path = CACHE) ->
     number = which if isinstance(which, int) else resolve(model, which)
     describe(model, number)
     with speaking(model) as client:
-        return shipping.fetch(str(client.get_model_version_download_uri(model, str(number))), cache / model)
+        return shipping.fetch(location(client, model, number), cache / model)
 
 
 def resolve(model: str, alias: str = CHAMPION) -> int:

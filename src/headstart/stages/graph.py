@@ -19,7 +19,7 @@ import yaml
 from headstart import artifacts
 from headstart.errors import HeadstartError, OutsideError, UsageError
 from headstart.params.workspace import Params
-from headstart.stages import FLOW, errors_of, revive
+from headstart.stages import FLOW, errors_of, recovery, revive
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,7 @@ def run(name: str) -> None:
     try:
         with _repo() as repo, _parent():
             repo.reproduce(name, single_item=True)
+        recovery.remember()
     except OutsideError as error:
         raise _refusal(owner, stage) or OutsideError(
             f"stage {name} did not finish. {error.message}",
@@ -233,5 +234,5 @@ def _fit_to_git(root: Path) -> None:
     if (root / ".git").exists():
         if local.is_file() and local.read_text() == alone:
             local.unlink()
-    elif not local.is_file():
-        local.write_text(alone)
+    elif not local.is_file() or not local.read_text().strip():  # absent, or cut short by a kill
+        artifacts.write_text(local, alone)

@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import psutil
 from filelock import FileLock, Timeout
+
+from headstart import artifacts
 
 RUN = "HEADSTART_RUN"
 
@@ -34,7 +37,7 @@ def exclusive(state: Path, purpose: str) -> Iterator[None]:
         run = uuid.uuid4().hex
         os.environ[RUN] = run
         started = datetime.now(UTC).isoformat(timespec="seconds")
-        holder.write_text(json.dumps({"pid": os.getpid(), "run": run, "purpose": purpose, "started": started}))
+        artifacts.write_json(holder, {"pid": os.getpid(), "run": run, "purpose": purpose, "started": started})
         yield
         holder.unlink(missing_ok=True)
     finally:
@@ -59,18 +62,26 @@ def free(state: Path) -> Iterator[bool]:
 
 
 def _holder(path: Path) -> str:
-    try:
-        document = json.loads(path.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+    document = _noted(path)
+    if not document:
         return "another run"
     return f"{document['purpose']} (process {document['pid']}, since {document['started']})"
 
 
+def _noted(path: Path) -> dict[str, Any]:
+    """What a holder noted about itself; nothing where it did not come to that, or the file is cut short."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    whole = isinstance(document, dict) and {"pid", "run", "purpose", "started"} <= document.keys()
+    return document if whole else {}
+
+
 def _end_orphans(path: Path) -> None:
     """End every process that the last, killed holder started and that outlived it."""
-    try:
-        run = json.loads(path.read_text())["run"]
-    except (FileNotFoundError, json.JSONDecodeError, KeyError):
+    run = _noted(path).get("run")
+    if run is None:
         return
     orphans = []
     for process in psutil.process_iter():

@@ -28,10 +28,13 @@ def concluded(name: str, params: Model) -> dict[str, Any] | None:
     """The document of the last run (`run.json`), if it judged today's bundle by today's bars; else None."""
     if not _file(name).is_file() or not (artifacts.stage_output(name, "bundle") / "MANIFEST.json").is_file():
         return None
-    last = artifacts.read_json(_file(name))
-    if last["bundle"] != _bundle(name) or last.get("judged_by") != _judged_by(params):
+    try:
+        last = artifacts.read_json(_file(name))
+        if last["bundle"] != _bundle(name) or last.get("judged_by") != _judged_by(params):
+            return None
+        return dict(artifacts.read_json(artifacts.release(name) / "run.json"))
+    except (ValueError, KeyError, TypeError, FileNotFoundError):  # damaged: the release is made again
         return None
-    return dict(artifacts.read_json(artifacts.release(name) / "run.json"))
 
 
 def data_page(name: str) -> Path | None:

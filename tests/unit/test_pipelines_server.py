@@ -1,0 +1,53 @@
+"""Waiting for a Prefect server: one sentence where it does not come."""
+
+import http.server
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from headstart.errors import OutsideError
+from pipelines import server
+
+
+class Health(http.server.BaseHTTPRequestHandler):
+    """A server that is healthy at the third time of asking."""
+
+    asked = 0
+
+    def do_GET(self) -> None:
+        Health.asked += 1
+        self.send_response(200 if self.path == "/api/health" and Health.asked >= 3 else 503)
+        self.end_headers()
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def slow() -> Iterator[str]:
+    Health.asked = 0
+    with http.server.HTTPServer(("127.0.0.1", 0), Health) as there:
+        threading.Thread(target=there.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{there.server_port}/api"
+        there.shutdown()
+
+
+def test_a_server_that_is_not_up_yet_is_waited_for(monkeypatch, slow):
+    monkeypatch.setenv("PREFECT_API_URL", f"{slow}/")
+    server.wait_until_ready()
+    assert Health.asked == 3
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("http://127.0.0.1:9/api", r"no Prefect server answered at http://127\.0\.0\.1:9/api/health within .*refused"),
+        ("127.0.0.1:4200/api", r"PREFECT_API_URL is no address: .*Write it like http://127\.0\.0\.1:4200/api"),
+    ],
+)
+def test_an_address_where_none_answers_is_one_sentence(monkeypatch, url, sentence):
+    monkeypatch.setenv("PREFECT_API_URL", url)
+    monkeypatch.setattr(server, "STARTUP_S", 0.3)
+    with pytest.raises(OutsideError, match=sentence):
+        server.wait_until_ready()
