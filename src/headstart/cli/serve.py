@@ -48,6 +48,8 @@ def serve(
         version = champion(name)
         return LoadedModel.open(name, version, registry.download(name, version))
 
+    key = settings.journal_key(workspace)
+
     def listening(url: str) -> None:
         say(f"serving {', '.join(models)} at {url} (try {url}/docs; end with Ctrl-C)")
         if as_json:
@@ -61,7 +63,8 @@ def serve(
         champion=champion,
         params={name: params.models[name].serve for name in models},
         journals={
-            name: Journal(workspace.journal(name), params.models[name].journal, clock=settings.now) for name in models
+            name: Journal(workspace.journal(name), params.models[name].journal, clock=settings.now, key=key)
+            for name in models
         },
         listening=listening,
     )

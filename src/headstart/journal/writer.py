@@ -3,9 +3,12 @@
     record() ──► rows in memory ──each `flush_s`──► append log ──`seal_minutes` or `seal_megabytes`──► Parquet
 
 Where the disk refuses, rows wait and are tried again; beyond the bound the newest are lost, counted and said.
+
+Each row has a keyed hash of its input (HMAC-SHA256), so that repeated inputs can be counted without keeping any:
+without the key, `settings.journal_key`, nobody can find out an input by hashing guesses. A new key starts anew.
 """
 
-import hashlib
+import hmac
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -50,7 +53,8 @@ class Health:
 class Journal:
     """The journal of one model, for one process.
 
-    >>> journal = Journal(workspace.journal("digits"), params.journal, clock=lambda: datetime.now(UTC))
+    >>> key = settings.journal_key(workspace)
+    >>> journal = Journal(workspace.journal("digits"), params.journal, clock=lambda: datetime.now(UTC), key=key)
     >>> journal.start()
     >>> journal.record(answers)
     >>> journal.close()
@@ -58,8 +62,12 @@ class Journal:
     Without `start()`, nothing runs in the background and `flush()` is the caller's: for simulated clocks.
     """
 
-    def __init__(self, folder: Path, params: JournalParams, *, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, folder: Path, params: JournalParams, *, clock: Callable[[], datetime], key: bytes | None = None
+    ) -> None:
+        """A journal in `folder`; rows come without a hash of their input where there is no `key`."""
         self.folder = folder
+        self._key = key
         self.recovered: list[recovery.Recovery] = []
         self._params = params
         self._answers = _Stream(folder / "answers", rows.answers_batch, params, clock)
@@ -122,15 +130,12 @@ class Journal:
     def _allowed(self, answer: rows.Answer) -> rows.Answer:
         """The answer with as much of its raw input as may be kept; features only where they are asked for."""
         features = answer.features if self._params.features else None
-        raw, policy = answer.raw, self._params.raw
-        if policy == "sampled":
-            drawn = determinism.fraction(f"{answer.request_id}:{answer.index}", seed=SAMPLE_SEED)
-            raw = raw if drawn < self._params.raw_share else None
-        elif policy == "off":
-            raw = None
-        raw_sha256 = None if raw is None else hashlib.sha256(raw).hexdigest()
-        raw = None if policy == "hashed" else raw
-        return replace(answer, features=features, raw=raw, raw_sha256=raw_sha256)
+        raw, input_hash = answer.raw, answer.input_hash
+        if input_hash is None and raw is not None and self._key:
+            input_hash = hmac.digest(self._key, raw, "sha256").hex()
+        drawn = determinism.fraction(f"{answer.request_id}:{answer.index}", seed=SAMPLE_SEED)
+        raw = raw if self._params.raw == "sampled" and drawn < self._params.raw_share else None
+        return replace(answer, features=features, raw=raw, input_hash=input_hash)
 
 
 class _Stream(Generic[Row]):
