@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from headstart.errors import UsageError
+from headstart import artifacts
+from headstart.errors import BundleError, UsageError
 from headstart.findings import Verdict
 from headstart.registry import shipping
 from headstart.registry.client import CHAMPION, aliases_of, or_none, speaking
@@ -29,6 +30,7 @@ class Version:
         rolled_back: when it was last rolled back; empty if it never was.
         promoted_from: the champion before it; None if there was none or it never was champion.
         run_id: the run that made it.
+        bundle: SHA-256 of its bundle's manifest; empty for a version that headstart did not register.
     """
 
     version: int
@@ -40,6 +42,7 @@ class Version:
     rolled_back: str
     promoted_from: int | None
     run_id: str
+    bundle: str = ""
 
 
 def describe(model: str, version: int) -> Version:
@@ -64,6 +67,7 @@ def describe(model: str, version: int) -> Version:
         rolled_back=tags.get("rolled_back", ""),
         promoted_from=int(tags["promoted_from"]) if tags.get("promoted_from") else None,
         run_id=entry.run_id or "",
+        bundle=tags.get("bundle", ""),
     )
 
 
@@ -94,9 +98,11 @@ def attach(model: str, version: int, path: Path) -> None:
 
 
 def download(model: str, which: int | str = CHAMPION, *, cache: Path = CACHE) -> Path:
-    """The bundle of a version or an alias as a local folder, not yet verified (`Predictor.load` does that).
+    """The bundle of a version or an alias as a local folder, compared with what was registered.
 
     An embedded registry's own folder is answered; a server's files are fetched once a version, whole or not at all.
+    Each time, the manifest is held against the version's tag `bundle`, and every file against the manifest: nothing
+    that was put in the bundle's place later is ever loaded.
 
     Args:
         model: its name in the registry.
@@ -106,6 +112,7 @@ def download(model: str, which: int | str = CHAMPION, *, cache: Path = CACHE) ->
     Raises:
         UsageError: if there is no such version or alias.
         OutsideError: if the files cannot be fetched.
+        BundleError: if they are not what was registered.
     """
     with speaking(model) as client:
         number = which if isinstance(which, int) else aliases_of(client, model).get(which)
@@ -115,5 +122,30 @@ def download(model: str, which: int | str = CHAMPION, *, cache: Path = CACHE) ->
             why = " --reason WHY" if last and last.verdict != "pass" else ""
             way = f", or promote that one: headstart promote {model} {last.version}{why}" if last else ""
             raise UsageError(f"{model} has no {which}{seen}.", action=f"Make one: headstart run {model}{way}.")
-        describe(model, number)
-        return shipping.fetch(str(client.get_model_version_download_uri(model, str(number))), cache / model)
+        registered = describe(model, number).bundle
+        if not registered:
+            raise BundleError(
+                f"{model} version {number} has no tag `bundle` in the registry: headstart did not register it, and "
+                "what it holds cannot be checked.",
+                action=f"Register it with headstart: headstart run {model}.",
+            )
+        uri = str(client.get_model_version_download_uri(model, str(number)))
+        try:
+            return shipping.fetch(uri, cache / model, registered=registered)
+        except BundleError as error:
+            raise BundleError(
+                f"{model} version {number}: {error.message}", action=_way_out(model, registered)
+            ) from None
+
+
+def _way_out(model: str, registered: str) -> str:
+    """What to do where a registered bundle is damaged: the stage `seal` may still have it."""
+    sealed = artifacts.stage_output(model, "bundle")
+    if (sealed / "MANIFEST.json").is_file() and shipping.manifest_hash(sealed) == registered:
+        restore = f"The bundle that was registered still lies in {sealed.resolve()}: copy its files over those named"
+    else:
+        restore = "Restore that folder from a backup"
+    return (
+        f"{restore}; until then go back (headstart rollback {model}) or promote another version "
+        f"(headstart promote {model} VERSION)."
+    )
