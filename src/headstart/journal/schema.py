@@ -20,7 +20,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from headstart.errors import DataError
 
@@ -90,7 +92,7 @@ class Answer:
     probabilities: Sequence[float] | None
     properties: Mapping[str, float]
     latency_ms: float
-    features: Sequence[float] | None = None
+    features: Sequence[float] | NDArray[np.float32] | None = None
     raw: bytes | None = None
     status: int = ANSWERED
     reason: str | None = None
@@ -101,7 +103,8 @@ class Answer:
     @property
     def size(self) -> int:
         """About how many bytes it holds in memory."""
-        floats = len(self.probabilities or ()) + len(self.properties) + len(self.features or ())
+        features = 0 if self.features is None else len(self.features)
+        floats = len(self.probabilities or ()) + len(self.properties) + features
         return ROW_BYTES + 32 * floats + len(self.raw or b"") + len(self.reason or "") + len(self.client or "")
 
 

@@ -24,6 +24,7 @@ from headstart.errors import DataError
 from headstart.journal import recovery
 from headstart.journal import schema as rows
 from headstart.journal.log import Log
+from headstart.journal.seen import Seen
 from headstart.params.operation import Journal as JournalParams
 
 MEGABYTE = 1_000_000
@@ -67,6 +68,7 @@ class Journal:
     ) -> None:
         """A journal in `folder`; rows come without a hash of their input where there is no `key`."""
         self.folder = folder
+        self.seen = Seen(folder)
         self._key = key
         self.recovered: list[recovery.Recovery] = []
         self._params = params
@@ -133,9 +135,16 @@ class Journal:
         raw, input_hash = answer.raw, answer.input_hash
         if input_hash is None and raw is not None and self._key:
             input_hash = hmac.digest(self._key, raw, "sha256").hex()
-        drawn = determinism.fraction(f"{answer.request_id}:{answer.index}", seed=SAMPLE_SEED)
-        raw = raw if self._params.raw == "sampled" and drawn < self._params.raw_share else None
+        if raw is not None and not self._is_kept(answer):
+            raw = None
         return replace(answer, features=features, raw=raw, input_hash=input_hash)
+
+    def _is_kept(self, answer: rows.Answer) -> bool:
+        """Whether the raw input is in the sample."""
+        if self._params.raw != "sampled":
+            return False
+        drawn = determinism.fraction(f"{answer.request_id}:{answer.index}", seed=SAMPLE_SEED)
+        return drawn < self._params.raw_share
 
 
 class _Stream(Generic[Row]):
