@@ -28,6 +28,7 @@ def doctor(as_json: Json = False) -> int:
         _registry(workspace, models),
         _prefect(),
         *(_model(name) for name in models),
+        *(check for name in models if (check := _served(workspace, name))),
     ]
     from headstart import tracking
 
@@ -122,6 +123,24 @@ def _model(name: str) -> dict[str, Any]:
     except HeadstartError as error:
         return _check(f"model {name}", False, error.message, f"Build it anew: headstart run {name}.")
     return _check(f"model {name}", True, "bundle complete, every file as its manifest says")
+
+
+def _served(workspace: Workspace, name: str) -> dict[str, Any] | None:
+    """What a server would serve; None where there is nothing yet."""
+    from headstart import tracking
+    from headstart.serving import inspection
+
+    try:
+        tracking.open(workspace)
+    except HeadstartError:  # the check `registry` says why
+        return None
+    allowed = load(workspace.params).models[name].gates.replay_difference
+    findings = inspection.inspect(name, difference_allowed=allowed)
+    if not findings:
+        return None
+    wrong = [finding for finding in findings if finding.verdict != "pass"]
+    action = " ".join(finding.action for finding in wrong)
+    return _check(f"served {name}", not wrong, " ".join(finding.reason for finding in wrong or findings), action)
 
 
 def _lines(document: dict[str, Any]) -> Any:
