@@ -14,6 +14,7 @@ from PIL import Image
 from headstart.bundle import Calibration
 from headstart.contract import image, text
 from headstart.contract.spec import Contract, ImageSpec, TextSpec
+from headstart.evaluation.golden import Golden
 from headstart.predictor import Prediction
 
 LABELS = ("zero", "one", "two")
@@ -62,6 +63,18 @@ class FakePredictor:
     def predictions(self, logits: NDArray[np.floating[Any]]) -> list[Prediction]:
         shares = Calibration.identity(len(LABELS)).apply(logits)
         return [Prediction(LABELS[row.argmax()], float(row.max()), tuple(row.tolist())) for row in shares]
+
+
+def golden_of(predictor: FakePredictor, *inputs: str | bytes) -> Golden:
+    """Inputs with the answers that the predictor gives today."""
+    items = [np.array([len(value)]) for value in inputs]
+    seconds, predictor.seconds = predictor.seconds, 0.0
+    answers = predictor.predictions(predictor.run(items)[0])
+    predictor.seconds = seconds
+    predictor.lengths.clear()
+    shares = np.array([answer.probabilities for answer in answers])
+    modality = predictor.contract.modality
+    return Golden(modality, [str(n) for n in range(len(inputs))], inputs, [each.label for each in answers], shares)
 
 
 class Clock:

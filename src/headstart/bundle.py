@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from headstart import artifacts
 from headstart.contract import documents
 from headstart.contract.spec import CONTRACT_FILE, PREPROCESS_FILE, TOKENIZER_FILE
-from headstart.determinism import file_digest
+from headstart.determinism import altered, file_digest
 from headstart.errors import BundleError, listed
 from headstart.params.section import Modality
 
@@ -132,13 +132,7 @@ class Bundle:
         Raises:
             BundleError: naming each file that is missing or altered, with both hashes.
         """
-        problems = []
-        for name, expected in sorted(self.files.items()):
-            path = self.folder / name
-            if not path.is_file():
-                problems.append(f"{name} is missing")
-            elif (arrived := file_digest(path)) != expected:
-                problems.append(f"{name} has SHA-256 {arrived}, the manifest says {expected}")
+        problems = altered(self.folder, self.files)
         if problems:
             raise BundleError(
                 f"{self.folder} is not the bundle that was sealed:\n{listed(problems)}\n", action=documents.REBUILD

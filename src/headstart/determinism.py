@@ -6,7 +6,7 @@ Randomness is a `numpy.random.Generator` that is passed in; torch alone keeps a 
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -51,6 +51,18 @@ def folder_digest(folder: Path) -> str:
     """SHA-256 (hex) of a folder's relative paths and contents; independent of order, times and place."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return digest([[path.relative_to(folder).as_posix(), file_digest(path)] for path in files])
+
+
+def altered(folder: Path, files: Mapping[str, str]) -> list[str]:
+    """What is wrong with files whose SHA-256 (hex) is known, a sentence each; none where all are as they were."""
+    problems = []
+    for name, expected in sorted(files.items()):
+        path = folder / name
+        if not path.is_file():
+            problems.append(f"{name} is missing")
+        elif (arrived := file_digest(path)) != expected:
+            problems.append(f"{name} has SHA-256 {arrived}, the manifest says {expected}")
+    return problems
 
 
 def fraction(key: str, *, seed: int) -> float:

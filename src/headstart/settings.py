@@ -3,8 +3,11 @@
 Nothing here can change a number in an output; what can stands in `params.yaml`.
 """
 
+import contextlib
 import io
+import logging
 import os
+import secrets
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -33,6 +36,7 @@ QUIET = {
     "OPENBLAS_NUM_THREADS": "1",  # logistic regression on 500 x 384 features: 0.1 s on one thread, 2.6 s on two
     "GOMP_SPINCOUNT": "10000",  # waiting threads spin a moment: asleep at once costs 25%, spinning on 4x when busy
 }
+logger = logging.getLogger("headstart.settings")
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,11 @@ class Workspace:
         """Where a model's answers are journalled: `HEADSTART_JOURNAL/<model>`, else inside the workspace."""
         base = os.environ.get("HEADSTART_JOURNAL")
         return (Path(base) if base else self.state / "journal") / model
+
+    @property
+    def journal_key_file(self) -> Path:
+        """The key of the journals' input hashes; whoever deletes it makes those so far meaningless."""
+        return self.state / "journal.key"
 
     def monitor(self, model: str) -> Path:
         """Where a model's windows, verdicts and pages are kept."""
@@ -155,6 +164,36 @@ def is_writable(path: Path) -> bool:
     while not os.access(there, os.F_OK) and there != there.parent:
         there = there.parent
     return os.access(there, os.W_OK)
+
+
+def journal_key(workspace: Workspace) -> bytes:
+    """The key that inputs are hashed with: `HEADSTART_JOURNAL_KEY`, else the workspace's own, made at first use.
+
+    Several servers whose hashes are to be compared need the same key, and so the environment variable. Where the
+    workspace cannot be written, the key lasts as long as the process.
+    """
+    if given := os.environ.get("HEADSTART_JOURNAL_KEY"):
+        return given.encode("utf-8", "surrogateescape")
+    path = workspace.journal_key_file
+    made = secrets.token_hex(32)
+    try:
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_name(f".{path.name}.{os.getpid()}")
+            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(made)
+            with contextlib.suppress(FileExistsError):  # the first of several servers decides
+                path.hardlink_to(temporary)
+            temporary.unlink()
+        return path.read_bytes()
+    except OSError as error:
+        logger.warning(
+            "%s cannot be made or read (%s): input hashes in the journal can be compared within this process only. "
+            "Set HEADSTART_JOURNAL_KEY to keep one key.",
+            path,
+            error,
+        )
+        return made.encode()
 
 
 def now() -> datetime:

@@ -1,5 +1,6 @@
 """Reading the journal while it is written, sealed, torn, compacted and deleted from."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -173,26 +174,72 @@ def test_a_log_that_ends_in_its_header_is_recovered_as_empty(tmp_path: Path) -> 
 def test_a_segment_of_a_newer_format_is_refused_by_name(tmp_path: Path) -> None:
     write(tmp_path, "a")
     (path,) = tmp_path.glob("answers/*.parquet")
-    newer = pq.read_table(path).replace_schema_metadata({"format": "2"})
+    newer = pq.read_table(path).replace_schema_metadata({"format": "3"})
     pq.write_table(newer, path)
-    with pytest.raises(DataError, match=r"parquet is a journal segment of format 2, formats 1 can be read"):
+    with pytest.raises(DataError, match=r"parquet is a journal segment of format 3, formats 1, 2 can be read"):
         ids(tmp_path)
 
 
-def test_a_format_1_segment_kept_from_the_first_version_is_still_read(tmp_path: Path) -> None:
-    """Columns are spelt out here, not taken from the schema: what is on users' disks does not change with it."""
-    (tmp_path / "answers").mkdir()
-    table = pa.table(
+def old_table(request_id: str, time: datetime) -> pa.Table:
+    """Format 1, spelt out: what is on users' disks does not change with the schema."""
+    return pa.table(
         {
             "format": pa.array([1], pa.int8()),
-            "request_id": ["old"],
+            "request_id": [request_id],
             "index": pa.array([0], pa.int32()),
-            "time": pa.array([NOON], pa.timestamp("us", tz="UTC")),
+            "time": pa.array([time], pa.timestamp("us", tz="UTC")),
+            "model": ["digits"],
+            "version": pa.array([3], pa.int64()),
+            "role": ["champion"],
+            "contract": ["a.b"],
             "label": ["7"],
+            "probability": [0.75],
+            "probabilities": pa.array([[0.25, 0.75]], pa.list_(pa.float32())),
+            "features": pa.array([None], pa.list_(pa.float32())),
+            "raw": pa.array([None], pa.binary()),
+            "raw_sha256": ["ba78"],
+            "latency_ms": pa.array([1.5], pa.float32()),
+            "property/width": [8.0],
         }
     ).replace_schema_metadata({"format": "1"})
-    pq.write_table(table, tmp_path / "answers" / "20260302T120000000000-1-0.parquet")
-    assert ids(tmp_path) == ["old"]
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "arrow"])
+def test_format_1_of_earlier_versions_is_still_read(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / "answers").mkdir()
+    path = tmp_path / "answers" / f"20260302T120000000000-1-0.{suffix}"
+    table = old_table("old", NOON)
+    if suffix == "parquet":
+        pq.write_table(table, path)
+    else:
+        path.write_bytes(log.header(table.schema) + log.message(table.to_batches()[0]))
+    write(tmp_path, "new", time=NOON + DAY)
+    old, new = reader.read(tmp_path, **FOR_EVER).to_pylist()
+    assert (old["format"], old["request_id"], old["label"], old["property/width"]) == (1, "old", "7", 8.0)
+    assert (old["status"], new["status"]) == (200, 200)
+    assert {old[name] for name in ("reason", "bundle", "input_hash", "client")} == {None}
+    assert (old["raw_sha256"], new["raw_sha256"]) == ("ba78", None)
+
+
+def test_segments_of_both_formats_become_one_day(tmp_path: Path) -> None:
+    (tmp_path / "answers").mkdir()
+    pq.write_table(old_table("old", NOON - DAY), tmp_path / "answers" / "20260301T120000000000-1-0.parquet")
+    write(tmp_path, "new", time=NOON - DAY + timedelta(hours=1))
+    assert deletion.compact(tmp_path, now=NOON, raw_days=30).segments == 2
+    assert len(list((tmp_path / "answers").iterdir())) == 1
+    assert [(row["request_id"], row["status"]) for row in reader.read(tmp_path, **FOR_EVER).to_pylist()] == [
+        ("old", 200), ("new", 200),
+    ]  # fmt: skip
+
+
+def test_compaction_keeps_refusals_and_deletes_those_that_must_go(tmp_path: Path) -> None:
+    refused = {"label": None, "probability": None, "probabilities": None, "status": 422}
+    journal = Journal(tmp_path, PARAMS, clock=lambda: NOON - DAY)
+    journal.record([replace(answer(name, NOON - DAY), **refused) for name in ("keep", "forget")])
+    journal.close()
+    deletion.request(tmp_path, ["forget"])
+    assert deletion.compact(tmp_path, now=NOON, raw_days=30).deleted == 1
+    assert reader.read(tmp_path, **FOR_EVER, refusals=True)["request_id"].to_pylist() == ["keep"]
 
 
 def test_a_deleted_request_is_not_read_any_more_and_gone_once_compacted(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from headstart import settings
 from headstart.journal import log, reader
 from headstart.journal.schema import Answer, Label
 from headstart.journal.writer import Journal
@@ -44,13 +45,14 @@ def ids(folder: Path) -> list[str]:
 
 def test_a_recorded_answer_is_read_back_with_every_column(tmp_path: Path) -> None:
     journal = Journal(tmp_path, params(features=True), clock=Clock())
-    journal.record([answer()])
+    journal.record([answer(bundle="b0", client="till/7")])
     journal.close()
     (row,) = reader.read(tmp_path, **FOR_EVER).to_pylist()
     assert row == {
-        "format": 1, "request_id": "r", "index": 0, "time": NOON, "model": "digits", "version": 3, "role": "champion",
+        "format": 2, "request_id": "r", "index": 0, "time": NOON, "model": "digits", "version": 3, "role": "champion",
         "contract": "a.b", "label": "7", "probability": 0.75, "probabilities": [0.25, 0.75], "features": [1.0, 2.0],
-        "raw": None, "raw_sha256": None, "latency_ms": 1.5, "property/width": 8.0,
+        "raw": None, "latency_ms": 1.5, "status": 200, "reason": None, "bundle": "b0", "input_hash": None,
+        "client": "till/7", "property/width": 8.0,
     }  # fmt: skip
 
 
@@ -100,22 +102,64 @@ def test_answers_with_other_properties_go_to_a_log_of_their_own(tmp_path: Path) 
     ]
 
 
-@pytest.mark.parametrize(
-    ("raw", "kept", "hashed"),
-    [
-        pytest.param("off", None, None, id="nothing is kept"),
-        # printf abc | sha256sum
-        pytest.param(
-            "hashed", None, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", id="hash only"
-        ),
-    ],
-)
-def test_raw_inputs_are_kept_only_as_allowed(tmp_path: Path, raw: str, kept: bytes | None, hashed: str | None) -> None:
+def refusal(request_id: str, **changed: object) -> Answer:
+    nothing = {"label": None, "probability": None, "probabilities": None, "properties": {}, "features": None}
+    return answer(request_id, status=422, reason="input 0 is empty", **(nothing | changed))
+
+
+def test_a_refusal_is_read_back_only_by_those_who_ask_for_refusals(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, params(), clock=Clock())
+    journal.record([answer("good"), refusal("bad")])
+    journal.close()
+    assert ids(tmp_path) == ["good"]
+    bad, good = reader.read(tmp_path, **FOR_EVER, refusals=True).to_pylist()
+    assert (good["status"], good["reason"]) == (200, None)
+    assert (bad["status"], bad["reason"]) == (422, "input 0 is empty")
+    empty = ("label", "probability", "probabilities", "features", "property/width")
+    assert {bad[name] for name in empty} == {None}
+
+
+@pytest.mark.parametrize("raw", ["off", "hashed"])  # `hashed` stands in older params.yaml files
+def test_raw_inputs_are_kept_only_as_allowed(tmp_path: Path, raw: str) -> None:
     journal = Journal(tmp_path, params(raw=raw), clock=Clock())
     journal.record([answer(raw=b"abc")])
     journal.close()
     (row,) = reader.read(tmp_path, **FOR_EVER).to_pylist()
-    assert (row["raw"], row["raw_sha256"], row["features"]) == (kept, hashed, None)
+    assert (row["raw"], row["features"]) == (None, None)
+
+
+def test_inputs_are_hashed_with_the_key_whether_or_not_they_are_kept(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, params(), clock=Clock(), key=b"key")
+    fox = b"The quick brown fox jumps over the lazy dog"
+    journal.record([answer("a", raw=fox), refusal("b", raw=fox), answer("c", raw=None), answer("d", input_hash="own")])
+    journal.close()
+    rows = reader.read(tmp_path, **FOR_EVER, refusals=True).to_pylist()
+    # HMAC_SHA256("key", "The quick brown fox jumps over the lazy dog"), as Wikipedia's article on HMAC gives it
+    known = "f7bc83f430538424b13298e6aa6fb143ef4d59a14946175997479dbc2d1a3cd8"
+    assert [row["input_hash"] for row in rows] == [known, known, None, "own"]
+
+
+def test_the_key_is_made_once_and_kept_private_and_the_environment_goes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HEADSTART_JOURNAL_KEY", raising=False)
+    space = settings.Workspace(tmp_path)
+    key = settings.journal_key(space)
+    assert len(key) == 64
+    assert settings.journal_key(space) == key
+    assert [path.name for path in space.state.iterdir()] == ["journal.key"]
+    assert space.journal_key_file.stat().st_mode & 0o777 == 0o600
+    monkeypatch.setenv("HEADSTART_JOURNAL_KEY", "shared")
+    assert settings.journal_key(space) == b"shared"
+
+
+def test_a_workspace_that_cannot_be_written_gets_a_key_for_the_process_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("HEADSTART_JOURNAL_KEY", raising=False)
+    (tmp_path / "state").write_text("a file where the folder should be")
+    assert len(settings.journal_key(settings.Workspace(tmp_path))) == 64
+    assert "within this process only. Set HEADSTART_JOURNAL_KEY" in caplog.text
 
 
 def test_about_the_stated_share_of_raw_inputs_is_sampled_the_same_each_time(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import mlflow
 import pytest
 
 from headstart import registry, tracking
+from headstart.errors import BundleError
 from headstart.predictor import Predictor
 from headstart.settings import Workspace
 from tests.unit.tiny_bundle import text_bundle
@@ -76,6 +77,20 @@ def test_a_version_goes_to_the_server_and_comes_back_once(served, tmp_path, caps
     assert registry.download("texts", 1, cache=tmp_path / "cache") == fetched
     assert list((tmp_path / "cache" / "texts").iterdir()) == [fetched]
     assert capsys.readouterr().out == ""
+
+
+def test_a_damaged_copy_in_the_cache_is_fetched_again_and_a_damaged_original_refused(served, tmp_path):
+    run_id = tracking.log_run("damaged", params={}, metrics={}, series={}, artifacts=[], tags={})
+    bundle = text_bundle(tmp_path / "bundle")
+    number = registry.register("damaged", bundle, run_id=run_id, verdict="pass", reasons=[], metrics={}, tags={})
+    fetched = registry.download("damaged", number, cache=tmp_path / "cache")
+    (fetched / "model.onnx").write_bytes(b"damaged")
+    assert registry.download("damaged", number, cache=tmp_path / "cache") == fetched
+    assert Predictor.load(fetched).predict(["good"])[0].label == "positive"
+    tag = mlflow.MlflowClient()
+    tag.set_model_version_tag("damaged", str(number), "bundle", "0" * 64)
+    with pytest.raises(BundleError, match=r"damaged version 1: .*holds another bundle than the one registered"):
+        registry.download("damaged", number, cache=tmp_path / "cache")
 
 
 def test_a_server_keeps_no_file_in_the_workspace(served):

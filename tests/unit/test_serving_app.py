@@ -21,12 +21,14 @@ from headstart.params.operation import Serve
 from headstart.serving.app import create_app
 from headstart.serving.fleet import Berth, Fleet, Follower
 from headstart.serving.models import LoadedModel
-from tests.fakes import IMAGE, LABELS, TEXT, Clock, FakePredictor, png
+from headstart.serving.plausibility import Plausibility, Range
+from tests.fakes import IMAGE, LABELS, TEXT, Clock, FakePredictor, golden_of, png
 
 SERVE = Serve(items=1024, megabytes=16, batch=8, queue=4096, timeout_s=5.0)
 JOURNAL = JournalParams(
     flush_s=0.02, seal_minutes=5.0, seal_megabytes=64, raw="sampled", raw_share=1.0, raw_days=30, features=True
 )
+ODD = {"texts": Plausibility({"length": Range(1.0, 50.0, 0.5, 100.0)}), "images": Plausibility({})}
 EVER = {"start": datetime(2000, 1, 1, tzinfo=UTC), "end": datetime(2100, 1, 1, tzinfo=UTC)}
 
 
@@ -37,9 +39,12 @@ class Server:
         self.clock = Clock()
         self.folder = folder
         self.predictors = {"texts": FakePredictor(TEXT), "images": FakePredictor(IMAGE)}
-        golden = {"texts": "golden", "images": png()}
-        models = {name: LoadedModel(name, 3, one, (golden[name],)) for name, one in self.predictors.items()}
-        berths = {name: Berth(serve, Journal(folder / name, JOURNAL, clock=self.clock)) for name in models}
+        golden: dict[str, str | bytes] = {"texts": "golden", "images": png()}
+        models = {
+            name: LoadedModel(name, 3, one, golden_of(one, golden[name]), 1e-4, f"{name} 3", ODD[name])
+            for name, one in self.predictors.items()
+        }
+        berths = {name: Berth(serve, Journal(folder / name, JOURNAL, clock=self.clock, key=b"key")) for name in models}
         self.fleet = Fleet(models, berths, workers=2)
         self.app = create_app(self.fleet, clock=self.clock)
 
@@ -49,8 +54,8 @@ class Server:
     def post(self, path: str, document: Any) -> httpx.Response:
         return self.request("POST", path, json=document)
 
-    def answers(self, name: str) -> list[dict[str, Any]]:
-        return list(reader.read(self.folder / name, **EVER).to_pylist())
+    def answers(self, name: str, *, refusals: bool = False) -> list[dict[str, Any]]:
+        return list(reader.read(self.folder / name, **EVER, refusals=refusals).to_pylist())
 
 
 def ask(app: FastAPI, method: str, path: str, **content: Any) -> httpx.Response:
@@ -63,7 +68,8 @@ def ask(app: FastAPI, method: str, path: str, **content: Any) -> httpx.Response:
 
 
 def loaded(name: str, contract: Contract, version: int) -> LoadedModel:
-    return LoadedModel(name, version, FakePredictor(contract), ("golden",))
+    predictor = FakePredictor(contract)
+    return LoadedModel(name, version, predictor, golden_of(predictor, "golden"), 1e-4, bundle=f"{name} {version}")
 
 
 @pytest.fixture
@@ -150,10 +156,74 @@ def test_every_answer_is_journalled_with_what_was_asked(server: Server) -> None:
     assert first["latency_ms"] > 0
 
 
-def test_what_was_refused_is_not_journalled(server: Server) -> None:
-    assert server.post("/predict/texts", {"inputs": ["abc", ""]}).status_code == 422
+def test_a_refused_input_has_its_error_in_its_place_and_the_others_are_answered(server: Server) -> None:
+    answer = server.post("/predict/texts", {"inputs": ["abc", "", 7, "ab"], "id": "mine"})
+    assert answer.status_code == 200
+    first, empty, number, last = answer.json()["predictions"]
+    assert (first["label"], last["label"]) == ("zero", "two")
+    assert empty == {"error": {"message": "input 1 is empty.", "action": "Leave empty texts out."}}
+    assert number["error"]["message"] == "inputs[2] is a number; a string was expected."
+
+
+def test_the_places_in_errors_are_those_of_the_request(server: Server) -> None:
+    """What the server refuses itself never reaches the model: the model counts without it."""
+    (_, number, empty) = server.post("/predict/texts", {"inputs": ["abc", None, " "]}).json()["predictions"]
+    assert number["error"]["message"].startswith("inputs[1] is null")
+    assert empty["error"]["message"].startswith("input 2 is empty")
+
+
+@pytest.mark.parametrize("inputs", [["", " "], [7, 8]], ids=["by the contract", "before it"])
+def test_a_request_of_which_nothing_is_answered_is_a_422_with_every_error(server: Server, inputs: list[Any]) -> None:
+    answer = server.post("/predict/texts", {"inputs": inputs})
+    assert answer.status_code == 422
+    document = answer.json()
+    assert [set(one) for one in document["predictions"]] == [{"error"}, {"error"}]
+    assert document["error"] == document["predictions"][0]["error"]
+
+
+def test_every_refused_input_leaves_a_row(server: Server) -> None:
+    server.post("/predict/texts", {"inputs": ["abc", "", 7], "id": "some"})
+    server.post("/predict/texts", {"inputs": [" "], "id": "none"})
+    server.post("/predict/images", {"inputs": ["no base64!"], "id": "image"})
+    tensor = {"name": "input", "shape": [2], "datatype": "BYTES", "data": ["a", ""]}
+    assert server.post("/v2/models/texts/infer", {"id": "whole", "inputs": [tensor]}).status_code == 422
     server.fleet.close()
-    assert server.answers("texts") == []
+    rows = {(row["request_id"], row["index"]): row for row in server.answers("texts", refusals=True)}
+    assert {key: row["status"] for key, row in rows.items()} == {
+        ("some", 0): 200, ("some", 1): 422, ("some", 2): 422, ("none", 0): 422, ("whole", 1): 422,
+    }  # fmt: skip
+    refused = rows["some", 1]
+    assert refused["reason"] == "input 1 is empty."
+    assert {refused[name] for name in ("label", "probability", "probabilities", "property/length")} == {None}
+    assert (refused["version"], refused["bundle"], refused["raw"]) == (3, "texts 3", b"")
+    assert rows["none", 0]["raw"] == b" "
+    (image,) = server.answers("images", refusals=True)
+    assert (image["status"], image["raw"]) == (422, b"no base64!")
+    assert "no base64!" not in image["reason"]  # raw inputs may not be kept, reasons are
+
+
+def test_rows_say_which_bundle_answered_whom_about_what(server: Server) -> None:
+    server.post("/predict/texts", {"inputs": ["same", "same", "other"], "client": "till 7"})
+    server.request("POST", "/predict/texts", json={"inputs": ["same"]}, headers={"user-agent": "x" * 999})
+    server.fleet.close()
+    rows = server.answers("texts")
+    assert {row["bundle"] for row in rows} == {"texts 3"}
+    assert sorted(str(row["client"]) for row in rows) == ["till 7"] * 3 + ["x" * 200]
+    assert len({row["input_hash"] for row in rows}) == 2
+
+
+def test_an_odd_input_is_answered_with_a_warning_and_counted(server: Server) -> None:
+    usual, odd, dots = server.post("/predict/texts", {"inputs": ["ab", "ab" * 51, "..."]}).json()["predictions"]
+    assert "warnings" not in usual
+    assert odd["warnings"] == ["The length is 102; 1 to 50 is usual for this model."]
+    assert dots["warnings"] == ["The text has no letter or digit."]
+    page = server.request("GET", "/metrics").text
+    assert 'headstart_implausible_inputs_total{model="texts",version="3"} 2.0' in page
+
+
+def test_refused_inputs_are_counted(server: Server) -> None:
+    server.post("/predict/texts", {"inputs": ["ab", ""]})
+    assert 'headstart_refused_inputs_total{model="texts",version="3"} 1.0' in server.request("GET", "/metrics").text
 
 
 def test_a_label_that_looks_like_a_class_counts_as_that_class(server: Server) -> None:
@@ -168,12 +238,25 @@ def test_feedback_joins_the_answers_it_is_about(server: Server) -> None:
     server.post("/predict/texts", {"inputs": ["a", "ab"], "id": "mine"})
     one = server.post("/feedback/texts", {"id": "mine", "label": "two"})
     many = server.post("/feedback/texts", [{"id": "mine", "index": 1, "label": "three"}])
-    assert one.json() == {"accepted": 1, "new_labels": []}
-    assert many.json() == {"accepted": 1, "new_labels": ["three"]}
+    assert one.json() == {"accepted": 1, "new_labels": [], "unknown_ids": []}
+    assert many.json() == {"accepted": 1, "new_labels": ["three"], "unknown_ids": []}
     server.fleet.close()
     folder = server.folder / "texts"
     joined = reader.with_truth(reader.read(folder, **EVER), reader.labels(folder))
     assert joined["truth"].to_pylist() == ["two", "three"]
+
+
+def test_feedback_for_ids_that_were_never_answered_is_kept_and_said(server: Server) -> None:
+    items = [{"id": "slip", "label": "two"}, {"id": "slip", "index": 1, "label": "two"}]
+    assert server.post("/feedback/texts", items).json()["unknown_ids"] == ["slip"]
+    assert 'headstart_feedback_unknown_ids_total{model="texts"} 1.0' in server.request("GET", "/metrics").text
+    server.fleet.close()
+    assert reader.labels(server.folder / "texts").num_rows == 2
+
+
+def test_feedback_for_a_refused_input_is_about_a_known_request(server: Server) -> None:
+    server.post("/predict/texts", {"inputs": [""], "id": "mine"})
+    assert server.post("/feedback/texts", {"id": "mine", "label": "two"}).json()["unknown_ids"] == []
 
 
 def test_a_cold_fleet_is_alive_and_not_ready(tmp_path: Path) -> None:
@@ -283,7 +366,8 @@ def test_the_description_names_every_path_and_resolves(server: Server) -> None:
         "/health", "/metrics", "/predict/{name}", "/feedback/{name}", "/v2", "/v2/health/live", "/v2/health/ready",
         "/v2/models/{name}", "/v2/models/{name}/ready", "/v2/models/{name}/infer",
         "/v2/models/{name}/versions/{version}", "/v2/models/{name}/versions/{version}/ready",
-        "/v2/models/{name}/versions/{version}/infer",
+        "/v2/models/{name}/versions/{version}/infer", "/v2/repository/index", "/v2/models/{name}/config",
+        "/v2/models/{name}/versions/{version}/config",
     }  # fmt: skip
     known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
     assert references(document) <= known

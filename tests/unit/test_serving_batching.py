@@ -35,11 +35,11 @@ def gate() -> Iterator[Gate]:
 
 def batcher(
     gate: Gate, *, batch: int = 3, capacity: int = 100, workers: int = 1, by_length: bool = True
-) -> Batcher[Raw]:
+) -> Batcher[Raw | ContractError]:
     return Batcher(gate, name="test", batch=batch, capacity=capacity, workers=workers, by_length=by_length)
 
 
-def occupy(gate: Gate, queue: Batcher[Raw]) -> None:
+def occupy(gate: Gate, queue: Batcher[Raw | ContractError]) -> None:
     """Let the one worker wait inside a first batch, so that what follows queues up."""
     queue.submit(["first"], lambda answers: None)
     assert gate.started.wait(5)
@@ -104,22 +104,19 @@ def test_what_was_cancelled_is_not_run(gate: Gate) -> None:
     assert gate.batches == [["first"], ["z"]]
 
 
-def test_a_refused_input_refuses_its_request_and_no_other(gate: Gate) -> None:
-    queue = batcher(gate, batch=10)
-    occupy(gate, queue)
-    bad = queue.submit(["ok", "bad"], lambda answers: None)
-    good = queue.submit(["ok"], lambda answers: None)
+def test_a_refused_input_stands_among_the_answers_with_its_place_in_the_request(gate: Gate) -> None:
     gate.open.set()
-    assert good.result(5) == ["ko"]
-    error = bad.exception(5)
-    assert isinstance(error, ContractError)
-    assert error.index == 1
+    queue = batcher(gate, batch=10)
+    answered, refused = queue.submit(["ok", "bad"], lambda answers: None, places=[0, 7]).result(5)
+    assert answered == "ko"
+    assert isinstance(refused, ContractError)
+    assert refused.index == 7
     queue.close()
 
 
 def test_closing_answers_what_waits_and_takes_no_more(gate: Gate) -> None:
     queue = batcher(gate)
-    told: list[list[Raw]] = []
+    told: list[list[Raw | ContractError]] = []
     futures = [queue.submit([str(number)], told.append) for number in range(20)]
     gate.open.set()
     queue.close()
@@ -130,7 +127,7 @@ def test_closing_answers_what_waits_and_takes_no_more(gate: Gate) -> None:
 
 
 def test_what_follows_an_answer_may_fail_without_harm(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
-    def fails(answers: list[Raw]) -> None:
+    def fails(answers: list[Raw | ContractError]) -> None:
         raise ValueError("after the answer")
 
     gate.open.set()

@@ -40,7 +40,7 @@ def load(name):
 params = JOURNAL.model_copy(update={"flush_s": float(sys.argv[4])})
 journal = Journal(Path(sys.argv[2]), params, clock=lambda: datetime.now(UTC))
 serve(["texts"], host="127.0.0.1", port=0, load=load, champion=lambda name: 3, params={"texts": SERVE},
-      journals={"texts": journal}, listening=lambda url: print(url, flush=True))
+      journals={"texts": journal}, listening=lambda url, names: print(url, flush=True))
 print("ended", flush=True)
 """
 
@@ -162,5 +162,5 @@ def test_a_port_that_is_taken_is_said_before_anything_is_loaded(tmp_path: Path) 
                 champion=lambda name: 3,
                 params={"texts": SERVE},
                 journals={"texts": Journal(tmp_path, JOURNAL, clock=Clock())},
-                listening=lambda url: None,
+                listening=lambda url, names: None,
             )

@@ -6,19 +6,22 @@ Image: grey squares; bright ones are `light`, dark ones `dark`.
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
-import pyarrow as pa
-import pyarrow.parquet as pq
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from headstart import bundle
+from headstart import bundle, profile
 from headstart.contract import spec
+from headstart.data.dataset import Dataset
 from headstart.determinism import digest
+from headstart.evaluation import golden
+from headstart.params.section import Modality
+from headstart.predictor import Predictor
 
 WORDS = {"[PAD]": 0, "[UNK]": 1, "good": 2, "bad": 3}
 
@@ -43,8 +46,8 @@ def text_bundle(folder: Path, *, temperature: float = 1.0, vote: float = 4.0) ->
     constants = {"votes": votes, "last": np.array([2]), "middle": np.array([1])}
     shape = ["batch", "sequence"]
     inputs = [helper.make_tensor_value_info(n, TensorProto.INT64, shape) for n in ("input_ids", "attention_mask")]
-    golden = {"id": ["g1", "g2", "g3"], "text": ["good", "bad", "a good day"]}
-    return _seal(folder, parts, _model(nodes, constants, inputs), golden, temperature)
+    golden_texts = ["good", "bad", "a good day"]
+    return _seal(folder, parts, _model(nodes, constants, inputs), "text", golden_texts, temperature)
 
 
 def image_bundle(folder: Path) -> Path:
@@ -58,8 +61,7 @@ def image_bundle(folder: Path) -> Path:
     ]
     constants = {"sides": np.array([2, 3]), "weight": np.array([[-4.0, 4.0]], dtype=np.float32)}
     inputs = [helper.make_tensor_value_info("pixel_values", TensorProto.FLOAT, ["batch", 1, 4, 4])]
-    golden = {"id": ["g1", "g2"], "image": [grey(0), grey(255)]}
-    return _seal(folder, parts, _model(nodes, constants, inputs), golden, 1.0)
+    return _seal(folder, parts, _model(nodes, constants, inputs), "image", [grey(0), grey(255)], 1.0)
 
 
 def grey(level: int) -> bytes:
@@ -81,11 +83,25 @@ def _model(nodes: list, constants: dict, inputs: list) -> bytes:
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _seal(folder: Path, parts: Path, model: bytes, golden: dict, temperature: float) -> Path:
-    pq.write_table(pa.table(golden), parts / "golden.parquet")
+def _seal(folder: Path, parts: Path, model: bytes, modality: Modality, inputs: list, temperature: float) -> Path:
+    """Golden answers and profile are the network's own, as the stage `seal` has them."""
     calibration = bundle.Calibration(temperature, (0.0, 0.0), 0.0)
+    (parts / "model.onnx").write_bytes(model)
+    predictor = Predictor.open(model=parts / "model.onnx", contract=parts, calibration=calibration)
+    answers, nothing = predictor.predict(inputs), [None] * len(inputs)
+    truth, ids = [answer.label for answer in answers], [f"g{number}" for number in range(len(inputs))]
+    golden.write(parts, Dataset(modality, ids, truth, inputs, nothing, nothing), answers)
+    properties = predictor.preprocessor.properties(inputs)
+    profile.write(parts, profile.build(answers, truth, properties, predictor.labels, seed=0, rows=100))
     files: dict[str, Path | bytes] = {path.name: path for path in parts.iterdir()}
-    files["model.onnx"] = model
     files["calibration.json"] = json.dumps(calibration.document()).encode()
     bundle.seal(folder, files)
     return folder
+
+
+def permute_labels(folder: Path) -> None:
+    """Turn the labels of a sealed bundle round and seal it again: a wrong model with an intact manifest."""
+    contract = spec.read(folder)
+    turned = replace(contract, labels=contract.labels[::-1])
+    (folder / "contract.json").write_text(json.dumps(turned.document()))
+    bundle.seal(folder, {})

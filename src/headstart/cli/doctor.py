@@ -38,7 +38,7 @@ def doctor(as_json: Json = False) -> int:
         _guarded("registry", partial(_registry, workspace, models)),
         *_prefect(),
         *(_guarded(f"model {name}", partial(_model, name)) for name in models),
-        *(_guarded(f"champion {name}", partial(_champion, workspace, name)) for name in models),
+        *(check for name in models if (check := _served(workspace, name))),
     ]
     from headstart import tracking
 
@@ -196,26 +196,22 @@ def _model(name: str) -> dict[str, Any]:
     return _check(f"model {name}", True, "bundle complete, every file as its manifest says")
 
 
-def _champion(workspace: Workspace, name: str) -> dict[str, Any]:
-    """The copy that is served: whole, and the bundle that was registered."""
-    from headstart import registry, tracking
-    from headstart.bundle import Bundle
+def _served(workspace: Workspace, name: str) -> dict[str, Any] | None:
+    """What a server would serve; None where there is nothing yet."""
+    from headstart import tracking
+    from headstart.serving import inspection
 
-    tracking.open(workspace)
-    version = registry.aliases(name).champion
-    if version is None:
-        return _check(f"champion {name}", True, "none yet")
-    other = f"Serve another version: headstart rollback {name}, or headstart promote {name} VERSION."
     try:
-        folder = registry.download(name, version)
-        Bundle.open(folder).verify()
-    except HeadstartError as error:
-        return _check(f"champion {name}", False, f"version {version}: {error.message}", other)
-    if registry.find(name, folder) is None:
-        return _check(
-            f"champion {name}", False, f"version {version} is not the bundle that was registered: {folder}", other
-        )
-    return _check(f"champion {name}", True, f"version {version}, every file as it was registered")
+        tracking.open(workspace)
+    except HeadstartError:  # the check `registry` says why
+        return None
+    allowed = load(workspace.params).models[name].gates.replay_difference
+    findings = inspection.inspect(name, difference_allowed=allowed)
+    if not findings:
+        return None
+    wrong = [finding for finding in findings if finding.verdict != "pass"]
+    action = " ".join(finding.action for finding in wrong)
+    return _check(f"served {name}", not wrong, " ".join(finding.reason for finding in wrong or findings), action)
 
 
 def _lines(document: dict[str, Any]) -> Any:

@@ -11,6 +11,8 @@ from headstart.cli.output import Json, emit
 from headstart.cli.workspace import chosen, enter
 from headstart.errors import ContractError, UsageError
 
+AT_ONCE = 32  # inputs prepared and answered together: what bounds memory
+
 
 def predict(
     name: Annotated[str, typer.Argument(help="The model.")],
@@ -19,31 +21,37 @@ def predict(
 ) -> int:
     """Answer with the champion: image files for an image model, strings or text files for a text model.
 
-    `-` reads standard input: a line is a text, or the path of an image.
+    `-` reads standard input: a line is a text, or the path of an image. A warning says what is odd about an input.
     """
     here = Path.cwd()
     workspace, params = enter()
     chosen(params, [name])
     with contextlib.chdir(here):  # files are named from where the person stands
         raw = raw_inputs(inputs, params.models[name].modality)
-    from headstart import registry, tracking
+    from headstart import profile, registry, tracking
     from headstart.predictor import Predictor
+    from headstart.serving.plausibility import Plausibility
 
     tracking.open(workspace)
-    predictor = Predictor.load(registry.download(name))
-    try:
-        answers = predictor.predict(raw)
-    except ContractError as error:  # people count from 1
-        message = error.message.replace(f"input {error.index} ", f"input {error.index + 1} ", 1)
-        raise ContractError(message, index=error.index, action=error.action) from None
-    document = [
-        {
-            "label": prediction.label,
-            "probability": prediction.probability,
-            "probabilities": dict(zip(predictor.labels, prediction.probabilities, strict=True)),
-        }
-        for prediction in answers
-    ]
+    bundle = registry.download(name)
+    predictor, plausibility = Predictor.load(bundle), Plausibility.of(profile.read(bundle))
+    document: list[dict[str, Any]] = []
+    for first in range(0, len(raw), AT_ONCE):
+        part = raw[first : first + AT_ONCE]
+        try:
+            examined = predictor.preprocessor.examine(part, first=first)
+        except ContractError as error:  # people count from 1
+            message = error.message.replace(f"input {error.index} ", f"input {error.index + 1} ", 1)
+            raise ContractError(message, index=error.index, action=error.action) from None
+        logits, _ = predictor.run([item for item, _ in examined])
+        for prediction, value, (_, properties) in zip(predictor.predictions(logits), part, examined, strict=True):
+            answer = {
+                "label": prediction.label,
+                "probability": prediction.probability,
+                "probabilities": dict(zip(predictor.labels, prediction.probabilities, strict=True)),
+            }
+            odd = list(plausibility.warnings(value, properties))
+            document.append(answer | {"warnings": odd} if odd else answer)
     emit(document, as_json, _lines)
     return 0
 
@@ -78,4 +86,5 @@ def _text(value: str) -> str:
 
 def _lines(document: list[dict[str, Any]]) -> Any:
     for answer in document:
-        yield f"{answer['probability']:.3f}  {answer['label']}"
+        odd = "".join(f"  (warning: {sentence})" for sentence in answer.get("warnings", ()))
+        yield f"{answer['probability']:.3f}  {answer['label']}{odd}"

@@ -1,6 +1,7 @@
 """`serve`: champions over HTTP."""
 
 import json
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -19,13 +20,16 @@ def serve(
 ) -> int:
     """Serve champions from the registry until interrupted; a promotion or rollback is followed within seconds.
 
+    A model without a champion is served as soon as it has one. A champion takes requests only if it is the bundle that
+    was registered and gives its golden answers; both are checked again each hour. GET /health says what is wrong.
+
     POST /predict/NAME, /feedback/NAME, /v2/models/NAME/infer; GET /health, /metrics, /docs.
     """
     workspace, params = enter()
     models = chosen(params, names or [])
     if not 0 <= port <= 65535:
         raise UsageError(f"--port {port} arrived, a number from 0 to 65535 was expected.")
-    from headstart import registry, tracking
+    from headstart import bundle, registry, tracking
     from headstart.journal.writer import Journal
     from headstart.serving import server
     from headstart.serving.models import LoadedModel
@@ -38,26 +42,25 @@ def serve(
                 action="Make it writable, or set HEADSTART_JOURNAL to a folder that is.",
             )
 
-    def champion(name: str) -> int:
-        version = registry.aliases(name).champion
-        if version is None:
-            raise UsageError(f"{name} has no champion to serve.", action=f"Make one: headstart run {name}.")
-        return version
-
-    if not names:  # a model that was only just added must not keep the others from answering
-        waiting = [name for name in models if registry.aliases(name).champion is None]
-        models = [name for name in models if name not in waiting] or models
-        for name in waiting:
-            say(f"not serving {name}: it has no champion yet")
+    def champion(name: str) -> int | None:
+        return registry.aliases(name).champion
 
     def load(name: str) -> LoadedModel:
         version = champion(name)
-        return LoadedModel.open(name, version, registry.download(name, version))
+        if version is None:  # it was taken away since
+            raise UsageError(f"{name} has no champion to serve.", action=f"Make one: headstart run {name}.")
+        difference_allowed = params.models[name].gates.replay_difference
+        return LoadedModel.open(name, version, registry.download(name, version), difference_allowed=difference_allowed)
 
-    def listening(url: str) -> None:
-        say(f"serving {', '.join(models)} at {url} (try {url}/docs; end with Ctrl-C)")
+    def registered(name: str, version: int) -> str:
+        return bundle.manifest_hash(registry.download(name, version))
+
+    key = settings.journal_key(workspace)
+
+    def listening(url: str, answering: Sequence[str]) -> None:
+        say(f"serving {', '.join(answering)} at {url} (try {url}/docs; end with Ctrl-C)")
         if as_json:
-            print(json.dumps({"url": url, "models": models}), flush=True)
+            print(json.dumps({"url": url, "models": list(answering)}), flush=True)
 
     server.serve(
         models,
@@ -67,8 +70,10 @@ def serve(
         champion=champion,
         params={name: params.models[name].serve for name in models},
         journals={
-            name: Journal(workspace.journal(name), params.models[name].journal, clock=settings.now) for name in models
+            name: Journal(workspace.journal(name), params.models[name].journal, clock=settings.now, key=key)
+            for name in models
         },
         listening=listening,
+        registered=registered,
     )
     return 0

@@ -5,7 +5,7 @@ true one) and `probabilities` (in the order of the contract's labels).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -108,14 +108,7 @@ def read(folder: Path) -> Golden:
 
 
 def replay(predictor: Predictor, folder: Path) -> dict[str, Any]:
-    """Ask the golden examples again, all together and each alone; the worse of the two counts.
-
-    An answer that depends on its neighbours in the batch (padding that is not masked, BatchNorm left in training)
-    differs here, and so does one from other library versions or another processor.
-
-    Returns:
-        `format`, `examples`, `max_difference` of one probability (None if one is not a number), `label_flips`:
-        examples with another label.
+    """Ask the golden examples again; see `compare`.
 
     Raises:
         BundleError: if the expected answers are for another number of classes.
@@ -127,9 +120,26 @@ def replay(predictor: Predictor, folder: Path) -> dict[str, Any]:
             f"the model answers with {len(predictor.labels)}.",
             action="Build the model again: headstart run.",
         )
-    together = predictor.predict(golden.inputs)
-    alone = [predictor.predict([single])[0] for single in golden.inputs]
-    arrived = np.array([[answer.probabilities for answer in answers] for answers in (together, alone)])
+    return compare(golden, predictor.predict)
+
+
+def compare(golden: Golden, answer: Callable[[Sequence[Any]], Sequence[Prediction]]) -> dict[str, Any]:
+    """Hold answers against the expected ones, all together and each alone; the worse of the two counts.
+
+    An answer that depends on its neighbours in the batch (padding that is not masked, BatchNorm left in training)
+    differs here, and so does one from other library versions or another processor.
+
+    Args:
+        golden: the examples.
+        answer: one prediction an input, with as many probabilities as `golden` has.
+
+    Returns:
+        `format`, `examples`, `max_difference` of one probability (None if one is not a number), `label_flips`:
+        examples with another label.
+    """
+    together = answer(golden.inputs)
+    alone = [answer([single])[0] for single in golden.inputs]
+    arrived = np.array([[each.probabilities for each in answers] for answers in (together, alone)])
     difference = float(np.abs(arrived - golden.probabilities).max())  # NaN if any answer is
     flips = sum(
         first.label != label or second.label != label

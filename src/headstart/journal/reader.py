@@ -17,8 +17,12 @@ ATTEMPTS = 10
 REPLACES = b"replaces"
 
 
-def read(folder: Path, *, start: datetime, end: datetime, columns: Sequence[str] | None = None) -> pa.Table:
+def read(
+    folder: Path, *, start: datetime, end: datetime, columns: Sequence[str] | None = None, refusals: bool = False
+) -> pa.Table:
     """The answers of a model in `[start, end)`, oldest first, as `schema` describes them.
+
+    Rows of format 1 have status 200 and nulls in the other columns that format 2 brought.
 
     Answers whose deletion was asked for are left out, whether or not they are gone from the disk. An absent folder
     is a journal without answers.
@@ -28,12 +32,17 @@ def read(folder: Path, *, start: datetime, end: datetime, columns: Sequence[str]
         start: aware.
         end: aware.
         columns: the columns wanted; all when left out.
+        refusals: whether rows of refused inputs come too; `status` tells them from answers.
 
     Raises:
         DataError: if a segment has a newer format, or files keep vanishing while they are read.
     """
     within = (pc.field("time") >= _moment(start)) & (pc.field("time") < _moment(end))
     table = _patiently(lambda: _gather(folder, "answers", rows.answers(), within), folder)
+    status = pc.fill_null(table["status"], pa.scalar(rows.ANSWERED, pa.int16()))
+    table = table.set_column(table.column_names.index("status"), "status", status)
+    if not refusals:
+        table = table.filter(pc.equal(status, rows.ANSWERED))
     table = table.sort_by([("time", "ascending"), ("request_id", "ascending"), ("index", "ascending")])
     return table if columns is None else table.select(list(columns))
 

@@ -1,12 +1,18 @@
-"""The rows of the journal: one an answer, one a label that came later.
+"""The rows of the journal: one for each input, answered or refused, and one for each label that came later.
 
 Columns of an answer: `format` int8, `request_id` string, `index` int32 (place in the request), `time` timestamp
 (us, UTC, when it was answered), `model`, `role`, `contract`, `label` string, `version` int64, `probability` double
 (of the label), `probabilities` list<float> (in the order of the contract's labels), `latency_ms` float, `features`
-list<float> or null, `raw` binary or null, `raw_sha256` string or null, and one double column `property/<name>` for
-each property of the input.
+list<float> or null, `raw` binary or null, `status` int16 (200, or the HTTP status of a refused input), `reason`
+string (why it was refused, else null), `bundle` string (SHA-256 of the manifest of the bundle that answered),
+`input_hash` string (keyed, see `writer`), `client` string (who asked, as the client says), and one double column
+`property/<name>` for each property of the input. A refused input has no label, probability, probabilities, features
+or properties.
 
 Columns of a label: `format`, `request_id`, `index`, `label`, `time` (when it arrived).
+
+Format 1 has no `status`, `reason`, `bundle`, `input_hash` and `client`; its rows are all answers, and `raw_sha256`
+(string or null) stands where `journal.raw: hashed` asked for it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,14 +20,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from headstart.errors import DataError
 
-FORMAT = 1
-READABLE = (1,)
+FORMAT = 2
+READABLE = (1, 2)
+ANSWERED = 200
 PROPERTY = "property/"
-ROW_BYTES = 256
+ROW_BYTES = 512
 TIME = pa.timestamp("us", tz="UTC")
 FIXED = (
     ("format", pa.int8()),
@@ -37,8 +46,12 @@ FIXED = (
     ("probabilities", pa.list_(pa.float32())),
     ("features", pa.list_(pa.float32())),
     ("raw", pa.binary()),
-    ("raw_sha256", pa.string()),
     ("latency_ms", pa.float32()),
+    ("status", pa.int16()),
+    ("reason", pa.string()),
+    ("bundle", pa.string()),
+    ("input_hash", pa.string()),
+    ("client", pa.string()),
 )
 METADATA = {"format": str(FORMAT)}
 FEEDBACK = pa.schema(
@@ -49,16 +62,22 @@ FEEDBACK = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer to one input.
+    """One answer to one input, or its refusal.
 
     Attributes:
         time: when it was answered, aware.
         role: `champion`, or what else the model was when it answered.
         contract: the contract's hash.
-        properties: of the input, by name.
+        label: None for a refusal, as are `probability` and `probabilities`.
+        properties: of the input, by name; empty for a refusal.
         features: what the network computed before its head; None where they are not kept.
         raw: the input's bytes (text in UTF-8); None where they are not kept.
         latency_ms: from the request's arrival to its answer.
+        status: 200, or the HTTP status of the refusal.
+        reason: of the refusal.
+        bundle: SHA-256 of the manifest of the bundle that answered.
+        input_hash: a keyed hash of the input; the journal computes it from `raw` where it is None.
+        client: who asked, as the client says.
     """
 
     request_id: str
@@ -68,20 +87,25 @@ class Answer:
     version: int
     role: str
     contract: str
-    label: str
-    probability: float
-    probabilities: Sequence[float]
+    label: str | None
+    probability: float | None
+    probabilities: Sequence[float] | None
     properties: Mapping[str, float]
     latency_ms: float
-    features: Sequence[float] | None = None
+    features: Sequence[float] | NDArray[np.float32] | None = None
     raw: bytes | None = None
-    raw_sha256: str | None = None
+    status: int = ANSWERED
+    reason: str | None = None
+    bundle: str | None = None
+    input_hash: str | None = None
+    client: str | None = None
 
     @property
     def size(self) -> int:
         """About how many bytes it holds in memory."""
-        floats = len(self.probabilities) + len(self.properties) + len(self.features or ())
-        return ROW_BYTES + 32 * floats + len(self.raw or b"")
+        features = 0 if self.features is None else len(self.features)
+        floats = len(self.probabilities or ()) + len(self.properties) + features
+        return ROW_BYTES + 32 * floats + len(self.raw or b"") + len(self.reason or "") + len(self.client or "")
 
 
 @dataclass(frozen=True, slots=True)

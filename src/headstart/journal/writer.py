@@ -3,9 +3,12 @@
     record() ──► rows in memory ──each `flush_s`──► append log ──`seal_minutes` or `seal_megabytes`──► Parquet
 
 Where the disk refuses, rows wait and are tried again; beyond the bound the newest are lost, counted and said.
+
+Each row has a keyed hash of its input (HMAC-SHA256), so that repeated inputs can be counted without keeping any:
+without the key, `settings.journal_key`, nobody can find out an input by hashing guesses. A new key starts anew.
 """
 
-import hashlib
+import hmac
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -21,6 +24,7 @@ from headstart.errors import DataError
 from headstart.journal import recovery
 from headstart.journal import schema as rows
 from headstart.journal.log import Log
+from headstart.journal.seen import Seen
 from headstart.params.operation import Journal as JournalParams
 
 MEGABYTE = 1_000_000
@@ -50,7 +54,8 @@ class Health:
 class Journal:
     """The journal of one model, for one process.
 
-    >>> journal = Journal(workspace.journal("digits"), params.journal, clock=lambda: datetime.now(UTC))
+    >>> key = settings.journal_key(workspace)
+    >>> journal = Journal(workspace.journal("digits"), params.journal, clock=lambda: datetime.now(UTC), key=key)
     >>> journal.start()
     >>> journal.record(answers)
     >>> journal.close()
@@ -58,8 +63,13 @@ class Journal:
     Without `start()`, nothing runs in the background and `flush()` is the caller's: for simulated clocks.
     """
 
-    def __init__(self, folder: Path, params: JournalParams, *, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, folder: Path, params: JournalParams, *, clock: Callable[[], datetime], key: bytes | None = None
+    ) -> None:
+        """A journal in `folder`; rows come without a hash of their input where there is no `key`."""
         self.folder = folder
+        self.seen = Seen(folder)
+        self._key = key
         self.recovered: list[recovery.Recovery] = []
         self._params = params
         self._answers = _Stream(folder / "answers", rows.answers_batch, params, clock)
@@ -122,15 +132,19 @@ class Journal:
     def _allowed(self, answer: rows.Answer) -> rows.Answer:
         """The answer with as much of its raw input as may be kept; features only where they are asked for."""
         features = answer.features if self._params.features else None
-        raw, policy = answer.raw, self._params.raw
-        if policy == "sampled":
-            drawn = determinism.fraction(f"{answer.request_id}:{answer.index}", seed=SAMPLE_SEED)
-            raw = raw if drawn < self._params.raw_share else None
-        elif policy == "off":
+        raw, input_hash = answer.raw, answer.input_hash
+        if input_hash is None and raw is not None and self._key:
+            input_hash = hmac.digest(self._key, raw, "sha256").hex()
+        if raw is not None and not self._is_kept(answer):
             raw = None
-        raw_sha256 = None if raw is None else hashlib.sha256(raw).hexdigest()
-        raw = None if policy == "hashed" else raw
-        return replace(answer, features=features, raw=raw, raw_sha256=raw_sha256)
+        return replace(answer, features=features, raw=raw, input_hash=input_hash)
+
+    def _is_kept(self, answer: rows.Answer) -> bool:
+        """Whether the raw input is in the sample."""
+        if self._params.raw != "sampled":
+            return False
+        drawn = determinism.fraction(f"{answer.request_id}:{answer.index}", seed=SAMPLE_SEED)
+        return drawn < self._params.raw_share
 
 
 class _Stream(Generic[Row]):

@@ -16,7 +16,10 @@ class Serve(Section):
 
 
 class Journal(Section):
-    """What is kept of each answer, and for how long raw inputs are."""
+    """What is kept of each answer, and for how long raw inputs are.
+
+    `raw: hashed` is an older file's: every row has a keyed hash of its input now, so it means `off`.
+    """
 
     flush_s: Positive
     seal_minutes: Positive

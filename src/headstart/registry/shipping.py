@@ -5,7 +5,10 @@ requirements of inference alone, a signature and an input example.
 """
 
 import atexit
+import contextlib
 import functools
+import json
+import logging
 import shutil
 import tempfile
 from importlib.metadata import version as installed
@@ -13,13 +16,14 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from headstart import determinism, settings
-from headstart.errors import BundleError, OutsideError
+from headstart.errors import BundleError, OutsideError, listed
 from headstart.params.section import Modality
 
 RUNTIME = ("mlflow-skinny", "numpy", "onnxruntime", "pandas", "pillow", "pyarrow", "pydantic", "tokenizers")
 EXAMPLES = 2
 PACKAGE = Path(__file__).parents[1]
 SCRIPT = PACKAGE / "registry_model.py"
+logger = logging.getLogger("headstart.registry")
 
 
 def manifest_hash(bundle: Path) -> str:
@@ -69,18 +73,21 @@ def upload(bundle: Path, modality: Modality, run_id: str) -> tuple[str, str]:
     return str(logged.model_uri), str(logged.model_id)
 
 
-def fetch(uri: str, cache: Path) -> Path:
+def fetch(uri: str, cache: Path, *, registered: str) -> Path:
     """The bundle of an uploaded model: the embedded registry's own folder, or a server's files, fetched once.
+
+    Every file is compared with the manifest, and the manifest with the hash that was registered. A copy in the cache
+    that differs is fetched again.
 
     Args:
         uri: where the version's files are.
         cache: a folder of ours; what is fetched comes to stand there whole or not at all.
+        registered: the manifest's hash, as the registry has it.
 
     Raises:
         OutsideError: if an embedded registry's folder is gone.
+        BundleError: if what the registry holds is not what was registered.
     """
-    import mlflow
-
     parts = urlsplit(uri)
     if parts.scheme in ("", "file"):
         folder = Path(unquote(parts.path)) / "artifacts" / "bundle"
@@ -89,21 +96,58 @@ def fetch(uri: str, cache: Path) -> Path:
                 f"the registry says that a version's files are in {folder}, and they are not.",
                 action="Was the workspace moved or its state deleted? `headstart run` makes the version again.",
             )
+        require_registered(folder, registered)
         return folder
     kept = cache / determinism.digest(uri)[:16]
     if not kept.is_dir() and not settings.is_writable(cache):
-        cache = _temporary()
-        kept = cache / kept.name
-    if not kept.is_dir():
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache) as temporary:
-            mlflow.artifacts.download_artifacts(artifact_uri=f"{uri}/artifacts/bundle", dst_path=temporary)
-            try:
-                (Path(temporary) / "bundle").rename(kept)
-            except OSError:
-                if not kept.is_dir():  # else another process was first, with the same files
-                    raise
+        kept = _temporary() / kept.name
+    if kept.is_dir():
+        try:
+            require_registered(kept, registered)
+            return kept
+        except BundleError as error:
+            logger.warning("%s; fetching it again", error.message.rstrip())
+            _set_aside(kept)
+    _download(uri, kept)
+    require_registered(kept, registered)
     return kept
+
+
+def require_registered(folder: Path, registered: str) -> None:
+    """Refuse a bundle that is not the one registered, or of which a file is missing or altered.
+
+    Raises:
+        BundleError: saying what differs.
+    """
+    arrived = manifest_hash(folder)
+    if arrived != registered:
+        raise BundleError(
+            f"{folder} holds another bundle than the one registered: its manifest has SHA-256 {arrived}, "
+            f"the registry's tag `bundle` says {registered}."
+        )
+    files = json.loads((folder / "MANIFEST.json").read_text(encoding="utf-8"))["files"]
+    if problems := determinism.altered(folder, files):
+        raise BundleError(f"{folder} is not the bundle that was registered:\n{listed(problems)}\n")
+
+
+def _download(uri: str, kept: Path) -> None:
+    """Fetch a server's files to `kept`, whole or not at all."""
+    import mlflow
+
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=kept.parent) as temporary:
+        mlflow.artifacts.download_artifacts(artifact_uri=f"{uri}/artifacts/bundle", dst_path=temporary)
+        try:
+            (Path(temporary) / "bundle").rename(kept)
+        except OSError:
+            if not kept.is_dir():  # else another process was first, with the same files
+                raise
+
+
+def _set_aside(kept: Path) -> None:
+    """Remove a damaged copy; another process may be at it too."""
+    with tempfile.TemporaryDirectory(dir=kept.parent) as temporary, contextlib.suppress(FileNotFoundError):
+        kept.rename(Path(temporary) / "damaged")
 
 
 @functools.cache

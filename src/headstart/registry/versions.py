@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from headstart.errors import UsageError
+from headstart import artifacts
+from headstart.errors import BundleError, UsageError
 from headstart.findings import Verdict
 from headstart.registry import shipping
 from headstart.registry.client import CHAMPION, aliases_of, location, or_none, speaking
@@ -33,6 +34,7 @@ class Version:
         overridden: why it was promoted although its gates had not passed; empty if it was not.
         was_champion: whether it is or once was.
         data_revision: of the data it was made from and tested on; empty where that was not noted.
+        bundle: SHA-256 of its bundle's manifest; empty for a version that headstart did not register.
     """
 
     version: int
@@ -47,6 +49,7 @@ class Version:
     overridden: str = ""
     was_champion: bool = False
     data_revision: str = ""
+    bundle: str = ""
 
 
 def describe(model: str, version: int) -> Version:
@@ -86,6 +89,7 @@ def lookup(model: str, version: int) -> Version | None:
         overridden=tags.get("overridden", ""),
         was_champion="since" in tags,
         data_revision=tags.get("data_revision", ""),
+        bundle=tags.get("bundle", ""),
     )
 
 
@@ -132,9 +136,11 @@ def attach(model: str, version: int, path: Path) -> None:
 
 
 def download(model: str, which: int | str = CHAMPION, *, cache: Path = CACHE) -> Path:
-    """The bundle of a version or an alias as a local folder, not yet verified (`Predictor.load` does that).
+    """The bundle of a version or an alias as a local folder, compared with what was registered.
 
     An embedded registry's own folder is answered; a server's files are fetched once a version, whole or not at all.
+    Each time, the manifest is held against the version's tag `bundle`, and every file against the manifest: nothing
+    that was put in the bundle's place later is ever loaded.
 
     Args:
         model: its name in the registry.
@@ -144,11 +150,24 @@ def download(model: str, which: int | str = CHAMPION, *, cache: Path = CACHE) ->
     Raises:
         UsageError: if there is no such version or alias.
         OutsideError: if the files cannot be fetched.
+        BundleError: if they are not what was registered.
     """
     number = which if isinstance(which, int) else resolve(model, which)
-    describe(model, number)
+    registered = describe(model, number).bundle
     with speaking(model) as client:
-        return shipping.fetch(location(client, model, number), cache / model)
+        if not registered:
+            raise BundleError(
+                f"{model} version {number} has no tag `bundle` in the registry: headstart did not register it, and "
+                "what it holds cannot be checked.",
+                action=f"Register it with headstart: headstart run {model}.",
+            )
+        uri = location(client, model, number)
+        try:
+            return shipping.fetch(uri, cache / model, registered=registered)
+        except BundleError as error:
+            raise BundleError(
+                f"{model} version {number}: {error.message}", action=_way_out(model, registered)
+            ) from None
 
 
 def resolve(model: str, alias: str = CHAMPION) -> int:
@@ -179,3 +198,16 @@ def repair(model: str, *, without: Sequence[int | None] = ()) -> str:
     """What to do where the champion, or the version to go back to, is gone."""
     command = _command(model, without=without)
     return f"Make another version champion: {command}." if command else f"Make a new version: headstart run {model}."
+
+
+def _way_out(model: str, registered: str) -> str:
+    """What to do where a registered bundle is damaged: the stage `seal` may still have it."""
+    sealed = artifacts.stage_output(model, "bundle")
+    if (sealed / "MANIFEST.json").is_file() and shipping.manifest_hash(sealed) == registered:
+        restore = f"The bundle that was registered still lies in {sealed.resolve()}: copy its files over those named"
+    else:
+        restore = "Restore that folder from a backup"
+    return (
+        f"{restore}; until then go back (headstart rollback {model}) or promote another version "
+        f"(headstart promote {model} VERSION)."
+    )

@@ -7,8 +7,9 @@ made by the worker once the answer is on its way.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 from importlib.metadata import version as installed
 from typing import Any
 
@@ -19,17 +20,19 @@ from fastapi_offline import FastAPIOffline
 from headstart.contract.labels import normal
 from headstart.errors import ContractError
 from headstart.journal.schema import Answer, Label
-from headstart.predictor import Prediction
 from headstart.serving import documentation, protocol, refusals
 from headstart.serving.batching import QueueFullError, Raw
-from headstart.serving.fleet import Fleet
+from headstart.serving.fleet import Fleet, Outcome
 from headstart.serving.intake import MEGABYTE, Intake, media_type, parts
 from headstart.serving.metrics import Metrics
 from headstart.serving.models import Answered, LoadedModel
+from headstart.serving.protocol import EXTENSIONS, Taken
 from headstart.serving.refusals import RefusedError, busy, shown
 
 JSON = "application/json"
 MULTIPART = "multipart/form-data"
+OCTETS = "application/octet-stream"
+HEAD_LENGTH = "Inference-Header-Content-Length"
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -43,7 +46,8 @@ def create_app(fleet: Fleet, *, clock: Callable[[], datetime]) -> FastAPI:
     app = FastAPIOffline(  # its pages need no network; FastAPI's own ask a content delivery network
         title="headstart",
         version=installed("headstart"),
-        description="Raw inputs in, answers out. Every refusal has the shape {error: {message, action}}.",
+        description="Raw inputs in, answers out. A refusal has the shape {error: {message, action}}, under /v2 "
+        "{error: message}, as the Open Inference Protocol has it.",
         openapi_url="/openapi.json",
         redoc_url=None,
     )
@@ -56,9 +60,11 @@ def create_app(fleet: Fleet, *, clock: Callable[[], datetime]) -> FastAPI:
     app.get("/v2", tags=["open inference protocol"])(desk.server)
     app.get("/v2/health/live", tags=["open inference protocol"])(desk.live)
     app.get("/v2/health/ready", tags=["open inference protocol"])(desk.ready)
+    app.post("/v2/repository/index", tags=["open inference protocol"])(desk.index)
     for path in ("/v2/models/{name}", "/v2/models/{name}/versions/{version}"):
-        app.get(path, tags=["open inference protocol"])(desk.model)
-        app.get(f"{path}/ready", tags=["open inference protocol"])(desk.model_ready)
+        app.get(path, tags=["open inference protocol"], **documentation.PROTOCOL)(desk.model)
+        app.get(f"{path}/ready", tags=["open inference protocol"], **documentation.PROTOCOL)(desk.model_ready)
+        app.get(f"{path}/config", tags=["open inference protocol"], **documentation.PROTOCOL)(desk.model_config)
         app.post(f"{path}/infer", tags=["open inference protocol"], **documentation.INFER)(
             desk.counted("infer", desk.infer)
         )
@@ -77,13 +83,18 @@ class Desk:
         self._intake = Intake(largest * MEGABYTE)
 
     async def health(self) -> Response:
-        """200 once every named model is warm."""
-        cold = self._fleet.cold
-        if cold:
+        """200 once every model is warm that can be served; `troubles` says what is wrong and what to do."""
+        if cold := self._fleet.cold:
             raise busy(f"Warming up: {', '.join(cold)}.")
-        versions = {name: self._fleet.version(name) for name in self._fleet.names}
-        troubles = {name: self._fleet.journal(name).health.trouble for name in self._fleet.names}
-        return JSONResponse({"ready": True, "versions": versions, "journal_troubles": troubles})
+        fleet = self._fleet
+        document = {
+            "ready": fleet.ready,
+            "versions": {name: fleet.version(name) for name in fleet.names},
+            "bundles": {name: model.bundle for name in fleet.names if (model := fleet.at_work(name))},
+            "troubles": fleet.troubles,
+            "journal_troubles": {name: fleet.journal(name).health.trouble for name in fleet.names},
+        }
+        return JSONResponse(document, 200 if fleet.ready else 503)
 
     async def metrics_page(self) -> Response:
         """Prometheus' text format."""
@@ -91,16 +102,24 @@ class Desk:
 
     async def server(self) -> Response:
         """What this server is."""
-        return JSONResponse({"name": "headstart", "version": installed("headstart"), "extensions": []})
+        return JSONResponse({"name": "headstart", "version": installed("headstart"), "extensions": list(EXTENSIONS)})
 
     async def live(self) -> Response:
         """200 as long as the process answers."""
         return JSONResponse({"live": True})
 
     async def ready(self) -> Response:
-        """200 once every named model is warm."""
-        cold = self._fleet.cold
-        return JSONResponse({"ready": not cold}, 503 if cold else 200)
+        """200 once every model is warm that can be served."""
+        return JSONResponse({"ready": self._fleet.ready}, 200 if self._fleet.ready else 503)
+
+    async def index(self, request: Request) -> Response:
+        """Every model, with the version that answers, or why none does."""
+        rows = []
+        for name in self._fleet.names:
+            version, trouble = self._fleet.version(name), self._fleet.troubles.get(name, "")
+            state = "READY" if version else "UNAVAILABLE"
+            rows.append({"name": name, "version": str(version or ""), "state": state, "reason": trouble})
+        return JSONResponse(rows)
 
     async def model(self, request: Request) -> Response:
         """A model's inputs and outputs."""
@@ -110,6 +129,10 @@ class Desk:
         """200 once this model is warm."""
         name, version = _target(request)
         return JSONResponse({"name": self._fleet.posted(name, version).model.name, "ready": True})
+
+    async def model_config(self, request: Request) -> Response:
+        """A model's inputs and outputs, as Triton's clients ask for them."""
+        return JSONResponse(protocol.config(self._fleet.posted(*_target(request)).model))
 
     async def predict(self, request: Request) -> Response:
         """Answers to raw inputs: {"inputs": [...]}, or a file each in multipart/form-data."""
@@ -122,35 +145,48 @@ class Desk:
         async with self._intake.body(
             request, limit=berth.params.megabytes * MEGABYTE, timeout_s=berth.params.timeout_s
         ) as body:
+            given = client = None
+            sent: Sequence[Any]
             if kind == MULTIPART:
-                given = None
-                raw = protocol.raw_parts(parts(request, body, most=most), modality=modality, most=most)
+                sent = parts(request, body, most=most)
+                raw = protocol.raw_parts(sent, modality=modality, most=most)
             else:
                 asked = protocol.parse(protocol.PredictRequest, body)
-                given = asked.id
-                raw = protocol.raw_inputs(asked.inputs, modality=modality, most=most)
+                given, client, sent = asked.id, asked.client, asked.inputs
+                raw = protocol.raw_inputs(sent, modality=modality, most=most)
             id_ = protocol.request_id(given)
-            model, predictions = await self._answer(name, None, id_, raw, arrived)
-        return JSONResponse(protocol.predict_answer(id_, model, predictions))
+            order = Order(name, None, id_, sent, raw, protocol.client(client, _user_agent(request)), arrived)
+            model, outcomes = await self._answer(order)
+        return JSONResponse(*protocol.predict_answer(id_, model, outcomes))
 
     async def infer(self, request: Request) -> Response:
-        """Answers to raw inputs, by the Open Inference Protocol."""
+        """Answers to raw inputs, by the Open Inference Protocol; its binary extension is spoken, in and out.
+
+        One input that is refused refuses the request: the protocol has no place for errors of single inputs.
+        """
         name, version = _target(request)
         arrived = time.perf_counter()
         berth = self._fleet.berth(name)
         modality = self._fleet.posted(name, version).model.contract.modality
-        _expected(request, JSON)
-        if "inference-header-content-length" in request.headers:
-            raise refusals.malformed("The protocol's binary extension is not spoken here.", action="Send plain JSON.")
+        _expected(request, "", JSON, OCTETS)  # Triton's client sends no media type
         async with self._intake.body(
             request, limit=berth.params.megabytes * MEGABYTE, timeout_s=berth.params.timeout_s
         ) as body:
-            asked = protocol.parse(protocol.InferRequest, body)
-            raw = protocol.raw_inputs(protocol.infer_inputs(asked), modality=modality, most=berth.params.items)
+            asked, binary = protocol.infer_head(body, request.headers.get(HEAD_LENGTH))
+            sent, raw = protocol.infer_inputs(asked, binary, modality=modality, most=berth.params.items)
             id_ = protocol.request_id(asked.id)
-            model, predictions = await self._answer(name, version, id_, raw, arrived)
-        wanted = protocol.OUTPUTS if asked.outputs is None else [output.name for output in asked.outputs]
-        return JSONResponse(protocol.infer_answer(id_, model, predictions, wanted))
+            client = protocol.client((asked.parameters or {}).get("client"), _user_agent(request))
+            order = Order(name, version, id_, sent, raw, client, arrived, whole=True)
+            model, outcomes = await self._answer(order)
+        predictions = []
+        for outcome in outcomes:
+            if isinstance(outcome, ContractError):
+                raise refusals.unfit(outcome.message, action=outcome.action)
+            predictions.append(outcome.prediction)
+        answer, length = protocol.infer_answer(id_, model, predictions, asked)
+        if length is None:
+            return Response(answer, media_type=JSON)
+        return Response(answer, media_type=OCTETS, headers={HEAD_LENGTH: str(length)})
 
     async def feedback(self, request: Request) -> Response:
         """Labels that came later: {"id", "index", "label"}, or a list of them."""
@@ -168,7 +204,9 @@ class Desk:
             [Label(each.id, each.index, label, now) for each, label in zip(items, spelled, strict=True)]
         )
         new = sorted(set(spelled) - set(known.values()))
-        return JSONResponse({"accepted": len(items), "new_labels": new})
+        unknown = await asyncio.to_thread(berth.journal.seen.unknown, [item.id for item in items])
+        self._metrics.unknown_ids(name, len(unknown))
+        return JSONResponse({"accepted": len(items), "new_labels": new, "unknown_ids": unknown})
 
     def counted(
         self, endpoint: str, answer: Callable[[Request], Awaitable[Response]]
@@ -184,9 +222,6 @@ class Desk:
             except RefusedError as error:
                 status = error.status
                 raise
-            except ContractError:
-                status = 422
-                raise
             finally:
                 self._metrics.request(name if name in self._fleet.names else "unknown", endpoint, status)
             return response
@@ -194,55 +229,126 @@ class Desk:
         counting.__name__, counting.__doc__ = endpoint, answer.__doc__
         return counting
 
-    async def _answer(
-        self, name: str, version: str | None, id_: str, raw: Sequence[Raw], arrived: float
-    ) -> tuple[LoadedModel, list[Prediction]]:
-        """What the version at work says; journalled once it is on its way."""
+    async def _answer(self, order: "Order") -> tuple[LoadedModel, Sequence[Outcome]]:
+        """What the version at work says of each input, refusals included; journalled once it is on its way."""
+        name = order.name
         timeout_s = self._fleet.berth(name).params.timeout_s
-        afterwards = partial(self._journal, name=name, id_=id_, raw=raw, arrived=arrived)
-        try:
-            model, future = self._fleet.submit(name, version, raw, afterwards)
-            answered = await asyncio.wait_for(asyncio.wrap_future(future), timeout_s)
-        except QueueFullError as error:
-            raise busy(f"Too much to do: {error.message}") from None
-        except TimeoutError:
-            raise busy(f"No answer within {timeout_s:g} s: too much to do.", retry_after_s=5) from None
-        self._metrics.answered(name, model.version, len(answered), time.perf_counter() - arrived)
-        return model, [one.prediction for one in answered]
+        if not order.accepted:
+            model = self._fleet.posted(name, order.version).model
+            outcomes = order.merged([])
+            self._journal(order, model, [])
+        else:
+            try:
+                model, future = self._fleet.submit(
+                    name, order.version, order.accepted, partial(self._journal, order), places=order.places
+                )
+                answered = await asyncio.wait_for(asyncio.wrap_future(future), timeout_s)
+            except QueueFullError as error:
+                raise busy(f"Too much to do: {error.message}") from None
+            except TimeoutError:
+                raise busy(f"No answer within {timeout_s:g} s: too much to do.", retry_after_s=5) from None
+            outcomes = order.merged(answered)
+        self._fleet.journal(name).seen.add([order.id])  # its label may come before its row is made
+        refused = sum(isinstance(outcome, ContractError) for outcome in outcomes)
+        odd = sum(isinstance(outcome, Answered) and bool(outcome.warnings) for outcome in outcomes)
+        self._metrics.inputs(name, model.version, refused=refused, implausible=odd)
+        if refused < len(outcomes) and not (order.whole and refused):
+            self._metrics.answered(name, model.version, len(outcomes) - refused, time.perf_counter() - order.arrived)
+        return model, outcomes
 
-    def _journal(
-        self,
-        model: LoadedModel,
-        answered: Sequence[Answered],
-        *,
-        name: str,
-        id_: str,
-        raw: Sequence[Raw],
-        arrived: float,
-    ) -> None:
-        """Rows of a request's answers, made by the worker that finished it."""
-        now, latency_ms = self._clock(), 1000 * (time.perf_counter() - arrived)
-        self._fleet.journal(name).record(
-            [
+    def _journal(self, order: "Order", model: LoadedModel, answered: Sequence[Outcome]) -> None:
+        """Rows of a request's inputs, made by the worker that finished it: of those that were answered or refused.
+
+        Of a request that was refused for one of its inputs, the others got no answer and leave no row.
+        """
+        now, latency_ms = self._clock(), 1000 * (time.perf_counter() - order.arrived)
+        outcomes = order.merged(answered)
+        refused = order.whole and any(isinstance(outcome, ContractError) for outcome in outcomes)
+        nothing: dict[str, Any] = {"label": None, "probability": None, "probabilities": None, "properties": {}}
+        rows = []
+        for index, outcome in enumerate(outcomes):
+            if isinstance(outcome, ContractError):
+                said = nothing | {"status": 422, "reason": outcome.message}
+            elif refused:
+                continue
+            else:
+                prediction = outcome.prediction
+                said = {
+                    "label": prediction.label,
+                    "probability": prediction.probability,
+                    "probabilities": prediction.probabilities,
+                    "properties": outcome.properties,
+                    "features": outcome.features,
+                }
+            rows.append(
                 Answer(
-                    request_id=id_,
+                    request_id=order.id,
                     index=index,
                     time=now,
-                    model=name,
+                    model=order.name,
                     version=model.version,
                     role=model.role,
                     contract=model.contract_hash,
-                    label=one.prediction.label,
-                    probability=one.prediction.probability,
-                    probabilities=one.prediction.probabilities,
-                    properties=one.properties,
                     latency_ms=latency_ms,
-                    features=one.features.tolist(),
-                    raw=value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value,
+                    raw=order.bytes(index),
+                    bundle=model.bundle,
+                    client=order.client,
+                    **said,
                 )
-                for index, (one, value) in enumerate(zip(answered, raw, strict=True))
-            ]
-        )
+            )
+        self._fleet.journal(order.name).record(rows)
+
+
+@dataclass(frozen=True)
+class Order:
+    """A request's inputs, on their way to the model and to the journal.
+
+    Attributes:
+        version: that was asked for; None for whichever is champion.
+        sent: the inputs as they came.
+        raw: the inputs as the contract takes them, a refusal where it cannot.
+        client: who asks.
+        arrived: when, by `time.perf_counter()`.
+        whole: whether one refused input refuses the request.
+    """
+
+    name: str
+    version: str | None
+    id: str
+    sent: Sequence[Any]
+    raw: Sequence[Taken]
+    client: str | None
+    arrived: float
+    whole: bool = False
+
+    @cached_property
+    def places(self) -> list[int]:
+        """Of the inputs that the model is asked about."""
+        return [place for place, value in enumerate(self.raw) if not isinstance(value, ContractError)]
+
+    @cached_property
+    def accepted(self) -> list[Raw]:
+        """The inputs that the model is asked about."""
+        return [value for value in self.raw if not isinstance(value, ContractError)]
+
+    def merged(self, answered: Sequence[Outcome]) -> Sequence[Outcome]:
+        """What became of each input: the model's outcome, or the refusal that came before it."""
+        if len(self.places) == len(self.raw):
+            return answered
+        outcomes = iter(answered)
+        return [value if isinstance(value, ContractError) else next(outcomes) for value in self.raw]
+
+    def bytes(self, place: int) -> bytes | None:
+        """An input's bytes for the journal: a text in UTF-8; as it was sent, where it was refused."""
+        value = self.raw[place]
+        value = self.sent[place] if isinstance(value, ContractError) else value
+        if isinstance(value, str):
+            return value.encode("utf-8", "surrogatepass")
+        return value if isinstance(value, bytes) else None
+
+
+def _user_agent(request: Request) -> str | None:
+    return request.headers.get("user-agent")
 
 
 def _target(request: Request) -> tuple[str, str | None]:
@@ -262,7 +368,7 @@ def _expected(request: Request, *kinds: str) -> str:
         arrived = shown(kind) if kind else "no Content-Type"
         raise RefusedError(
             415,
-            f"{arrived} arrived; {' or '.join(kinds)} was expected.",
+            f"{arrived} arrived; {' or '.join(filter(None, kinds))} was expected.",
             action=f"Set the header Content-Type: {JSON}.",
         )
     return kind

@@ -32,10 +32,13 @@ class RetiredError(HeadstartError):
 
 
 class _Order(Generic[Outcome]):
-    """The inputs of one request, and what became of them so far."""
+    """The inputs of one request with their places in it, and what became of them so far."""
 
-    def __init__(self, inputs: Sequence[Raw], afterwards: Callable[[list[Outcome]], None]) -> None:
+    def __init__(
+        self, inputs: Sequence[Raw], afterwards: Callable[[list[Outcome]], None], places: Sequence[int]
+    ) -> None:
         self.inputs = inputs
+        self.places = places
         self.outcomes: list[Outcome | None] = [None] * len(inputs)
         self.left = len(inputs)
         self.afterwards = afterwards
@@ -47,7 +50,7 @@ class Batcher(Generic[Outcome]):
 
     def __init__(
         self,
-        answer: Callable[[Sequence[tuple[int, Raw]]], Sequence[Outcome | HeadstartError]],
+        answer: Callable[[Sequence[tuple[int, Raw]]], Sequence[Outcome]],
         *,
         name: str,
         batch: int,
@@ -58,7 +61,7 @@ class Batcher(Generic[Outcome]):
         """Start the workers.
 
         Args:
-            answer: one outcome, or one refusal, for each input; an input comes with its place in its request.
+            answer: one outcome for each input, a refusal included; an input comes with its place in its request.
             name: of the threads.
             batch: most inputs answered at once.
             capacity: most inputs that wait.
@@ -84,17 +87,28 @@ class Batcher(Generic[Outcome]):
         """How many inputs wait."""
         return len(self._queue)
 
-    def submit(self, inputs: Sequence[Raw], afterwards: Callable[[list[Outcome]], None]) -> "Future[list[Outcome]]":
+    def submit(
+        self,
+        inputs: Sequence[Raw],
+        afterwards: Callable[[list[Outcome]], None],
+        *,
+        places: Sequence[int] | None = None,
+    ) -> "Future[list[Outcome]]":
         """Queue a request's inputs; the future holds their outcomes, in order.
 
         Cancel the future to take what still waits out of the queue. `afterwards` is called with the outcomes by a
         worker once the future is done, unless the request failed or was cancelled.
 
+        Args:
+            inputs: of the request; not empty.
+            afterwards: called with the outcomes.
+            places: of the inputs in their request; 0, 1, 2 when left out.
+
         Raises:
             QueueFullError: if the inputs find no room together.
             RetiredError: if the batcher was closed.
         """
-        order = _Order(inputs, afterwards)
+        order = _Order(inputs, afterwards, range(len(inputs)) if places is None else places)
         with self._changed:
             if self._retired:
                 raise RetiredError("this batcher has been closed.")
@@ -115,7 +129,7 @@ class Batcher(Generic[Outcome]):
 
     def _work(self) -> None:
         while taken := self._take():
-            inputs = [(place, order.inputs[place]) for order, place in taken]
+            inputs = [(order.places[place], order.inputs[place]) for order, place in taken]
             try:
                 outcomes = self._answer(inputs)
             except Exception as error:
@@ -152,10 +166,7 @@ class Batcher(Generic[Outcome]):
         order, place = self._queue[number]
         return len(order.inputs[place])
 
-    def _deliver(self, order: _Order[Outcome], place: int, outcome: Outcome | HeadstartError) -> None:
-        if isinstance(outcome, HeadstartError):
-            _fail(order, outcome)
-            return
+    def _deliver(self, order: _Order[Outcome], place: int, outcome: Outcome) -> None:
         with self._changed:
             order.outcomes[place] = outcome
             order.left -= 1
@@ -172,6 +183,6 @@ class Batcher(Generic[Outcome]):
 
 
 def _fail(order: "_Order[Outcome]", error: Exception) -> None:
-    """Give a request its refusal; the first one counts."""
+    """Give a request the error that ended it; the first one counts."""
     if not order.future.done() and order.future.set_running_or_notify_cancel():
         order.future.set_exception(error)

@@ -12,27 +12,27 @@ from headstart.serving import protocol
 REFERENCE = "#/components/schemas/{model}"
 
 
-class Reason(BaseModel):
-    """Why, and what to do next."""
-
-    message: str
-    action: str
-
-
 class Refusal(BaseModel):
     """The body of every answer that is not 200."""
 
-    error: Reason
+    error: protocol.Reason
 
 
+MEANINGS = {
+    400: "The body cannot be read.",
+    404: "There is no such model, or version, here.",
+    408: "The body took too long.",
+    413: "The body is too large, or holds too many inputs.",
+    415: "The body's media type is another one.",
+    422: "The body, or every input in it, is not what was expected.",
+    503: "Too much to do, warming up, or not served at present; Retry-After says when to come back.",
+}
+IN_PROTOCOL = MEANINGS | {422: "The body, or an input in it, is not what was expected: then none is answered."}
 REFUSALS: dict[int | str, dict[str, Any]] = {
-    400: {"model": Refusal, "description": "The body cannot be read."},
-    404: {"model": Refusal, "description": "There is no such model, or version, here."},
-    408: {"model": Refusal, "description": "The body took too long."},
-    413: {"model": Refusal, "description": "The body is too large, or holds too many inputs."},
-    415: {"model": Refusal, "description": "The body's media type is another one."},
-    422: {"model": Refusal, "description": "The body, or an input in it, is not what was expected."},
-    503: {"model": Refusal, "description": "Too much to do, or warming up; Retry-After says when to come back."},
+    status: {"model": Refusal, "description": meaning} for status, meaning in MEANINGS.items()
+}
+PROTOCOL_REFUSALS: dict[int | str, dict[str, Any]] = {
+    status: {"model": protocol.InferError, "description": meaning} for status, meaning in IN_PROTOCOL.items()
 }
 
 
@@ -49,8 +49,10 @@ def _reference(kind: type[BaseModel]) -> dict[str, Any]:
     return {"$ref": REFERENCE.format(model=kind.__name__)}
 
 
-def _endpoint(body: dict[str, Any], answer: type[BaseModel]) -> dict[str, Any]:
-    return {"openapi_extra": body, "responses": {200: {"model": answer}, **REFUSALS}}
+def _endpoint(
+    body: dict[str, Any], answer: type[BaseModel], refusals: dict[int | str, dict[str, Any]] = REFUSALS
+) -> dict[str, Any]:
+    return {"openapi_extra": body, "responses": {200: {"model": answer}, **refusals}}
 
 
 FEEDBACK_SCHEMA = {
@@ -60,8 +62,13 @@ FEEDBACK_SCHEMA = {
     ]
 }
 PREDICT = _endpoint(_body(_reference(protocol.PredictRequest), multipart=True), protocol.PredictResponse)
+PREDICT["responses"][422] = {"model": protocol.RefusedResponse | Refusal, "description": MEANINGS[422]}
 FEEDBACK = _endpoint(_body(FEEDBACK_SCHEMA), protocol.FeedbackResponse)
-INFER = _endpoint(_body(_reference(protocol.InferRequest)), protocol.InferResponse)
+INFER = _endpoint(_body(_reference(protocol.InferRequest)), protocol.InferResponse, PROTOCOL_REFUSALS)
+INFER["openapi_extra"]["requestBody"]["content"]["application/octet-stream"] = {
+    "schema": {"type": "string", "format": "binary", "description": "A JSON head and binary tensors."}
+}
+PROTOCOL: dict[str, Any] = {"responses": {status: PROTOCOL_REFUSALS[status] for status in (404, 503)}}
 REQUESTS = (protocol.PredictRequest, protocol.FeedbackItem, protocol.InferRequest)
 
 

@@ -2,17 +2,22 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 
+from headstart.errors import BundleError, ContractError, HeadstartError
 from headstart.journal.writer import Journal
 from headstart.params.operation import Serve
 from headstart.serving.batching import Batcher, Raw, RetiredError
 from headstart.serving.models import Answered, LoadedModel
 from headstart.serving.refusals import RefusedError, shown
 
+INSPECT_S = 3600.0  # a check costs under a second of one core: a damaged model answers for an hour at most
+MOST_SKIPPED = 20  # looks at the registry between two attempts at a champion that cannot be served: a minute
+Outcome = Answered | ContractError
 logger = logging.getLogger("headstart.serving")
 
 
@@ -29,7 +34,39 @@ class Posted:
     """A version at work."""
 
     model: LoadedModel
-    batcher: Batcher[Answered]
+    batcher: Batcher[Outcome]
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Why a model's champion is not at work, or is no longer to be trusted.
+
+    Attributes:
+        sentence: what is wrong and what to do.
+        artifact: whether the bundle is wrong: not the one registered, or with other answers than its golden ones.
+    """
+
+    sentence: str
+    artifact: bool = False
+
+    @classmethod
+    def of(cls, error: Exception, before: str = "") -> "Trouble":
+        """What an error says, after the words `before`."""
+        if isinstance(error, BundleError | ContractError):
+            return cls(f"model_artifact: {before}{error}", artifact=True)
+        sentence = str(error) if isinstance(error, HeadstartError) else f"{type(error).__name__}: {error}"
+        return cls(f"{before}{sentence}")
+
+
+NO_CHAMPION = Trouble(
+    "it has no champion in the registry. Make one (headstart run) or promote a version (headstart promote): it is "
+    "served as soon as it is champion."
+)
+
+
+def cannot_serve(version: int) -> str:
+    """How the sentence of a champion begins that does not come to work."""
+    return f"version {version}, the champion, cannot be served: "
 
 
 class Fleet:
@@ -40,44 +77,66 @@ class Fleet:
 
         Args:
             models: by name.
-            berths: by the same names.
+            berths: by name, of models that are not loaded too: `note` says why they are not.
             workers: threads a model.
         """
         self._models = dict(models)
         self._berths = dict(berths)
         self._workers = workers
         self._posted: dict[str, Posted] = {}
-        self.reload_failures = dict.fromkeys(models, 0)
+        self._troubles: dict[str, Trouble] = {}
+        self.reload_failures = dict.fromkeys(berths, 0)
 
     @property
     def names(self) -> list[str]:
-        return list(self._models)
+        return list(self._berths)
 
     @property
     def cold(self) -> list[str]:
-        """The models that do not answer yet."""
-        return [name for name in self._models if name not in self._posted]
+        """The models that do not answer yet and have no trouble: they are warming up."""
+        return [name for name in self._berths if name not in self._posted and name not in self._troubles]
+
+    @property
+    def ready(self) -> bool:
+        """Whether every model answers that can be served, and at least one does."""
+        return not self.cold and bool(self._posted)
+
+    @property
+    def troubles(self) -> dict[str, str]:
+        """What is wrong, by model; models without trouble are left out."""
+        return {name: trouble.sentence for name, trouble in list(self._troubles.items())}
 
     def start(self) -> None:
-        """Start the journals, then answer each model's examples and put it to work.
+        """Start the journals, then put each model to work that gives its golden answers.
+
+        One that does not is not served, and the others are.
 
         Raises:
-            ContractError: if a bundle's contract refuses its own examples.
+            BundleError: if none can be served for that reason.
         """
         for berth in self._berths.values():
             berth.journal.start()
+        refused: list[HeadstartError] = []
         for model in self._models.values():
-            self.post(model)
+            try:
+                self.post(model)
+            except HeadstartError as error:
+                refused.append(error)
+                self.note(model.name, Trouble.of(error, cannot_serve(model.version)))
+        if refused and not self._posted and len(self._troubles) == len(refused):
+            raise refused[0]
 
     def post(self, model: LoadedModel) -> None:
-        """Warm a version up and let it answer from now on; what the one before has taken on, it still answers.
+        """Let a version answer from now on; what the one before has taken on, it still answers.
+
+        Its golden answers are asked for first, the way requests are answered.
 
         Raises:
-            ContractError: if the bundle's contract refuses its own examples; then nothing changes.
+            BundleError: if an answer is not the expected one; then nothing changes.
         """
-        model.warm()
+        model.require_golden_answers()
         params = self._berths[model.name].params
-        batcher = Batcher(
+        batcher: Batcher[Outcome] = Batcher(
             model.answer,
             name=f"{model.name} v{model.version}",
             batch=params.batch,
@@ -88,8 +147,33 @@ class Fleet:
         before = self._posted.get(model.name)
         self._posted[model.name] = Posted(model, batcher)
         logger.info("%s: version %d answers", model.name, model.version)
+        self.note(model.name, None)
         if before:
             before.batcher.close()
+
+    def withdraw(self, name: str) -> None:
+        """Let a model answer no more; what it has taken on, it still answers."""
+        before = self._posted.pop(name, None)
+        if before:
+            before.batcher.close()
+
+    def note(self, name: str, trouble: Trouble | None) -> bool:
+        """Remember what is wrong with a model, None for nothing; said in the log once, when it changes.
+
+        Returns:
+            Whether it changed.
+        """
+        if trouble == self._troubles.get(name):
+            return False
+        if trouble is None:
+            del self._troubles[name]
+            logger.warning("%s: what was wrong is over; version %s answers", name, self.version(name))
+            return True
+        self._troubles[name] = trouble
+        version = self.version(name)
+        going_on = f"version {version} goes on answering" if version else "nothing answers for it"
+        logger.error("%s: %s Meanwhile %s.", name, trouble.sentence, going_on)
+        return True
 
     def close(self) -> None:
         """Answer what waits, then write and seal the journals."""
@@ -113,10 +197,18 @@ class Fleet:
         """A model's version at work.
 
         Raises:
-            RefusedError: 404 if there is no such model, or another version of it is served; 503 if it is not warm yet.
+            RefusedError: 404 if there is no such model, or another version of it is served; 503 if it is not warm yet,
+                or cannot be served.
         """
         self.berth(name)
         posted = self._posted.get(name)
+        if posted is None and name in self._troubles:
+            raise RefusedError(
+                503,
+                f"{name} is not served at present; GET /health says why.",
+                action="Try again later, or tell whoever runs this server.",
+                headers={"Retry-After": "60"},
+            )
         if posted is None:
             raise RefusedError(503, f"{name} is warming up.", action="Try again in 1 s.", headers={"Retry-After": "1"})
         if version is not None and version != str(posted.model.version):
@@ -132,9 +224,11 @@ class Fleet:
         name: str,
         version: str | None,
         inputs: Sequence[Raw],
-        afterwards: Callable[[LoadedModel, list[Answered]], None],
-    ) -> "tuple[LoadedModel, Future[list[Answered]]]":
-        """Queue inputs with the version at work; which one, and the future of its answers.
+        afterwards: Callable[[LoadedModel, list[Outcome]], None],
+        *,
+        places: Sequence[int] | None = None,
+    ) -> "tuple[LoadedModel, Future[list[Outcome]]]":
+        """Queue inputs with the version at work; which one, and the future of their outcomes.
 
         Raises:
             RefusedError: as `posted`.
@@ -143,7 +237,7 @@ class Fleet:
         while True:
             posted = self.posted(name, version)
             try:
-                return posted.model, posted.batcher.submit(inputs, partial(afterwards, posted.model))
+                return posted.model, posted.batcher.submit(inputs, partial(afterwards, posted.model), places=places)
             except RetiredError:
                 if self._posted.get(name) is posted:
                     raise
@@ -158,25 +252,62 @@ class Fleet:
         posted = self._posted.get(name)
         return posted.model.version if posted else None
 
+    def at_work(self, name: str) -> LoadedModel | None:
+        """The version at work; None while there is none."""
+        posted = self._posted.get(name)
+        return posted.model if posted else None
+
+    def artifact_is_wrong(self, name: str) -> bool:
+        """Whether the champion's bundle failed a check."""
+        trouble = self._troubles.get(name)
+        return trouble is not None and trouble.artifact
+
     def journal(self, name: str) -> Journal:
         return self._berths[name].journal
 
 
 class Follower:
-    """A thread that asks which version is champion, and puts a new one to work once it is loaded and warm."""
+    """A thread that follows the registry: a new champion goes to work, and the one at work is checked each hour.
+
+    A champion that cannot be served changes nothing, and is tried again at growing distances: each time costs the
+    loading of a whole bundle.
+
+    Each hour the version at work answers its golden inputs again, and the registry's copy is compared with what was
+    registered. Where only the copy is damaged, the server goes on: what it holds in memory is proven right, and the
+    log asks to restore the copy before the next start needs it. Where the golden answers are wrong, the version is
+    loaded anew from the registry. If that fails too, the model answers no more (503): an answer that is known to be
+    wrong, at full confidence, does more harm than none, and other servers can take the traffic. It comes back as soon
+    as a champion passes its checks.
+    """
 
     def __init__(
         self,
         fleet: Fleet,
         *,
-        champion: Callable[[str], int],
+        champion: Callable[[str], int | None],
         load: Callable[[str], LoadedModel],
         every_s: float,
+        registered: Callable[[str, int], str] | None = None,
+        inspect_s: float = INSPECT_S,
     ) -> None:
+        """Nothing runs before `start()`.
+
+        Args:
+            fleet: the models.
+            champion: a model's champion; None where it has none.
+            load: the champion's version, loaded.
+            every_s: seconds between two looks.
+            registered: the hash of the manifest that the registry holds for a version, once all of its files are
+                compared; raises BundleError where one differs. None: the copy is not checked.
+            inspect_s: seconds between two inspections of what is at work.
+        """
         self._fleet = fleet
         self._champion = champion
         self._load = load
         self._every_s = every_s
+        self._registered = registered
+        self._inspect_s = inspect_s
+        self._failed: dict[str, tuple[int, int, int]] = {}  # version, attempts, looks to skip
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="champions", daemon=True)
 
@@ -191,18 +322,81 @@ class Follower:
 
     def refresh(self) -> list[str]:
         """Look once; the names of the models that changed. A version that cannot be loaded changes nothing."""
-        changed = []
+        return [name for name in self._fleet.names if self._follow(name)]
+
+    def inspect(self) -> None:
+        """Check what is at work once: golden answers, and the registry's copy."""
         for name in self._fleet.names:
-            served = self._fleet.version(name)
-            try:
-                if served is not None and self._champion(name) != served:
-                    self._fleet.post(self._load(name))
-                    changed.append(name)
-            except Exception:
-                self._fleet.reload_failures[name] += 1
-                logger.exception("%s: the new champion cannot be served; version %s goes on", name, served)
-        return changed
+            model = self._fleet.at_work(name)
+            if model is None:
+                continue
+            if not self._tried(name, model.require_golden_answers):
+                if not self._tried(name, partial(self._replace, name)):
+                    self._fleet.reload_failures[name] += 1
+                    self._fleet.withdraw(name)
+            elif self._tried(name, partial(self._compare, model)):
+                self._fleet.note(name, None)
+
+    def _follow(self, name: str) -> bool:
+        served = self._fleet.version(name)
+        asked: list[int | None] = []
+        if not self._tried(name, lambda: asked.append(self._champion(name))):
+            return False
+        (wanted,) = asked
+        if wanted is None:
+            self._fleet.note(name, NO_CHAMPION)
+            return False
+        if wanted == served:
+            rival_failed = self._failed.pop(name, None) is not None
+            if rival_failed or not self._fleet.artifact_is_wrong(name):  # else the next inspection decides
+                self._fleet.note(name, None)
+            return False
+        version, attempts, skip = self._failed.get(name, (wanted, 0, 0))
+        if version == wanted and skip > 0:
+            self._failed[name] = (version, attempts, skip - 1)
+            return False
+        if self._tried(name, partial(self._replace, name), cannot_serve(wanted)):
+            self._failed.pop(name, None)
+            return True
+        attempts = attempts + 1 if version == wanted else 1
+        self._failed[name] = (wanted, attempts, min(2**attempts, MOST_SKIPPED))
+        self._fleet.reload_failures[name] += 1
+        return False
+
+    def _replace(self, name: str) -> None:
+        self._fleet.post(self._load(name))
+
+    def _compare(self, model: LoadedModel) -> None:
+        """Hold the registry's copy of the version at work against what was registered, and against what was loaded.
+
+        Raises:
+            BundleError: if they differ.
+        """
+        if self._registered is None:
+            return
+        arrived = self._registered(model.name, model.version)
+        if model.bundle != arrived:
+            raise BundleError(
+                f"version {model.version} was loaded from the bundle {model.bundle}; the registry now has {arrived}.",
+                action="Find out who changed the registry's tag `bundle`; a version is never changed.",
+            )
+
+    def _tried(self, name: str, step: Callable[[], None], before: str = "") -> bool:
+        """Whether a step succeeded; what went wrong is noted, with a traceback, once, where it is not a refusal."""
+        try:
+            step()
+            return True
+        except HeadstartError as error:
+            self._fleet.note(name, Trouble.of(error, before))
+        except Exception as error:
+            if self._fleet.note(name, Trouble.of(error, before)):
+                logger.exception("%s: the traceback", name)
+        return False
 
     def _run(self) -> None:
+        due = time.monotonic() + self._inspect_s
         while not self._stopping.wait(self._every_s):
             self.refresh()
+            if time.monotonic() >= due:
+                self.inspect()
+                due = time.monotonic() + self._inspect_s

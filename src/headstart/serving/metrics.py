@@ -20,6 +20,21 @@ class Metrics:
             "headstart_requests", "Requests, by HTTP status.", ["model", "endpoint", "status"], registry=self._registry
         )
         self._answers = Counter("headstart_answers", "Inputs answered.", ["model", "version"], registry=self._registry)
+        self._refused = Counter(
+            "headstart_refused_inputs", "Inputs refused.", ["model", "version"], registry=self._registry
+        )
+        self._implausible = Counter(
+            "headstart_implausible_inputs",
+            "Inputs answered with a warning.",
+            ["model", "version"],
+            registry=self._registry,
+        )
+        self._unknown = Counter(
+            "headstart_feedback_unknown_ids",
+            "Labels for request ids that the journal was not found to hold.",
+            ["model"],
+            registry=self._registry,
+        )
         self._latency = Histogram(
             "headstart_latency_seconds",
             "From a request's arrival to its answer.",
@@ -38,6 +53,18 @@ class Metrics:
         self._answers.labels(model, str(version)).inc(inputs)
         self._latency.labels(model).observe(seconds)
 
+    def inputs(self, model: str, version: int, *, refused: int, implausible: int) -> None:
+        """Count the refused and the odd inputs of a request."""
+        if refused:
+            self._refused.labels(model, str(version)).inc(refused)
+        if implausible:
+            self._implausible.labels(model, str(version)).inc(implausible)
+
+    def unknown_ids(self, model: str, count: int) -> None:
+        """Count labels for requests that are not known."""
+        if count:
+            self._unknown.labels(model).inc(count)
+
     def page(self) -> bytes:
         """Everything in Prometheus' text format."""
         return generate_latest(self._registry)
@@ -54,6 +81,11 @@ class _FleetCollector(Collector):
         queue = GaugeMetricFamily("headstart_queue_inputs", "Inputs that wait.", labels=["model"])
         version = GaugeMetricFamily("headstart_model_version", "The version at work; 0: none yet.", labels=["model"])
         failures = CounterMetricFamily("headstart_reload_failures", "Champions not loadable.", labels=["model"])
+        artifact = GaugeMetricFamily(
+            "headstart_model_artifact_wrong",
+            "1 while the champion's bundle is not the one registered, or does not give its golden answers.",
+            labels=["model"],
+        )
         written = CounterMetricFamily("headstart_journal_rows_written", "Rows on the disk.", labels=["model"])
         lost = CounterMetricFamily("headstart_journal_rows_lost", "Rows the disk refused.", labels=["model"])
         waiting = GaugeMetricFamily("headstart_journal_rows_waiting", "Rows in memory.", labels=["model"])
@@ -67,9 +99,10 @@ class _FleetCollector(Collector):
             queue.add_metric([name], fleet.waiting(name))
             version.add_metric([name], fleet.version(name) or 0)
             failures.add_metric([name], fleet.reload_failures[name])
+            artifact.add_metric([name], float(fleet.artifact_is_wrong(name)))
             written.add_metric([name], health.written)
             lost.add_metric([name], health.lost)
             waiting.add_metric([name], health.waiting)
             failing.add_metric([name], float(health.trouble is not None))
             recovered.add_metric([name], sum(found.rows for found in journal.recovered))
-        yield from (queue, version, failures, written, lost, waiting, failing, recovered)
+        yield from (queue, version, failures, artifact, written, lost, waiting, failing, recovered)

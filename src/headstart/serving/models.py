@@ -1,7 +1,7 @@
-"""One version of a model, loaded: what the server asks, and how it answers a batch."""
+"""One version of a model, loaded: what the server asks, how it answers a batch, and whether it answers as it should."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -9,11 +9,17 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart import bundle as bundles
+from headstart import profile
 from headstart.contract.spec import Contract
-from headstart.errors import ContractError
+from headstart.errors import BundleError, ContractError
 from headstart.evaluation import golden
+from headstart.evaluation.gates import replay
+from headstart.evaluation.golden import Golden
+from headstart.findings import Finding
 from headstart.predictor import Prediction, Predictor
 from headstart.serving.batching import Raw
+from headstart.serving.plausibility import Plausibility
 
 
 class Examining(Protocol):
@@ -43,11 +49,13 @@ class Answered:
     Attributes:
         features: what the network computed before its head, `(width,)`.
         properties: of the input, by name.
+        warnings: what is odd about the input, a sentence each.
     """
 
     prediction: Prediction
     features: NDArray[np.float32]
     properties: Mapping[str, float]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,25 +65,33 @@ class LoadedModel:
     Attributes:
         version: its number in the registry.
         predictor: with one thread a run; the server has several workers.
-        examples: raw inputs that are answered before the version is called warm: the bundle's golden ones.
+        golden: raw inputs and the answers that the version must give before it takes traffic.
+        difference_allowed: the largest difference of one probability from a golden answer: `gates.replay_difference`.
+        bundle: SHA-256 of the bundle's manifest.
+        plausibility: says what is odd about an input.
         role: `champion`, or what else it is to the journal.
     """
 
     name: str
     version: int
     predictor: Answering
-    examples: tuple[Raw, ...]
+    golden: Golden
+    difference_allowed: float
+    bundle: str = ""
+    plausibility: Plausibility = field(default_factory=lambda: Plausibility({}))
     role: str = "champion"
 
     @classmethod
-    def open(cls, name: str, version: int, bundle: Path) -> "LoadedModel":
+    def open(cls, name: str, version: int, bundle: Path, *, difference_allowed: float) -> "LoadedModel":
         """A registered version from its bundle, every file compared with the manifest first.
 
         Raises:
             BundleError: if the bundle is incomplete, altered, inconsistent, or of another format.
         """
+        digest = bundles.manifest_hash(bundle)
         predictor = Predictor.load(bundle, threads=1)
-        return cls(name, version, predictor, tuple(golden.read(bundle).inputs))
+        plausibility = Plausibility.of(profile.read(bundle))
+        return cls(name, version, predictor, golden.read(bundle), difference_allowed, digest, plausibility)
 
     @property
     def contract(self) -> Contract:
@@ -89,7 +105,7 @@ class LoadedModel:
     def answer(self, inputs: Sequence[tuple[int, Raw]]) -> list[Answered | ContractError]:
         """One answer, or the contract's refusal, for each input; an input comes with its place in its request."""
         outcomes: list[Answered | ContractError | None] = []
-        items, described = [], []
+        items, described, odd = [], [], []
         for place, raw in inputs:
             try:
                 ((item, properties),) = self.predictor.preprocessor.examine([raw], first=place)
@@ -99,18 +115,43 @@ class LoadedModel:
                 outcomes.append(None)
                 items.append(item)
                 described.append(properties)
+                odd.append(self.plausibility.warnings(raw, properties))
         if not items:
             return [outcome for outcome in outcomes if outcome is not None]
         logits, features = self.predictor.run(items)
-        answered = iter(map(Answered, self.predictor.predictions(logits), features, described))
+        answered = iter(map(Answered, self.predictor.predictions(logits), features, described, odd))
         return [next(answered) if outcome is None else outcome for outcome in outcomes]
 
-    def warm(self) -> None:
-        """Answer the examples, so that the first client does not pay for what is done only once.
+    def replay(self) -> Finding:
+        """Whether the golden inputs, sent the way requests go, get the answers that are expected of them.
+
+        It warms the version up, too: the first client does not pay for what is done only once.
+        """
+        classes = len(self.contract.labels)
+        if self.golden.probabilities.shape[1] != classes:
+            compared = None
+        else:
+            try:
+                compared = golden.compare(self.golden, self._predictions)
+            except ContractError as error:
+                reason = f"The contract refuses a golden example: {error.message}"
+                return Finding(replay.CHECK, "fail", None, self.difference_allowed, reason, replay.ACTION)
+        return replay.judge(compared, self.difference_allowed)
+
+    def require_golden_answers(self) -> None:
+        """Refuse a version that does not give its golden answers.
 
         Raises:
-            ContractError: if the contract refuses an example: then the bundle does not fit itself.
+            BundleError: saying what differs.
         """
-        for outcome in self.answer(list(enumerate(self.examples))):
+        found = self.replay()
+        if found.verdict != "pass":
+            raise BundleError(f"{self.name} version {self.version}: {found.reason}", action=found.action)
+
+    def _predictions(self, raw: Sequence[Raw]) -> list[Prediction]:
+        predictions = []
+        for outcome in self.answer(list(enumerate(raw))):
             if isinstance(outcome, ContractError):
                 raise outcome
+            predictions.append(outcome.prediction)
+        return predictions

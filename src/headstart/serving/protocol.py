@@ -1,26 +1,41 @@
 """Requests and answers as they stand on the wire: headstart's own, and the Open Inference Protocol's (`/v2`).
 
-Strict: what has another type is refused by its place (`inputs[3] is a number; a string was expected`).
+Strict: what has another type is refused by its place (`inputs[3] is a number; a string was expected`). An input that
+cannot be taken as it stands is a `ContractError` in its place, as the contract's own refusals are: `/predict` answers
+the others, `/v2` has no place for errors of single inputs and refuses the request.
+
+The protocol's binary extension: a JSON head of as many bytes as the header `Inference-Header-Content-Length` says,
+then the tensors that have a `binary_data_size` in it, one after another; each element of BYTES is its length (unsigned,
+32 bits, little-endian) and its bytes, each of FP32 four bytes, little-endian. A length of 0 is a body that is one raw
+element and nothing else.
+Source: Triton Inference Server, docs/protocol/extension_binary_data.md.
 """
 
 import base64
 import binascii
+import json
+import struct
 import uuid
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
+from headstart.errors import ContractError
 from headstart.params.section import Modality
 from headstart.predictor import Prediction
 from headstart.serving.batching import Raw
-from headstart.serving.models import LoadedModel
+from headstart.serving.models import Answered, LoadedModel
 from headstart.serving.refusals import malformed, shown, too_large, unfit
 
 RequestId = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+$")]
-Strings = Annotated[list[str], Field(fail_fast=True)]
 Body = TypeVar("Body", bound=BaseModel)
 OUTPUTS = ("label", "probability", "probabilities")
+EXTENSIONS = ("binary_tensor_data", "model_configuration")
+CLIENT_CHARACTERS = 200
+LENGTH = struct.Struct("<I")
+Taken = Raw | ContractError
 KINDS = {"NoneType": "null", "bool": "a boolean", "int": "a number", "float": "a number", "str": "a string"}
 KINDS |= {"list": "an array", "dict": "an object"}
 WANTED = {"string_type": "a string", "list_type": "an array", "int_type": "a whole number", "missing": "a value"}
@@ -37,28 +52,52 @@ class _Open(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore", protected_namespaces=())
 
 
-class PredictRequest(_Payload):
-    """Raw inputs: strings; images as base64."""
+class Reason(BaseModel):
+    """Why, and what to do next."""
 
-    inputs: Strings
+    message: str
+    action: str
+
+
+class PredictRequest(_Payload):
+    """Raw inputs: strings; images as base64. `client` says who asks, for the journal; else the User-Agent does."""
+
+    inputs: Annotated[list[Any], Field(json_schema_extra={"items": {"type": "string"}})]
     id: RequestId | None = None
+    client: str | None = None
 
 
 class PredictionItem(_Payload):
-    """One answer; `probabilities` are in the order of the model's labels."""
+    """One answer; `probabilities` are in the order of the model's labels.
+
+    `warnings` says what is odd about the input, and is absent where nothing is: don't rely on such an answer.
+    """
 
     label: str
     probability: float
     probabilities: list[float]
+    warnings: list[str] = []
+
+
+class RefusedItem(_Payload):
+    """Stands in place of an answer where an input was refused."""
+
+    error: Reason
 
 
 class PredictResponse(_Payload):
-    """Answers in the order of the inputs."""
+    """Answers in the order of the inputs; a refused input has its error in its place, and the others are answered."""
 
     id: str
     model_version: str
     contract: str
-    predictions: list[PredictionItem]
+    predictions: list[PredictionItem | RefusedItem]
+
+
+class RefusedResponse(PredictResponse):
+    """No input was answered: `error` is the first one's; or the request cannot be read, and the rest is absent."""
+
+    error: Reason
 
 
 class FeedbackItem(_Payload):
@@ -76,42 +115,53 @@ class FeedbackList(RootModel[Annotated[list[FeedbackItem], Field(fail_fast=True)
 
 
 class FeedbackResponse(_Payload):
-    """How many were taken; `new_labels` are those that the model does not know: new classes, or slips."""
+    """How many were taken; `new_labels` are those that the model does not know: new classes, or slips.
+
+    `unknown_ids` are those that no answer was found for among the newest 2 million: slips, or answers of another server
+    that are not written yet. Their labels are kept, and count as soon as there is an answer.
+    """
 
     accepted: int
     new_labels: list[str]
+    unknown_ids: list[str]
 
 
 class InferInput(_Open):
-    """The one input: `input`, BYTES, shape [n]."""
+    """The one input: `input`, BYTES, shape [n] or [n, 1]; `data` flat or nested, absent where it follows in binary."""
 
     name: str
     shape: Annotated[list[int], Field(max_length=8)]
     datatype: str
-    data: Strings
+    data: list[Any] | None = None
+    parameters: dict[str, Any] | None = None
 
 
 class InferOutput(_Open):
-    """An output that is asked for."""
+    """An output that is asked for; parameter `binary_data` says whether in binary."""
 
     name: str
+    parameters: dict[str, Any] | None = None
 
 
 class InferRequest(_Open):
-    """A request of the Open Inference Protocol."""
+    """A request of the Open Inference Protocol.
+
+    Parameters: `binary_data_output` (whether outputs come in binary), `client` (who asks, for the journal).
+    """
 
     id: RequestId | None = None
     inputs: Annotated[list[InferInput], Field(fail_fast=True)]
     outputs: Annotated[list[InferOutput], Field(fail_fast=True, max_length=len(OUTPUTS))] | None = None
+    parameters: dict[str, Any] | None = None
 
 
-class InferTensor(_Payload):
-    """An output; `data` is flat, row by row."""
+class InferTensor(_Open):
+    """An output; `data` is flat, row by row, or follows in binary: `parameters.binary_data_size` bytes."""
 
     name: str
     shape: list[int]
     datatype: Literal["BYTES", "FP32"]
-    data: list[str] | list[float]
+    data: list[str] | list[float] = []
 
 
 class InferResponse(_Payload):
@@ -121,6 +171,12 @@ class InferResponse(_Payload):
     model_version: str
     id: str
     outputs: list[InferTensor]
+
+
+class InferError(_Payload):
+    """The body of every answer under /v2 that is not 200: one sentence, which names the input where one is at fault."""
+
+    error: str
 
 
 def parse(kind: type[Body], body: bytes) -> Body:
@@ -154,28 +210,20 @@ def parse_feedback(body: bytes, *, most: int) -> list[FeedbackItem]:
     return items
 
 
-def raw_inputs(inputs: Sequence[str], *, modality: Modality, most: int) -> list[Raw]:
-    """Inputs as the contract takes them.
+def raw_inputs(inputs: Sequence[Any], *, modality: Modality, most: int) -> list[Taken]:
+    """Inputs as the contract takes them, or why one cannot be taken: it is no string, or no base64 of an image.
 
     Raises:
-        RefusedError: 422 if there is none, or one is not base64 where images are expected; 413 if there are too many.
+        RefusedError: 422 if there is none; 413 if there are too many.
     """
     check_count(len(inputs), most=most)
-    return list(inputs) if modality == "text" else [_decoded(value, place) for place, value in enumerate(inputs)]
+    return [_taken(value, place, modality) for place, value in enumerate(inputs)]
 
 
-def raw_parts(parts: Sequence[bytes], *, modality: Modality, most: int) -> list[Raw]:
-    """The same from the parts of a multipart body: files of images, or texts in UTF-8."""
+def raw_parts(parts: Sequence[bytes], *, modality: Modality, most: int) -> list[Taken]:
+    """The same from the parts of a multipart body, or the elements of a binary tensor: images, or texts in UTF-8."""
     check_count(len(parts), most=most)
-    if modality == "image":
-        return list(parts)
-    texts: list[Raw] = []
-    for place, part in enumerate(parts):
-        try:
-            texts.append(part.decode("utf-8"))
-        except UnicodeDecodeError as error:
-            raise unfit(f"Part {place} is not text in UTF-8: {error.reason}.", action="Send UTF-8.") from None
-    return texts
+    return list(parts) if modality == "image" else [_text(part, place) for place, part in enumerate(parts)]
 
 
 def check_count(count: int, *, most: int) -> None:
@@ -188,24 +236,72 @@ def check_count(count: int, *, most: int) -> None:
         )
 
 
-def infer_inputs(request: InferRequest) -> list[str]:
-    """The strings of a protocol request.
+def infer_head(body: bytes, header: str | None) -> tuple[InferRequest, bytes]:
+    """A protocol request, and the bytes that follow its JSON head.
+
+    Args:
+        body: of the request.
+        header: `Inference-Header-Content-Length`; None where there is none, and so no binary data.
 
     Raises:
-        RefusedError: 422 if it is not one input `input` of datatype BYTES whose shape is [n] for n strings, or it asks
-            for an output that does not exist.
+        RefusedError: 400 if the header is no length of a part of the body; else as `parse`.
+    """
+    if header is None:
+        return parse(InferRequest, body), b""
+    if not header.isdecimal() or len(header) > 15 or int(header) > len(body):
+        raise malformed(
+            f"Inference-Header-Content-Length is {shown(header)}; a number up to {len(body)}, the body's bytes, was "
+            "expected.",
+            action="It is how many bytes of the body are JSON, before the binary data.",
+        )
+    length = int(header)
+    if length:
+        return parse(InferRequest, body[:length]), body[length:]
+    binary = _framed([body])
+    parameters = {"binary_data_size": len(binary)}
+    whole = {"name": "input", "shape": [1], "datatype": "BYTES", "parameters": parameters}
+    return InferRequest.model_validate({"inputs": [whole], "parameters": {"binary_data_output": True}}), binary
+
+
+def infer_inputs(
+    request: InferRequest, binary: bytes, *, modality: Modality, most: int
+) -> tuple[list[Any], list[Taken]]:
+    """The elements of a protocol request as they came, and as the contract takes them, or why one cannot be taken.
+
+    Raises:
+        RefusedError: 422 if it is not one input `input` of datatype BYTES and shape [n] or [n, 1] for n elements, the
+            binary data are not what the head says, or it asks for an output or an extension that does not exist.
     """
     if len(request.inputs) != 1 or request.inputs[0].name != "input":
         names = shown([given.name for given in request.inputs[:3]])
         raise unfit(f"The inputs {names} arrived; exactly one, named 'input', was expected.")
     (given,) = request.inputs
+    parameters = given.parameters or {}
     if given.datatype != "BYTES":
         raise unfit(f"The input's datatype is {shown(given.datatype)}; BYTES was expected.")
-    if given.shape != [len(given.data)]:
-        raise unfit(f"The input's shape is {shown(given.shape)}, its data has {len(given.data)} elements; [n] for n.")
-    if unknown := [output.name for output in request.outputs or [] if output.name not in OUTPUTS]:
-        raise unfit(f"There is no output {shown(unknown[0])}; there are {', '.join(OUTPUTS)}.")
-    return given.data
+    if "shared_memory_region" in parameters:
+        raise unfit("The input is in shared memory, which is not read here.", action="Send its data in the request.")
+    for output in request.outputs or []:
+        if output.name not in OUTPUTS:
+            raise unfit(f"There is no output {shown(output.name)}; there are {', '.join(OUTPUTS)}.")
+        if odd := {"classification", "shared_memory_region"} & set(output.parameters or {}):
+            raise unfit(f"The output's parameter {min(odd)} is of an extension that is not spoken here.")
+    if given.data is None:
+        elements: list[Any] = _elements(binary, parameters)
+    elif binary or "binary_data_size" in parameters:
+        raise unfit("The input has data both in JSON and in binary; one of them was expected.")
+    else:
+        elements = _flat(given.data)
+    if given.shape not in ([len(elements)], [len(elements), 1]):
+        raise unfit(
+            f"The input's shape is {shown(given.shape)}, its data has {len(elements)} elements; "
+            "[n] or [n, 1] was expected for n elements."
+        )
+    if given.data is not None:
+        return elements, raw_inputs(elements, modality=modality, most=most)
+    if modality == "image":
+        elements = [_picture(element) for element in elements]
+    return elements, raw_parts(elements, modality=modality, most=most)
 
 
 def request_id(given: str | None) -> str:
@@ -213,39 +309,66 @@ def request_id(given: str | None) -> str:
     return given or uuid.uuid4().hex
 
 
-def predict_answer(id_: str, model: LoadedModel, predictions: Sequence[Prediction]) -> dict[str, Any]:
-    """A `PredictResponse`."""
-    return {
+def client(given: Any, user_agent: str | None) -> str | None:
+    """Who asks: what the request says, else its User-Agent; cut to what the journal keeps."""
+    name = given if isinstance(given, str) and given else user_agent
+    return name[:CLIENT_CHARACTERS] if name else None
+
+
+def predict_answer(
+    id_: str, model: LoadedModel, outcomes: Sequence[Answered | ContractError]
+) -> tuple[dict[str, Any], int]:
+    """A `PredictResponse` and its HTTP status: a `RefusedResponse` and 422 where no input was answered."""
+    document: dict[str, Any] = {}
+    errors = [outcome for outcome in outcomes if isinstance(outcome, ContractError)]
+    refused = len(errors) == len(outcomes)
+    if refused:
+        document["error"] = _reason(errors[0])
+    document |= {
         "id": id_,
         "model_version": str(model.version),
         "contract": model.contract_hash,
-        "predictions": [
-            {"label": one.label, "probability": one.probability, "probabilities": list(one.probabilities)}
-            for one in predictions
-        ],
+        "predictions": [_item(outcome) for outcome in outcomes],
     }
+    return document, 422 if refused else 200
 
 
 def infer_answer(
-    id_: str, model: LoadedModel, predictions: Sequence[Prediction], wanted: Sequence[str] = OUTPUTS
-) -> dict[str, Any]:
-    """An `InferResponse` with the outputs that are wanted."""
+    id_: str, model: LoadedModel, predictions: Sequence[Prediction], request: InferRequest | None = None
+) -> tuple[bytes, int | None]:
+    """The body of an `InferResponse` with the outputs that are wanted, and how much of it is JSON: None for all."""
     rows, classes = len(predictions), len(model.contract.labels)
-    outputs: dict[str, dict[str, Any]] = {
-        "label": {"shape": [rows], "datatype": "BYTES", "data": [one.label for one in predictions]},
-        "probability": {"shape": [rows], "datatype": "FP32", "data": [one.probability for one in predictions]},
-        "probabilities": {
-            "shape": [rows, classes],
-            "datatype": "FP32",
-            "data": [share for one in predictions for share in one.probabilities],
-        },
+    columns: dict[str, tuple[list[int], str, list[Any]]] = {
+        "label": ([rows], "BYTES", [one.label for one in predictions]),
+        "probability": ([rows], "FP32", [one.probability for one in predictions]),
+        "probabilities": ([rows, classes], "FP32", [share for one in predictions for share in one.probabilities]),
     }
-    return {
-        "model_name": model.name,
-        "model_version": str(model.version),
-        "id": id_,
-        "outputs": [{"name": name, **outputs[name]} for name in wanted],
-    }
+    otherwise = bool(((request and request.parameters) or {}).get("binary_data_output", False))
+    wanted = [(name, otherwise) for name in OUTPUTS]
+    if request and request.outputs:
+        wanted = [
+            (output.name, bool((output.parameters or {}).get("binary_data", otherwise))) for output in request.outputs
+        ]
+    outputs, tail = [], b""
+    for name, in_binary in wanted:
+        shape, datatype, data = columns[name]
+        output: dict[str, Any] = {"name": name, "shape": shape, "datatype": datatype}
+        if in_binary:
+            part = (
+                _framed([label.encode() for label in data]) if datatype == "BYTES" else np.array(data, "<f4").tobytes()
+            )
+            output["parameters"] = {"binary_data_size": len(part)}
+            tail += part
+        else:
+            output["data"] = data
+        outputs.append(output)
+    head = json.dumps(
+        {"model_name": model.name, "model_version": str(model.version), "id": id_, "outputs": outputs},
+        ensure_ascii=False,
+        allow_nan=False,
+        separators=(",", ":"),
+    ).encode()
+    return head + tail, len(head) if any(in_binary for _, in_binary in wanted) else None
 
 
 def metadata(model: LoadedModel) -> dict[str, Any]:
@@ -268,14 +391,121 @@ def metadata(model: LoadedModel) -> dict[str, Any]:
     }
 
 
-def _decoded(value: str, place: int) -> bytes:
+def config(model: LoadedModel) -> dict[str, Any]:
+    """What clients of the model configuration extension ask for, as Triton writes it."""
+    return {
+        "name": model.name,
+        "platform": "onnxruntime_onnx",
+        "backend": "onnxruntime",
+        "max_batch_size": 0,
+        "input": [{"name": "input", "data_type": "TYPE_STRING", "dims": [-1]}],
+        "output": [
+            {"name": "label", "data_type": "TYPE_STRING", "dims": [-1]},
+            {"name": "probability", "data_type": "TYPE_FP32", "dims": [-1]},
+            {"name": "probabilities", "data_type": "TYPE_FP32", "dims": [-1, len(model.contract.labels)]},
+        ],
+        "parameters": {"contract": {"string_value": model.contract_hash}},
+    }
+
+
+def _reason(error: ContractError) -> dict[str, str]:
+    return {"message": error.message, "action": error.action}
+
+
+def _item(outcome: Answered | ContractError) -> dict[str, Any]:
+    """A `PredictionItem` or a `RefusedItem`."""
+    if isinstance(outcome, ContractError):
+        return {"error": _reason(outcome)}
+    one = outcome.prediction
+    item: dict[str, Any] = {
+        "label": one.label,
+        "probability": one.probability,
+        "probabilities": list(one.probabilities),
+    }
+    return item | {"warnings": list(outcome.warnings)} if outcome.warnings else item
+
+
+def _taken(value: Any, place: int, modality: Modality) -> Taken:
+    """One input of a JSON body."""
+    if not isinstance(value, str):
+        kind = KINDS.get(type(value).__name__, type(value).__name__)
+        return ContractError(
+            f"inputs[{place}] is {kind}; a string was expected.",
+            index=place,
+            action="Send a string for each input: a text, or an image file's bytes in base64.",
+        )
+    if modality == "text":
+        return value
     try:
         return base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise unfit(
-            f"inputs[{place}] is {shown(value)}, which is not base64: {error}.",
+        return ContractError(
+            f"inputs[{place}] is not base64: {error}.",
+            index=place,
             action="Send the image file's bytes in base64, without 'data:...;base64,' and line breaks; or multipart.",
-        ) from None
+        )
+
+
+def _text(part: bytes, place: int) -> Taken:
+    try:
+        return part.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return ContractError(
+            f"input {place} is not text in UTF-8: {error.reason} at byte {error.start}.",
+            index=place,
+            action="Send UTF-8.",
+        )
+
+
+def _picture(element: bytes) -> bytes:
+    """The bytes of an image file, which a binary tensor may hold as they are or, as JSON has to, in base64."""
+    try:
+        return base64.b64decode(element, validate=True)
+    except (binascii.Error, ValueError):
+        return element
+
+
+def _elements(binary: bytes, parameters: dict[str, Any]) -> list[bytes]:
+    """The elements of a BYTES tensor in binary.
+
+    Raises:
+        RefusedError: 422 if there is none, or the lengths do not add up.
+    """
+    size = parameters.get("binary_data_size")
+    if type(size) is not int:
+        raise unfit(
+            "The input has no data: neither `data` nor the parameter `binary_data_size` with binary data after the "
+            "JSON head.",
+            action="Send one of them; binary data needs the header Inference-Header-Content-Length.",
+        )
+    if size != len(binary):
+        raise unfit(f"binary_data_size is {size}; {len(binary)} bytes follow the JSON head.")
+    elements: list[bytes] = []
+    place = 0
+    while place < len(binary):
+        length = LENGTH.unpack_from(binary, place)[0] if place + LENGTH.size <= len(binary) else -1
+        start, place = place + LENGTH.size, place + LENGTH.size + length
+        if length < 0 or place > len(binary):
+            raise unfit(
+                f"Element {len(elements)} of the binary data ends {place - len(binary)} bytes after it."
+                if length >= 0
+                else f"The binary data end within the length of element {len(elements)}.",
+                action="Each element is its length in 4 bytes, little-endian, and its bytes.",
+            )
+        elements.append(binary[start:place])
+    return elements
+
+
+def _framed(elements: Sequence[bytes]) -> bytes:
+    """The inverse of `_elements`."""
+    return b"".join(LENGTH.pack(len(element)) + element for element in elements)
+
+
+def _flat(data: Sequence[Any]) -> list[Any]:
+    """The elements of nested data of shape [n, 1], or flat data as it is."""
+    if data and all(isinstance(row, list) and len(row) == 1 for row in data):
+        return [row[0] for row in data]
+    return list(data)
 
 
 def _sentence(detail: Any) -> str:

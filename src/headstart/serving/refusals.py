@@ -1,6 +1,7 @@
-"""What the server says when it does not answer: a status, a sentence, what to do; always in one JSON shape.
+"""What the server says when it does not answer: a status, a sentence, what to do; in one of two JSON shapes.
 
-{"error": {"message": "...", "action": "..."}}
+{"error": {"message": "...", "action": "..."}}     everywhere but
+{"error": "..."}                                   under /v2: the Open Inference Protocol has a string there
 """
 
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from starlette.exceptions import HTTPException
 from headstart.errors import ContractError, UsageError
 
 SHOWN = 80
+PROTOCOL = "/v2"
 
 
 class RefusedError(UsageError):
@@ -57,30 +59,35 @@ def shown(value: object) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}... ({len(text)} characters)"
 
 
-def document(message: str, action: str) -> dict[str, dict[str, str]]:
-    """The body of every refusal."""
+def document(message: str, action: str, path: str = "") -> dict[str, dict[str, str] | str]:
+    """The body of every refusal; `path` is the request's."""
+    if path == PROTOCOL or path.startswith(f"{PROTOCOL}/"):
+        return {"error": f"{message} {action}".strip()}
     return {"error": {"message": message, "action": action}}
 
 
 def install(app: FastAPI) -> None:
-    """Make every refusal of `app`, the framework's own and bugs included, take the one shape."""
+    """Make every refusal of `app`, the framework's own and bugs included, take its path's shape."""
 
     async def refused(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RefusedError)
-        return JSONResponse(document(error.message, error.action), error.status, headers=error.headers)
+        return JSONResponse(
+            document(error.message, error.action, request.url.path), error.status, headers=error.headers
+        )
 
     async def against_contract(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, ContractError)
-        return JSONResponse(document(error.message, error.action), 422)
+        return JSONResponse(document(error.message, error.action, request.url.path), 422)
 
     async def framework(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
         what = f"{request.method} {shown(request.url.path)}: {error.detail}."
-        return JSONResponse(document(what, "See /docs for what there is."), error.status_code, headers=error.headers)
+        body = document(what, "See /docs for what there is.", request.url.path)
+        return JSONResponse(body, error.status_code, headers=error.headers)
 
     async def bug(request: Request, error: Exception) -> JSONResponse:
         message = "The server made a mistake; it is not your request's fault, and stands in the server's log."
-        return JSONResponse(document(message, "Report it to whoever runs this server."), 500)
+        return JSONResponse(document(message, "Report it to whoever runs this server.", request.url.path), 500)
 
     app.add_exception_handler(RefusedError, refused)
     app.add_exception_handler(ContractError, against_contract)

@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 import uvicorn
 
 from headstart import determinism, settings
-from headstart.errors import OutsideError
+from headstart.errors import HeadstartError, OutsideError, UsageError
 from headstart.journal.writer import Journal
 from headstart.params.operation import Serve
 from headstart.serving.app import create_app
-from headstart.serving.fleet import Berth, Fleet, Follower
+from headstart.serving.fleet import NO_CHAMPION, Berth, Fleet, Follower, Trouble, cannot_serve
 from headstart.serving.models import LoadedModel
 from headstart.serving.wire import BoundedProtocol
 
@@ -28,13 +28,17 @@ def serve(
     host: str,
     port: int,
     load: Callable[[str], LoadedModel],
-    champion: Callable[[str], int],
+    champion: Callable[[str], int | None],
     params: Mapping[str, Serve],
     journals: Mapping[str, Journal],
-    listening: Callable[[str], None],
+    listening: Callable[[str, Sequence[str]], None],
+    registered: Callable[[str, int], str] | None = None,
     follow_s: float = FOLLOW_S,
 ) -> None:
     """Load the champions, warm them up, and answer until a signal (TERM, INT) ends it.
+
+    A model without a champion is served as soon as it has one; a champion whose bundle is not the one registered, or
+    does not give its golden answers, is not served at all, and the other models are.
 
     On the signal: no new connection is taken, what was asked is answered, the journals are flushed and sealed.
 
@@ -43,21 +47,26 @@ def serve(
         host: address to listen on.
         port: to listen on; 0 lets the system choose.
         load: the champion's version, loaded.
-        champion: the champion's version number; asked every `follow_s`, a new one replaces the old without a gap.
+        champion: the champion's version number, None for none; asked every `follow_s`, a new one replaces the old
+            without a gap.
         params: limits by model.
         journals: by model.
-        listening: called with the URL once the first request can be answered.
+        listening: called with the URL and the models that answer, once the first request can be answered.
+        registered: see `fleet.Follower`.
         follow_s: seconds between two looks at the registry.
 
     Raises:
         OutsideError: if the port cannot be listened on.
-        HeadstartError: what `load` raises.
+        UsageError: if no model has a champion.
+        HeadstartError: if no model can be served: what `load` raised.
     """
     with _bound(host, port) as listener:
-        models = {name: load(name) for name in names}
+        models, troubles = _load(names, champion, load)
         berths = {name: Berth(params[name], journals[name]) for name in names}
         fleet = Fleet(models, berths, workers=determinism.threads())
-        follower = Follower(fleet, champion=champion, load=load, every_s=follow_s)
+        for name, trouble in troubles.items():
+            fleet.note(name, trouble)
+        follower = Follower(fleet, champion=champion, load=load, registered=registered, every_s=follow_s)
         app = create_app(fleet, clock=settings.now)
         patience_s = max(params[name].timeout_s for name in names)
         config = uvicorn.Config(
@@ -77,9 +86,42 @@ def serve(
             if threading.current_thread() is threading.main_thread():
                 for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them again when it has ended
                     stack.callback(signal.signal, number, signal.signal(number, _already_ended))
-            listening(_listen(listener, host, config.backlog))
+            answering = [name for name in names if fleet.version(name)]
+            listening(_listen(listener, host, config.backlog), answering)
             uvicorn.Server(config).run(sockets=[listener])
             logger.info("no more requests; writing the journals")
+
+
+def _load(
+    names: Sequence[str], champion: Callable[[str], int | None], load: Callable[[str], LoadedModel]
+) -> tuple[dict[str, LoadedModel], dict[str, Trouble]]:
+    """The champions that can be loaded, and what keeps the others.
+
+    Raises:
+        UsageError: if no model has a champion.
+        HeadstartError: if none can be loaded.
+    """
+    models: dict[str, LoadedModel] = {}
+    troubles: dict[str, Trouble] = {}
+    errors: list[HeadstartError] = []
+    for name in names:
+        version = None
+        try:
+            version = champion(name)
+            if version is None:
+                troubles[name] = NO_CHAMPION
+            else:
+                models[name] = load(name)
+        except HeadstartError as error:
+            errors.append(error)
+            troubles[name] = Trouble.of(error, cannot_serve(version) if version else "")
+    if not models:
+        raise (
+            errors[0]
+            if errors
+            else UsageError(f"{', '.join(names)}: no champion to serve.", action=f"Make one: headstart run {names[0]}.")
+        )
+    return models, troubles
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -41,7 +41,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refuse(400, "What arrived is not an HTTP request that can be read.", "Let a library write it.")
 
     def _refuse(self, status: int, message: str, action: str) -> None:
-        body = json.dumps(document(message, action)).encode()
+        path = getattr(self, "url", b"").partition(b"?")[0].decode("ascii", "replace")  # absent before the first line
+        body = json.dumps(document(message, action, path)).encode()
         head = b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
         self.transport.write(head % (status, REASONS[status], len(body)) + body)
         self.transport.close()

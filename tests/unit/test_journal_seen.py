@@ -1,0 +1,77 @@
+"""Which request ids were answered: in this process, before its last start, and by other servers."""
+
+from pathlib import Path
+
+import pytest
+
+from headstart.journal import deletion, seen
+from headstart.journal.seen import Seen
+from headstart.journal.writer import Journal
+from tests.fakes import Clock
+from tests.unit.test_journal_writer import NOON, answer, params
+
+
+@pytest.fixture(autouse=True)
+def always_looking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No look at the disk is saved because one came shortly before."""
+    monkeypatch.setattr(seen, "LOOK_S", 0.0)
+
+
+def test_ids_added_are_known_and_others_are_not_each_said_once_in_order(tmp_path: Path) -> None:
+    ids = Seen(tmp_path)
+    ids.add(["a", "b"])
+    assert ids.unknown(["z", "a", "y", "z"]) == ["z", "y"]
+
+
+def test_answers_written_before_this_start_are_known(tmp_path: Path) -> None:
+    before = Journal(tmp_path, params(), clock=Clock())
+    before.record([answer("old")])
+    before.close()
+    assert Seen(tmp_path).unknown(["old", "new"]) == ["new"]
+
+
+def test_answers_of_another_server_are_known_once_it_has_written_them(tmp_path: Path) -> None:
+    other, ids = Journal(tmp_path, params(), clock=Clock()), Seen(tmp_path)
+    for name in ("first", "second"):
+        other.record([answer(name)])
+        assert ids.unknown([name]) == [name]
+        other.flush()
+        assert ids.unknown([name]) == []
+    other.close()
+
+
+def test_answers_are_known_after_their_days_were_joined(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, params(), clock=Clock())
+    journal.record([answer("old")])
+    journal.close()
+    deletion.compact(tmp_path, now=NOON.replace(day=9), raw_days=30)
+    assert Seen(tmp_path).unknown(["old"]) == []
+
+
+def test_the_newest_are_kept_and_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seen, "BLOCK", 10)
+    monkeypatch.setattr(seen, "MOST", 50)
+    ids = Seen(tmp_path)
+    for number in range(1000):
+        ids.add([str(number)])
+    assert ids.unknown([str(number) for number in range(950, 1000)]) == []
+    assert ids.unknown(["0", "900"]) == ["0", "900"]
+    assert sum(map(len, ids._blocks)) == 50
+
+
+def test_a_file_that_cannot_be_read_hides_no_other(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, params(), clock=Clock())
+    journal.record([answer("good")])
+    journal.close()
+    (tmp_path / "answers" / "29990101T000000000000-1-0.parquet").write_bytes(b"no parquet")
+    assert Seen(tmp_path).unknown(["good", "bad"]) == ["bad"]
+
+
+def test_the_disk_is_looked_at_no_more_than_once_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seen, "LOOK_S", 1.0)
+    ids = Seen(tmp_path)
+    looks = []
+    monkeypatch.setattr(seen.reader, "segments", lambda folder: looks.append(folder) or [])
+    for _ in range(50):
+        assert ids.unknown(["nobody"]) == ["nobody"]
+    assert len(looks) == 1
