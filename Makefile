@@ -23,7 +23,7 @@ run: $(INSTALLED) ## both built-in models, from raw data to champion
 	@$(BIN)/headstart run
 
 test: $(INSTALLED) check ## every check and every test, on two cores
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 unit: $(INSTALLED) ## the fast tests, in a minute
 	@$(BIN)/python -m pytest tests/unit tests/contract -m "not slow" --numprocesses 2

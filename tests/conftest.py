@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from headstart import settings
 
@@ -45,6 +46,35 @@ def command(workspace: Path, *arguments: str, **environment: str) -> Answer:
     return Answer(done.returncode, done.stdout, done.stderr)
 
 
+def asked(script: str, api: str, cwd: Path) -> str:
+    """What a program prints that talks to the server."""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=cwd,
+        env={**os.environ, "PREFECT_API_URL": api},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+RUNS = """
+import json
+from prefect.client.orchestration import get_client
+with get_client(sync_client=True) as client:
+    flows = client.read_flow_runs()
+    tasks = client.read_task_runs()
+    artifacts = client.read_artifacts()
+print(json.dumps({
+    "flows": sorted({run.state.name for run in flows}),
+    "tasks": sorted((run.name, run.state.name) for run in tasks),
+    "artifacts": sorted({artifact.key for artifact in artifacts if artifact.key}),
+}))
+"""
+
+
 @pytest.fixture(scope="module", autouse=True)
 def environment_kept() -> Iterator[None]:
     """No file of tests leaves a `HEADSTART_*` variable behind: runs started after it would differ by its number."""
@@ -76,19 +106,30 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def finished(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace of toys in which `headstart run` has made two champions; tests do not change it."""
-    from tests.tiny.workspace import build
+def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace of toys in which `headstart run` has made two champions; tests do not change what it has made.
 
-    workspace = build(tmp_path_factory.mktemp("finished") / "workspace")
-    answer = command(workspace, "run", "--json")
-    assert answer.status == 0, answer.err
-    (workspace / "run.json").write_text(answer.out)
-    return workspace
+    It is built once a test run, by the worker that needs it first; each worker works in a copy of its own. `run.json`
+    is what the command printed, `runs.json` what the Prefect server saw of it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    built = shared / "finished"
+    with FileLock(shared / "finished.lock"):
+        if not (built / "runs.json").is_file():
+            from tests.tiny.workspace import build
+
+            api = request.getfixturevalue("prefect_api")
+            shutil.rmtree(built, ignore_errors=True)
+            answer = command(build(built), "run", "--json")
+            assert answer.status == 0, answer.err
+            (built / "run.json").write_text(answer.out)
+            (built / "runs.json").write_text(asked(RUNS, api, built))
+        return Path(shutil.copytree(built, tmp_path_factory.mktemp("own") / "workspace", symlinks=True))
 
 
 @pytest.fixture
 def copied(finished: Path, tmp_path: Path) -> Path:
     """The finished workspace without its registry, to be changed at will."""
-    ignored = shutil.ignore_patterns("state", "run.json")
+    ignored = shutil.ignore_patterns("state", "run.json", "runs.json")
     return Path(shutil.copytree(finished, tmp_path / "copied", ignore=ignored, symlinks=True))

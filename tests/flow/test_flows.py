@@ -10,43 +10,16 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.conftest import RUNS, asked
+
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 
 
-def asked(script: str, api: str, cwd: Path = ROOT) -> str:
-    """What a program prints that talks to the server."""
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=cwd,
-        env={**os.environ, "PREFECT_API_URL": api},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-RUNS = """
-import json
-from prefect.client.orchestration import get_client
-with get_client(sync_client=True) as client:
-    flows = client.read_flow_runs()
-    tasks = client.read_task_runs()
-    artifacts = client.read_artifacts()
-print(json.dumps({
-    "flows": sorted({run.state.name for run in flows}),
-    "tasks": sorted((run.name, run.state.name) for run in tasks),
-    "artifacts": sorted({artifact.key for artifact in artifacts if artifact.key}),
-}))
-"""
-
-
-def test_every_stage_is_seen_on_the_server_with_tables_and_links(finished, prefect_api):
+def test_every_stage_is_seen_on_the_server_with_tables_and_links(finished):
     # reading flow runs back is also what breaks first when fastapi is too new for Prefect (see pyproject.toml)
-    seen = json.loads(asked(RUNS, prefect_api))
+    seen = json.loads((finished / "runs.json").read_text())
     tasks = {name for name, state in seen["tasks"] if state == "Completed"}
     stages = ("prepare", "plan", "train", "export", "evaluate", "seal")
     assert {f"{stage}@{model}" for stage in stages for model in ("topics", "bars")} <= tasks
@@ -64,7 +37,7 @@ def test_a_flow_started_by_hand_shows_fresh_stages_as_cached(finished, prefect_a
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    seen = json.loads(asked(RUNS, prefect_api))
+    seen = json.loads(asked(RUNS, prefect_api, ROOT))
     assert ["train@bars", "Cached"] in seen["tasks"]
 
 
@@ -85,7 +58,7 @@ def test_the_schedules_are_served_with_their_cron(finished, prefect_api):
         deadline = time.monotonic() + 90
         found: dict[str, list[str]] = {}
         while len(found) < 2 and time.monotonic() < deadline:
-            found = json.loads(asked(script, prefect_api))
+            found = json.loads(asked(script, prefect_api, ROOT))
             time.sleep(0.5)
     finally:
         process.terminate()
@@ -125,6 +98,6 @@ def test_a_verdict_is_a_named_result_and_with_nothing_new_a_schedule_succeeds(co
     )
     assert (scheduled.returncode, "Nothing is new" in scheduled.stderr) == (0, True), scheduled.stderr
     assert "The last verdicts stand: topics: unsure" in scheduled.stderr
-    assert {"Unsure", "Nothing new"} <= set(json.loads(asked(RUNS, prefect_api))["flows"])
+    assert {"Unsure", "Nothing new"} <= set(json.loads(asked(RUNS, prefect_api, ROOT))["flows"])
     again = headstart(copied, "run")
     assert (again.status, "nothing is new" in again.err) == (1, True)
