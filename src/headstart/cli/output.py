@@ -66,7 +66,7 @@ def _live(name: str, result: Mapping[str, Any]) -> Iterable[str]:
         yield f"  live      version {live['version']}{override(live)}"
     if result["verdict"] != "pass" and result["version"] and result["alias"] != "champion":
         yield "  way out   if you judge it good enough, promote it with a reason, which is recorded:"
-        yield f"              headstart promote {name} {result['version']} --reason WHY"
+        yield f"              {program()} promote {name} {result['version']} --reason WHY"
 
 
 def without_copies(near: Mapping[str, Any] | None) -> str:

@@ -10,7 +10,7 @@ import typer
 
 from headstart import artifacts
 from headstart.cli import standing
-from headstart.cli.output import Json, emit, metric, override
+from headstart.cli.output import Json, emit, metric, override, program
 from headstart.cli.workspace import chosen, enter
 from headstart.errors import HeadstartError
 from headstart.settings import Workspace
@@ -105,7 +105,7 @@ def _status_lines(document: dict[str, Any]) -> Any:
         yield from _test_set_lines(aliases)
         if aliases["champion"] is None and newest:
             why = "" if newest["verdict"] == "pass" else " --reason WHY"
-            yield f"  nothing is live; to make one champion: headstart promote {name} {newest['version']}{why}"
+            yield f"  nothing is live; to make one champion: {program()} promote {name} {newest['version']}{why}"
 
 
 def _pages(workspace: Workspace) -> Any:
