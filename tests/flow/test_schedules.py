@@ -60,7 +60,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         )
     yield Served(workspace, api)
     os.killpg(shell.pid, signal.SIGTERM)
-    shell.wait(timeout=60)
+    try:
+        shell.wait(timeout=30)
+    except subprocess.TimeoutExpired:  # it asks the server, which has ended too, to pause its schedules
+        os.killpg(shell.pid, signal.SIGKILL)
+        shell.wait()
 
 
 def pasted(port: int) -> str:
