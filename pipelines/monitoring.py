@@ -1,111 +1,134 @@
-"""Flow `monitoring`: a window of each champion's journal against its profile; an alert that lasts starts training."""
+"""Flow `monitoring`: a window of each model's journal against its profiles; an alert that lasts may start training.
+
+One model's failure stops that model and no other. A verdict is written before anything is drawn, told or decided, so
+that no page and no training can cost it; how each look ended stands in `state/monitor/<model>/latest.json`.
+"""
 
 import os
-from datetime import UTC, datetime
+import sys
+import traceback
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from prefect import flow, task
 from prefect.artifacts import create_link_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.events import emit_event
+from prefect.logging import get_run_logger
+from prefect.states import Completed
 
-from headstart import artifacts, profile, registry, settings, tracking
-from headstart.errors import GateError, HeadstartError, OutsideError, UsageError
+from headstart import artifacts, profile, registry, tracking
+from headstart.cli import fresh
+from headstart.errors import GateError, HeadstartError, OutsideError
 from headstart.journal import deletion
-from headstart.monitoring import evidently, retrain, watch
+from headstart.monitoring import evidently, retrain, watch, windows
 from headstart.params.loader import load
-from headstart.params.workspace import Model
+from headstart.params.workspace import Model, Params
 from pipelines import world
 from pipelines.training import training
 
+ALERT = "Alert"  # state of the flow where a window is one
+
 
 @flow(name="monitoring")
-def monitoring(models: list[str] | None = None, now: str | None = None) -> dict[str, str]:
-    """Watch some models or all; the verdict by model.
+def monitoring(models: list[str] | None = None, now: str | None = None) -> State[Any]:
+    """Watch some models or all; the result is the verdict by model.
+
+    A verdict is a result: the flow ends as Completed, or as Alert where any window is one.
 
     Raises:
-        GateError: if any window is an alert, after all the others have been looked at.
+        HeadstartError: the gravest failure of any model, after all the others have been looked at.
     """
     workspace = world.workspace()
     os.chdir(workspace.root)
     params = load(workspace.params)
-    end = moment(now)
+    asked = windows.moment(now)
     tracking.open(workspace)
-    documents, refused = {}, dict[str, HeadstartError]()
-    for name in models or list(params.models):
+    names = models or list(params.models)
+    failures: dict[str, HeadstartError] = {}
+    looks: dict[str, watch.Look] = {}
+
+    def attempt(name: str, step: Callable[..., Any], *arguments: Any) -> Any:
+        """A step for one model; also a bug is that model's result, and the other steps and models go on."""
         try:
-            documents[name] = look.with_options(task_run_name=f"look {name}")(name, params.models[name], end)
-            show(name, documents[name])
-            tidy.with_options(task_run_name=f"tidy {name}")(name, params.models[name], end)
-        except HeadstartError as error:
-            refused[name] = error
-    for name in documents:
-        if decide.with_options(task_run_name=f"decide {name}")(name, params.models[name], end):
-            try:
-                training([name])
-            except OutsideError as error:  # it may pass: the next window tries again
-                refused[name] = error
-                continue
-            except HeadstartError as error:
-                refused[name] = error
-            retrain.started(workspace.monitor(name) / "history.json", end)
-    if refused:
-        raise max(refused.values(), key=lambda error: error.exit_status)
-    if alarmed := [name for name, document in documents.items() if document["verdict"] == "alert"]:
-        raise GateError(f"alert: {', '.join(alarmed)}.", action="See the findings above, and the page they name.")
-    return {name: document["verdict"] for name, document in documents.items()}
+            return step.with_options(task_run_name=f"{step.name} {name}")(name, *arguments)  # type: ignore[attr-defined]
+        except Exception as error:  # noqa: BLE001
+            failures.setdefault(name, failed(name, error, asked, looks.get(name)))
+            return None
+
+    for name in names:
+        model = params.models[name]
+        if (seen := attempt(name, look, model, asked)) is not None:
+            looks[name] = seen
+            for step in (draw, tell, show):
+                attempt(name, step, seen.document if step is not draw else seen)
+            attempt(name, tidy, model, asked)
+    for name in looks:
+        attempt(name, retraining, params, looks[name].document)
+    if failures:
+        raise max(failures.values(), key=lambda error: error.exit_status)
+    verdicts = {name: seen.document["verdict"] for name, seen in looks.items()}
+    said = "; ".join(f"{name}: {verdict}" for name, verdict in verdicts.items())
+    return Completed(name=ALERT if "alert" in verdicts.values() else "Completed", message=f"{said}.", data=verdicts)
 
 
-def moment(now: str | None) -> datetime:
-    """The window's end.
-
-    Raises:
-        UsageError: if it is not ISO 8601 with an offset.
-    """
-    try:
-        end = datetime.fromisoformat(now) if now else settings.now()
-        if end.tzinfo is None:
-            raise ValueError("it has no offset")
-    except ValueError as error:
-        raise UsageError(
-            f"{now!r} is not a moment: {error}.", action="Write it like 2026-03-01T12:00:00+00:00."
-        ) from None
-    return end.astimezone(UTC).replace(second=0, microsecond=0)  # windows of a jittery schedule still touch
-
-
-@task(name="look")
-def look(name: str, model: Model, end: datetime) -> dict[str, Any]:
-    """Compare one window with the champion's profile; write the verdict and the page people read.
-
-    Pages are 4 MB each: those of alerts are kept, of the others the newest.
-    """
-    workspace = world.workspace()
+@task(name="look", cache_policy=NO_CACHE)
+def look(name: str, model: Model, asked: datetime) -> watch.Look:
+    """Compare one window with what its versions were judged on; write the verdict, and remember it."""
     champion = registry.aliases(name).champion
-    bundle = registry.download(name, champion or "champion")
-    reference = profile.read(bundle)
-    document, window = watch.watch(workspace.journal(name), reference, model.monitor, end, version=champion)
-    folder = workspace.monitor(name)
-    if document["window"]["rows"]:
-        page = folder / (f"{end:%Y%m%dT%H%M%SZ}.html" if document["verdict"] == "alert" else "latest.html")
+    if champion is None:
+        registry.download(name)  # says what to do
+
+    def reference(version: int) -> watch.Reference:
+        bundle = registry.describe(name, version).bundle
+        return watch.Reference(bundle, lambda: profile.read(registry.download(name, version)))
+
+    workspace = world.workspace()
+    seen = watch.watch(workspace.journal(name), reference, model.monitor, asked, champion=champion)
+    write(name, seen.document)
+    retrain.remember(workspace.monitor(name) / "history.json", seen.document)
+    return seen
+
+
+@task(name="draw", cache_policy=NO_CACHE)
+def draw(name: str, seen: watch.Look) -> None:
+    """The page that people read. Pages are 4 MB each: those of alerts are kept, of the others the newest."""
+    if seen.drawn is None:
+        return
+    document, (window, reference) = seen.document, seen.drawn
+    page = world.workspace().monitor(name) / (
+        f"{window.end:%Y%m%dT%H%M%SZ}.html" if document["verdict"] == "alert" else "latest.html"
+    )
+    try:
         evidently.report(name, reference, window, document, page)
-        document["page"] = str(page)
-    artifacts.write_json(folder / "latest.json", document)
-    retrain.remember(folder / "history.json", document)
-    return document
+    except Exception as error:  # noqa: BLE001 - Evidently fails on windows nobody foresaw; the verdict stands without
+        log(error)
+        document["page_error"] = f"Evidently failed with {type(error).__name__}: {error}"
+        evidently.plain(name, document, page, because=document["page_error"])
+    document["page"] = str(page)
+    write(name, document)
 
 
-@task(name="tidy")
-def tidy(name: str, model: Model, end: datetime) -> None:
-    """Join past days of the journal, delete what was asked to be, and let raw inputs expire."""
-    deletion.compact(world.workspace().journal(name), now=end, raw_days=model.journal.raw_days)
+@task(name="tell", cache_policy=NO_CACHE)
+def tell(name: str, document: dict[str, Any]) -> None:
+    """An event for each alert, which Prefect's automations can pass on to people."""
+    if document["verdict"] == "alert":
+        emit_event(
+            "headstart.alert",
+            resource={"prefect.resource.id": f"headstart.model.{name}"},
+            payload={
+                "verdict": document["verdict"],
+                "causes": [entry["cause"] for entry in document["causes"]],
+                "remedy": document["remedy"],
+                "page": document.get("page"),
+            },
+        )
 
 
-@task(name="decide")
-def decide(name: str, model: Model, end: datetime) -> bool:
-    """Whether the alert has lasted long enough, and the last retraining lies far enough back."""
-    history = world.workspace().monitor(name) / "history.json"
-    return retrain.due(history, model.retrain, end)
-
-
+@task(name="show", cache_policy=NO_CACHE)
 def show(name: str, document: dict[str, Any]) -> None:
     """The findings as a table in Prefect, and a link to the page."""
     key = name.replace("_", "-")
@@ -118,3 +141,80 @@ def show(name: str, document: dict[str, Any]) -> None:
         create_link_artifact(
             key=f"monitor-page-{key}", link=Path(document["page"]).as_uri(), link_text=f"{name}'s window"
         )
+
+
+@task(name="tidy", cache_policy=NO_CACHE)
+def tidy(name: str, model: Model, asked: datetime) -> None:
+    """Join past days of the journal, delete what was asked to be, and let raw inputs expire."""
+    deletion.compact(world.workspace().journal(name), now=asked, raw_days=model.journal.raw_days)
+
+
+@task(name="retraining", cache_policy=NO_CACHE)
+def retraining(name: str, params: Params, document: dict[str, Any]) -> State[Any]:
+    """Train where an alert has lasted, its remedy is training, and something is new; say in any case what was decided.
+
+    Raises:
+        HeadstartError: if training was started and failed, other than by a gate's verdict.
+    """
+    workspace = world.workspace()
+    history = workspace.monitor(name) / "history.json"
+    end = datetime.fromisoformat(document["window"]["end"])
+    due, reason = retrain.due(history, params.models[name].retrain, end, document)
+    if not due:
+        return decided(name, document, started=False, reason=reason)
+    try:
+        stale = fresh.stale_models(workspace, params, [name])
+    except HeadstartError as refusal:
+        return decided(name, document, started=False, reason=f"{reason}, but training cannot start: {refusal}")
+    if not stale:
+        return decided(name, document, started=False, reason=f"{reason}, but there is nothing new to train on.")
+    ended = training([name], return_state=True)
+    if ended.name == world.NOTHING_NEW:
+        return decided(name, document, started=False, reason=f"{reason}, but there is nothing new to train on.")
+    outcome = ended.result(raise_on_failure=False)
+    if not isinstance(outcome, OutsideError):  # that may pass: the next window tries again
+        retrain.started(history, end)
+    if isinstance(outcome, Exception) and not isinstance(outcome, GateError):
+        decided(name, document, started=True, reason=f"{reason}. Training failed: {outcome}")
+        raise outcome
+    said = outcome if isinstance(outcome, GateError) else ended.message or ended.name
+    return decided(name, document, started=True, reason=f"{reason}. Training ended: {said}")
+
+
+def decided(name: str, document: dict[str, Any], *, started: bool, reason: str) -> State[Any]:
+    """Write the decision into the document; the state says it in Prefect."""
+    document["retraining"] = {"started": started, "reason": reason}
+    write(name, document)
+    return Completed(name="Trained" if started else "Not trained", message=f"{name}: {reason}")
+
+
+def failed(name: str, error: Exception, asked: datetime, seen: watch.Look | None) -> HeadstartError:
+    """Leave word of a failure beside the verdict, or in its place where there is none; the refusal to end with."""
+    log(error)
+    if isinstance(error, HeadstartError):
+        refusal = error
+    else:
+        refusal = HeadstartError(
+            f"the monitor of {name} failed with {type(error).__name__}: {error}.",
+            action="This is a bug in headstart; the traceback is in the log above.",
+        )
+    document = seen.document if seen else watch.not_looked(refusal, windows.whole_minute(asked))
+    document["error"] = {"message": refusal.message, "action": refusal.action}
+    try:
+        write(name, document)
+    except OSError as problem:  # the disk refuses; the flow ends with the failure itself
+        log(problem)
+    return refusal
+
+
+def write(name: str, document: dict[str, Any]) -> None:
+    """Keep the document as the model's latest."""
+    artifacts.write_json(world.workspace().monitor(name) / "latest.json", document)
+
+
+def log(error: Exception) -> None:
+    """A bug's traceback, in Prefect and on standard error; a refusal is said by whoever asked."""
+    if not isinstance(error, HeadstartError):
+        text = "".join(traceback.format_exception(error))
+        get_run_logger().error(text)
+        print(text, file=sys.stderr)

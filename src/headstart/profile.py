@@ -1,7 +1,10 @@
 """The profile: what answers to reference data looked like, for monitors to compare live traffic with.
 
 profile.json       classes, how many examples, how often each class was predicted and true, accuracy: of all
-profile.parquet    a sample of the examples: label, predicted, confidence, and `property/<name>` for each property
+profile.parquet    a sample of the examples: label, predicted, confidence, probabilities (one a class, in the order of
+                   `classes`), and `property/<name>` for each property
+
+Format 1 has no probabilities; it is read, and monitors then can't tell a shift of the classes' shares from others.
 """
 
 from collections import Counter
@@ -19,7 +22,8 @@ from headstart import artifacts
 from headstart.contract import documents
 from headstart.errors import BundleError, DataError
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, 2)
 DOCUMENT = "profile.json"
 TABLE = "profile.parquet"
 PROPERTY = "property/"
@@ -33,6 +37,9 @@ class Answer(Protocol):
 
     @property
     def probability(self) -> float: ...
+
+    @property
+    def probabilities(self) -> Sequence[float]: ...
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,7 @@ class Profile:
         predicted: of the sample: the predicted classes.
         confidence: of the sample: the probability of the predicted class.
         properties: of the sample: input properties by name.
+        probabilities: of the sample: `(rows, classes)`; None in a profile of format 1.
     """
 
     classes: tuple[str, ...]
@@ -60,6 +68,7 @@ class Profile:
     predicted: Sequence[str]
     confidence: NDArray[np.float64]
     properties: Mapping[str, NDArray[np.float64]]
+    probabilities: NDArray[np.float32] | None = None
 
 
 def build(
@@ -107,6 +116,7 @@ def build(
         predicted=[guesses[row] for row in kept],
         confidence=np.array([predictions[row].probability for row in kept], dtype=np.float64),
         properties={name: np.array([properties[row][name] for row in kept], dtype=np.float64) for name in names},
+        probabilities=np.array([predictions[row].probabilities for row in kept], dtype=np.float32),
     )
 
 
@@ -114,12 +124,14 @@ def write(folder: Path, profile: Profile) -> None:
     """Write both files into `folder`, each whole or not at all; the same profile gives the same bytes."""
     columns = {"label": pa.array(profile.labels, pa.string()), "predicted": pa.array(profile.predicted, pa.string())}
     columns["confidence"] = pa.array(profile.confidence, pa.float64())
+    if profile.probabilities is not None:
+        columns["probabilities"] = pa.array(list(profile.probabilities), pa.list_(pa.float32()))
     for name in sorted(profile.properties):
         columns[PROPERTY + name] = pa.array(profile.properties[name], pa.float64())
     with artifacts.replaced(folder / TABLE) as temporary:
         pq.write_table(pa.table(columns), temporary, compression="zstd")
     document = {
-        "format": FORMAT,
+        "format": FORMAT if profile.probabilities is not None else 1,
         "classes": list(profile.classes),
         "n": profile.n,
         "predicted_counts": dict(profile.predicted_counts),
@@ -136,7 +148,7 @@ def read(folder: Path) -> Profile:
         BundleError: if a file is absent, unreadable, or of another format.
     """
     document = documents.read(folder / DOCUMENT)
-    documents.check_format(document, FORMAT, str(folder / DOCUMENT))
+    documents.check_format(document, READABLE, str(folder / DOCUMENT))
     try:
         table = pq.read_table(folder / TABLE)
         names = [name for name in table.column_names if name.startswith(PROPERTY)]
@@ -150,6 +162,7 @@ def read(folder: Path) -> Profile:
             predicted=table["predicted"].to_pylist(),
             confidence=_floats(table, "confidence"),
             properties={name.removeprefix(PROPERTY): _floats(table, name) for name in names},
+            probabilities=_probabilities(table, classes=len(document["classes"])),
         )
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise BundleError(f"the profile in {folder} cannot be read: {error}.", action=documents.REBUILD) from error
@@ -162,3 +175,15 @@ def _counts(values: Sequence[str], classes: Sequence[str]) -> dict[str, int]:
 
 def _floats(table: Any, name: str) -> NDArray[np.float64]:
     return np.asarray(table[name].to_numpy(), dtype=np.float64)
+
+
+def _probabilities(table: Any, *, classes: int) -> NDArray[np.float32] | None:
+    """The column `probabilities` as `(rows, classes)`.
+
+    Raises:
+        ValueError: if a row has not one for each class.
+    """
+    if "probabilities" not in table.column_names:
+        return None
+    flat = table["probabilities"].combine_chunks().flatten().to_numpy()
+    return np.asarray(flat, dtype=np.float32).reshape(table.num_rows, classes)

@@ -1,7 +1,8 @@
 """Made-up traffic of a classifier of ten digits: what it answers, how sure it is, what its inputs look like.
 
-Nine in ten answers are right. Confidence is high where they are; `width` never changes, `kilobytes` has few values
-and depends a little on the digit, `brightness` is continuous and depends on it too.
+Evidence for each digit is normal, 3.5 higher for the true one; the probabilities are the right posterior for ten
+digits that come equally often, and nineteen in twenty answers are right. `width` never changes, `kilobytes` has few
+values and depends a little on the digit, `brightness` is continuous and depends on it too.
 """
 
 from collections import Counter
@@ -20,6 +21,7 @@ EVEN = np.full(10, 0.1)
 TRIPLED = np.array([0.3, *[0.7 / 9] * 9])
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 HOURS_A_YEAR = 365.25 * 24
+EVIDENCE = 3.5
 
 
 @dataclass(frozen=True)
@@ -29,18 +31,44 @@ class Traffic:
     truth: list[str]
     predicted: list[str]
     confidence: NDArray[np.float64]
+    probabilities: NDArray[np.float64]
     properties: dict[str, NDArray[np.float64]]
 
 
-def traffic(rng: np.random.Generator, rows: int, shares=EVEN, *, wrong: float = 0.1, darker: float = 0.0) -> Traffic:
-    """Draw `rows` answers; `wrong` is the share of mistakes, `darker` is taken off every picture's brightness."""
+def traffic(
+    rng: np.random.Generator,
+    rows: int,
+    shares=EVEN,
+    *,
+    evidence: float = EVIDENCE,
+    darker: float = 0.0,
+    foreign: float = 0.0,
+    looks_like: int = 0,
+) -> Traffic:
+    """Draw `rows` answers.
+
+    Args:
+        rng: of everything.
+        rows: how many.
+        shares: of the digits.
+        evidence: less of it: more mistakes and less confidence.
+        darker: taken off every picture's brightness.
+        foreign: share of pictures that show no digit, last; their truth is "x".
+        looks_like: the digit that these resemble, with half the evidence.
+    """
     truth = rng.choice(10, rows, p=shares)
-    mistaken = rng.random(rows) < wrong
-    predicted = np.where(mistaken, (truth + rng.integers(1, 10, rows)) % 10, truth)
+    strange = np.arange(rows) >= rows - round(rows * foreign)
+    seen = np.where(strange, looks_like, truth)
+    heights = rng.normal(size=(rows, 10))
+    heights[np.arange(rows), seen] += np.where(strange, evidence / 2, evidence)
+    scores = EVIDENCE * heights
+    probabilities = np.exp(scores - scores.max(axis=1, keepdims=True))
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
     return Traffic(
-        truth=[CLASSES[digit] for digit in truth],
-        predicted=[CLASSES[digit] for digit in predicted],
-        confidence=np.where(mistaken, rng.beta(3, 3, rows), rng.beta(12, 1, rows)),
+        truth=["x" if odd else CLASSES[digit] for odd, digit in zip(strange, truth, strict=True)],
+        predicted=[CLASSES[digit] for digit in probabilities.argmax(axis=1)],
+        confidence=probabilities.max(axis=1),
+        probabilities=probabilities,
         properties={
             "width": np.full(rows, 8.0),
             "kilobytes": 0.1 + 0.01 * rng.integers(0, 8, rows) + 0.01 * (truth > 4),
@@ -63,13 +91,26 @@ def profile_of(seen: Traffic) -> Profile:
         predicted=seen.predicted,
         confidence=seen.confidence,
         properties=seen.properties,
+        probabilities=seen.probabilities.astype(np.float32),
     )
 
 
-def window_of(seen: Traffic, *, labelled: int = 0) -> Window:
-    """A window of these answers; labels came for the first `labelled`."""
-    truth = [label if row < labelled else None for row, label in enumerate(seen.truth)]
-    return Window(NOON - timedelta(hours=1), NOON, None, seen.predicted, seen.confidence, seen.properties, truth)
+def window_of(seen: Traffic, *, labelled: int = 0, **changes) -> Window:
+    """A window of these answers of version 2, all to distinct inputs; labels came for the first `labelled`."""
+    values = {
+        "start": NOON - timedelta(hours=1),
+        "end": NOON,
+        "version": 2,
+        "predicted": seen.predicted,
+        "confidence": seen.confidence,
+        "properties": seen.properties,
+        "truth": [label if row < labelled else None for row, label in enumerate(seen.truth)],
+        "probabilities": seen.probabilities,
+        "answers": len(seen.predicted),
+        "most_repeated": 1,
+        "bundles": {},
+    }
+    return Window(**{**values, **changes})
 
 
 def monitor(*, a_window: float | None = None) -> Monitor:
@@ -80,4 +121,6 @@ def monitor(*, a_window: float | None = None) -> Monitor:
         false_alarms_a_year=4.0 if a_window is None else a_window * HOURS_A_YEAR,
         labels=30,
         accuracy_drop=0.05,
+        refused_share=0.1,
+        repeated_share=0.2,
     )

@@ -5,8 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from headstart.monitoring.detectors import confidence, predicted_classes, properties, quality
-from tests.unit.made_traffic import CLASSES, profile_of, traffic, window_of
+from headstart.monitoring.detectors import (
+    confidence,
+    input_range,
+    predicted_classes,
+    properties,
+    quality,
+    requests,
+    unknown_labels,
+)
+from headstart.monitoring.windows import Traffic
+from tests.unit.made_traffic import CLASSES, NOON, profile_of, traffic, window_of
 
 LEVEL = 1e-4
 
@@ -27,7 +36,8 @@ def counted(per_class):
 
 def answering(per_class):
     """A window with so many answers of each class."""
-    return replace(window(), predicted=[name for name, n in zip(CLASSES, per_class, strict=True) for _ in range(n)])
+    predicted = [name for name, n in zip(CLASSES, per_class, strict=True) for _ in range(n)]
+    return replace(window(), predicted=predicted, answers=len(predicted))
 
 
 def test_a_class_that_comes_three_times_as_often_is_found_and_named():
@@ -64,7 +74,7 @@ def test_a_class_the_reference_does_not_know_is_counted():
 
 
 def test_confidence_that_fell_is_found():
-    assert confidence.detect(reference(), window(wrong=0.6), LEVEL).verdict == "fail"
+    assert confidence.detect(reference(), window(evidence=1.5), LEVEL).verdict == "fail"
     assert confidence.detect(reference(), window(), LEVEL).verdict == "pass"
 
 
@@ -101,7 +111,7 @@ def test_values_that_could_not_be_measured_are_left_out():
 
 
 def test_accuracy_that_fell_is_found():
-    finding = quality.detect(reference(), window(wrong=0.5, labelled=200), LEVEL, needed=30, drop=0.05)
+    finding = quality.detect(reference(), window(evidence=1.5, labelled=200), LEVEL, needed=30, drop=0.05)
     assert finding.verdict == "fail"
     assert "on 200 labelled answers" in finding.reason
 
@@ -111,7 +121,7 @@ def test_accuracy_that_stayed_does_not_alarm():
 
 
 def test_too_few_labels_are_unsure_however_wrong():
-    finding = quality.detect(reference(), window(wrong=1.0, labelled=29), LEVEL, needed=30, drop=0.05)
+    finding = quality.detect(reference(), window(evidence=0.0, labelled=29), LEVEL, needed=30, drop=0.05)
     assert finding.verdict == "unsure"
     assert "29 answers of this window have labels; 30 are needed" in finding.reason
 
@@ -139,3 +149,99 @@ def test_the_test_of_a_drop_keeps_its_level_at_the_edge_of_what_is_tolerated():
         fails = [k for k in range(n_now + 1) if quality.drop_p_value(right, n, k, n_now, drop=0.05) <= level]
         alarms += binom.pmf(right, n, 0.9) * binom.cdf(max(fails, default=-1), n_now, 0.85)
     assert alarms <= level
+
+
+def test_the_commonest_mistakes_stand_beside_the_accuracy():
+    seen = replace(window(), predicted=["1"] * 60, truth=[*["7"] * 20, *["1"] * 39, "3"])
+    finding = quality.detect(reference(), seen, LEVEL, needed=30, drop=0.05)
+    assert finding.evidence["mistakes"] == [
+        {"label": "7", "predicted": "1", "n": 20},
+        {"label": "3", "predicted": "1", "n": 1},
+    ]
+
+
+@pytest.mark.parametrize("among", [3, 100])
+def test_a_few_black_pictures_are_found_alone_or_among_many(among):
+    seen = window(among)
+    brightness = np.r_[np.zeros(3), seen.properties["brightness"][3:]] if among == 3 else seen.properties["brightness"]
+    brightness = np.r_[np.zeros(8), brightness[8:]] if among == 100 else brightness
+    dark = replace(seen, properties={**seen.properties, "brightness": brightness})
+    finding = input_range.detect(reference(), dark, LEVEL)
+    assert finding.verdict == "fail"
+    assert (finding.evidence["property"], finding.evidence["side"]) == ("brightness", "below")
+
+
+def test_inputs_within_the_references_range_do_not_alarm():
+    assert input_range.detect(reference(), window(), LEVEL).verdict == "pass"
+
+
+def test_a_window_without_properties_has_no_range():
+    assert input_range.detect(reference(), replace(window(), properties={}), LEVEL).verdict == "unsure"
+
+
+def labelled_with(*unknown, known=50):
+    return replace(window(known + len(unknown), labelled=known), truth=[*["3"] * known, *unknown])
+
+
+def test_one_label_the_model_does_not_know_is_said_and_is_no_alarm():
+    finding = unknown_labels.detect(reference(), labelled_with("11"), LEVEL)
+    assert finding.verdict == "unsure"
+    # one row of 300 + 51, picked at random, is the window's: 51 / 351
+    assert finding.statistic == pytest.approx(51 / 351)
+    assert finding.reason.startswith("1 of 51 labels is none of the model's 10 classes: '11'")
+
+
+def test_labels_of_a_new_class_that_keep_coming_are_an_alarm_that_names_it():
+    finding = unknown_labels.detect(reference(), labelled_with(*["eleven"] * 8), LEVEL)
+    assert finding.verdict == "fail"
+    assert finding.evidence["labels"] == {"eleven": 8}
+
+
+@pytest.mark.parametrize(
+    ("seen", "verdict"), [(window(), "unsure"), (window(labelled=40), "pass")], ids=["no labels", "known labels"]
+)
+def test_without_unknown_labels_there_is_no_new_class(seen, verdict):
+    assert unknown_labels.detect(reference(), seen, LEVEL).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("refused", "verdict"),
+    [
+        pytest.param(0, "pass", id="none"),
+        pytest.param(19, "pass", id="a client that tries something out"),
+        pytest.param(22, "pass", id="22 of 222, less than a tenth"),
+        pytest.param(23, "fail", id="23 of 223, more than a tenth"),
+    ],
+)
+def test_many_refusals_are_an_alarm_with_their_commonest_reason(refused, verdict):
+    refusals = {"the text is empty.": refused} if refused else {}
+    finding = requests.refusals(Traffic(NOON, NOON, [window()], refusals, 0), 0.1)
+    assert finding.verdict == verdict
+    assert finding.reason == (
+        f"{refused} of {200 + refused} inputs were refused"
+        + (f", {refused} of them because: the text is empty." if refused else ".")
+    )
+
+
+def test_a_window_of_refusals_alone_is_an_alarm():
+    assert requests.refusals(Traffic(NOON, NOON, [], {"not an image": 20}, 0), 0.1).verdict == "fail"
+
+
+@pytest.mark.parametrize(
+    ("answers", "most_repeated", "verdict"), [(1000, 199, "pass"), (1000, 200, "fail"), (19, 19, "pass")]
+)
+def test_one_input_over_and_over_is_an_alarm(answers, most_repeated, verdict):
+    seen = replace(window(), answers=answers, most_repeated=most_repeated)
+    assert requests.repeated_inputs(seen, 0.2).verdict == verdict
+
+
+def test_answers_of_files_that_are_not_the_registered_ones_are_an_alarm_however_few():
+    finding = requests.bundle(replace(window(), bundles={"aaaa": 199, "bbbb": 1}), "aaaa")
+    assert finding.verdict == "fail"
+    assert finding.reason.startswith("1 of 200 answers came from a bundle that is not the registered one")
+    assert requests.bundle(replace(window(), bundles={"aaaa": 200}), "aaaa").verdict == "pass"
+
+
+@pytest.mark.parametrize(("bundles", "registered"), [({}, "aaaa"), ({"aaaa": 3}, "")])
+def test_where_nobody_knows_which_files_answered_nothing_is_said(bundles, registered):
+    assert requests.bundle(replace(window(), bundles=bundles), registered) is None

@@ -1,5 +1,6 @@
 """Training starts on trouble that lasts and is still there, and not twice within the cooldown."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -37,41 +38,72 @@ def test_without_an_earlier_training_there_is_nothing_to_cool_down_from():
     assert retrain.cooled_down(None, now=NOON, days=7.0)
 
 
-def look(history, hours, verdict="alert"):
+def look(history, hours, verdict="alert", remedy="fine_tune"):
+    """Remember a look at the hour that ends so many hours after noon; whether training is due, and why."""
     end = NOON + timedelta(hours=hours)
     window = {"start": (end - timedelta(hours=1)).isoformat(), "end": end.isoformat()}
-    retrain.remember(history, {"verdict": verdict, "window": window})
-    return end
+    document = {"verdict": verdict, "remedy": remedy, "window": window}
+    retrain.remember(history, document)
+    return retrain.due(history, PARAMS, end, document)
 
 
 def test_three_bad_hours_in_a_row_are_due(tmp_path):
-    history = tmp_path / "history.json"
-    assert [retrain.due(history, PARAMS, look(history, hour)) for hour in range(3)] == [False, False, True]
+    assert [look(tmp_path / "history.json", hour)[0] for hour in range(3)] == [False, False, True]
 
 
 def test_looking_three_times_within_an_hour_is_not_three_windows(tmp_path):
-    history = tmp_path / "history.json"
-    assert not any(retrain.due(history, PARAMS, look(history, hour)) for hour in (0, 0.2, 0.4))
+    assert not any(look(tmp_path / "history.json", hour)[0] for hour in (0, 0.2, 0.4))
 
 
 def test_the_same_look_twice_counts_once(tmp_path):
+    assert not any(look(tmp_path / "history.json", hour)[0] for hour in (0, 1, 1, 1))
+
+
+@pytest.mark.parametrize("remedy", ["fix_client", "rollback", "none"])
+def test_an_alert_that_training_does_not_cure_starts_none_however_long_it_lasts(tmp_path, remedy):
+    found = [look(tmp_path / "history.json", hour, remedy=remedy) for hour in range(5)]
+    assert found[-1] == (False, f"training is not the remedy, {remedy} is")
+
+
+def test_hours_of_trouble_that_training_does_not_cure_do_not_count_towards_it(tmp_path):
     history = tmp_path / "history.json"
-    assert not any(retrain.due(history, PARAMS, look(history, hour)) for hour in (0, 1, 1, 1))
+    found = [look(history, hour, remedy="fix_client" if hour < 2 else "fine_tune")[0] for hour in range(5)]
+    assert found == [False, False, False, False, True]
 
 
 def test_a_training_that_was_started_is_not_started_again_before_the_cooldown_is_over(tmp_path):
     history = tmp_path / "history.json"
     for hour in range(3):
-        end = look(history, hour)
-    retrain.started(history, end)
-    assert not retrain.due(history, PARAMS, look(history, 3))
-    for hour in range(3):
-        end = look(history, 24 * 7 + 2 + hour)
-    assert retrain.due(history, PARAMS, end)
+        look(history, hour)
+    retrain.started(history, NOON + timedelta(hours=2))
+    due, reason = look(history, 3)
+    assert not due
+    assert reason == (
+        "an alert started training on 2026-03-02 14:00 UTC, the next may on 2026-03-09 14:00 (retrain.cooldown_days)"
+    )
+    assert [look(history, 24 * 7 + 2 + hour)[0] for hour in range(3)][-1]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "reason"),
+    [("ok", "the verdict is ok"), ("alert", "the alert has lasted 1 of 3 windows (retrain.windows)")],
+)
+def test_a_window_that_starts_no_training_says_why(tmp_path, verdict, reason):
+    assert look(tmp_path / "history.json", 0, verdict) == (False, reason)
+
+
+def test_a_history_of_before_remedies_is_read_and_its_alerts_count(tmp_path):
+    history = tmp_path / "history.json"
+    looks = [
+        {"start": f"2026-03-02T{hour}:00:00+00:00", "end": f"2026-03-02T{hour + 1}:00:00+00:00", "verdict": "alert"}
+        for hour in (10, 11)
+    ]
+    history.write_text(json.dumps({"format": 1, "looks": looks, "started": None}))
+    assert look(history, 1)[0]
 
 
 def test_a_history_of_another_format_is_refused_with_what_to_do(tmp_path):
     history = tmp_path / "history.json"
     history.write_text('{"format": 9}')
-    with pytest.raises(UsageError, match=r"history\.json has format 9; this headstart reads 1\. Remove it"):
-        retrain.due(history, PARAMS, NOON)
+    with pytest.raises(UsageError, match=r"history\.json has format 9; this headstart reads 1 and 2\. Remove it"):
+        look(history, 0)

@@ -1,5 +1,7 @@
 """What reference answers looked like."""
 
+import json
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -69,12 +71,25 @@ def test_a_profile_survives_its_folder(tmp_path):
         "width": [1.0, 2.0, 3.0, 4.0],
         "height": [2.0] * 4,
     }
+    assert np.array_equal(after.probabilities, np.array([p.probabilities for p in PREDICTIONS], dtype=np.float32))
+
+
+def test_a_profile_of_format_1_is_read_and_has_no_probabilities(tmp_path):
+    # what headstart wrote before probabilities were kept
+    profile.write(tmp_path, made())
+    table = pq.read_table(tmp_path / "profile.parquet").drop_columns("probabilities")
+    pq.write_table(table, tmp_path / "profile.parquet")
+    document = json.loads((tmp_path / "profile.json").read_text())
+    (tmp_path / "profile.json").write_text(json.dumps({**document, "format": 1}))
+    old = profile.read(tmp_path)
+    assert old.probabilities is None
+    assert old.confidence.tolist() == [0.9, 0.6, 0.7, 0.8]
 
 
 def test_the_table_has_one_column_a_property(tmp_path):
     profile.write(tmp_path, made())
     names = pq.read_table(tmp_path / "profile.parquet").column_names
-    assert names == ["label", "predicted", "confidence", "property/height", "property/width"]
+    assert names == ["label", "predicted", "confidence", "probabilities", "property/height", "property/width"]
 
 
 def test_the_same_profile_is_the_same_bytes_in_any_folder(tmp_path):
@@ -107,7 +122,7 @@ def test_what_does_not_fit_together_is_refused(arguments, sentence):
     ("name", "content", "sentence"),
     [
         ("profile.json", None, "does not exist"),
-        ("profile.json", b'{"format": 2}', "has format 2; this headstart reads 1"),
+        ("profile.json", b'{"format": 3}', "has format 3; this headstart reads 1 and 2"),
         ("profile.json", b'{"format": 1}', "cannot be read"),
         ("profile.parquet", None, "cannot be read"),
         ("profile.parquet", b"PAR1", "cannot be read"),

@@ -155,3 +155,35 @@ def test_a_tripled_class_and_a_changed_number_are_found_at_a_level_of_one_in_ten
         reference, window = random.normal(size=2000), random.normal(0.5, size=300)
         hits.append((contingency(counts, seen, seed=seed).p_value <= 1e-4, ks(reference, window).p_value <= 1e-4))
     assert (np.mean(hits, axis=0) >= 0.9).all()
+
+
+def test_the_chance_that_all_picked_rows_are_the_windows_is_the_hypergeometric_one():
+    from scipy.stats import hypergeom
+
+    # 3 rows picked of 300 + 40, all 3 of the 40
+    expected = hypergeom(340, 40, 3).pmf(3)
+    assert two_sample.all_from_window(3, 300, 40) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("window", "count", "side"),
+    [([9.5, 2.0], 1, 1), ([-1.0, -2.0, 12.0], 2, -1), ([0.0, 9.0, 4.0], 0, 1), ([], 0, 1)],
+)
+def test_values_beyond_the_reference_are_counted_on_the_side_where_there_are_more(window, count, side):
+    assert two_sample.beyond(np.arange(10.0), window)[:2] == (count, side)
+
+
+def test_a_handful_of_absurd_values_among_many_sound_ones_is_told():
+    reference, window = np.linspace(0, 1, 300), np.r_[np.linspace(0, 1, 95), [5.0] * 5]
+    # 2 * (100 * 99 * 98 * 97 * 96) / (400 * 399 * 398 * 397 * 396)
+    assert two_sample.beyond(reference, window)[2] == pytest.approx(1.8097e-3, rel=1e-3)
+
+
+def test_the_test_of_values_beyond_keeps_its_level_with_ties():
+    rng = np.random.default_rng(5)
+    for values in (6, 1000):  # of six values ties are many
+        p_values = np.array(
+            [two_sample.beyond(rng.integers(values, size=50), rng.integers(values, size=20))[2] for _ in range(2000)]
+        )
+        for level in (0.2, 0.05, 0.01):
+            assert (p_values <= level).mean() <= level + 3 * np.sqrt(level / 2000)

@@ -1,11 +1,13 @@
-"""`monitor`: one window of a champion's answers against what reference data looked like."""
+"""`monitor`: one window of each model's answers against what its versions were judged on."""
 
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from headstart import artifacts
-from headstart.cli.output import Json, emit
+from headstart.cli.output import Json, emit, say
 from headstart.cli.workspace import chosen, enter, start_flow
 from headstart.errors import GateError
 
@@ -19,27 +21,72 @@ def monitor(
 ) -> int:
     """Compare the last window of answers with the reference; exit 1 on an alert.
 
-    Thresholds follow from `monitor.false_alarms_a_year`; a window with too few answers is unsure. An alert that
-    lasts starts training, as `retrain` in params.yaml says.
+    Thresholds follow from `monitor.false_alarms_a_year`; a small window that does not alarm is unsure. The window
+    ends on a whole minute and is `monitor.window_minutes` long. An alert that lasts starts training where that is the
+    remedy, as `retrain` in params.yaml says.
     """
     workspace, params = enter()
     models = chosen(params, names or [])
-    options = ("--now", now) if now else ()
-    refusal = start_flow(workspace, "monitoring", models, *options)
+    from headstart.monitoring import windows
+
+    asked = windows.moment(now)
+    refusal = start_flow(workspace, "monitoring", models, "--now", asked.isoformat())
+    end = windows.whole_minute(asked).isoformat()
+    found = {name: _latest(workspace.monitor(name) / "latest.json", end) for name in models}
+    document: dict[str, Any] = {name: result for name, result in found.items() if result is not None}
     if refusal and not isinstance(refusal, GateError):
-        raise refusal
-    document = {name: artifacts.read_json(workspace.monitor(name) / "latest.json") for name in models}
+        if not document:
+            raise refusal
+        if as_json:
+            document["error"] = {"message": refusal.message, "action": refusal.action}
+        emit(document, as_json, _lines)
+        say(f"headstart: {refusal}")
+        return refusal.exit_status
     emit(document, as_json, _lines)
-    return 1 if any(result["verdict"] == "alert" for result in document.values()) else 0
+    return 1 if refusal else 0
 
 
-def _lines(document: dict[str, Any]) -> Any:
+def _latest(path: Path, end: str) -> dict[str, Any] | None:
+    """How the look at the window that ends at `end` ended; None where it left no word."""
+    if not path.is_file():
+        return None
+    result: dict[str, Any] = artifacts.read_json(path)
+    return result if result["window"]["end"] == end else None
+
+
+def _lines(document: Mapping[str, Any]) -> Iterator[str]:
     for name, result in document.items():
         window = result["window"]
-        yield f"\n{name}: {result['verdict']} ({window['rows']} answers, {window['start']} to {window['end']})"
+        if window["start"] is None:
+            yield f"\n{name}: no verdict"
+            yield f"  failed  {result['error']['message']} {result['error']['action']}".rstrip()
+            continue
+        yield f"\n{name}: {result['verdict']} ({_count(window)}, {window['start']} to {window['end']})"
+        yield f"  window  {_where(window)}"
         for finding in result["findings"]:
-            yield f"  {finding['verdict']:6} {finding['check']}: {finding['reason']}"
+            yield f"  {finding['verdict']:6}  {finding['check']}: {finding['reason']}"
+            if finding["verdict"] == "fail" and finding["action"]:
+                yield f"          {finding['action']}"
         if result["causes"]:
             yield f"  cause   {', '.join(cause['cause'] for cause in result['causes'])}; remedy: {result['remedy']}"
+        if result["verdict"] == "alert":
+            started = "was started" if result["retraining"]["started"] else "was not started"
+            yield f"  train   training {started}: {result['retraining']['reason'].rstrip('.')}."
+        if result.get("page_error"):
+            yield f"  charts  could not be drawn: {result['page_error']}"
         if result.get("page"):
             yield f"  page    {result['page']}"
+        if result.get("error"):
+            yield f"  failed  {result['error']['message']} {result['error']['action']}".rstrip()
+
+
+def _count(window: Mapping[str, Any]) -> str:
+    distinct = f", {window['distinct']} distinct inputs" if window["distinct"] != window["rows"] else ""
+    return f"{window['rows']} answers{distinct}"
+
+
+def _where(window: Mapping[str, Any]) -> str:
+    later = f"; {window['later']} inputs that came since are in the next window" if window["later"] else ""
+    return (
+        f"the {window['minutes']} minutes (monitor.window_minutes) before the last whole minute, or before --now{later}"
+    )

@@ -1,6 +1,6 @@
 """JSON documents that travel with a model: read, or refused with what is wrong with the file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,15 @@ def read(path: Path) -> Mapping[str, Any]:
     return document
 
 
-def check_format(document: Mapping[str, Any], known: int, name: str) -> None:
+def check_format(document: Mapping[str, Any], known: int | Sequence[int], name: str) -> None:
     """Refuse a document of a format that this version does not read.
 
     Raises:
         BundleError: naming both formats.
     """
-    if document.get("format") != known:
+    readable = [known] if isinstance(known, int) else list(known)
+    if document.get("format") not in readable:
         raise BundleError(
-            f"{name} has format {document.get('format')!r}; this headstart reads {known}.",
+            f"{name} has format {document.get('format')!r}; this headstart reads {' and '.join(map(str, readable))}.",
             action="Install the version of headstart that wrote it, or build the model again.",
         )

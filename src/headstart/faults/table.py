@@ -25,6 +25,7 @@ REMEDIES = (
     "adapt_and_fine_tune",
     "collect_labels",
 )
+UNTRAINED = frozenset({"none", "fix_client", "rollback"})  # remedies that no training carries out
 
 
 @dataclass(frozen=True)

@@ -1,98 +1,111 @@
 """What a window's findings mean: a cause that the evidence bears, or `unknown_shift`; never a wrong name."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from headstart.faults.table import CAUSES
 from headstart.findings import Finding
+from headstart.monitoring import label_shift
+from headstart.monitoring.detectors import quality
 from headstart.monitoring.windows import Window
 from headstart.profile import Profile
 
-SHUFFLES = 999
 DOUBT = 0.05  # p-value below which something other than the classes' shares has changed; doubt leads to unknown_shift
-MOST_ROWS = 5_000  # of a window that are looked at; evenly spread
-CELLS = 4_000_000  # numbers held at once
-SEED = 0
+RULED_OUT = 0.05  # p-value below which foreign inputs count as ruled out
+BLANK = 0.02  # contrast of an image that shows nothing: five levels of 255
+REQUESTS = {"refusals", "repeated_inputs"}  # they say nothing about the answers that were given
+FIRST = ("model_artifact", "input_quality", "new_class", "label_shift", "unknown_shift")
 
 
-def causes(findings: Sequence[Finding], profile: Profile, window: Window) -> list[dict[str, Any]]:
-    """Ranked causes [{`cause`, `score`}]; the score is in [0, 1]. Empty where nothing could be judged.
+def causes(
+    findings: Sequence[Finding], profile: Profile | None, window: Window, *, drop: float
+) -> tuple[list[dict[str, Any]], label_shift.Explanation | None]:
+    """What the failed findings of one version mean, and how far other shares of its classes explain the window.
 
-    `label_shift` is named only when predicted classes moved, quality did not fall, and within each predicted class
-    confidence and input properties look as they did. Everything else that alarms is `unknown_shift` for now.
+    `label_shift` is named only where `label_shift.explain` finds that the shares account for entropy and input
+    properties too and that inputs of no known class are ruled out; `new_class` where labels say so; `input_quality`
+    where images are blank; `model_artifact` where the journal names other files. The rest is `unknown_shift`.
+
+    Args:
+        findings: of this version.
+        profile: of this version; None where it could not be read, and nothing was tested.
+        window: its answers.
+        drop: the loss of accuracy that is tolerated, `monitor.accuracy_drop`.
+
+    Returns:
+        Causes [{`cause`, `score` in [0, 1], `evidence` {`checks`}}], the likeliest first; empty where nothing failed.
     """
-    failed = {finding.check for finding in findings if finding.verdict == "fail"}
-    if not failed:
-        return [] if any(finding.check == "window" for finding in findings) else [{"cause": "none", "score": 1.0}]
-    if "predicted_classes" in failed and "quality" not in failed:
-        p_value = within_classes(profile, window)
-        if p_value > DOUBT:
-            return [{"cause": "label_shift", "score": p_value}]
-    return [{"cause": "unknown_shift", "score": 1.0}]
+    failed = {finding.check: finding for finding in findings if finding.verdict == "fail"}
+    about_answers = sorted(set(failed) - REQUESTS)
+    named: list[dict[str, Any]] = []
+    explanation = None
+    if "bundle" in failed:
+        named.append(_cause("model_artifact", 1.0, about_answers))
+    elif profile is None:
+        pass
+    elif "input_range" in failed and _blank(failed["input_range"]):
+        named.append(_cause("input_quality", 1.0, about_answers))
+    elif "unknown_labels" in failed:
+        named.append(_cause("new_class", 1.0, about_answers))
+        if "quality" in failed and _known_labels_alarm(profile, window, failed["quality"], drop):
+            named.append(_cause("unknown_shift", 1.0, ["quality"]))
+    elif about_answers:
+        if "predicted_classes" in failed and not {"quality", "input_range"} & set(failed):
+            explanation = label_shift.explain(profile, window)
+        if explanation and explanation.p_value > DOUBT and explanation.p_foreign <= RULED_OUT:
+            named.append(_cause("label_shift", explanation.p_value, about_answers))
+        else:
+            named.append(_cause("unknown_shift", 1.0, about_answers))
+    if requests := sorted(set(failed) & REQUESTS):
+        named.append(_cause("input_quality", 1.0, requests))
+    return named, explanation
 
 
-def remedy(ranked: Sequence[dict[str, Any]]) -> str:
+def ranked(found: Iterable[dict[str, Any]], *, judged: bool) -> list[dict[str, Any]]:
+    """The causes of all versions together, each once, what explains most first.
+
+    A cause of refusals or repeats alone comes last: it does not explain what is wrong with answers.
+
+    Args:
+        found: causes of each version, evidence included.
+        judged: whether the window could be judged; then no cause at all is the cause `none`.
+    """
+    merged: dict[str, dict[str, Any]] = {}
+    for entry in found:
+        known = merged.setdefault(entry["cause"], {**entry, "evidence": {"checks": []}})
+        known["score"] = max(known["score"], entry["score"])
+        known["evidence"]["checks"] = sorted({*known["evidence"]["checks"], *entry["evidence"]["checks"]})
+    if not merged:
+        return [{"cause": "none", "score": 1.0, "evidence": {"checks": []}}] if judged else []
+    return sorted(merged.values(), key=_place)
+
+
+def remedy(causes: Sequence[dict[str, Any]]) -> str:
     """The cheapest remedy of the likeliest cause; `none` where nothing was named."""
-    return CAUSES[ranked[0]["cause"]].remedy if ranked else "none"
+    return CAUSES[causes[0]["cause"]].remedy if causes else "none"
 
 
-def within_classes(profile: Profile, window: Window) -> float:
-    """P-value of "within each predicted class, confidence and properties are distributed as in the reference".
-
-    For each number: the largest gap between the window's distribution and the reference's, reweighted to the window's
-    classes; its null by shuffling reference and window within each class. Bonferroni over the numbers. Classes that
-    either side lacks cannot be compared and are left out.
-    """
-    at = np.unique(np.linspace(0, window.rows - 1, min(window.rows, MOST_ROWS)).astype(np.int64))
-    guesses = np.array([*profile.predicted, *(window.predicted[row] for row in at)])
-    is_window = np.arange(len(guesses)) >= len(profile.predicted)
-    numbers = [(profile.confidence, window.confidence)]
-    numbers += [
-        (profile.properties[name], window.properties[name]) for name in profile.properties if name in window.properties
-    ]
-    p_values = []
-    for before, after in numbers:
-        values = np.concatenate([before, after[at]])
-        measured = np.isfinite(values)
-        if measured[is_window].any() and measured[~is_window].any():
-            p_values.append(_stratified(values[measured], guesses[measured], is_window[measured]))
-    return min(1.0, len(p_values) * min(p_values))
+def _place(entry: dict[str, Any]) -> int:
+    only_requests = set(entry["evidence"]["checks"]) <= REQUESTS
+    return len(FIRST) if only_requests else FIRST.index(entry["cause"])
 
 
-def _stratified(values: NDArray[np.float64], strata: NDArray[Any], is_window: NDArray[np.bool_]) -> float:
-    """P-value of the stratified two-sample test that `within_classes` describes."""
-    both = [name for name in np.unique(strata[is_window]) if (~is_window[strata == name]).any()]
-    kept = np.isin(strata, both)
-    order = np.argsort(values[kept], kind="stable")
-    values, strata, is_window = values[kept][order], strata[kept][order], is_window[kept][order]
-    if not len(values):
-        return 0.0  # no class in common: the shares explain nothing
-    ends = np.append(np.flatnonzero(np.diff(values)), len(values) - 1)  # the last of each run of equal values
-    rows = [np.flatnonzero(strata == name) for name in both]
-    weight = 1.0 / is_window.sum()
-    observed = _gaps(is_window[None], rows, weight, ends)[0]
-    generator = np.random.default_rng(SEED)
-    reached, left = 0, SHUFFLES
-    while left:
-        count = min(left, max(1, CELLS // len(values)))
-        shuffled = np.empty((count, len(values)), dtype=bool)
-        for row in rows:
-            shuffled[:, row] = generator.permuted(np.tile(is_window[row], (count, 1)), axis=1)
-        reached += int((_gaps(shuffled, rows, weight, ends) >= observed - 1e-12).sum())
-        left -= count
-    return (reached + 1) / (SHUFFLES + 1)
+def _cause(name: str, score: float, checks: Sequence[str]) -> dict[str, Any]:
+    return {"cause": name, "score": score, "evidence": {"checks": list(checks)}}
 
 
-def _gaps(
-    is_window: NDArray[np.bool_], rows: Sequence[NDArray[np.int64]], weight: float, ends: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Largest gap for each of `(shuffles, values)` memberships, values in ascending order."""
-    steps = np.where(is_window, weight, 0.0)
-    for row in rows:
-        members = is_window[:, row]
-        here = int(members[0].sum())  # the same in every shuffle
-        steps[:, row] -= np.where(members, 0.0, weight * here / (len(row) - here))
-    return np.asarray(np.abs(np.cumsum(steps, axis=1)[:, ends]).max(axis=1), dtype=np.float64)
+def _blank(finding: Finding) -> bool:
+    """Whether the inputs out of range are images that show nothing."""
+    evidence = finding.evidence
+    return bool(
+        evidence["property"] == "contrast" and evidence["side"] == "below" and evidence["median_outside"] <= BLANK
+    )
+
+
+def _known_labels_alarm(profile: Profile, window: Window, finding: Finding, drop: float) -> bool:
+    """Whether accuracy fell too where the true class is one that the model knows."""
+    known = window.labelled - sum(window.unknown_labels(profile.classes).values())
+    if not known or finding.bar is None:
+        return False
+    right = round(profile.accuracy * profile.n)
+    return quality.drop_p_value(right, profile.n, window.correct, known, drop=drop) <= finding.bar

@@ -1,6 +1,7 @@
-"""When an alert is worth a training: it lasts, it is still there, and the last training has had time to help.
+"""When an alert is worth a training: it lasts, it is still there, training cures it, and the last one had time to help.
 
-What was seen before is kept beside the monitor's pages: {`format`, `looks` [{`start`, `end`, `verdict`}], `started`}.
+What was seen before is kept beside the monitor's pages: {`format`, `looks` [{`start`, `end`, `verdict`, `remedy`}],
+`started`}. Format 1 has no remedies; its alerts count as ones that training cures.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,9 +11,11 @@ from typing import Any
 
 from headstart import artifacts
 from headstart.errors import UsageError
+from headstart.faults.table import UNTRAINED
 from headstart.params.operation import Retrain
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, 2)
 KEPT = 1000  # looks; at one an hour, six weeks
 
 
@@ -24,10 +27,16 @@ def should_retrain(verdicts: Sequence[str], *, needed: int) -> bool:
             one starts nothing.
         needed: how many windows an alert has to last.
     """
+    return lasting(verdicts) >= needed
+
+
+def lasting(verdicts: Sequence[str]) -> int:
+    """How many windows that could be judged alarmed in a row, up to the newest; 0 where that one is no alert."""
     if not verdicts or verdicts[-1] != "alert":
-        return False
+        return 0
     judged = [verdict for verdict in verdicts if verdict != "unsure"]
-    return len(judged) >= needed and all(verdict == "alert" for verdict in judged[-needed:])
+    quiet = [place for place, verdict in enumerate(judged) if verdict != "alert"]
+    return len(judged) - 1 - max(quiet, default=-1)
 
 
 def cooled_down(last: datetime | None, *, now: datetime, days: float) -> bool:
@@ -43,19 +52,39 @@ def remember(history: Path, document: Mapping[str, Any]) -> None:
         document: from `watch.watch`.
     """
     known = _read(history)
-    look = {name: document["window"][name] for name in ("start", "end")} | {"verdict": document["verdict"]}
+    look = {name: document["window"][name] for name in ("start", "end")}
+    look |= {"verdict": document["verdict"], "remedy": document["remedy"]}
     looks = [entry for entry in known["looks"] if entry["end"] != look["end"]]
     looks = sorted([*looks, look], key=lambda entry: datetime.fromisoformat(entry["end"]))
     artifacts.write_json(history, {**known, "looks": looks[-KEPT:]})
 
 
-def due(history: Path, params: Retrain, now: datetime) -> bool:
-    """Whether the remembered looks up to `now` ask for a training, and the last one lies far enough back."""
+def due(history: Path, params: Retrain, end: datetime, document: Mapping[str, Any]) -> tuple[bool, str]:
+    """Whether the looks up to the window that ends at `end` ask for a training, and why (not), as a clause.
+
+    Args:
+        history: the looks, this one included.
+        params: the section `retrain`.
+        end: of the newest window.
+        document: of the newest window.
+    """
+    if document["verdict"] != "alert":
+        return False, f"the verdict is {document['verdict']}"
+    if document["remedy"] in UNTRAINED:
+        return False, f"training is not the remedy, {document['remedy']} is"
     known = _read(history)
-    looks = [look for look in known["looks"] if datetime.fromisoformat(look["end"]) <= now]
+    looks = [look for look in known["looks"] if datetime.fromisoformat(look["end"]) <= end]
+    lasted = lasting(apart(looks))
+    if lasted < params.windows:
+        return False, f"the alert has lasted {lasted} of {params.windows} windows (retrain.windows)"
     last = datetime.fromisoformat(known["started"]) if known["started"] else None
-    lasting = should_retrain(apart(looks), needed=params.windows)
-    return lasting and cooled_down(last, now=now, days=params.cooldown_days)
+    if last is not None and not cooled_down(last, now=end, days=params.cooldown_days):
+        again = last + timedelta(days=params.cooldown_days)
+        return False, (
+            f"an alert started training on {last:%Y-%m-%d %H:%M} UTC, the next may on {again:%Y-%m-%d %H:%M} "
+            "(retrain.cooldown_days)"
+        )
+    return True, f"the alert has lasted {lasted} windows, and its remedy is {document['remedy']}"
 
 
 def started(history: Path, now: datetime) -> None:
@@ -66,13 +95,15 @@ def started(history: Path, now: datetime) -> None:
 def apart(looks: Sequence[Mapping[str, str]]) -> list[str]:
     """Verdicts of the newest look and of earlier ones that share no minute with each other, oldest first.
 
-    Looking three times within an hour is not trouble that lasted three windows.
+    Looking three times within an hour is not trouble that lasted three windows. An alert that training does not cure
+    says nothing about whether one is needed: it counts as `unsure`.
     """
     verdicts: list[str] = []
     before: datetime | None = None
     for look in reversed(looks):
         if before is None or datetime.fromisoformat(look["end"]) <= before:
-            verdicts.append(look["verdict"])
+            cured = look["verdict"] != "alert" or look.get("remedy") not in UNTRAINED
+            verdicts.append(look["verdict"] if cured else "unsure")
             before = datetime.fromisoformat(look["start"])
     return verdicts[::-1]
 
@@ -81,9 +112,9 @@ def _read(history: Path) -> dict[str, Any]:
     if not history.is_file():
         return {"format": FORMAT, "looks": [], "started": None}
     known: dict[str, Any] = artifacts.read_json(history)
-    if known.get("format") != FORMAT:
+    if known.get("format") not in READABLE:
         raise UsageError(
-            f"{history} has format {known.get('format')!r}; this headstart reads {FORMAT}.",
+            f"{history} has format {known.get('format')!r}; this headstart reads {' and '.join(map(str, READABLE))}.",
             action="Remove it: only how long an alert has lasted is forgotten.",
         )
-    return known
+    return {**known, "format": FORMAT}

@@ -1,74 +1,177 @@
 """One look at a window of live traffic: the alarm is decided here, and nowhere else."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from headstart.errors import HeadstartError
 from headstart.findings import Finding
 from headstart.monitoring import diagnosis, windows
-from headstart.monitoring.detectors import confidence, predicted_classes, properties, quality
-from headstart.monitoring.windows import Window
+from headstart.monitoring.detectors import (
+    confidence,
+    input_range,
+    predicted_classes,
+    properties,
+    quality,
+    requests,
+    unknown_labels,
+)
+from headstart.monitoring.windows import Traffic, Window
 from headstart.params.operation import Monitor
 from headstart.profile import Profile
 from headstart.statistics import budget
+from headstart.statistics.interval import wilson
 
-FORMAT = 1
+FORMAT = 2
+UNDECIDED = {"started": False, "reason": "the look ended before this was decided"}
+INTERVAL = 0.95  # of the accuracy that labels show
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the registry knows of a version.
+
+    Attributes:
+        bundle: the hash of its manifest; empty where the registry has none.
+        profile: reads its reference answers; may refuse with a `HeadstartError`, as where its files are damaged.
+    """
+
+    bundle: str
+    profile: Callable[[], Profile]
+
+
+@dataclass(frozen=True)
+class Look:
+    """A judged window.
+
+    Attributes:
+        document: {`format`, `verdict` (`ok`, `alert`, `unsure`), `causes` [{`cause`, `score`, `evidence`}], `remedy`,
+            `estimates`, `window`, `findings`, `retraining` {`started`, `reason`}}.
+        drawn: the version's answers that are worth drawing, and their reference; None where there are none.
+    """
+
+    document: dict[str, Any]
+    drawn: tuple[Window, Profile] | None
 
 
 def watch(
-    journal: Path, profile: Profile, params: Monitor, now: datetime, *, version: int | None = None
-) -> tuple[dict[str, Any], Window]:
-    """Compare the last window of the journal with the profile.
+    journal: Path,
+    references: Callable[[int], Reference],
+    params: Monitor,
+    asked: datetime,
+    *,
+    champion: int | None = None,
+) -> Look:
+    """Compare the last window of the journal with what its versions were judged on.
 
-    Every test has a fixed share of the yearly budget of false alarms, whether or not it could be made, so what a
-    window holds cannot change how strict the others are. The budget counts one look a window: more looks at
-    overlapping windows buy more false alarms.
+    Each version that answered is judged against its own profile. Every test has a fixed share of the yearly budget of
+    false alarms, divided by the number of versions; whether or not a test could be made, what a window holds cannot
+    change how strict the others are. The budget counts one look a window: more looks at overlapping windows buy more
+    false alarms.
+
+    The tests are exact at any size, so a small window may alarm; where it does not, it is `unsure`, since it would
+    not have shown much. The version with most answers decides that. Too few labels leave the rest judged.
 
     Args:
         journal: the model's journal, `Workspace.journal(model)`.
-        profile: of the version that answered.
+        references: what is known of a version, by its number; may refuse with a `HeadstartError`.
         params: the section `monitor`.
-        now: aware; the window ends here.
-        version: only its answers count; None takes all.
-
-    Returns:
-        A document, and the window it is about. The document: {`format`, `verdict` (`ok`, `alert`, `unsure`), `causes`
-        [{`cause`, `score`}], `remedy`, `window`, `findings`}; `unsure` means that the window is too small to judge,
-        while too few labels alone leave the rest judged.
+        asked: aware; the window ends at the last whole minute.
+        champion: the version that stands for the model now; shown in the document.
 
     Raises:
         DataError: if the journal cannot be read.
     """
-    window = windows.select(journal, end=now, minutes=params.window_minutes, version=version)
-    findings = judge(profile, window, params)
+    traffic = windows.select(journal, asked=asked, minutes=params.window_minutes)
+    findings: list[Finding] = []
+    found: list[dict[str, Any]] = []
+    profiles: dict[int | None, Profile] = {}
+    shares: Mapping[str, float] | None = None
+    several = len(traffic.windows) > 1
+    for window in traffic.windows:
+        mine, profile = [requests.repeated_inputs(window, params.repeated_share)], None
+        try:
+            reference = _reference(references, window)
+            if (files := requests.bundle(window, reference.bundle)) is not None:
+                mine.insert(0, files)
+            profile = reference.profile()
+        except HeadstartError as error:
+            mine.insert(0, _no_reference(window, error))
+        if profile is not None:
+            profiles[window.version] = profile
+            mine = judge(profile, window, params, versions=len(traffic.windows)) + mine
+        causes, explanation = diagnosis.causes(mine, profile, window, drop=params.accuracy_drop)
+        if any(entry["cause"] == "label_shift" for entry in causes) and explanation:
+            shares = explanation.shares
+        found += causes
+        findings += [_of(finding, window, several) for finding in mine]
+    if not traffic.windows:
+        findings.append(_too_small(traffic, None, params))
+    refused = requests.refusals(traffic, params.refused_share)
+    findings.append(refused)
+    if refused.verdict == "fail":
+        found.append({"cause": "input_quality", "score": 1.0, "evidence": {"checks": [refused.check]}})
+    main = max(traffic.windows, key=lambda window: window.answers, default=None)
+    judged = main is not None and main.version in profiles and main.rows >= params.rows
     failed = any(finding.verdict == "fail" for finding in findings)
-    verdict = "alert" if failed else "unsure" if findings[0].check == "window" else "ok"
-    ranked = diagnosis.causes(findings, profile, window)
-    document = {
+    ranked = diagnosis.ranked(found, judged=judged)
+    return Look(
+        document={
+            "format": FORMAT,
+            "verdict": "alert" if failed else "ok" if judged else "unsure",
+            "causes": ranked,
+            "remedy": diagnosis.remedy(ranked),
+            "estimates": {"accuracy": _accuracy(traffic), "shares": None if shares is None else dict(shares)},
+            "window": {**traffic.document(), "version": champion, "minutes": params.window_minutes},
+            "findings": [finding.document() for finding in findings],
+            "retraining": dict(UNDECIDED),
+        },
+        drawn=_worst(traffic, findings, profiles),
+    )
+
+
+def not_looked(error: HeadstartError, end: datetime) -> dict[str, Any]:
+    """The document where no look was possible: nothing is known, and the finding `monitor` says why."""
+    finding = Finding("monitor", "unsure", None, None, error.message, error.action)
+    return {
         "format": FORMAT,
-        "verdict": verdict,
-        "causes": ranked,
-        "remedy": diagnosis.remedy(ranked),
-        "window": window.document(),
-        "findings": [finding.document() for finding in findings],
+        "verdict": "unsure",
+        "causes": [],
+        "remedy": "none",
+        "estimates": {"accuracy": None, "shares": None},
+        "window": {"start": None, "end": end.isoformat(), "rows": 0},
+        "findings": [finding.document()],
+        "retraining": {"started": False, "reason": "there was no look"},
     }
-    return document, window
 
 
-def judge(profile: Profile, window: Window, params: Monitor) -> list[Finding]:
-    """All detectors' findings; one finding `window`, unsure, where there are too few answers."""
-    if window.rows < params.rows:
-        return [_too_small(window, params)]
-    classes_level, level = levels(params, others=2 + len(profile.properties))
-    return [
+def judge(profile: Profile, window: Window, params: Monitor, *, versions: int = 1) -> list[Finding]:
+    """All tests of one version's answers; in a small window a test that does not alarm is unsure.
+
+    Args:
+        profile: of the version that answered.
+        window: its answers.
+        params: the section `monitor`.
+        versions: how many share the window's part of the budget.
+    """
+    classes_level, level = levels(params, others=4 + len(profile.properties), versions=versions)
+    tested = [
         predicted_classes.detect(profile, window, classes_level),
         confidence.detect(profile, window, level),
         *(properties.detect(profile, window, level, name=name) for name in sorted(profile.properties)),
+        input_range.detect(profile, window, level),
         quality.detect(profile, window, level, needed=params.labels, drop=params.accuracy_drop),
+        unknown_labels.detect(profile, window, level),
     ]
+    if window.rows >= params.rows:
+        return tested
+    small = [replace(finding, verdict="unsure") if finding.verdict == "pass" else finding for finding in tested]
+    return [_too_small(window, window, params), *small]
 
 
-def levels(params: Monitor, *, others: int) -> tuple[float, float]:
+def levels(params: Monitor, *, others: int, versions: int = 1) -> tuple[float, float]:
     """What the budget buys: the level of the test of predicted classes, and of each of the `others`.
 
     Bonferroni with weights. Counts of classes carry the least information an answer, so their test gets half of a
@@ -76,20 +179,62 @@ def levels(params: Monitor, *, others: int) -> tuple[float, float]:
     error at these sizes.
     """
     share = budget.level_per_test(
-        false_alarms_a_year=params.false_alarms_a_year, window_minutes=params.window_minutes, tests=1
+        false_alarms_a_year=params.false_alarms_a_year, window_minutes=params.window_minutes, tests=versions
     )
     return share / 2, share / (2 * others)
 
 
-def _too_small(window: Window, params: Monitor) -> Finding:
+def _reference(references: Callable[[int], Reference], window: Window) -> Reference:
+    if window.version is None:
+        raise HeadstartError("the journal does not say which version answered.")
+    return references(window.version)
+
+
+def _of(finding: Finding, window: Window, several: bool) -> Finding:
+    """The finding with its version in the evidence, and in the sentence where several versions answered."""
+    reason = f"version {window.version}: {finding.reason}" if several else finding.reason
+    return replace(finding, reason=reason, evidence={**finding.evidence, "version": window.version})
+
+
+def _worst(
+    traffic: Traffic, findings: list[Finding], profiles: Mapping[int | None, Profile]
+) -> tuple[Window, Profile] | None:
+    """The version to draw: the one with most failed findings, of several the one with most answers."""
+    failed = [finding.evidence.get("version") for finding in findings if finding.verdict == "fail"]
+    known = [window for window in traffic.windows if window.version in profiles and window.rows]
+    worst = max(known, key=lambda window: (failed.count(window.version), window.answers), default=None)
+    return None if worst is None else (worst, profiles[worst.version])
+
+
+def _accuracy(traffic: Traffic) -> dict[str, Any] | None:
+    labelled = sum(window.labelled for window in traffic.windows)
+    right = sum(window.correct for window in traffic.windows)
+    return wilson(right, labelled, INTERVAL).document() if labelled else None
+
+
+def _no_reference(window: Window, error: HeadstartError) -> Finding:
+    return Finding(
+        check="reference",
+        verdict="unsure",
+        statistic=None,
+        bar=None,
+        reason=f"{window.answers} answers have nothing to be compared with: {error.message}",
+        action=error.action,
+    )
+
+
+def _too_small(traffic: Traffic | Window, window: Window | None, params: Monitor) -> Finding:
+    rows = window.rows if window else 0
+    noun = window.noun if window else "answers"
+    of_all = f" of {window.answers} answers" if window and window.rows != window.answers else ""
     return Finding(
         check="window",
         verdict="unsure",
-        statistic=float(window.rows),
+        statistic=float(rows),
         bar=float(params.rows),
         reason=(
-            f"{window.rows} answers in the {params.window_minutes} minutes before {window.end:%Y-%m-%d %H:%M} UTC; "
-            f"{params.rows} are needed to judge a window."
+            f"{rows} {noun}{of_all} in the {params.window_minutes} minutes before {traffic.end:%Y-%m-%d %H:%M} UTC; "
+            f"with fewer than {params.rows} only gross changes can be seen."
         ),
         action="Wait for more traffic, or lengthen monitor.window_minutes.",
     )

@@ -1,31 +1,45 @@
-"""What was answered in a stretch of time, as the detectors want it."""
+"""What was asked and answered in a stretch of time, as the detectors want it: by version, each distinct input once."""
 
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from headstart import settings
+from headstart.errors import UsageError
 from headstart.journal import reader
+from headstart.journal.schema import ANSWERED, TIME
 
 PROPERTY = "property/"
 
 
 @dataclass(frozen=True)
 class Window:
-    """Answers of one model in `[start, end)`, oldest first.
+    """Answers of one version in `[start, end)`, oldest first, one row for each distinct input.
+
+    An input that was sent five times is one observation, not five: tests that count it five times alarm on clean
+    traffic. Rows whose input was not hashed (journal format 1) count as distinct.
 
     Attributes:
         start: aware.
         end: aware.
-        version: of the model that answered; None where any version counts.
+        version: of the model that answered; None where it is unknown.
         predicted: the label of each answer.
         confidence: its probability, `(rows,)`.
         properties: input properties by name, `(rows,)` each; NaN where one could not be measured.
-        truth: the label that came later; None where none came.
+        truth: the label that came later for this input; None where none came.
+        probabilities: of all classes, `(rows, classes)`; None where a row lacks them.
+        answers: how many answers were given, repeats included.
+        most_repeated: how many of them went to the input that was sent most often.
+        bundles: answers by the hash of the bundle that gave them; answers without one are left out.
     """
 
     start: datetime
@@ -35,10 +49,20 @@ class Window:
     confidence: NDArray[np.float64]
     properties: Mapping[str, NDArray[np.float64]]
     truth: Sequence[str | None]
+    probabilities: NDArray[np.float64] | None
+    answers: int
+    most_repeated: int
+    bundles: Mapping[str, int]
 
     @property
     def rows(self) -> int:
+        """How many distinct inputs were answered."""
         return len(self.predicted)
+
+    @property
+    def noun(self) -> str:
+        """What `rows` counts."""
+        return "answers" if self.rows == self.answers else "distinct inputs"
 
     @property
     def labelled(self) -> int:
@@ -49,45 +73,146 @@ class Window:
         """How many of the labelled answers were right."""
         return sum(label == guess for label, guess in zip(self.truth, self.predicted, strict=True) if label is not None)
 
+    def unknown_labels(self, classes: Sequence[str]) -> dict[str, int]:
+        """How often each label that is none of `classes` came; the commonest first."""
+        known = set(classes)
+        counts = Counter(label for label in self.truth if label is not None and label not in known)
+        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """All that one model was asked in `[start, end)`.
+
+    Attributes:
+        start: aware.
+        end: aware.
+        windows: one for each version that answered, in ascending order.
+        refusals: how many inputs were refused, by reason, the commonest first; numbers in reasons read N.
+        later: inputs that came between the window's end and the moment of the look; the next window has them.
+    """
+
+    start: datetime
+    end: datetime
+    windows: Sequence[Window]
+    refusals: Mapping[str, int]
+    later: int
+
+    @property
+    def answers(self) -> int:
+        return sum(window.answers for window in self.windows)
+
+    @property
+    def refused(self) -> int:
+        return sum(self.refusals.values())
+
     def document(self) -> dict[str, Any]:
         """Where the window lies and how much is in it."""
         return {
             "start": self.start.isoformat(),
             "end": self.end.isoformat(),
-            "version": self.version,
-            "rows": self.rows,
-            "labelled": self.labelled,
+            "rows": self.answers,
+            "distinct": sum(window.rows for window in self.windows),
+            "labelled": sum(window.labelled for window in self.windows),
+            "refused": self.refused,
+            "later": self.later,
+            "versions": {str(window.version): window.answers for window in self.windows},
         }
 
 
-def select(journal: Path, *, end: datetime, minutes: float, version: int | None) -> Window:
-    """The answers of the last `minutes` before `end`.
+def moment(now: str | None) -> datetime:
+    """When a look is asked for, in UTC.
+
+    Raises:
+        UsageError: if it is not ISO 8601 with an offset.
+    """
+    try:
+        asked = datetime.fromisoformat(now) if now else settings.now()
+        if asked.tzinfo is None:
+            raise ValueError("it has no offset")
+        return asked.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise UsageError(
+            f"{now!r} is not a moment: {error}.", action="Write it like 2026-03-01T12:00:00+00:00."
+        ) from None
+
+
+def whole_minute(asked: datetime) -> datetime:
+    """The end of the window for a look that is asked for at a moment: so windows of a jittery schedule still touch."""
+    return asked.replace(second=0, microsecond=0)
+
+
+def select(journal: Path, *, asked: datetime, minutes: float) -> Traffic:
+    """What was asked in the last `minutes` before the last whole minute.
 
     Args:
         journal: the model's journal, `Workspace.journal(model)`.
-        end: aware; the window's end, which is not in it.
+        asked: aware; the window ends at its whole minute, which is not in it.
         minutes: its length.
-        version: answers of other versions are left out, since the reference is this version's; None takes all.
 
     Raises:
         DataError: if the journal cannot be read.
     """
+    end = whole_minute(asked)
     start = end - timedelta(minutes=minutes)
-    answers = reader.read(journal, start=start, end=end)
-    if version is not None:
-        answers = answers.filter(np.asarray(answers["version"]) == version)
-    answers = reader.with_truth(answers, reader.labels(journal))
-    names = [name for name in answers.column_names if name.startswith(PROPERTY)]
+    table = reader.read(journal, start=start, end=asked, refusals=True)
+    within = pc.less(table["time"], pa.scalar(end, TIME))
+    later = int(pc.sum(pc.invert(within)).as_py() or 0)
+    table = table.filter(within)
+    answered = pc.equal(table["status"], ANSWERED)
+    reasons = Counter(
+        re.sub(r"\d+", "N", reason or "") for reason in table.filter(pc.invert(answered))["reason"].to_pylist()
+    )
+    answers = reader.with_truth(table.filter(answered), reader.labels(journal))
+    versions = sorted(set(answers["version"].to_pylist()), key=lambda version: (version is not None, version))
+    return Traffic(
+        start=start,
+        end=end,
+        windows=[_window(answers, version, start, end) for version in versions],
+        refusals=dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
+        later=later,
+    )
+
+
+def _window(answers: pa.Table, version: int | None, start: datetime, end: datetime) -> Window:
+    """The answers of one version, repeats taken together."""
+    mine = np.array([number == version for number in answers["version"].to_pylist()], dtype=bool)
+    answers = answers.filter(pa.array(mine))
+    bundles = answers["bundle"].to_pylist()
+    inputs = [
+        (bundle, digest) if digest is not None else row
+        for row, (bundle, digest) in enumerate(zip(bundles, answers["input_hash"].to_pylist(), strict=True))
+    ]
+    first: dict[Any, int] = {}
+    truth: dict[Any, str] = {}
+    for row, (asked, label) in enumerate(zip(inputs, answers["truth"].to_pylist(), strict=True)):
+        first.setdefault(asked, row)
+        if label is not None:
+            truth.setdefault(asked, label)
+    distinct = answers.take(pa.array(list(first.values()), pa.int64()))
+    names = [name for name in distinct.column_names if name.startswith(PROPERTY)]
     return Window(
         start=start,
         end=end,
         version=version,
-        predicted=answers["label"].to_pylist(),
-        confidence=_numbers(answers, "probability"),
-        properties={name.removeprefix(PROPERTY): _numbers(answers, name) for name in names},
-        truth=answers["truth"].to_pylist(),
+        predicted=distinct["label"].to_pylist(),
+        confidence=_numbers(distinct, "probability"),
+        properties={name.removeprefix(PROPERTY): _numbers(distinct, name) for name in names},
+        truth=[truth.get(asked) for asked in first],
+        probabilities=_probabilities(distinct),
+        answers=len(inputs),
+        most_repeated=max(Counter(inputs).values(), default=0),
+        bundles=Counter(bundle for bundle in bundles if bundle is not None),
     )
 
 
 def _numbers(table: Any, name: str) -> NDArray[np.float64]:
     return np.asarray(table[name].to_numpy(), dtype=np.float64)  # nulls become NaN
+
+
+def _probabilities(table: pa.Table) -> NDArray[np.float64] | None:
+    rows = table["probabilities"].to_pylist()
+    lengths = {len(row) if row is not None else 0 for row in rows}
+    if len(lengths) != 1 or lengths == {0}:
+        return None
+    return np.array(rows, dtype=np.float64)

@@ -38,6 +38,8 @@ class Monitor(Section):
     false_alarms_a_year: Positive
     labels: Count
     accuracy_drop: Share
+    refused_share: Share
+    repeated_share: Share
 
 
 class Retrain(Section):

@@ -41,7 +41,7 @@ def detect(profile: Profile, window: Window, level: float) -> Finding:
         statistic=p_value,
         bar=level,
         reason=(
-            f"{most['class']!r} is {most['window']:.1%} of {window.rows} answers, {most['reference']:.1%} in the "
+            f"{most['class']!r} is {most['window']:.1%} of {window.rows} {window.noun}, {most['reference']:.1%} in the "
             f"reference; classes move so far by chance with p = {p_value:.2g}"
             f"{'' if failed else ', which is no alarm'}."
         ),

@@ -1,5 +1,7 @@
 """Is the model still right as often as on its test set? Asked where labels came."""
 
+from collections import Counter
+
 import numpy as np
 
 from headstart.findings import Finding
@@ -9,6 +11,7 @@ from headstart.profile import Profile
 DOUBT = 1e-7  # share of the p-value spent on not knowing the reference's true accuracy
 GRID = 64
 NEGLIGIBLE = 1e-12
+NAMED = 5
 
 
 def detect(profile: Profile, window: Window, level: float, *, needed: int, drop: float) -> Finding:
@@ -26,6 +29,11 @@ def detect(profile: Profile, window: Window, level: float, *, needed: int, drop:
         reason = f"{labelled} answers of this window have labels; {needed} are needed to judge accuracy."
         return Finding("quality", "unsure", None, level, reason, "Send labels to /feedback, if you have them.")
     right = round(profile.accuracy * profile.n)
+    mistakes = Counter(
+        (label, guess)
+        for label, guess in zip(window.truth, window.predicted, strict=True)
+        if label is not None and label != guess
+    )
     p_value = drop_p_value(right, profile.n, window.correct, labelled, drop=drop)
     failed = p_value <= level
     return Finding(
@@ -41,7 +49,15 @@ def detect(profile: Profile, window: Window, level: float, *, needed: int, drop:
         action="Roll back if the last release is younger than the trouble; else train on the new labels."
         if failed
         else "",
-        evidence={"accuracy_window": window.correct / labelled, "accuracy_reference": profile.accuracy, "n": labelled},
+        evidence={
+            "accuracy_window": window.correct / labelled,
+            "accuracy_reference": profile.accuracy,
+            "n": labelled,
+            "mistakes": [
+                {"label": label, "predicted": guess, "n": count}
+                for (label, guess), count in sorted(mistakes.items(), key=lambda item: (-item[1], item[0]))[:NAMED]
+            ],
+        },
     )
 
 
