@@ -219,12 +219,12 @@ def _configured_shape(backbone: Any) -> tuple[int, int, int]:
 
 
 def _hidden_size(backbone: Any, shape: tuple[int, int, int] | None) -> int:
-    """Width of the features: the configuration's, or measured on one black image where it is not stated."""
-    config = backbone.config
+    """Width of the features: what the configuration of a text network says, else measured on one black image.
+
+    What configurations of image networks call their sizes is often that of a layer before the last.
+    """
     if shape is None:
-        return int(config.hidden_size)
-    if sizes := getattr(config, "hidden_sizes", None):
-        return int(sizes[-1])
+        return int(backbone.config.hidden_size)
     mode = backbone.training
     with torch.no_grad():
         last: Tensor = backbone.eval()(pixel_values=torch.zeros(1, *shape)).last_hidden_state
