@@ -129,8 +129,20 @@ class Network(nn.Module):
             for _, hook in hooks:
                 hook.remove()
         mask = inputs.get("attention_mask")
+        if mask is not None:
+            self._require_vector_a_token(outputs, mask)
         pooled = [(name, self._pool(outputs[name], mask)) for name, _ in hooks if name in outputs]
         return [*pooled[:-1], (pooled[-1][0], features)]
+
+    def _require_vector_a_token(self, outputs: dict[str, Tensor], mask: Tensor) -> None:
+        for name, output in outputs.items():
+            if output.shape[:2] != mask.shape:
+                raise BackboneError(
+                    f"{self.backbone.config.model_type} pads, shortens or turns texts inside: its layer {name} answers "
+                    f"{tuple(mask.shape)} (texts, tokens) with {tuple(output.shape)}, so its layers can't be pooled "
+                    "over the tokens of a text.",
+                    action="Use an encoder whose layers give one vector a token, such as BERT or RoBERTa.",
+                )
 
     def set_head(self, weight: Any, bias: Any) -> None:
         """Put `weight` `(k, d)` and `bias` `(k,)`, arrays or tensors, into the head.

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from headstart.backbones import checkpoint, compatibility, depth, processor
+from headstart.backbones.checkpoint import FAILURES
 from headstart.backbones.network import Network
 from headstart.contract import agreement
 from headstart.contract.spec import Contract, ImageSpec, write
@@ -63,7 +64,7 @@ def _compare(folder: Path, spec: Any, contract: Path, raw: Sequence[Any]) -> Non
     ours = Preprocessor.load(contract).prepare(raw)
     try:
         theirs = processor.reference(folder, LIMITS)(raw)
-    except compatibility.FAILURES as error:
+    except FAILURES as error:
         raise BackboneError(
             f"the processor of {folder} can't prepare an example: {type(error).__name__}: {error}",
             action="Check its processor files.",
@@ -97,7 +98,7 @@ def _export(folder: Path, contract: Path, model: Path, raw: Sequence[Any]) -> No
         ) from error
     try:
         found = parity.check(network, model, contract, raw)
-    except compatibility.FAILURES as error:
+    except FAILURES as error:
         raise BackboneError(
             f"{kind} can't be served: the file that torch exports does not run on every batch: "
             f"{' '.join(str(error).split())[:300]}",
