@@ -63,10 +63,11 @@ def _texts() -> Iterable[Family]:
     plain = (
         "bert roberta distilbert electra camembert xlm-roberta xlm-roberta-xl ernie rembert roberta-prelayernorm "
         "data2vec-text layoutlm nystromformer convbert megatron-bert splinter roformer mra yoso ibert "
-        "markuplm lilt esm"
+        "markuplm esm"
     ).split()
     for kind in plain:
         yield Family(kind, "text", TEXT)
+    yield Family("lilt", "text", {**TEXT, "hidden_size": 96})
     yield Family("albert", "text", {**TEXT, "embedding_size": 16})
     yield Family("squeezebert", "text", {**TEXT, "embedding_size": 32})
     yield Family("deberta", "text", TEXT)
@@ -98,11 +99,15 @@ def _texts() -> Iterable[Family]:
 def _images() -> Iterable[Family]:
     square = {"size": {"height": 32, "width": 32}}
     cropped = {"size": {"shortest_edge": 36}, "crop_size": {"height": 32, "width": 32}}
+    larger = {"size": {"shortest_edge": 72}, "crop_size": {"height": 64, "width": 64}}
     edge = {"size": {"shortest_edge": 32}}
-    for kind in "vit deit dinov2 dinov2_with_registers vit_msn ijepa beit data2vec-vision vit_mae".split():
-        yield Family(kind, "image", VIT, cropped if kind.startswith("dinov2") else square)
+    for kind in "vit vit_msn ijepa beit data2vec-vision vit_mae".split():
+        yield Family(kind, "image", VIT, square)
+    yield Family("deit", "image", VIT, {**square, "crop_size": {"height": 32, "width": 32}})
+    yield Family("dinov2", "image", VIT, cropped)
+    yield Family("dinov2_with_registers", "image", VIT, {"image_processor_type": "BitImageProcessor", **cropped})
     yield Family("dinov3_vit", "image", VIT, square)
-    yield Family("dinov3_convnext", "image", {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1]}, square)
+    yield Family("dinov3_convnext", "image", {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1]}, {"image_processor_type": "DINOv3ViTImageProcessorFast", **square})
     yield Family("siglip_vision_model", "image", VIT, {"image_processor_type": "SiglipImageProcessor", **square})
     yield Family("clip_vision_model", "image", VIT, {"image_processor_type": "CLIPImageProcessor", **cropped})
     swin = {"image_size": 32, "patch_size": 2, "embed_dim": 16, "depths": [1, 1], "num_heads": [2, 2], "window_size": 4}
@@ -118,28 +123,26 @@ def _images() -> Iterable[Family]:
     yield Family("bit", "image", {**convolutional, "embedding_size": 8, "num_groups": 4}, cropped)
     yield Family("mobilenet_v1", "image", {"depth_multiplier": 0.25, "image_size": 32}, cropped)
     yield Family("mobilenet_v2", "image", {"depth_multiplier": 0.25, "image_size": 32}, cropped)
-    efficient = {"image_size": 32, "width_coefficient": 0.25, "depth_coefficient": 0.25, "hidden_dim": 64}
+    efficient = {"image_size": 32, "width_coefficient": 0.25, "depth_coefficient": 0.25, "hidden_dim": 320}
     yield Family("efficientnet", "image", efficient, {**square, "rescale_factor": 1 / 127.5, "rescale_offset": True})
-    mobilevit = {"image_size": 32, "hidden_sizes": [16, 24, 32], "neck_hidden_sizes": [8, 8, 16, 16, 24, 24, 40], "num_attention_heads": 2}
-    yield Family("mobilevit", "image", mobilevit, cropped)
-    yield Family("mobilevitv2", "image", {"image_size": 32, "width_multiplier": 0.5}, cropped)
+    mobilevit = {"image_size": 64, "hidden_sizes": [16, 24, 32], "neck_hidden_sizes": [8, 8, 16, 16, 24, 24, 40], "num_attention_heads": 2}
+    yield Family("mobilevit", "image", mobilevit, larger)
+    yield Family("mobilevitv2", "image", {"image_size": 64, "width_multiplier": 0.5}, larger)
     yield Family("poolformer", "image", {**convolutional, "num_encoder_blocks": 4}, {**edge, "crop_size": {"height": 32, "width": 32}})
     yield Family("levit", "image", {"image_size": 64, "hidden_sizes": [16, 24, 32], "num_attention_heads": [2, 2, 2], "depths": [1, 1, 1], "key_dim": [8, 8, 8]}, {"size": {"shortest_edge": 64}, "crop_size": {"height": 64, "width": 64}})
-    yield Family("cvt", "image", {"embed_dim": [8, 16, 16], "num_heads": [1, 1, 2], "depth": [1, 1, 1]}, edge)
-    yield Family("pvt", "image", {"image_size": 64, "hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1]}, {"size": {"height": 64, "width": 64}})
-    yield Family("pvt_v2", "image", {"image_size": 64, "hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1]}, {"size": {"height": 64, "width": 64}})
+    yield Family("cvt", "image", {"embed_dim": [8, 16, 16], "num_heads": [1, 1, 2], "depth": [1, 2, 3]}, edge)
+    yield Family("pvt", "image", {"image_size": 64, "hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1], "num_attention_heads": [1, 2, 2, 4]}, {"size": {"height": 64, "width": 64}})
+    yield Family("pvt_v2", "image", {"image_size": 64, "hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1], "num_attention_heads": [1, 2, 2, 4]}, {"size": {"height": 64, "width": 64}})
     yield Family("segformer", "image", {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1]}, {"size": {"height": 64, "width": 64}})
     yield Family("focalnet", "image", {"image_size": 32, "patch_size": 2, "embed_dim": 16, "depths": [1, 1], "hidden_sizes": [16, 32], "focal_levels": [2, 2], "focal_windows": [3, 3]}, cropped)
     yield Family("swiftformer", "image", {"image_size": 64, "embed_dims": [8, 16, 24, 32], "depths": [1, 1, 1, 1]}, {"size": {"height": 64, "width": 64}})
-    yield Family("efficientformer", "image", {}, square)
     yield Family("vitdet", "image", VIT, {"image_processor_type": "ViTImageProcessor", **square})
     yield Family("yolos", "image", {**VIT, "image_size": [32, 32]}, {"size": {"shortest_edge": 32, "longest_edge": 64}})
     yield Family("dpt", "image", VIT, square)
-    yield Family("glpn", "image", {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1]}, {})
+    yield Family("glpn", "image", {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1], "num_attention_heads": [1, 2, 2, 4]}, {})
     yield Family("imagegpt", "image", {"n_embd": 32, "n_layer": 2, "n_head": 4}, square)
     yield Family("perceiver", "image", {"d_model": 32, "d_latents": 32, "num_latents": 8}, square)
     yield Family("vivit", "image", VIT, square)
-    yield Family("timm_wrapper", "image", {"architecture": "resnet18"}, {})
     yield Family("textnet", "image", {}, {})
     yield Family("hgnet_v2", "image", {}, {"image_processor_type": "ViTImageProcessor", **square})
 

@@ -120,7 +120,9 @@ class Network(nn.Module):
         for group in layers.groups(self)[:-1]:
 
             def keep(_module: nn.Module, _inputs: Any, output: Any, name: str = group.name) -> None:
-                outputs[name] = output[0] if isinstance(output, tuple) else output
+                output = output[0] if isinstance(output, tuple) else output
+                if isinstance(output, Tensor):  # a part that gives several things has no features of its own
+                    outputs[name] = output
 
             hooks.append((group.name, group.modules[-1].register_forward_hook(keep)))
         try:

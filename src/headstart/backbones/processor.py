@@ -176,19 +176,7 @@ def load_processor(folder: Path) -> Any:
                 return _dinov3().from_pretrained(folder, local_files_only=True)
             processor = AutoImageProcessor.from_pretrained(folder, backend="pil", local_files_only=True)
     except (OSError, ValueError, KeyError, ImportError, TypeError) as error:
-        if path.is_file() and kind in _without_pillow():
-            raise BackboneError(
-                f"{path} names {kind}, which transformers computes with torchvision only; headstart prepares images "
-                "with Pillow and ONNX, and does not know the steps of this one.",
-                action="Use a backbone whose processor has a Pillow version in transformers.",
-            ) from error
-        told = " ".join(str(error).split())[:200]
-        raise BackboneError(
-            f"{path} can't be loaded: {told}" if path.is_file() else f"{path} does not exist: {told}",
-            action="It must name an image processor of transformers that works without torchvision."
-            if path.is_file()
-            else f"Put the checkpoint's {PROCESSOR_FILE} beside config.json.",
-        ) from error
+        raise _unloadable(path, kind, error) from error
     if not isinstance(processor, PilBackend):
         raise BackboneError(
             f"{path} names {type(processor).__name__}, whose steps are not stated in its file.",
@@ -244,15 +232,26 @@ def _mapped(kind: str) -> dict[str, str | None]:
     return dict(IMAGE_PROCESSOR_MAPPING_NAMES.get(kind, {}))
 
 
-def _without_pillow() -> set[str]:
-    """Processors that transformers has for torchvision only."""
+def _unloadable(path: Path, kind: str, error: Exception) -> BackboneError:
+    """Why a processor file can't be used; `kind` is the processor it names, or the architecture's own."""
     from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
 
-    return {
-        str(names["torchvision"])
-        for names in IMAGE_PROCESSOR_MAPPING_NAMES.values()
-        if names.get("torchvision") and not names.get("pil")
-    }
+    told = " ".join(str(error).split())[:200]
+    if not path.is_file():
+        action = f"Put the checkpoint's {PROCESSOR_FILE} beside config.json."
+        return BackboneError(f"{path} does not exist: {told}", action=action)
+    every = [names for names in IMAGE_PROCESSOR_MAPPING_NAMES.values() if kind in names.values()]
+    if kind and all(not names.get("pil") for names in every):
+        why = "transformers computes with torchvision only" if every else "this version of transformers does not know"
+        return BackboneError(
+            f"{path} names {kind}, which {why}; headstart prepares images with Pillow and ONNX, and can't tell what "
+            "its steps are.",
+            action="Use a backbone whose processor has a Pillow version in transformers (docs/backbones.md).",
+        )
+    return BackboneError(
+        f"{path} can't be loaded as {kind or 'an image processor'}: {told}",
+        action="Compare it with the file that the checkpoint was published with.",
+    )
 
 
 def _kind(processor: Any) -> str:

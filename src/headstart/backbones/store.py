@@ -120,13 +120,13 @@ def _clean(fetched: Path, out: Path, spec: Backbone) -> list[Finding]:
     modality = MODALITIES.get(model.main_input_name)
     if modality is None:
         raise BackboneError(
-            f"{fetched} is a {model.config.model_type}, which takes {model.main_input_name}; a network of texts "
+            f"{fetched} holds the architecture {model.config.model_type}, which takes {model.main_input_name}; a network of texts "
             "(input_ids) or of images (pixel_values) was expected.",
             action=compatibility.ENCODERS,
         )
     if modality != spec.modality:
         raise BackboneError(
-            f"{fetched} is a {model.config.model_type}, which takes {model.main_input_name}; "
+            f"{fetched} holds the architecture {model.config.model_type}, which takes {model.main_input_name}; "
             f"params.yaml calls its modality {spec.modality!r}.",
             action=f"Write modality: {modality}, or name another source.",
         )
