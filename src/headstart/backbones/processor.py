@@ -21,6 +21,7 @@ from headstart.contract import image as contract_image
 from headstart.contract.spec import ImageSpec, Mode, Resample, TextSpec
 from headstart.determinism import digest
 from headstart.errors import BackboneError, listed
+from headstart.findings import Finding
 from headstart.params.prepare import Limits
 
 TOKENIZER_FILE = "tokenizer.json"
@@ -69,6 +70,23 @@ def longest(folder: Path) -> int | None:
     config = configuration(folder)
     positions = getattr(config, "max_position_embeddings", None)
     return positions and int(positions) - (getattr(config, "pad_token_id", None) or 0) - 1
+
+
+def token_limit(spec: TextSpec | ImageSpec, limits: Limits) -> list[Finding]:
+    """The finding `token_limit`, where `prepare.limits.tokens` asks for more than the backbone takes; else nothing."""
+    if isinstance(spec, ImageSpec) or spec.max_tokens >= limits.tokens:
+        return []
+    return [
+        Finding(
+            "token_limit",
+            "unsure",
+            float(spec.max_tokens),
+            float(limits.tokens),
+            f"prepare.limits.tokens is {limits.tokens}, and the backbone takes {spec.max_tokens} at most: longer texts "
+            "are cut there.",
+            f"Set prepare.limits.tokens to {spec.max_tokens}, or take a backbone that reads longer texts.",
+        )
+    ]
 
 
 def reference(folder: Path, limits: Limits) -> Callable[[Sequence[Any]], list[NDArray[Any]]]:
