@@ -27,10 +27,15 @@ from headstart.errors import HeadstartError
 from headstart.export import trial
 from headstart.params.backbones import Backbone
 
-WORDS = (
+SENTENCES = (
     "the train is late again rain my card was charged twice for same order and nobody answers letters snow fell on "
     "hills all night in morning road to village closed it works as described delivered two days"
-).split()
+)
+WORDS = tuple(dict.fromkeys(SENTENCES.split()))
+PLAIN = (
+    "bert roberta distilbert electra camembert xlm-roberta xlm-roberta-xl ernie rembert roberta-prelayernorm "
+    "data2vec-text layoutlm nystromformer convbert megatron-bert splinter roformer mra yoso ibert markuplm esm"
+)
 SPECIAL = ("[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]")
 PAD_ID = 1
 TOKENS = {"bos_token_id": 0, "pad_token_id": PAD_ID, "eos_token_id": 2}
@@ -60,12 +65,7 @@ class Family:
 
 
 def _texts() -> Iterable[Family]:
-    plain = (
-        "bert roberta distilbert electra camembert xlm-roberta xlm-roberta-xl ernie rembert roberta-prelayernorm "
-        "data2vec-text layoutlm nystromformer convbert megatron-bert splinter roformer mra yoso ibert "
-        "markuplm esm"
-    ).split()
-    for kind in plain:
+    for kind in PLAIN.split():
         yield Family(kind, "text", TEXT)
     yield Family("lilt", "text", {**TEXT, "hidden_size": 96})
     yield Family("albert", "text", {**TEXT, "embedding_size": 16})
@@ -74,24 +74,57 @@ def _texts() -> Iterable[Family]:
     yield Family("deberta-v2", "text", {**TEXT, "relative_attention": True, "pos_att_type": ["p2c", "c2p"]})
     yield Family("mpnet", "text", TEXT)
     yield Family("xmod", "text", {**TEXT, "languages": ["en_XX"], "default_language": "en_XX"})
-    yield Family("mobilebert", "text", {**TEXT, "embedding_size": 16, "true_hidden_size": 32, "intra_bottleneck_size": 16})
+    yield Family(
+        "mobilebert", "text", {**TEXT, "embedding_size": 16, "true_hidden_size": 32, "intra_bottleneck_size": 16}
+    )
     yield Family("modernbert", "text", {**TEXT, "cls_token_id": 0, "sep_token_id": 2, "global_attn_every_n_layers": 2})
     yield Family("nomic_bert", "text", TEXT)
     yield Family("eurobert", "text", TEXT)
     yield Family("big_bird", "text", {**TEXT, "max_position_embeddings": 1024, "block_size": 16})
     yield Family("longformer", "text", {**TEXT, "attention_window": 16})
-    yield Family("funnel", "text", {"d_model": 32, "n_head": 4, "d_head": 8, "d_inner": 64, "block_sizes": [1, 1], **TOKENS})
+    yield Family(
+        "funnel", "text", {"d_model": 32, "n_head": 4, "d_head": 8, "d_inner": 64, "block_sizes": [1, 1], **TOKENS}
+    )
     yield Family("xlnet", "text", {"d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 64, **TOKENS})
-    yield Family("xlm", "text", {"emb_dim": 32, "n_layers": 2, "n_heads": 4, "max_position_embeddings": POSITIONS, **TOKENS})
-    yield Family("flaubert", "text", {"emb_dim": 32, "n_layers": 2, "n_heads": 4, "max_position_embeddings": POSITIONS, **TOKENS})
+    yield Family(
+        "xlm", "text", {"emb_dim": 32, "n_layers": 2, "n_heads": 4, "max_position_embeddings": POSITIONS, **TOKENS}
+    )
+    yield Family(
+        "flaubert", "text", {"emb_dim": 32, "n_layers": 2, "n_heads": 4, "max_position_embeddings": POSITIONS, **TOKENS}
+    )
     yield Family("fnet", "text", TEXT)
     yield Family("canine", "text", {**TEXT, "downsampling_rate": 4})
-    yield Family("reformer", "text", {"hidden_size": 32, "axial_pos_shape": [8, 16], "axial_pos_embds_dim": [16, 16], "attn_layers": ["local", "lsh"], **TOKENS})
+    yield Family(
+        "reformer",
+        "text",
+        {
+            "hidden_size": 32,
+            "axial_pos_shape": [8, 16],
+            "axial_pos_embds_dim": [16, 16],
+            "attn_layers": ["local", "lsh"],
+            **TOKENS,
+        },
+    )
     yield Family("gpt2", "text", {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": POSITIONS, **TOKENS})
     yield Family("llama", "text", TEXT)
     yield Family("qwen2", "text", TEXT)
     yield Family("t5", "text", {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4, **TOKENS})
-    yield Family("bart", "text", {"d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4, "decoder_attention_heads": 4, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64, "max_position_embeddings": POSITIONS, "decoder_start_token_id": 2, **TOKENS})
+    yield Family(
+        "bart",
+        "text",
+        {
+            "d_model": 32,
+            "encoder_layers": 2,
+            "decoder_layers": 2,
+            "encoder_attention_heads": 4,
+            "decoder_attention_heads": 4,
+            "encoder_ffn_dim": 64,
+            "decoder_ffn_dim": 64,
+            "max_position_embeddings": POSITIONS,
+            "decoder_start_token_id": 2,
+            **TOKENS,
+        },
+    )
     yield Family("clip_text_model", "text", TEXT)
     yield Family("mamba", "text", {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 8, **TOKENS})
 
@@ -101,20 +134,42 @@ def _images() -> Iterable[Family]:
     cropped = {"size": {"shortest_edge": 36}, "crop_size": {"height": 32, "width": 32}}
     larger = {"size": {"shortest_edge": 72}, "crop_size": {"height": 64, "width": 64}}
     edge = {"size": {"shortest_edge": 32}}
-    for kind in "vit vit_msn ijepa beit data2vec-vision vit_mae".split():
+    for kind in ["vit", "vit_msn", "ijepa", "beit", "data2vec-vision", "vit_mae"]:
         yield Family(kind, "image", VIT, square)
     yield Family("deit", "image", VIT, {**square, "crop_size": {"height": 32, "width": 32}})
     yield Family("dinov2", "image", VIT, cropped)
     yield Family("dinov2_with_registers", "image", VIT, {"image_processor_type": "BitImageProcessor", **cropped})
     yield Family("dinov3_vit", "image", VIT, square)
-    yield Family("dinov3_convnext", "image", {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1]}, {"image_processor_type": "DINOv3ViTImageProcessorFast", **square})
+    yield Family(
+        "dinov3_convnext",
+        "image",
+        {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1]},
+        {"image_processor_type": "DINOv3ViTImageProcessorFast", **square},
+    )
     yield Family("siglip_vision_model", "image", VIT, {"image_processor_type": "SiglipImageProcessor", **square})
     yield Family("clip_vision_model", "image", VIT, {"image_processor_type": "CLIPImageProcessor", **cropped})
     swin = {"image_size": 32, "patch_size": 2, "embed_dim": 16, "depths": [1, 1], "num_heads": [2, 2], "window_size": 4}
     yield Family("swin", "image", swin, square)
     yield Family("swinv2", "image", swin, square)
     yield Family("donut-swin", "image", swin, {"image_processor_type": "ViTImageProcessor", **square})
-    yield Family("hiera", "image", {"image_size": [32, 32], "patch_size": [3, 3], "patch_stride": [2, 2], "patch_padding": [1, 1], "embed_dim": 16, "depths": [1, 1], "num_heads": [1, 2], "masked_unit_size": [4, 4], "query_stride": [2, 2], "num_query_pool": 1, "embed_dim_multiplier": 2.0}, cropped)
+    yield Family(
+        "hiera",
+        "image",
+        {
+            "image_size": [32, 32],
+            "patch_size": [3, 3],
+            "patch_stride": [2, 2],
+            "patch_padding": [1, 1],
+            "embed_dim": 16,
+            "depths": [1, 1],
+            "num_heads": [1, 2],
+            "masked_unit_size": [4, 4],
+            "query_stride": [2, 2],
+            "num_query_pool": 1,
+            "embed_dim_multiplier": 2.0,
+        },
+        cropped,
+    )
     convolutional = {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1]}
     yield Family("convnext", "image", convolutional, edge)
     yield Family("convnextv2", "image", convolutional, edge)
@@ -125,21 +180,90 @@ def _images() -> Iterable[Family]:
     yield Family("mobilenet_v2", "image", {"depth_multiplier": 0.25, "image_size": 32}, cropped)
     efficient = {"image_size": 32, "width_coefficient": 0.25, "depth_coefficient": 0.25, "hidden_dim": 320}
     yield Family("efficientnet", "image", efficient, {**square, "rescale_factor": 1 / 127.5, "rescale_offset": True})
-    mobilevit = {"image_size": 64, "hidden_sizes": [16, 24, 32], "neck_hidden_sizes": [8, 8, 16, 16, 24, 24, 40], "num_attention_heads": 2}
+    mobilevit = {
+        "image_size": 64,
+        "hidden_sizes": [16, 24, 32],
+        "neck_hidden_sizes": [8, 8, 16, 16, 24, 24, 40],
+        "num_attention_heads": 2,
+    }
     yield Family("mobilevit", "image", mobilevit, larger)
     yield Family("mobilevitv2", "image", {"image_size": 64, "width_multiplier": 0.5}, larger)
-    yield Family("poolformer", "image", {**convolutional, "num_encoder_blocks": 4}, {**edge, "crop_size": {"height": 32, "width": 32}})
-    yield Family("levit", "image", {"image_size": 64, "hidden_sizes": [16, 24, 32], "num_attention_heads": [2, 2, 2], "depths": [1, 1, 1], "key_dim": [8, 8, 8]}, {"size": {"shortest_edge": 64}, "crop_size": {"height": 64, "width": 64}})
+    yield Family(
+        "poolformer",
+        "image",
+        {**convolutional, "num_encoder_blocks": 4},
+        {**edge, "crop_size": {"height": 32, "width": 32}},
+    )
+    yield Family(
+        "levit",
+        "image",
+        {
+            "image_size": 64,
+            "hidden_sizes": [16, 24, 32],
+            "num_attention_heads": [2, 2, 2],
+            "depths": [1, 1, 1],
+            "key_dim": [8, 8, 8],
+        },
+        {"size": {"shortest_edge": 64}, "crop_size": {"height": 64, "width": 64}},
+    )
     yield Family("cvt", "image", {"embed_dim": [8, 16, 16], "num_heads": [1, 1, 2], "depth": [1, 2, 3]}, edge)
-    yield Family("pvt", "image", {"image_size": 64, "hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1], "num_attention_heads": [1, 2, 2, 4]}, {"size": {"height": 64, "width": 64}})
-    yield Family("pvt_v2", "image", {"image_size": 64, "hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1], "num_attention_heads": [1, 2, 2, 4]}, {"size": {"height": 64, "width": 64}})
-    yield Family("segformer", "image", {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1]}, {"size": {"height": 64, "width": 64}})
-    yield Family("focalnet", "image", {"image_size": 32, "patch_size": 2, "embed_dim": 16, "depths": [1, 1], "hidden_sizes": [16, 32], "focal_levels": [2, 2], "focal_windows": [3, 3]}, cropped)
-    yield Family("swiftformer", "image", {"image_size": 64, "embed_dims": [8, 16, 24, 32], "depths": [1, 1, 1, 1]}, {"size": {"height": 64, "width": 64}})
+    yield Family(
+        "pvt",
+        "image",
+        {
+            "image_size": 64,
+            "hidden_sizes": [8, 16, 24, 32],
+            "depths": [1, 1, 1, 1],
+            "num_attention_heads": [1, 2, 2, 4],
+        },
+        {"size": {"height": 64, "width": 64}},
+    )
+    yield Family(
+        "pvt_v2",
+        "image",
+        {
+            "image_size": 64,
+            "hidden_sizes": [8, 16, 24, 32],
+            "depths": [1, 1, 1, 1],
+            "num_attention_heads": [1, 2, 2, 4],
+        },
+        {"size": {"height": 64, "width": 64}},
+    )
+    yield Family(
+        "segformer",
+        "image",
+        {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1]},
+        {"size": {"height": 64, "width": 64}},
+    )
+    yield Family(
+        "focalnet",
+        "image",
+        {
+            "image_size": 32,
+            "patch_size": 2,
+            "embed_dim": 16,
+            "depths": [1, 1],
+            "hidden_sizes": [16, 32],
+            "focal_levels": [2, 2],
+            "focal_windows": [3, 3],
+        },
+        cropped,
+    )
+    yield Family(
+        "swiftformer",
+        "image",
+        {"image_size": 64, "embed_dims": [8, 16, 24, 32], "depths": [1, 1, 1, 1]},
+        {"size": {"height": 64, "width": 64}},
+    )
     yield Family("vitdet", "image", VIT, {"image_processor_type": "ViTImageProcessor", **square})
     yield Family("yolos", "image", {**VIT, "image_size": [32, 32]}, {"size": {"shortest_edge": 32, "longest_edge": 64}})
     yield Family("dpt", "image", VIT, square)
-    yield Family("glpn", "image", {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1], "num_attention_heads": [1, 2, 2, 4]}, {})
+    yield Family(
+        "glpn",
+        "image",
+        {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1], "num_attention_heads": [1, 2, 2, 4]},
+        {},
+    )
     yield Family("imagegpt", "image", {"n_embd": 32, "n_layer": 2, "n_head": 4}, square)
     yield Family("perceiver", "image", {"d_model": 32, "d_latents": 32, "num_latents": 8}, square)
     yield Family("vivit", "image", VIT, square)
@@ -172,7 +296,7 @@ def outcome(family: Family, folder: Path) -> dict[str, Any]:
     began = time.perf_counter()
     try:
         write(family, folder / "fetched")
-    except Exception as error:  # a family this version of transformers builds otherwise is a fault of this script
+    except (OSError, *checkpoint.FAILURES) as error:  # built otherwise by this version of transformers: mend the family
         return {"stage": "not built", "sentence": f"{type(error).__name__}: {error}", "seconds": 0.0}
     try:
         spec = Backbone(modality=family.modality, source="x", sha256={}, pretrain=None)  # type: ignore[arg-type]
@@ -200,7 +324,13 @@ def _write_tokenizer(folder: Path) -> None:
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", 2), ("[CLS]", 0))
     tokenizer.save(str(folder / "tokenizer.json"))
-    names = {"cls_token": "[CLS]", "pad_token": "[PAD]", "sep_token": "[SEP]", "unk_token": "[UNK]", "mask_token": "[MASK]"}
+    names = {
+        "cls_token": "[CLS]",
+        "pad_token": "[PAD]",
+        "sep_token": "[SEP]",
+        "unk_token": "[UNK]",
+        "mask_token": "[MASK]",
+    }
     (folder / "tokenizer_config.json").write_text(json.dumps({**names, "tokenizer_class": "PreTrainedTokenizerFast"}))
 
 
@@ -234,7 +364,10 @@ def table(found: Mapping[str, Mapping[str, Any]]) -> str:
         kinds = [kind for kind in found if FAMILIES[kind].modality == modality]
         works = [kind for kind in kinds if found[kind]["stage"] == "works"]
         lines += ["", f"### {title}", "", f"{len(works)} of {len(kinds)} work.", ""]
-        lines += ["| architecture | layers known | largest change in a batch |" + (" most tokens of 130 |" if modality == "text" else "")]
+        lines += [
+            "| architecture | layers known | largest change in a batch |"
+            + (" most tokens of 130 |" if modality == "text" else "")
+        ]
         lines += ["| --- | --- | --- |" + (" --- |" if modality == "text" else "")]
         for kind in works:
             row = found[kind]

@@ -57,12 +57,16 @@ def prepared(folder, scratch):
         ),
         pytest.param(
             "EfficientNetImageProcessor",
-            {**SQUARE, "rescale_factor": 1 / 127.5, "rescale_offset": True, "do_normalize": False, "include_top": False},
+            {
+                **SQUARE,
+                "rescale_factor": 1 / 127.5,
+                "rescale_offset": True,
+                "do_normalize": False,
+                "include_top": False,
+            },
             id="EfficientNet: only shifted",
         ),
-        pytest.param(
-            "EfficientNetImageProcessor", {**SQUARE, "do_normalize": False}, id="EfficientNet: only divided"
-        ),
+        pytest.param("EfficientNetImageProcessor", {**SQUARE, "do_normalize": False}, id="EfficientNet: only divided"),
         pytest.param("BeitImageProcessor", SQUARE, id="BEiT"),
         pytest.param("BeitImageProcessor", {**SQUARE, "do_center_crop": True, "crop_size": 28}, id="BEiT, cropped"),
         pytest.param("MobileViTImageProcessor", CUT, id="MobileViT: blue first"),
@@ -141,7 +145,9 @@ def test_a_processor_for_torchvision_alone_is_refused_as_such(tmp_path):
 
 def test_a_processor_file_that_names_nothing_known_is_not_called_absent(tmp_path):
     folder = folder_of(tmp_path, "NoSuchImageProcessor")
-    with pytest.raises(BackboneError, match=r"preprocessor_config.json names NoSuchImageProcessor, which this version of transf"):
+    with pytest.raises(
+        BackboneError, match=r"preprocessor_config.json names NoSuchImageProcessor, which this version of transf"
+    ):
         processor.load_processor(folder)
 
 

@@ -208,7 +208,10 @@ def test_a_contract_made_of_the_specification_computes_what_the_reference_does(t
         ({"resample": 4}, "resample is"),
         ({"size": {"shortest_edge": 16}}, "images of different sizes come out"),
         ({"image_mean": [0.5] * 3, "image_std": [0.5] * 3}, "3 and 3 values for 1 channels"),
-        ({"size": {"shortest_edge": 16, "longest_edge": 32}}, "height and width, or shortest_edge alone, were expected"),
+        (
+            {"size": {"shortest_edge": 16, "longest_edge": 32}},
+            "height and width, or shortest_edge alone, were expected",
+        ),
         ({"do_pad": True}, "do_pad is on"),
     ],
 )

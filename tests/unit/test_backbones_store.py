@@ -112,7 +112,9 @@ def test_a_head_in_the_file_is_left_out_and_said(image, tmp_path):
 
 
 def test_the_wrong_modality_is_refused_with_the_right_one(image, tmp_path):
-    with pytest.raises(BackboneError, match=r"architecture resnet, which takes pixel_values.*'text'.*Write modality: image"):
+    with pytest.raises(
+        BackboneError, match=r"architecture resnet, which takes pixel_values.*'text'.*Write modality: image"
+    ):
         store.make(image, TEXT, tmp_path)
 
 
@@ -130,7 +132,12 @@ def test_a_tokenizer_of_another_checkpoint_is_refused(text, tmp_path):
 def test_without_a_processor_file_the_architecture_s_default_is_written_and_a_finding_says_so(tmp_path):
     bare = tiny.write(tmp_path / "bare", tiny.vit_224())
     store.make(bare, IMAGE, tmp_path / "out")
-    assert verdicts(tmp_path / "out") == {"weights": "pass", "processor": "unsure", "batching": "pass", "layers": "pass"}
+    assert verdicts(tmp_path / "out") == {
+        "weights": "pass",
+        "processor": "unsure",
+        "batching": "pass",
+        "layers": "pass",
+    }
     spec, _ = processor.input_spec(tmp_path / "out", LIMITS)
     assert (spec.resize, spec.height, spec.width, spec.mode) == ("stretch", 224, 224, "RGB")
 

@@ -37,7 +37,7 @@ def test_a_processor_that_does_more_than_its_options_say_is_refused_by_name(tmp_
 
 @pytest.mark.slow
 def test_every_architecture_ends_as_the_table_in_the_docs_says(families):
-    """A new version of transformers may change a row: run `python benchmarks/backbones.py --write docs/backbones.md`."""
+    """A new transformers may change a row: run `python benchmarks/backbones.py --write docs/backbones.md`."""
     lines = (Path(__file__).parents[2] / "docs" / "backbones.md").read_text(encoding="utf-8").splitlines()
     works, refused, into = set(), set(), None
     for line in lines[lines.index(families.MARKERS[0]) :]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-
 from huggingface_hub.errors import StrictDataclassError
 
 from headstart import artifacts

@@ -67,10 +67,9 @@ def check(network: Network, *, pad_id: int | None = None, longest: int | None = 
     together = _batch(alone, pad_id)
     try:
         with torch.no_grad(), quiet():
-            _check_form(network, together)
+            _check_form(network, alone[0])
             singles = torch.cat([network.features(**inputs) for inputs in alone])
-            batch, again = network.features(**together), network.features(**together)
-            network.layer_features(**together)
+            batch, (_, again) = network.features(**together), network.layer_features(**together)[-1]
     except FAILURES as error:
         raise _does_not_run(network.backbone.config, error) from error
     if not bool(torch.isfinite(singles).all()):
@@ -130,8 +129,9 @@ def _inputs(network: Network, pad_id: int | None, longest: int | None) -> list[d
 def _text(generator: np.random.Generator, backbone: Any, length: int, pad_id: int | None) -> dict[str, Tensor]:
     """A text of random ids, none of them special: positions counted from padding leave out what counts as padding."""
     config = backbone.config
-    special = {value for name, value in vars(config).items() if name.endswith("_token_id") and isinstance(value, int)}
-    special |= {module.padding_idx for module in backbone.modules() if isinstance(module, nn.Embedding)} | {pad_id}
+    named = [value for name, value in vars(config).items() if name.endswith("_token_id")]
+    padded = [module.padding_idx for module in backbone.modules() if isinstance(module, nn.Embedding)]
+    special = {value for value in (*named, *padded, pad_id) if isinstance(value, int)}
     ordinary = sorted(set(range(config.vocab_size)) - special) or [0]
     ids = torch.from_numpy(generator.choice(ordinary, size=(1, length)))
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}

@@ -5,7 +5,7 @@ Its steps are its own: levels are rescaled first, then resized in floating point
 `models/dinov3_vit/image_processing_dinov3_vit.py`.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -23,12 +23,12 @@ class DINOv3ViTImageProcessor(PilBackend):
     resample = Image.Resampling.BILINEAR
     image_mean = (0.485, 0.456, 0.406)
     image_std = (0.229, 0.224, 0.225)
-    size = {"height": 224, "width": 224}
+    size: ClassVar[dict[str, int]] = {"height": 224, "width": 224}
     do_resize = True
     do_rescale = True
     do_normalize = True
 
-    def _preprocess(  # type: ignore[override]
+    def _preprocess(
         self,
         images: list[NDArray[Any]],
         *,

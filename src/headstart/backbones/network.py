@@ -131,16 +131,18 @@ class Network(nn.Module):
             for _, hook in hooks:
                 hook.remove()
         mask = inputs.get("attention_mask")
+        rows = len(next(iter(inputs.values())))
         if mask is not None:
             self._require_vector_a_token(outputs, mask)
-        pooled = [(name, self._pool(outputs[name], mask)) for name, _ in hooks if name in outputs]
-        return [*pooled[:-1], (pooled[-1][0], features)]
+        last = hooks[-1][0]
+        pooled = [(name, self._pool(outputs[name], mask)) for name, _ in hooks if _is_layer(outputs.get(name), rows)]
+        return [*(pooled[:-1] if pooled else []), (pooled[-1][0] if pooled else last, features)]
 
     def _require_vector_a_token(self, outputs: dict[str, Tensor], mask: Tensor) -> None:
         for name, output in outputs.items():
-            if output.shape[:2] != mask.shape:
+            if output.dim() == 3 and len(output) == len(mask) and output.shape[1] != mask.shape[1]:
                 raise BackboneError(
-                    f"{self.backbone.config.model_type} pads, shortens or turns texts inside: its layer {name} answers "
+                    f"{self.backbone.config.model_type} pads or shortens texts inside: its layer {name} answers "
                     f"{tuple(mask.shape)} (texts, tokens) with {tuple(output.shape)}, so its layers can't be pooled "
                     "over the tokens of a text.",
                     action="Use an encoder whose layers give one vector a token, such as BERT or RoBERTa.",
@@ -211,6 +213,11 @@ class Network(nn.Module):
             return output.mean(dim=1)
         kept = mask.unsqueeze(-1).to(output.dtype)  # (n, tokens, 1)
         return (output * kept).sum(dim=1) / kept.sum(dim=1).clamp(min=1.0)
+
+
+def _is_layer(output: Tensor | None, rows: int) -> bool:
+    """Whether a part's output is a layer's, one row an example; tables of positions and the like are not."""
+    return output is not None and output.dim() >= 2 and len(output) == rows
 
 
 def _has_class_token(backbone: nn.Module) -> bool:

@@ -287,7 +287,7 @@ def _geometry(processor: Any) -> tuple[tuple[int, int] | None, int | None, tuple
         return None, None, crop
     stretch = (size["height"], size["width"]) if {"height", "width"} <= set(size) else None
     edge = size.get("shortest_edge") if stretch is None and "longest_edge" not in size else None
-    share = getattr(processor, "crop_pct", None)
+    share: Any = getattr(processor, "crop_pct", None)
     if kind == "ConvNextImageProcessor" and edge and (share or edge >= CONVNEXT_STRETCHES_FROM):
         if edge >= CONVNEXT_STRETCHES_FROM:
             return (edge, edge), None, crop

@@ -120,8 +120,8 @@ def _clean(fetched: Path, out: Path, spec: Backbone) -> list[Finding]:
     modality = MODALITIES.get(model.main_input_name)
     if modality is None:
         raise BackboneError(
-            f"{fetched} holds the architecture {model.config.model_type}, which takes {model.main_input_name}; a network of texts "
-            "(input_ids) or of images (pixel_values) was expected.",
+            f"{fetched} holds the architecture {model.config.model_type}, which takes {model.main_input_name}; a "
+            "network of texts (input_ids) or of images (pixel_values) was expected.",
             action=compatibility.ENCODERS,
         )
     if modality != spec.modality:

@@ -1,6 +1,6 @@
 """`preprocess.onnx`: one decoded picture of any size in, one float tensor out; authored from the contract's values.
 
-    image (height, width, channels) uint8 ─ resize ─ crop ─ channels first, RGB or BGR ─ rescale ─ normalise ─► pixel_values
+    image (height, width, channels) uint8 ─ resize ─ crop ─ channels first ─ flip ─ rescale ─ normalise ─► pixel_values
 
 The resize is Pillow's, as the backbone saw it when it was trained (`contract.resize`); the crop is that of
 transformers' image processors.

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from headstart.backbones import checkpoint, compatibility, depth, processor
+from headstart.backbones import compatibility, depth, processor
 from headstart.backbones.checkpoint import FAILURES
 from headstart.backbones.network import Network
 from headstart.contract import agreement
@@ -23,6 +23,7 @@ from headstart.contract.spec import Contract, ImageSpec, write
 from headstart.errors import BackboneError, OutsideError
 from headstart.export import graph, parity
 from headstart.params.prepare import Limits
+from headstart.params.section import Modality
 from headstart.predictor import Preprocessor
 
 OPSET = 20  # the default of export.opset; what can be expressed hardly differs between versions
@@ -53,7 +54,7 @@ def run(folder: Path) -> None:
     raw: Sequence[Any] = _pictures(spec) if isinstance(spec, ImageSpec) else TEXTS
     with tempfile.TemporaryDirectory() as temporary:
         contract, model = Path(temporary) / "contract", Path(temporary) / "model.onnx"
-        modality = "image" if isinstance(spec, ImageSpec) else "text"
+        modality: Modality = "image" if isinstance(spec, ImageSpec) else "text"
         write(contract, Contract(modality, spec, LABELS), tokenizer_json=tokenizer_json)
         _compare(folder, spec, contract, raw)
         _export(folder, contract, model, raw)
@@ -93,9 +94,7 @@ def _export(folder: Path, contract: Path, model: Path, raw: Sequence[Any]) -> No
     try:
         graph.export(network, network.modality, model, OPSET)
     except OutsideError as error:
-        raise BackboneError(
-            f"{kind} can't be served: {error.message}", action=compatibility.ENCODERS
-        ) from error
+        raise BackboneError(f"{kind} can't be served: {error.message}", action=compatibility.ENCODERS) from error
     try:
         found = parity.check(network, model, contract, raw)
     except FAILURES as error:
@@ -109,7 +108,8 @@ def _export(folder: Path, contract: Path, model: Path, raw: Sequence[Any]) -> No
     if left or not worst <= LOGIT_DIFFERENCE:
         told = f"its logits differ by {worst:.2g} ({LOGIT_DIFFERENCE:g} is allowed)"
         if left:
-            told = f"it holds nodes that belong to training: {', '.join(f'{count} {name}' for name, count in left.items())}"
+            nodes = ", ".join(f"{count} {name}" for name, count in left.items())
+            told = f"it holds nodes that belong to training: {nodes}"
         raise BackboneError(
             f"{kind} can't be served: the file that torch exports answers otherwise than the network; {told}.",
             action=compatibility.ENCODERS,
