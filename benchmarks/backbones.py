@@ -75,7 +75,7 @@ def _texts() -> Iterable[Family]:
     yield Family("mpnet", "text", TEXT)
     yield Family("xmod", "text", {**TEXT, "languages": ["en_XX"], "default_language": "en_XX"})
     yield Family(
-        "mobilebert", "text", {**TEXT, "embedding_size": 16, "true_hidden_size": 32, "intra_bottleneck_size": 16}
+        "mobilebert", "text", {**TEXT, "embedding_size": 16, "intra_bottleneck_size": 16}
     )
     yield Family("modernbert", "text", {**TEXT, "cls_token_id": 0, "sep_token_id": 2, "global_attn_every_n_layers": 2})
     yield Family("nomic_bert", "text", TEXT)

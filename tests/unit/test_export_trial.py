@@ -9,9 +9,19 @@ from headstart.backbones import store
 from headstart.errors import BackboneError
 from headstart.export import trial
 from headstart.params.backbones import Backbone
+from headstart.stages import backbone
 from tests.unit import backbone_folders as tiny
 
 IMAGE = Backbone(modality="image", source="x", sha256={}, pretrain=None)
+PERCEIVER = {
+    "image_processor_type": "PerceiverImageProcessor",  # cuts by a share of the shorter side, and before it resizes
+    "size": {"height": 16, "width": 16},
+    "crop_size": {"height": 20, "width": 20},
+    "image_mean": [0.5],
+    "image_std": [0.5],
+    "resample": 2,
+    "do_convert_rgb": False,
+}
 
 
 @pytest.fixture
@@ -27,12 +37,17 @@ def test_a_backbone_that_can_be_prepared_for_batched_and_exported_passes(familie
 
 
 def test_a_processor_that_does_more_than_its_options_say_is_refused_by_name(tmp_path):
-    """Perceiver's crops before it resizes, by a share of the shorter side; its options do not say so."""
-    options = {"image_processor_type": "PerceiverImageProcessor", "size": {"height": 16, "width": 16}}
-    options |= {"crop_size": {"height": 20, "width": 20}, "image_mean": [0.5], "image_std": [0.5], "resample": 2}
-    store.make(tiny.write_image(tmp_path / "from", {**options, "do_convert_rgb": False}), IMAGE, tmp_path / "to")
+    store.make(tiny.write_image(tmp_path / "from", PERCEIVER), IMAGE, tmp_path / "to")
     with pytest.raises(BackboneError, match=r"PerceiverImageProcessor \(.*\) does something that its size, crop"):
         trial.run(tmp_path / "to")
+
+
+def test_the_stage_leaves_no_backbone_that_was_refused(tmp_path, monkeypatch):
+    tiny.write_image(tmp_path / "data/backbones/odd", PERCEIVER)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BackboneError, match="PerceiverImageProcessor"):
+        backbone.run("odd", IMAGE)
+    assert not list((tmp_path / "artifacts/backbones/odd").iterdir())
 
 
 @pytest.mark.slow
