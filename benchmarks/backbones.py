@@ -74,16 +74,24 @@ def _texts() -> Iterable[Family]:
     yield Family("deberta-v2", "text", {**TEXT, "relative_attention": True, "pos_att_type": ["p2c", "c2p"]})
     yield Family("mpnet", "text", TEXT)
     yield Family("xmod", "text", {**TEXT, "languages": ["en_XX"], "default_language": "en_XX"})
-    yield Family(
-        "mobilebert", "text", {**TEXT, "embedding_size": 16, "intra_bottleneck_size": 16}
-    )
+    yield Family("mobilebert", "text", {**TEXT, "embedding_size": 16, "intra_bottleneck_size": 16})
     yield Family("modernbert", "text", {**TEXT, "cls_token_id": 0, "sep_token_id": 2, "global_attn_every_n_layers": 2})
     yield Family("nomic_bert", "text", TEXT)
     yield Family("eurobert", "text", TEXT)
     yield Family("big_bird", "text", {**TEXT, "max_position_embeddings": 1024, "block_size": 16})
     yield Family("longformer", "text", {**TEXT, "attention_window": 16})
     yield Family(
-        "funnel", "text", {"d_model": 32, "n_head": 4, "d_head": 8, "d_inner": 64, "block_sizes": [1, 1], **TOKENS}
+        "funnel",
+        "text",
+        {
+            "d_model": 32,
+            "n_head": 4,
+            "d_head": 8,
+            "d_inner": 64,
+            "block_sizes": [1, 1],
+            "block_repeats": [1, 1],
+            **TOKENS,
+        },
     )
     yield Family("xlnet", "text", {"d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 64, **TOKENS})
     yield Family(
