@@ -43,13 +43,13 @@ def test_a_text_specification_takes_the_smallest_of_all_length_limits(text):
     assert tokenizer_json == (text / "tokenizer.json").read_text()
 
 
-def test_position_embeddings_that_start_after_the_padding_leave_fewer_tokens(text, tmp_path):
-    from transformers import RobertaConfig
-
-    tiny.write_text(tmp_path)
-    tiny.write(tmp_path, RobertaConfig(vocab_size=12, max_position_embeddings=16, pad_token_id=0, **tiny.SMALL))
-    spec = processor.text_spec(tmp_path, LIMITS, "{}")
-    assert spec.max_tokens == 15  # position 0 is the padding's
+def test_more_tokens_than_the_backbone_takes_are_a_finding_with_the_way_out(text):
+    spec, _ = processor.input_spec(text, LIMITS)
+    [found] = processor.token_limit(spec, LIMITS)
+    assert (found.check, found.verdict, found.statistic, found.bar) == ("token_limit", "unsure", 24.0, 128.0)
+    assert found.reason.startswith("prepare.limits.tokens is 128, and the backbone takes 24 at most")
+    assert found.action.startswith("Set prepare.limits.tokens to 24")
+    assert processor.token_limit(spec, LIMITS.model_copy(update={"tokens": 24})) == []
 
 
 def test_the_text_reference_is_transformers_own_tokenizer(text):
@@ -205,10 +205,14 @@ def test_a_contract_made_of_the_specification_computes_what_the_reference_does(t
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"resample": 1}, "resample is"),
+        ({"resample": 4}, "resample is"),
         ({"size": {"shortest_edge": 16}}, "images of different sizes come out"),
         ({"image_mean": [0.5] * 3, "image_std": [0.5] * 3}, "3 and 3 values for 1 channels"),
-        ({"image_processor_type": "EfficientNetImageProcessor"}, "EfficientNetImageProcessorPil has steps of its own"),
+        (
+            {"size": {"shortest_edge": 16, "longest_edge": 32}},
+            "height and width, or shortest_edge alone, were expected",
+        ),
+        ({"do_pad": True}, "do_pad is on"),
     ],
 )
 def test_what_a_contract_cannot_say_is_refused_by_name(tmp_path, changes, sentence):
@@ -218,7 +222,7 @@ def test_what_a_contract_cannot_say_is_refused_by_name(tmp_path, changes, senten
 
 def test_all_that_a_contract_cannot_say_is_told_at_once(tmp_path):
     with pytest.raises(BackboneError) as refused:
-        processor.image_spec(image_folder(tmp_path, resample=1, size={"shortest_edge": 16}), LIMITS)
+        processor.image_spec(image_folder(tmp_path, resample=4, size={"shortest_edge": 16}), LIMITS)
     assert "resample is" in str(refused.value)
     assert "different sizes" in str(refused.value)
 
@@ -235,7 +239,7 @@ def test_a_tokenizer_without_padding_is_refused(tmp_path):
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
     with pytest.raises(BackboneError, match="has no padding token"):
-        processor.text_spec(tmp_path, LIMITS, "{}")
+        processor.text_spec(tmp_path, LIMITS, "{}", longest=None)
 
 
 def test_an_absent_tokenizer_is_refused_with_what_to_do(tmp_path):

@@ -42,8 +42,9 @@ def image(tmp_path_factory):
 def test_a_text_backbone_is_described(text, tmp_path):
     store.make(text, TEXT, tmp_path)
     found = description(tmp_path)
-    assert (found["format"], found["kind"], found["modality"], found["shape"]) == (1, "bert", "text", None)
+    assert (found["format"], found["kind"], found["modality"], found["shape"]) == (2, "bert", "text", None)
     assert (found["hidden_size"], found["layers"]) == (8, 3)
+    assert found["max_tokens"] == 32  # its position embeddings, counted from 0
     # by hand: (12 words + 32 places + 2 kinds) * 8 + norm 16; a layer: 4 * 72 + 144 + 136 + 2 norms of 16
     assert found["parameters"] == 46 * 8 + 16 + 2 * (4 * 72 + 144 + 136 + 32)
     assert found["files"]["model.safetensors"] == file_digest(tmp_path / "model.safetensors")
@@ -111,7 +112,9 @@ def test_a_head_in_the_file_is_left_out_and_said(image, tmp_path):
 
 
 def test_the_wrong_modality_is_refused_with_the_right_one(image, tmp_path):
-    with pytest.raises(BackboneError, match=r"a resnet, which takes pixel_values.*'text'.*Write modality: image"):
+    with pytest.raises(
+        BackboneError, match=r"architecture resnet, which takes pixel_values.*'text'.*Write modality: image"
+    ):
         store.make(image, TEXT, tmp_path)
 
 
@@ -129,7 +132,12 @@ def test_a_tokenizer_of_another_checkpoint_is_refused(text, tmp_path):
 def test_without_a_processor_file_the_architecture_s_default_is_written_and_a_finding_says_so(tmp_path):
     bare = tiny.write(tmp_path / "bare", tiny.vit_224())
     store.make(bare, IMAGE, tmp_path / "out")
-    assert verdicts(tmp_path / "out") == {"weights": "pass", "processor": "unsure", "layers": "pass"}
+    assert verdicts(tmp_path / "out") == {
+        "weights": "pass",
+        "processor": "unsure",
+        "batching": "pass",
+        "layers": "pass",
+    }
     spec, _ = processor.input_spec(tmp_path / "out", LIMITS)
     assert (spec.resize, spec.height, spec.width, spec.mode) == ("stretch", 224, 224, "RGB")
 

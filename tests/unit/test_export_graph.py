@@ -2,16 +2,18 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from torch import nn
 
 from headstart.backbones.network import Network
 from headstart.determinism import file_digest
-from headstart.errors import BackboneError
+from headstart.errors import BackboneError, OutsideError
 from headstart.export import graph
 from tests.unit import backbone_folders as tiny
 
@@ -211,3 +213,29 @@ FED = ["x", "scale", "bias", "mean", "variance"]
 def test_what_training_left_behind_is_counted(tmp_path, nodes, initializers, found):
     counts = graph.leftovers(saved(tmp_path / "model.onnx", nodes, initializers))
     assert counts == {"dropout": 0, "batchnorm_training": 0, "random_ops": 0} | found
+
+
+class Branching(nn.Module):
+    """A network whose steps depend on what it is given: no graph says that."""
+
+    main_input_name = "pixel_values"
+
+    def __init__(self):
+        super().__init__()
+        self.config = SimpleNamespace(model_type="fake")
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, pixel_values):
+        patches = self.layer(pixel_values.flatten(1).reshape(-1, 4, 4))
+        return SimpleNamespace(last_hidden_state=patches if float(patches.sum()) > 0 else -patches)
+
+
+def test_what_can_t_be_exported_is_refused_in_one_line_and_nothing_else_is_printed(tmp_path, capfd):
+    """The exporter itself writes the whole graph to the terminal, and its error is a page of advice."""
+    built = Network(Branching(), 2, dropout=0.0, shape=(1, 4, 4)).eval()
+    with pytest.raises(OutsideError) as refused:
+        graph.export(built, "image", tmp_path / "model.onnx", OPSET)
+    assert refused.value.message.startswith("torch cannot express fake in ONNX: GuardOnDataDependentSymNode: ")
+    assert len(refused.value.message.splitlines()) == 1
+    assert len(refused.value.message) < 350
+    assert capfd.readouterr() == ("", "")

@@ -9,10 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 
 from headstart import artifacts
 from headstart.backbones.silence import quiet
 from headstart.errors import BackboneError, listed
+
+FAILURES = (
+    AssertionError,
+    AttributeError,
+    ImportError,
+    IndexError,
+    KeyError,
+    RuntimeError,
+    StrictDataclassError,
+    TypeError,
+    ValueError,
+)
+"""What architectures raise when they are built or run in a way they were not made for."""
 
 
 def pretrained(folder: Path) -> tuple[Any, list[str]]:
@@ -57,7 +71,7 @@ def loaded(kind: Any, folder: Path, config: Any, **extra: Any) -> tuple[Any, dic
                 output_loading_info=True,
                 **extra,
             )
-        except (OSError, ValueError, RuntimeError) as error:
+        except (OSError, *FAILURES) as error:
             raise BackboneError(
                 f"{folder} does not load as {config.model_type}: {' '.join(str(error).split())[:300]}",
                 action="Expected config.json and model.safetensors in the Hugging Face layout.",
@@ -94,7 +108,7 @@ def configuration(folder: Path) -> Any:
     try:
         with quiet():
             return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, *FAILURES) as error:
         kind = artifacts.read_json(path).get("model_type") if _is_json(path) else None
         raise BackboneError(
             f"{path} names model_type {kind!r}, which this version of transformers does not know.",

@@ -6,8 +6,6 @@ better, and what lies above it costs time for nothing.
 
 from typing import Any
 
-from huggingface_hub.errors import StrictDataclassError
-
 from headstart.backbones import checkpoint, layers
 from headstart.errors import BackboneError
 
@@ -31,13 +29,7 @@ def lowest(model: Any, count: int) -> Any:
     impossible = BackboneError(f"a {kind} can't be cut after {count} blocks.", action="Leave layers out.")
     try:
         short = checkpoint.untrained_of(_shortened(model.config, count))
-    except (
-        ValueError,
-        TypeError,
-        KeyError,
-        IndexError,
-        StrictDataclassError,
-    ) as error:  # whatever an architecture says of odd sizes
+    except checkpoint.FAILURES as error:  # whatever an architecture says of odd sizes
         raise impossible from error
     weights, wanted = model.state_dict(), short.state_dict()
     unfit = [name for name, value in wanted.items() if name not in weights or weights[name].shape != value.shape]

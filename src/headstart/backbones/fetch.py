@@ -97,6 +97,19 @@ def fetch(name: str, spec: Backbone, into: Path, *, sample: Sample | None = None
     return revision
 
 
+def link(spec: Backbone, into: Path) -> None:
+    """Make a new folder `into` with links to what `fetch` would copy from this machine; for looking at it once.
+
+    Raises:
+        BackboneError: if the source does not exist or holds no usable backbone.
+    """
+    source = _source(spec)
+    package = source.removeprefix("package:") if source.startswith("package:") else None
+    into.mkdir(parents=True)
+    for path in _package_files(package) if package else _carried(_folder(source)):
+        (into / path.name).symlink_to(path.resolve())
+
+
 def fingerprint(spec: Backbone) -> str:
     """A quick mark of what `fetch` would bring: versions, sizes and times of files, no content read.
 

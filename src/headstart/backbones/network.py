@@ -120,7 +120,9 @@ class Network(nn.Module):
         for group in layers.groups(self)[:-1]:
 
             def keep(_module: nn.Module, _inputs: Any, output: Any, name: str = group.name) -> None:
-                outputs[name] = output[0] if isinstance(output, tuple) else output
+                output = output[0] if isinstance(output, tuple) else output
+                if isinstance(output, Tensor):  # a part that gives several things has no features of its own
+                    outputs[name] = output
 
             hooks.append((group.name, group.modules[-1].register_forward_hook(keep)))
         try:
@@ -129,8 +131,22 @@ class Network(nn.Module):
             for _, hook in hooks:
                 hook.remove()
         mask = inputs.get("attention_mask")
-        pooled = [(name, self._pool(outputs[name], mask)) for name, _ in hooks if name in outputs]
-        return [*pooled[:-1], (pooled[-1][0], features)]
+        rows = len(next(iter(inputs.values())))
+        if mask is not None:
+            self._require_vector_a_token(outputs, mask)
+        last = hooks[-1][0]
+        pooled = [(name, self._pool(outputs[name], mask)) for name, _ in hooks if _is_layer(outputs.get(name), rows)]
+        return [*(pooled[:-1] if pooled else []), (pooled[-1][0] if pooled else last, features)]
+
+    def _require_vector_a_token(self, outputs: dict[str, Tensor], mask: Tensor) -> None:
+        for name, output in outputs.items():
+            if output.dim() == 3 and len(output) == len(mask) and output.shape[1] != mask.shape[1]:
+                raise BackboneError(
+                    f"{self.backbone.config.model_type} pads or shortens texts inside: its layer {name} answers "
+                    f"{tuple(mask.shape)} (texts, tokens) with {tuple(output.shape)}, so its layers can't be pooled "
+                    "over the tokens of a text.",
+                    action="Use an encoder whose layers give one vector a token, such as BERT or RoBERTa.",
+                )
 
     def set_head(self, weight: Any, bias: Any) -> None:
         """Put `weight` `(k, d)` and `bias` `(k,)`, arrays or tensors, into the head.
@@ -199,6 +215,11 @@ class Network(nn.Module):
         return (output * kept).sum(dim=1) / kept.sum(dim=1).clamp(min=1.0)
 
 
+def _is_layer(output: Tensor | None, rows: int) -> bool:
+    """Whether a part's output is a layer's, one row an example; tables of positions and the like are not."""
+    return output is not None and output.dim() >= 2 and len(output) == rows
+
+
 def _has_class_token(backbone: nn.Module) -> bool:
     return any(name.rpartition(".")[2] == "cls_token" for name, _ in backbone.named_parameters())
 
@@ -219,12 +240,12 @@ def _configured_shape(backbone: Any) -> tuple[int, int, int]:
 
 
 def _hidden_size(backbone: Any, shape: tuple[int, int, int] | None) -> int:
-    """Width of the features: the configuration's, or measured on one black image where it is not stated."""
-    config = backbone.config
+    """Width of the features: what the configuration of a text network says, else measured on one black image.
+
+    What configurations of image networks call their sizes is often that of a layer before the last.
+    """
     if shape is None:
-        return int(config.hidden_size)
-    if sizes := getattr(config, "hidden_sizes", None):
-        return int(sizes[-1])
+        return int(backbone.config.hidden_size)
     mode = backbone.training
     with torch.no_grad():
         last: Tensor = backbone.eval()(pixel_values=torch.zeros(1, *shape)).last_hidden_state

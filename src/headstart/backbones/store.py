@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart import artifacts
-from headstart.backbones import checkpoint, depth, glyphs, layers, masked_language, processor, reference
+from headstart.backbones import checkpoint, compatibility, depth, glyphs, layers, masked_language, processor, reference
 from headstart.backbones.masked_language import MaskedLanguageModel
 from headstart.backbones.network import DESCRIPTION_FILE, Network
 from headstart.backbones.silence import quiet
@@ -24,10 +24,11 @@ from headstart.findings import Finding
 from headstart.params.backbones import Backbone
 from headstart.params.prepare import Limits
 
-FORMAT = 1
+FORMAT = 2
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 TOKENIZER_FILES = ("tokenizer_config.json", "special_tokens_map.json")
+MODALITIES = {"input_ids": "text", "pixel_values": "image"}
 ANY_LIMITS = Limits(tokens=8, characters=1, pixels=1, megabytes=1)
 
 
@@ -49,9 +50,8 @@ def make(fetched: Path, spec: Backbone, out: Path) -> None:
     else:
         findings = _clean(fetched, out, spec)
         reference.keep(fetched, out, spec.modality)
-    network = Network.from_backbone(out, 2, dropout=0.0)
-    shape = _try(network, out)
-    findings.append(layers.recognised(network.backbone))
+    network, most, batching = _tried(checkpoint.pretrained(out)[0], out)
+    findings += [batching, layers.recognised(network.backbone)]
     if (sample := reference.finding(out)) is not None:
         findings.append(sample)
     document = {
@@ -59,7 +59,8 @@ def make(fetched: Path, spec: Backbone, out: Path) -> None:
         "kind": network.backbone.config.model_type,
         "modality": network.modality,
         "hidden_size": network.hidden_size,
-        "shape": shape,
+        "shape": network.shape,
+        "max_tokens": most,
         "layers": len(layers.groups(network)) - 1,
         "parameters": sum(parameter.numel() for parameter in network.backbone.parameters()),
         "files": {path.name: file_digest(path) for path in sorted(out.iterdir()) if path.is_file()},
@@ -116,10 +117,16 @@ def shortened(backbone: Path, count: int, out: Path) -> None:
 def _clean(fetched: Path, out: Path, spec: Backbone) -> list[Finding]:
     """Load and write again: weights in one file, float32, under transformers' present names."""
     model, unused = checkpoint.pretrained(fetched)
-    modality = "text" if model.main_input_name == "input_ids" else "image"
+    modality = MODALITIES.get(model.main_input_name)
+    if modality is None:
+        raise BackboneError(
+            f"{fetched} holds the architecture {model.config.model_type}, which takes {model.main_input_name}; a "
+            "network of texts (input_ids) or of images (pixel_values) was expected.",
+            action=compatibility.ENCODERS,
+        )
     if modality != spec.modality:
         raise BackboneError(
-            f"{fetched} is a {model.config.model_type}, which takes {model.main_input_name}; "
+            f"{fetched} holds the architecture {model.config.model_type}, which takes {model.main_input_name}; "
             f"params.yaml calls its modality {spec.modality!r}.",
             action=f"Write modality: {modality}, or name another source.",
         )
@@ -193,33 +200,21 @@ def _image_processor(fetched: Path, out: Path) -> Finding:
     )
 
 
-def _try(network: Network, out: Path) -> tuple[int, int, int] | None:
-    """Read its input specification and run one input through it, so that a stranger fails here, not in training.
+def _tried(model: Any, out: Path) -> tuple[Network, int | None, Finding]:
+    """Read its input specification and run it, so that a stranger fails here, not in training.
 
     Returns:
-        Channels, height and width of an image as its processor makes it; None for texts.
+        The network, for images of the shape its processor makes; the most tokens it takes, None for images and where
+        it sets no limit; and the finding that its answers do not depend on what else is in a batch.
 
     Raises:
-        BackboneError: if the network does not answer with one vector an example.
+        BackboneError: if it can't be prepared for, does not run, or answers otherwise in a batch than alone.
     """
-    import torch
-
-    shape = None
-    try:
-        if network.modality == "text":
-            processor.text_spec(out, ANY_LIMITS, (out / processor.TOKENIZER_FILE).read_text(encoding="utf-8"))
-            ids = torch.zeros(2, 3, dtype=torch.int64)
-            inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-        else:
-            shape = processor.image_spec(out, ANY_LIMITS).shape
-            inputs = {"pixel_values": torch.zeros(2, *shape)}
-        with torch.no_grad():
-            features = network.features(**inputs)
-    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise BackboneError(
-            f"{network.backbone.config.model_type} does not run as an encoder: {type(error).__name__}: {error}",
-            action="Use an architecture that gives last_hidden_state from one text or one image.",
-        ) from error
-    if features.shape != (2, network.hidden_size) or not bool(torch.isfinite(features).all()):
-        raise BackboneError(f"{network.backbone.config.model_type} gave features of shape {tuple(features.shape)}.")
-    return shape
+    if model.main_input_name == "pixel_values":
+        network = compatibility.built(model, processor.image_spec(out, ANY_LIMITS).shape)
+        return network, None, compatibility.check(network)
+    network = compatibility.built(model, None)
+    text = (out / processor.TOKENIZER_FILE).read_text(encoding="utf-8")
+    spec = processor.text_spec(out, ANY_LIMITS, text, longest=None)
+    most = compatibility.longest_text(network, spec.pad_id)
+    return network, most, compatibility.check(network, pad_id=spec.pad_id, longest=most)

@@ -1,17 +1,23 @@
 """What `add` proposes for a source: modality, columns and backbone, each with the reason; or a refusal that helps."""
 
+import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from headstart import artifacts
 from headstart.backbones import lengths
 from headstart.cli import entry as entries
 from headstart.cli import survey
+from headstart.cli.output import say
 from headstart.data import labels, look
 from headstart.data.checks import truncation
 from headstart.errors import UsageError
 from headstart.params.section import Modality
+
+if TYPE_CHECKING:
+    from headstart.params.backbones import Backbone
 
 Entry = dict[str, Any]
 
@@ -234,11 +240,40 @@ def _new_backbone(given: str, modality: Modality, known: Mapping[str, Any], root
         if entry.get("source") == source and not entry.get("layers"):
             return str(name), None
     stem = source.split("@")[0].rstrip("/").split(":")[-1].split("/")[-1]
-    fetch.fingerprint(Backbone(modality=modality, source=source, sha256={}, pretrain=None))  # refuses what is not there
+    spec = Backbone(modality=modality, source=source, sha256={}, pretrain=None)
+    mark = fetch.fingerprint(spec)  # refuses what is not there
     name = "".join(letter if letter.isalnum() else "-" for letter in stem.lower()).strip("-")[:63] or "backbone"
     if name in known:
         raise UsageError(
             f"{source} would be the backbone {name!r}, which stands for {known[name].get('source') or 'pretraining'}.",
             action="Write an entry under backbones: in params.yaml, and name it.",
         )
+    _try_out(name, spec, mark, root)
     return name, {"modality": modality, "source": source}
+
+
+def _try_out(name: str, spec: "Backbone", mark: str, root: Path) -> None:
+    """Refuse a backbone of this machine that can't be prepared for, batched or exported; those of the hub come later.
+
+    It takes about ten seconds, and is not repeated for the same files and the same code.
+    """
+    from headstart.backbones import fetch
+    from headstart.determinism import digest
+    from headstart.stages import code
+
+    if (spec.source or "").startswith("hub:"):
+        return
+    passed = root / artifacts.CACHE / "backbones" / "tried" / digest([mark, code.describe("backbone")])[:16]
+    if passed.is_file():
+        return
+    say(f"trying whether {name} can be prepared for, batched and exported")
+    from headstart.backbones import store
+    from headstart.export import trial
+
+    passed.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=passed.parent) as temporary:
+        fetched, made = Path(temporary) / name, Path(temporary) / "made"
+        fetch.link(spec, fetched)
+        store.make(fetched, spec, made)
+        trial.run(made)
+    passed.touch()

@@ -97,6 +97,7 @@ def _stored(params: Params, name: str) -> Path:
     """Another model's backbone, or none's yet, made below `.cache` of its entry as it is now."""
     from headstart.backbones import fetch, store
     from headstart.determinism import digest, folder_digest
+    from headstart.export import trial
     from headstart.stages import code
 
     spec, home = params.backbones[name], artifacts.CACHE / "backbones"
@@ -108,6 +109,8 @@ def _stored(params: Params, name: str) -> Path:
     if not made.is_dir():
         with artifacts.built(made) as folder:
             store.make(fetched, spec, folder)
+            if spec.pretrain is None:
+                trial.run(folder)
     return made
 
 

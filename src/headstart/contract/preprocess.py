@@ -1,6 +1,6 @@
 """`preprocess.onnx`: one decoded picture of any size in, one float tensor out; authored from the contract's values.
 
-    image (height, width, channels) uint8 ─ resize ─ crop ─ channels first ─ rescale ─ normalise ─► pixel_values
+    image (height, width, channels) uint8 ─ resize ─ crop ─ channels first ─ flip ─ rescale ─ normalise ─► pixel_values
 
 The resize is Pillow's, as the backbone saw it when it was trained (`contract.resize`); the crop is that of
 transformers' image processors.
@@ -34,6 +34,8 @@ def author(spec: ImageSpec) -> onnx.ModelProto:
         part = resize(graph, INPUT, window, spec.channels, spec.resample)
     image = part if spec.crop is None else _filled(graph, part, window.count, spec.crop)
     planes = graph.cast(graph.add("Transpose", image, perm=[2, 0, 1]), FLOAT)
+    if spec.flip_channels:
+        planes = graph.add("Gather", planes, graph.ints(*reversed(range(spec.channels))), axis=0)
     shape = (spec.channels, 1, 1)
     centred = graph.add(
         "Sub", graph.add("Mul", planes, graph.floats(spec.rescale)), graph.floats(*spec.mean, shape=shape)

@@ -76,6 +76,7 @@ class ImageSpec:
         std: divided by after that, one a channel.
         max_pixels: larger pictures are refused before they are decoded.
         max_bytes: larger files are refused.
+        flip_channels: whether the network takes blue first (BGR); `mean` and `std` are in the network's order.
     """
 
     mode: Mode
@@ -90,6 +91,7 @@ class ImageSpec:
     std: tuple[float, ...]
     max_pixels: int
     max_bytes: int
+    flip_channels: bool = False
 
     def __post_init__(self) -> None:
         _require(self.mode in CHANNELS, "mode", self.mode, "'L' or 'RGB'")
@@ -144,7 +146,7 @@ class Contract:
     @property
     def input_hash(self) -> str:
         """SHA-256 (hex) of everything that decides how raw input becomes numbers."""
-        return digest([FORMAT, self.modality, asdict(self.input)])
+        return digest([FORMAT, self.modality, _values(self.input)])
 
     @property
     def labels_hash(self) -> str:
@@ -161,7 +163,7 @@ class Contract:
         return {
             "format": FORMAT,
             "modality": self.modality,
-            "input": asdict(self.input),
+            "input": _values(self.input),
             "labels": list(self.labels),
             "hash": {"input": self.input_hash, "labels": self.labels_hash},
         }
@@ -224,6 +226,14 @@ def read(folder: Path) -> Contract:
         BundleError: if it is absent, unreadable, altered, or of another format.
     """
     return Contract.from_document(documents.read(folder / CONTRACT_FILE))
+
+
+def _values(spec: TextSpec | ImageSpec) -> dict[str, Any]:
+    """The specification as plain values; `flip_channels` only where it is set, so that older contracts keep their hash.
+
+    A headstart that does not know `flip_channels` refuses such a contract as one with an unknown value.
+    """
+    return {name: value for name, value in asdict(spec).items() if name != "flip_channels" or value}
 
 
 def _plain(kind: type[TextSpec] | type[ImageSpec], document: Mapping[str, Any]) -> dict[str, Any]:

@@ -117,11 +117,19 @@ def _exported(network: Network, modality: Modality, opset: int) -> Any:
         except torch.onnx.errors.OnnxExporterError as error:
             kind = network.backbone.config.model_type
             raise OutsideError(
-                f"torch cannot express {kind} in ONNX: {' '.join(str(error).split())[:400]}",
+                f"torch cannot express {kind} in ONNX: {_cause(error)}",
                 action="Try another export.opset, or another backbone.",
             ) from error
     assert program is not None  # with dynamo=True the exporter always returns its program
     return program.model_proto
+
+
+def _cause(error: BaseException) -> str:
+    """What stopped the exporter, in a line: its own error is advice, the one it was raised from says what happened."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
+    return f"{type(error).__name__}: {line[:200]}"
 
 
 def _images(shape: tuple[int, int, int]) -> Tensor:
@@ -132,16 +140,19 @@ def _images(shape: tuple[int, int, int]) -> Tensor:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter's progress prints and its advice about packages that are not needed, kept off the terminal."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """The exporter's prints, and what it logs and writes out when it fails (whole graphs), kept off the terminal."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        logging.disable(before)
 
 
 def _clear_metadata(model: Any) -> None:

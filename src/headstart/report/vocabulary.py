@@ -38,6 +38,8 @@ CHECKS = {
     "above_majority": "It learned more than the commonest class",
     "nonfinite": "No number broke during training",
     "contract_agreement": "Inputs are prepared as the backbone expects",
+    "batching": "Its features do not depend on the rest of a batch",
+    "token_limit": "The backbone reads texts as long as params.yaml asks",
     "processor": "The backbone says how to prepare inputs",
     "weights": "All weights of the file belong to the backbone",
     "layers": "The backbone’s layers are known",

@@ -35,7 +35,8 @@ def run(model: str, params: Prepare) -> None:
     theirs = processor.reference(backbone, params.limits)(samples)
     agreed = agreement.compare(ours, theirs, agreement.tolerance(raw_spec))
     seen = inspection.inspect(params, backbone=backbone, data=out, raw=artifacts.raw(model), cache=artifacts.CACHE)
-    prepare.write(replace(prepared, findings=[*prepared.findings, agreed, *seen]))
+    found = [*prepared.findings, *processor.token_limit(raw_spec, params.limits), agreed, *seen]
+    prepare.write(replace(prepared, findings=found))
     prepare.judge([agreed])
 
 
