@@ -21,7 +21,9 @@ def workspace(initialised, monkeypatch):
     assert add("t", data=["t.csv"], as_json=True) == 0
     monkeypatch.setattr("headstart.cli.fresh.stale_models", lambda workspace, params, models: models)
     monkeypatch.setattr(command, "start_flow", lambda *arguments: None)
-    artifacts.write_json(artifacts.release("t") / "run.json", {"verdict": "pass"})
+    artifacts.write_json(
+        artifacts.release("t") / "run.json", {"verdict": "pass", "alias": None, "version": None, "live": None}
+    )
     return initialised
 
 

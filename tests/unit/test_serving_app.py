@@ -229,7 +229,7 @@ def test_refused_inputs_are_counted(server: Server) -> None:
 def test_a_label_that_looks_like_a_class_counts_as_that_class(server: Server) -> None:
     server.post("/predict/texts", {"inputs": ["a"], "id": "mine"})
     answer = server.post("/feedback/texts", {"id": "mine", "label": " tw\u00ado\u200b"})
-    assert answer.json() == {"accepted": 1, "new_labels": []}
+    assert answer.json() == {"accepted": 1, "new_labels": [], "unknown_ids": []}
     server.fleet.close()
     assert reader.labels(server.folder / "texts")["label"].to_pylist() == ["two"]
 

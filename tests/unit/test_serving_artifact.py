@@ -350,11 +350,12 @@ def test_a_champion_that_was_deleted_behind_its_alias_is_a_finding(
     def dangling(client: Any, model: str) -> dict[str, int]:  # as a registry without foreign keys leaves it
         return {"champion": 7}
 
+    monkeypatch.setattr("headstart.registry.versions.aliases_of", dangling)
     champion("gone", text_bundle(tmp_path / "sealed" / "gone"))
     monkeypatch.setattr("headstart.registry.champion.aliases_of", dangling)
     (found,) = inspection.inspect("gone", difference_allowed=1e-4)
     assert (found.check, found.verdict) == ("served_version", "fail")
-    assert found.reason == "gone has no version 7."
+    assert found.reason == "the champion of gone is version 7, which was deleted in MLflow."
 
 
 def test_a_model_without_a_champion_has_nothing_to_inspect(tracked: Any) -> None:

@@ -38,7 +38,7 @@ def doctor(as_json: Json = False) -> int:
         _guarded("registry", partial(_registry, workspace, models)),
         *_prefect(),
         *(_guarded(f"model {name}", partial(_model, name)) for name in models),
-        *(check for name in models if (check := _served(workspace, name))),
+        *(_guarded(f"served {name}", partial(_served, workspace, name)) for name in models),
     ]
     from headstart import tracking
 
@@ -196,19 +196,16 @@ def _model(name: str) -> dict[str, Any]:
     return _check(f"model {name}", True, "bundle complete, every file as its manifest says")
 
 
-def _served(workspace: Workspace, name: str) -> dict[str, Any] | None:
-    """What a server would serve; None where there is nothing yet."""
+def _served(workspace: Workspace, name: str) -> dict[str, Any]:
+    """What a server would serve: the registered copy, whole, and right on its golden inputs."""
     from headstart import tracking
     from headstart.serving import inspection
 
-    try:
-        tracking.open(workspace)
-    except HeadstartError:  # the check `registry` says why
-        return None
+    tracking.open(workspace)
     allowed = load(workspace.params).models[name].gates.replay_difference
     findings = inspection.inspect(name, difference_allowed=allowed)
     if not findings:
-        return None
+        return _check(f"served {name}", True, "no champion yet")
     wrong = [finding for finding in findings if finding.verdict != "pass"]
     action = " ".join(finding.action for finding in wrong)
     return _check(f"served {name}", not wrong, " ".join(finding.reason for finding in wrong or findings), action)

@@ -21,9 +21,10 @@ def inspect(model: str, *, difference_allowed: float) -> list[Finding]:
         One finding for each check up to the first that fails; none for a model without a champion.
     """
     try:
-        version = registry.aliases(model).champion
-        if version is None:
+        current = registry.aliases(model)
+        if current.champion is None and "champion" not in current.missing:
             return []
+        version = registry.resolve(model)
         known = registry.describe(model, version)
     except HeadstartError as error:
         return [Finding(VERSION, "fail", None, None, error.message, error.action)]
