@@ -90,6 +90,7 @@ def _texts() -> Iterable[Family]:
             "d_inner": 64,
             "block_sizes": [1, 1],
             "block_repeats": [1, 1],
+            "architectures": ["FunnelModel"],
             **TOKENS,
         },
     )
@@ -115,7 +116,6 @@ def _texts() -> Iterable[Family]:
     )
     yield Family("gpt2", "text", {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": POSITIONS, **TOKENS})
     yield Family("llama", "text", TEXT)
-    yield Family("qwen2", "text", TEXT)
     yield Family("t5", "text", {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4, **TOKENS})
     yield Family(
         "bart",

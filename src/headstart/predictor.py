@@ -32,6 +32,8 @@ UNREADABLE = (
     refusals.NotImplemented,
     refusals.RuntimeException,
 )
+UNANSWERED = (refusals.Fail, refusals.InvalidArgument, refusals.NotImplemented, refusals.RuntimeException)
+"""What `Predictor.run` raises where a graph does not take a batch: it is a fault of the file, not of the inputs."""
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,19 @@ def test_a_processor_that_does_more_than_its_options_say_is_refused_by_name(tmp_
         trial.run(tmp_path / "to")
 
 
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [
+        ("xlnet", "xlnet can't be served: torch cannot express xlnet in ONNX: "),
+        ("mamba", "mamba can't be served: the file that torch exports does not run on every batch: "),
+    ],
+)
+def test_what_can_t_be_served_is_refused_before_training(families, tmp_path, kind, sentence):
+    found = families.outcome(families.FAMILIES[kind], tmp_path)
+    assert found["stage"] == "refused"
+    assert found["sentence"].startswith(sentence)
+
+
 def test_the_stage_leaves_no_backbone_that_was_refused(tmp_path, monkeypatch):
     tiny.write_image(tmp_path / "data/backbones/odd", PERCEIVER)
     monkeypatch.chdir(tmp_path)

@@ -142,9 +142,9 @@ class Network(nn.Module):
         for name, output in outputs.items():
             if output.dim() == 3 and len(output) == len(mask) and output.shape[1] != mask.shape[1]:
                 raise BackboneError(
-                    f"{self.backbone.config.model_type} pads or shortens texts inside: its layer {name} answers "
-                    f"{tuple(mask.shape)} (texts, tokens) with {tuple(output.shape)}, so its layers can't be pooled "
-                    "over the tokens of a text.",
+                    f"{self.backbone.config.model_type} pads or shortens texts inside: its layer {name} gives "
+                    f"{output.shape[1]} vectors for texts of {mask.shape[1]} tokens; one a token is needed to probe "
+                    "layers and to export the network to ONNX.",
                     action="Use an encoder whose layers give one vector a token, such as BERT or RoBERTa.",
                 )
 

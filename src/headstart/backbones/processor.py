@@ -65,7 +65,7 @@ def longest(folder: Path) -> int | None:
     that are counted from the padding token lack.
     """
     document = artifacts.read_json(folder / DESCRIPTION_FILE)
-    if document.get("format", 1) > 1:
+    if "max_tokens" in document:  # format 2
         return document["max_tokens"]  # type: ignore[no-any-return]
     config = configuration(folder)
     positions = getattr(config, "max_position_embeddings", None)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart import artifacts
+from headstart.backbones.checkpoint import FAILURES
 from headstart.backbones.network import Network
 from headstart.errors import BackboneError, OutsideError
 from headstart.params.section import Modality
@@ -24,6 +25,7 @@ from headstart.params.section import Modality
 INPUTS: dict[Modality, tuple[str, ...]] = {"text": ("input_ids", "attention_mask"), "image": ("pixel_values",)}
 OUTPUTS = ("logits", "features")
 BATCH_LIMIT = 4096
+ANY_LENGTH = 4096  # tokens, where the network sets no limit
 RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial")
 TRAINING_MODE_INPUT = 2
 
@@ -96,7 +98,9 @@ def _exported(network: Network, modality: Modality, opset: int) -> Any:
         mask = torch.ones_like(ids)
         mask[1, 4:] = 0
         examples: tuple[Tensor, ...] = (ids, mask)
-        length = torch.export.Dim("sequence", min=1, max=getattr(config, "max_position_embeddings", None) or 512)
+        claim = getattr(config, "max_position_embeddings", None)  # XLNet's is -1: no limit
+        most = claim if isinstance(claim, int) and claim > 0 else ANY_LENGTH
+        length = torch.export.Dim("sequence", min=1, max=most)
         shapes: Any = ({0: batch, 1: length},) * 2
     else:
         examples = (_images(network.shape),)
@@ -114,7 +118,7 @@ def _exported(network: Network, modality: Modality, opset: int) -> Any:
                 optimize=True,
                 verbose=False,
             )
-        except torch.onnx.errors.OnnxExporterError as error:
+        except (torch.onnx.errors.OnnxExporterError, *FAILURES) as error:
             kind = network.backbone.config.model_type
             raise OutsideError(
                 f"torch cannot express {kind} in ONNX: {_cause(error)}",

@@ -20,11 +20,11 @@ from headstart.backbones.checkpoint import FAILURES
 from headstart.backbones.network import Network
 from headstart.contract import agreement
 from headstart.contract.spec import Contract, ImageSpec, write
-from headstart.errors import BackboneError, OutsideError
+from headstart.errors import BackboneError, BundleError, OutsideError
 from headstart.export import graph, parity
 from headstart.params.prepare import Limits
 from headstart.params.section import Modality
-from headstart.predictor import Preprocessor
+from headstart.predictor import UNANSWERED, Preprocessor
 
 OPSET = 20  # the default of export.opset; what can be expressed hardly differs between versions
 LIMITS = Limits(tokens=64, characters=10_000, pixels=10**7, megabytes=10)
@@ -97,7 +97,7 @@ def _export(folder: Path, contract: Path, model: Path, raw: Sequence[Any]) -> No
         raise BackboneError(f"{kind} can't be served: {error.message}", action=compatibility.ENCODERS) from error
     try:
         found = parity.check(network, model, contract, raw)
-    except FAILURES as error:
+    except (BundleError, *UNANSWERED, *FAILURES) as error:
         raise BackboneError(
             f"{kind} can't be served: the file that torch exports does not run on every batch: "
             f"{' '.join(str(error).split())[:300]}",
