@@ -197,15 +197,22 @@ def champion(
 def test_the_copy_that_is_served_is_compared_with_what_was_registered(champion, capsys, tmp_path):
     from tests.unit.tiny_bundle import text_bundle
 
-    assert examined(capsys)[1]["served pets"]["ok"]
+    found = examined(capsys)[1]["champion pets"]["found"]
+    assert found.startswith("Version 1 is champion. The registered copy of version 1 is the bundle ")
+    assert "Of 3 golden examples 0 get another label" in found
+    model = (champion / "model.onnx").read_bytes()
+    (champion / "model.onnx").write_bytes(b"")
+    assert "model.onnx" in examined(capsys)[1]["champion pets"]["found"]
+    (champion / "model.onnx").write_bytes(model)
+    assert examined(capsys)[1]["champion pets"]["ok"]
     other = text_bundle(tmp_path / "other", temperature=2.0)  # whole, and sealed by a manifest of its own
     shutil.rmtree(champion)
     shutil.copytree(other, champion)
     status, checks = examined(capsys)
     assert status == 1
-    assert "holds another bundle than the one registered" in checks["served pets"]["found"]
+    assert "holds another bundle than the one registered" in checks["champion pets"]["found"]
     shutil.rmtree(champion)
-    check = examined(capsys)[1]["served pets"]
+    check = examined(capsys)[1]["champion pets"]
     assert (check["ok"], str(champion) in check["found"]) == (False, True)
 
 
@@ -217,14 +224,14 @@ def test_a_champion_whose_version_was_deleted_is_a_check_that_fails(champion, ca
         database.execute("UPDATE model_versions SET current_stage = 'Deleted_Internal'")
     status, checks = examined(capsys)
     assert status == 1
-    assert not checks["served pets"]["ok"]
+    assert not checks["champion pets"]["ok"]
     assert checks["python"]["ok"]
 
 
 def test_a_check_that_fails_itself_is_a_finding_and_the_others_go_on(champion, capsys, monkeypatch):
-    from headstart import bundle
+    from headstart.serving import inspection
 
-    monkeypatch.setattr(bundle.Bundle, "verify", lambda _: 1 / 0)
+    monkeypatch.setattr(inspection, "inspect", lambda *_, **__: 1 / 0)
     status, checks = examined(capsys)
-    assert (status, checks["served pets"]["found"]) == (1, "ZeroDivisionError: division by zero")
+    assert (status, checks["champion pets"]["found"]) == (1, "ZeroDivisionError: division by zero")
     assert checks["disk"]["ok"]

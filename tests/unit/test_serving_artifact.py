@@ -350,12 +350,12 @@ def test_a_champion_that_was_deleted_behind_its_alias_is_a_finding(
     def dangling(client: Any, model: str) -> dict[str, int]:  # as a registry without foreign keys leaves it
         return {"champion": 7}
 
-    monkeypatch.setattr("headstart.registry.versions.aliases_of", dangling)
     champion("gone", text_bundle(tmp_path / "sealed" / "gone"))
     monkeypatch.setattr("headstart.registry.champion.aliases_of", dangling)
     (found,) = inspection.inspect("gone", difference_allowed=1e-4)
     assert (found.check, found.verdict) == ("served_version", "fail")
-    assert found.reason == "the champion of gone is version 7, which was deleted in MLflow."
+    assert found.reason == "The champion of gone, version 7, was deleted in MLflow; there is nothing to serve."
+    assert "headstart promote gone VERSION" in found.action
 
 
 def test_a_model_without_a_champion_has_nothing_to_inspect(tracked: Any) -> None:

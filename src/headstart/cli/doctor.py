@@ -38,7 +38,7 @@ def doctor(as_json: Json = False) -> int:
         _guarded("registry", partial(_registry, workspace, models)),
         *_prefect(),
         *(_guarded(f"model {name}", partial(_model, name)) for name in models),
-        *(_guarded(f"served {name}", partial(_served, workspace, name)) for name in models),
+        *(_guarded(f"champion {name}", partial(_champion, workspace, name)) for name in models),
     ]
     from headstart import tracking
 
@@ -196,19 +196,17 @@ def _model(name: str) -> dict[str, Any]:
     return _check(f"model {name}", True, "bundle complete, every file as its manifest says")
 
 
-def _served(workspace: Workspace, name: str) -> dict[str, Any]:
-    """What a server would serve: the registered copy, whole, and right on its golden inputs."""
+def _champion(workspace: Workspace, name: str) -> dict[str, Any]:
+    """What a server would serve."""
     from headstart import tracking
     from headstart.serving import inspection
 
     tracking.open(workspace)
     allowed = load(workspace.params).models[name].gates.replay_difference
     findings = inspection.inspect(name, difference_allowed=allowed)
-    if not findings:
-        return _check(f"served {name}", True, "no champion yet")
     wrong = [finding for finding in findings if finding.verdict != "pass"]
-    action = " ".join(finding.action for finding in wrong)
-    return _check(f"served {name}", not wrong, " ".join(finding.reason for finding in wrong or findings), action)
+    told = " ".join(finding.reason for finding in wrong or findings) or "none yet"
+    return _check(f"champion {name}", not wrong, told, " ".join(finding.action for finding in wrong))
 
 
 def _lines(document: dict[str, Any]) -> Any:

@@ -60,7 +60,7 @@ FEEDBACK = pa.schema(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen, one takes three times as long to make, and a server makes two an input
 class Answer:
     """One answer to one input, or its refusal.
 

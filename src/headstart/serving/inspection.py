@@ -22,9 +22,10 @@ def inspect(model: str, *, difference_allowed: float) -> list[Finding]:
     """
     try:
         current = registry.aliases(model)
-        if current.champion is None and "champion" not in current.missing:
-            return []
-        version = registry.resolve(model)
+        version = current.champion
+        if version is None:
+            gone = current.missing.get("champion")
+            return [] if gone is None else [_gone(model, gone)]
         known = registry.describe(model, version)
     except HeadstartError as error:
         return [Finding(VERSION, "fail", None, None, error.message, error.action)]
@@ -37,3 +38,9 @@ def inspect(model: str, *, difference_allowed: float) -> list[Finding]:
     reason = f"The registered copy of version {version} is the bundle {known.bundle[:12]}, every file as it was."
     found.append(Finding(ARTIFACT, "pass", None, None, reason, evidence={"bundle": known.bundle}))
     return [*found, loaded.replay()]
+
+
+def _gone(model: str, version: int) -> Finding:
+    reason = f"The champion of {model}, version {version}, was deleted in MLflow; there is nothing to serve."
+    action = f"Promote another version: headstart promote {model} VERSION; headstart status names them."
+    return Finding(VERSION, "fail", None, None, reason, action)
