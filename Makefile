@@ -1,6 +1,6 @@
 # Two commands matter: `make run` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test unit check format lock clean
+.PHONY: help setup run test nightly unit check format lock clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -23,10 +23,13 @@ run: $(INSTALLED) ## both built-in models, from raw data to champion
 	@$(BIN)/headstart run
 
 test: $(INSTALLED) check ## every check and every test, on two cores
-	@$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+	@$(BIN)/python -m pytest -m "not nightly" --numprocesses 2 --dist worksteal
+
+nightly: $(INSTALLED) ## long simulations and tables that the documentation quotes (15 minutes)
+	@$(BIN)/python -m pytest -m nightly --numprocesses 2 --dist worksteal
 
 unit: $(INSTALLED) ## the fast tests, in a minute
-	@$(BIN)/python -m pytest tests/unit tests/contract -m "not slow" --numprocesses 2
+	@$(BIN)/python -m pytest tests/unit tests/contract -m "not slow and not nightly" --numprocesses 2
 
 check: $(INSTALLED) ## style, types and layers
 	@$(BIN)/ruff check $(SOURCES)

@@ -63,7 +63,7 @@ def test_the_stage_leaves_no_backbone_that_was_refused(tmp_path, monkeypatch):
     assert not list((tmp_path / "artifacts/backbones/odd").iterdir())
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_every_architecture_ends_as_the_table_in_the_docs_says(families):
     """A new transformers may change a row: run `python benchmarks/backbones.py --write docs/backbones.md`."""
     lines = (Path(__file__).parents[2] / "docs" / "backbones.md").read_text(encoding="utf-8").splitlines()

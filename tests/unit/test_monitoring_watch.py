@@ -269,7 +269,7 @@ def alarms(rng, rows, count, **changes):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("rows", [3, 12, 40, 100])
 def test_a_thousand_clean_windows_of_any_size_alarm_no_more_often_than_the_budget_says(rows):
     # the reference's own luck counts; `kilobytes` has ties and `width` never changes; binomial: 1000 at 5% exceed 68
@@ -277,7 +277,7 @@ def test_a_thousand_clean_windows_of_any_size_alarm_no_more_often_than_the_budge
     assert alarms(np.random.default_rng(7 + rows), rows, 1000) <= 68
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("times", [[3], [5], [10], [1, 1, 3, 10]], ids=["3", "5", "10", "mixed"])
 def test_clean_windows_of_repeated_inputs_alarm_no_more_often_than_the_budget_says(tmp_path, times):
     # binomial: 300 windows at 5% exceed 26 with chance 0.2%
@@ -309,7 +309,7 @@ def test_a_tripled_class_is_detected_in_two_hundred_answers_and_never_given_a_wr
     assert set(named) <= {"label_shift", "unknown_shift", "none"}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_class_left_out_of_training_is_never_called_label_shift():
     # 30% of the traffic shows no digit and is answered like a "3" of half the evidence
     rng = np.random.default_rng(9)

@@ -20,8 +20,8 @@ from headstart.evaluation.gates import screen as gate
 Document = Mapping[str, Any]
 STAGES = ("prepare", "plan", "train", "export", "evaluate", "seal")
 SPLITS = ("train", "validation", "test")
-NEWEST = {"plan.json": 2, "evaluation.json": 2}
-"""Formats that are read besides 1: a plan of that is shown without its card, an evaluation without what it lacks."""
+NEWEST = {"plan.json": 2, "evaluation.json": 2, "backbone.json": 2}
+"""Newest formats where that is not 1; older documents are shown without what they lack."""
 
 
 @dataclass(frozen=True)
