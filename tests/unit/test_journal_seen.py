@@ -59,6 +59,49 @@ def test_the_newest_are_kept_and_memory_is_bounded(tmp_path: Path, monkeypatch: 
     assert sum(map(len, ids._blocks)) == 50
 
 
+def test_looking_again_never_trades_the_newest_for_older_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seen, "BLOCK", 10)
+    monkeypatch.setattr(seen, "MOST", 20)
+    clock = Clock()
+    for number in range(6):  # six files of ten ids
+        journal = Journal(tmp_path, params(), clock=clock)
+        journal.record([answer(f"{number}-{place}") for place in range(10)])
+        journal.close()
+        clock.advance(hours=1)
+    ids = Seen(tmp_path)
+    for _ in range(5):  # each looks at the disk
+        assert ids.unknown(["nobody"]) == ["nobody"]
+    assert ids.unknown([f"5-{place}" for place in range(10)]) == []
+
+
+def test_a_past_day_pushes_out_none_of_today(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seen, "BLOCK", 10)
+    monkeypatch.setattr(seen, "MOST", 20)
+    journal = Journal(tmp_path, params(), clock=Clock())
+    journal.record([answer(f"old {number}") for number in range(40)])
+    journal.close()
+    deletion.compact(tmp_path, now=NOON.replace(day=9), raw_days=30)
+    ids = Seen(tmp_path)
+    ids.add([f"new {number}" for number in range(10)])
+    assert ids.unknown(["nobody"]) == ["nobody"]
+    assert ids.unknown([f"new {number}" for number in range(10)]) == []
+
+
+def test_an_open_log_that_is_read_again_and_again_takes_the_room_of_its_ids_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seen, "BLOCK", 10)
+    monkeypatch.setattr(seen, "MOST", 50)
+    other, ids = Journal(tmp_path, params(), clock=Clock()), Seen(tmp_path)
+    ids.add([f"own {number}" for number in range(10)])
+    other.record([answer(f"other {number}") for number in range(10)])
+    other.flush()
+    for _ in range(10):
+        ids.unknown(["nobody"])
+    assert ids.unknown([f"own {number}" for number in range(10)]) == []
+    other.close()
+
+
 def test_a_file_that_cannot_be_read_hides_no_other(tmp_path: Path) -> None:
     journal = Journal(tmp_path, params(), clock=Clock())
     journal.record([answer("good")])

@@ -99,7 +99,7 @@ def _join_days(folder: Path, today: str) -> int:
     days: dict[str, list[Path]] = {}
     for path in reader.segments(folder):
         if path.suffix == ".parquet":
-            days.setdefault(path.stem.removeprefix("day-")[:8], []).append(path)
+            days.setdefault(path.stem.removeprefix(reader.DAY)[:8], []).append(path)
     joined = 0
     for day, paths in days.items():
         parts = [path for path in paths if not _is_day(path) and not path.with_suffix(log.SUFFIX).exists()]
@@ -111,7 +111,7 @@ def _join_days(folder: Path, today: str) -> int:
         table = pa.concat_tables([table.replace_schema_metadata(None) for table in tables], promote_options="default")
         table = table.sort_by([("time", "ascending"), ("request_id", "ascending"), ("index", "ascending")])
         metadata = {**rows.METADATA, reader.REPLACES.decode(): names}
-        log.write_segment(folder / f"day-{day}.parquet", table.replace_schema_metadata(metadata))
+        log.write_segment(folder / f"{reader.DAY}{day}.parquet", table.replace_schema_metadata(metadata))
         for path in parts:
             path.unlink()
         joined += len(parts)
@@ -119,7 +119,7 @@ def _join_days(folder: Path, today: str) -> int:
 
 
 def _is_day(path: Path) -> bool:
-    return path.name.startswith("day-")
+    return path.name.startswith(reader.DAY)
 
 
 def _forget(path: Path, gone: frozenset[str], before: datetime) -> tuple[int, int]:

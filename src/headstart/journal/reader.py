@@ -15,6 +15,7 @@ from headstart.journal import schema as rows
 
 ATTEMPTS = 10
 REPLACES = b"replaces"
+DAY = "day-"  # how the name of a segment begins that holds a whole day
 
 
 def read(
@@ -87,7 +88,7 @@ def segments(folder: Path) -> list[Path]:
     parquet = sorted(folder.glob("[!.]*.parquet"))
     replaced: set[str] = set()
     for path in parquet:
-        if path.name.startswith("day-"):
+        if path.name.startswith(DAY):
             metadata = pq.read_schema(path).metadata or {}
             replaced.update(metadata.get(REPLACES, b"").decode().split())
     kept = [path for path in parquet if path.stem not in replaced]

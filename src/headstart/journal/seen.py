@@ -49,6 +49,13 @@ class Seen:
                 self._blocks.append(block)
                 self._recent = set()
 
+    def _add_older(self, hashes: NDArray[np.int64]) -> None:
+        """Note requests of past days, in ascending order, where there is room: they push out no newer ones."""
+        with self._lock:
+            for start in range(0, len(hashes), BLOCK):
+                if len(self._blocks) < MOST // BLOCK:
+                    self._blocks.appendleft(hashes[start : start + BLOCK])
+
     def unknown(self, ids: Sequence[str]) -> list[str]:
         """Those of `ids` that no answer was found for, each once, in order; may read the disk.
 
@@ -62,16 +69,18 @@ class Seen:
         return list(missing)
 
     def _missing(self, ids: Iterable[str]) -> dict[str, None]:
+        by_hash = {hash(one): one for one in ids}
+        missing = self._unheld(np.fromiter(by_hash, np.int64, len(by_hash)))
+        return {by_hash[one]: None for one in missing.tolist()}
+
+    def _unheld(self, hashes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Those of `hashes` that are not held, in order."""
         with self._lock:
             recent, blocks = self._recent, list(self._blocks)
-            left = {one: None for one in ids if hash(one) not in recent}
+            left = np.array([one for one in hashes.tolist() if one not in recent], dtype=np.int64)
         for block in blocks:
-            if not left:
-                break
-            wanted = np.array([hash(one) for one in left], dtype=np.int64)
-            places = np.minimum(np.searchsorted(block, wanted), len(block) - 1)
-            found = block[places] == wanted
-            left = {one: None for one, known in zip(left, found, strict=True) if not known}
+            places = np.minimum(np.searchsorted(block, left), len(block) - 1)
+            left = left[block[places] != left]
         return left
 
     def _look(self) -> None:
@@ -83,21 +92,28 @@ class Seen:
                 paths = sorted(reader.segments(self._folder / "answers"), key=_age, reverse=True)
             except (OSError, pa.ArrowException):  # compacted meanwhile, or unreadable
                 paths = []
-            found: list[NDArray[np.int64]] = []
+            days: list[NDArray[np.int64]] = []  # newest first, as are segments
+            segments: list[NDArray[np.int64]] = []
             for path in paths:
-                if path.name in self._read or sum(map(len, found)) >= MOST:
+                if path.name in self._read:
+                    continue
+                if sum(map(len, (*days, *segments))) >= MOST:  # older than the newest `MOST`: never wanted
+                    self._read.add(path.name)
                     continue
                 try:
-                    found.append(_hashes(path))
+                    (days if path.name.startswith(reader.DAY) else segments).append(_hashes(path))
                 except FileNotFoundError:  # sealed or compacted meanwhile: it comes under another name
                     continue
                 except (DataError, OSError, pa.ArrowException):  # unreadable: monitoring says so, where it matters
                     pass
                 if path.suffix != log.SUFFIX:
                     self._read.add(path.name)
-            for hashes in reversed(found):
-                for start in range(0, len(hashes), BLOCK):
-                    self._add(hashes[start : start + BLOCK].tolist())
+            for hashes in days:
+                self._add_older(self._unheld(hashes))
+            for hashes in reversed(segments):
+                fresh = self._unheld(hashes)  # an open log is read at each look, and from its beginning
+                for start in range(0, len(fresh), BLOCK):
+                    self._add(fresh[start : start + BLOCK].tolist())
             self._looked = time.monotonic()
 
 
@@ -112,4 +128,4 @@ def _hashes(path: Path) -> NDArray[np.int64]:
 
 
 def _age(path: Path) -> str:
-    return path.stem.removeprefix("day-")
+    return path.stem.removeprefix(reader.DAY)
