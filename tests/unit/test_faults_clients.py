@@ -1,6 +1,7 @@
 """Mistakes of clients, made here by other libraries than ours, are found from one input."""
 
 import io
+import json
 
 import numpy as np
 import onnx
@@ -225,3 +226,15 @@ def test_probabilities_in_place_of_logits_are_named(text_folder, text_predictor)
 def test_what_is_no_tensor_is_refused_with_a_sentence(arrived, text_folder, text_predictor):
     with pytest.raises(UsageError, match=r"arrived|no array of numbers"):
         clients.compare(text_folder, text_predictor, "good film", arrived)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_numbers_that_are_none_are_a_difference_that_json_can_say(image_folder, image_predictor, photograph, value):
+    tensor = image_predictor.preprocessor.prepare([photograph])[0].copy()
+    tensor[1, 2, 3] = value
+    found = clients.compare(image_folder, image_predictor, photograph, tensor)
+    assert (found.agrees, found.kind) == (False, "tensor")
+    assert f"the value at [1, 2, 3] is {value}, one of 1 of 3072" in found.where
+    logits = clients.compare(image_folder, image_predictor, photograph, [value, 0.0])
+    assert (logits.agrees, logits.kind) == (False, "logits")
+    json.dumps([found.document(), logits.document()], allow_nan=False)

@@ -96,6 +96,8 @@ def compare(folder: Path, predictor: Predictor, raw: str | bytes, arrived: Any) 
     while numbers.ndim > 1 and numbers.shape[0] == 1 and not _is_one_picture(numbers, predictor):
         numbers = numbers[0]  # a batch of one
     spec = predictor.contract.input
+    if not np.isfinite(numbers).all():
+        return _not_finite(numbers, predictor)
     if isinstance(spec, ImageSpec) and isinstance(raw, bytes):
         if numbers.ndim >= 2:
             return _compare_tensor(predictor, spec, raw, numbers)
@@ -112,6 +114,22 @@ def compare(folder: Path, predictor: Predictor, raw: str | bytes, arrived: Any) 
         f"an array of shape {numbers.shape} arrived; expected "
         + ("a tensor of one picture" if isinstance(spec, ImageSpec) else "the token ids of one text")
         + f", or {len(predictor.labels)} logits."
+    )
+
+
+def _not_finite(numbers: NDArray[np.float64], predictor: Predictor) -> Comparison:
+    """What is said of NaN and infinity, which no contract gives."""
+    where = np.argwhere(~np.isfinite(numbers))
+    place = tuple(int(at) for at in where[0])
+    kind: Kind = "tensor" if numbers.ndim > 1 else "logits" if len(numbers) == len(predictor.labels) else "token_ids"
+    return Comparison(
+        agrees=False,
+        kind=kind,
+        difference=None,
+        where=f"the value at {list(place)} is {numbers[place]}, one of {len(where)} of {numbers.size} that are NaN or "
+        "infinite",
+        faults=(),
+        meaning="The contract gives finite numbers only: look for a division by zero or a half-precision overflow.",
     )
 
 
