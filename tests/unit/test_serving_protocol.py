@@ -119,6 +119,13 @@ def test_binary_data_that_are_not_what_the_head_says_are_refused_with_a_string(
     assert words in answer.json()["error"]
 
 
+def test_counting_elements_ends_where_there_are_too_many(server: Server) -> None:
+    torn_further_on = b"\0\0\0\0" * 1025 + b"\x01"
+    answer = binary_request(torn_further_on, [1], server=server)
+    assert answer.status_code == 413
+    assert "more than 1024 items" in answer.json()["error"]
+
+
 def test_a_size_that_is_not_that_of_the_data_is_refused(server: Server) -> None:
     parameters = {"binary_data_size": 99}
     tensor = {"name": "input", "shape": [1], "datatype": "BYTES", "parameters": parameters}

@@ -287,7 +287,7 @@ def infer_inputs(
         if odd := {"classification", "shared_memory_region"} & set(output.parameters or {}):
             raise unfit(f"The output's parameter {min(odd)} is of an extension that is not spoken here.")
     if given.data is None:
-        elements: list[Any] = _elements(binary, parameters)
+        elements: list[Any] = _elements(binary, parameters, most)
     elif binary or "binary_data_size" in parameters:
         raise unfit("The input has data both in JSON and in binary; one of them was expected.")
     else:
@@ -465,11 +465,12 @@ def _picture(element: bytes) -> bytes:
         return element
 
 
-def _elements(binary: bytes, parameters: dict[str, Any]) -> list[bytes]:
+def _elements(binary: bytes, parameters: dict[str, Any], most: int) -> list[bytes]:
     """The elements of a BYTES tensor in binary.
 
     Raises:
-        RefusedError: 422 if there is none, or the lengths do not add up.
+        RefusedError: 422 if there is none, or the lengths do not add up; 413 as soon as there are more than `most`: empty
+            elements are four bytes each, and counting millions of them would hold up every other request.
     """
     size = parameters.get("binary_data_size")
     if type(size) is not int:
@@ -479,7 +480,7 @@ def _elements(binary: bytes, parameters: dict[str, Any]) -> list[bytes]:
             action="Send one of them; binary data needs the header Inference-Header-Content-Length.",
         )
     if size != len(binary):
-        raise unfit(f"binary_data_size is {size}; {len(binary)} bytes follow the JSON head.")
+        raise unfit(f"binary_data_size is {shown(size)}; {len(binary)} bytes follow the JSON head.")
     elements: list[bytes] = []
     place = 0
     while place < len(binary):
@@ -493,6 +494,8 @@ def _elements(binary: bytes, parameters: dict[str, Any]) -> list[bytes]:
                 action="Each element is its length in 4 bytes, little-endian, and its bytes.",
             )
         elements.append(binary[start:place])
+        if len(elements) > most:
+            raise too_large(f"There are more than {most} items in it.", action="Send them in several requests.")
     return elements
 
 
