@@ -24,6 +24,8 @@ from headstart.contract.labels import is_blank, normal
         pytest.param("C++ / C#", "C++ / C#", id="punctuation stays"),
         pytest.param("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", None, id="Persian is spelled with joiners"),
         pytest.param("\U0001f469\u200d\U0001f4bb", None, id="emoji joined"),
+        pytest.param("b\u200c\u200c\u093f", "b\u093f", id="a run of joiners behind a Latin letter"),
+        pytest.param("\u0915\u200d\u2003\u0915", "\u0915 \u0915", id="joiner beside a wide space"),
         pytest.param("m\u00b2", None, id="a superscript is no digit"),
         pytest.param("\ud800", None, id="half a character"),
     ],

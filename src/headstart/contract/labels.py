@@ -11,7 +11,7 @@ _IGNORABLE = re.compile(
 )
 """Unicode's Default_Ignorable_Code_Point without joiners and emoji tags, and control characters but for white space."""
 
-_JOINER = re.compile("[\u200c\u200d]")
+_JOINERS = re.compile("[\u200c\u200d]+")
 _JOINED_SCRIPTS = 0x0600  # Arabic, Indic scripts and emoji, from here on, are spelled with joiners; Latin is not
 
 
@@ -22,18 +22,18 @@ def normal(label: str) -> str:
     Case stays: whether `Bug` and `bug` are one class is for a person to say. The result may be empty.
     """
     if not label.isascii() or not label.isprintable():
-        label = _JOINER.sub(_joiner, _IGNORABLE.sub("", label))
+        label = _JOINERS.sub(_joiner, _IGNORABLE.sub("", label))
         label = unicodedata.normalize("NFC", label)
     return " ".join(label.split())
 
 
 def is_blank(text: str) -> bool:
     """Whether nothing of a text can be seen: white space and invisible characters at most."""
-    return all(letter.isspace() or _IGNORABLE.match(letter) or _JOINER.match(letter) for letter in text)
+    return all(letter.isspace() or _IGNORABLE.match(letter) or _JOINERS.match(letter) for letter in text)
 
 
 def _joiner(found: re.Match[str]) -> str:
-    """A joiner stays where it joins something."""
+    """A joiner stays, once, where it joins something."""
     before, after = found.string[: found.start()][-1:], found.string[found.end() :][:1]
-    joins = before and after and min(ord(before), ord(after)) >= _JOINED_SCRIPTS
-    return found[0] if joins and not _JOINER.match(after) else ""
+    joins = before.strip() and after.strip() and min(ord(before), ord(after)) >= _JOINED_SCRIPTS
+    return found[0][-1] if joins else ""
