@@ -1,13 +1,16 @@
 """The queue: which inputs go together, how many may wait, and what becomes of them when it closes."""
 
+import contextlib
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headstart.errors import ContractError
+from headstart.serving import batching
 from headstart.serving.batching import Batcher, QueueFullError, Raw, RetiredError
 
 
@@ -136,3 +139,28 @@ def test_what_follows_an_answer_may_fail_without_harm(gate: Gate, caplog: pytest
     assert queue.submit(["b"], fails).result(5) == ["b"]
     queue.close()
     assert "what follows an answer failed" in caplog.text
+
+
+def test_two_workers_that_fail_one_request_at_once_both_live_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    both_run, both_ask = threading.Barrier(2), threading.Barrier(2)
+    failing = threading.Event()
+
+    class Slow(Future[list[str]]):
+        def done(self) -> bool:
+            answer = super().done()
+            if failing.is_set():
+                with contextlib.suppress(threading.BrokenBarrierError):
+                    both_ask.wait(0.2)  # where nothing keeps them apart, both ask before either goes on
+            return answer
+
+    def fail(inputs: Sequence[tuple[int, Raw]]) -> Sequence[str]:
+        both_run.wait(5)
+        failing.set()
+        raise ValueError("no answer")
+
+    monkeypatch.setattr(batching, "Future", Slow)
+    batcher: Batcher[str] = Batcher(fail, name="tiny", batch=1, capacity=8, workers=2, by_length=False)
+    future = batcher.submit(["a", "b"], lambda outcomes: None)
+    with pytest.raises(ValueError, match="no answer"):
+        future.result(5)
+    batcher.close()  # a worker that died fails the test: pytest turns its exception into an error

@@ -135,7 +135,7 @@ class Batcher(Generic[Outcome]):
             except Exception as error:
                 logger.exception("a batch of %d inputs failed", len(inputs))
                 for order, _ in taken:
-                    _fail(order, error)
+                    self._fail(order, error)
                 continue
             for (order, place), outcome in zip(taken, outcomes, strict=True):
                 self._deliver(order, place, outcome)
@@ -181,8 +181,8 @@ class Batcher(Generic[Outcome]):
         except Exception:
             logger.exception("what follows an answer failed")
 
-
-def _fail(order: "_Order[Outcome]", error: Exception) -> None:
-    """Give a request the error that ended it; the first one counts."""
-    if not order.future.done() and order.future.set_running_or_notify_cancel():
-        order.future.set_exception(error)
+    def _fail(self, order: _Order[Outcome], error: Exception) -> None:
+        """Give a request the error that ended it; the first one counts, also where two workers fail it at once."""
+        with self._changed:
+            if not order.future.done() and order.future.set_running_or_notify_cancel():
+                order.future.set_exception(error)

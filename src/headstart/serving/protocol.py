@@ -469,8 +469,8 @@ def _elements(binary: bytes, parameters: dict[str, Any], most: int) -> list[byte
     """The elements of a BYTES tensor in binary.
 
     Raises:
-        RefusedError: 422 if there is none, or the lengths do not add up; 413 as soon as there are more than `most`: empty
-            elements are four bytes each, and counting millions of them would hold up every other request.
+        RefusedError: 422 if there is none, or the lengths do not add up; 413 as soon as there are more than `most`:
+            empty elements are four bytes each, and counting millions would hold up every other request.
     """
     size = parameters.get("binary_data_size")
     if type(size) is not int:
