@@ -22,7 +22,7 @@ from prefect.states import Completed
 
 from headstart import artifacts, profile, registry, tracking
 from headstart.cli import fresh
-from headstart.errors import GateError, HeadstartError, OutsideError
+from headstart.errors import GateError, HeadstartError, OutsideError, ParamsError
 from headstart.journal import deletion
 from headstart.monitoring import evidently, retrain, watch, windows
 from headstart.params.loader import load
@@ -48,6 +48,8 @@ def monitoring(models: list[str] | None = None, now: str | None = None) -> State
     asked = windows.moment(now)
     tracking.open(workspace)
     names = models or list(params.models)
+    if unknown := set(names) - set(params.models):
+        raise ParamsError(f"there is no model {min(unknown)!r} in params.yaml; it has {', '.join(params.models)}.")
     failures: dict[str, HeadstartError] = {}
     looks: dict[str, watch.Look] = {}
 
@@ -77,10 +79,14 @@ def monitoring(models: list[str] | None = None, now: str | None = None) -> State
 
 @task(name="look", cache_policy=NO_CACHE)
 def look(name: str, model: Model, asked: datetime) -> watch.Look:
-    """Compare one window with what its versions were judged on; write the verdict, and remember it."""
+    """Compare one window with what its versions were judged on; write the verdict, and remember it.
+
+    Servers go on where the champion is taken away, and so does this: what they answered is judged all the same.
+
+    Raises:
+        UsageError: if nothing was asked, and there is no champion that could have answered.
+    """
     champion = registry.aliases(name).champion
-    if champion is None:
-        registry.download(name)  # says what to do
 
     def reference(version: int) -> watch.Reference:
         bundle = registry.describe(name, version).bundle
@@ -88,6 +94,9 @@ def look(name: str, model: Model, asked: datetime) -> watch.Look:
 
     workspace = world.workspace()
     seen = watch.watch(workspace.journal(name), reference, model.monitor, asked, champion=champion)
+    window = seen.document["window"]
+    if champion is None and not window["rows"] and not window["refused"]:
+        registry.download(name)  # says what to do
     write(name, seen.document)
     retrain.remember(workspace.monitor(name) / "history.json", seen.document)
     return seen

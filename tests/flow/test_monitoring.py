@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from headstart import profile, settings
-from headstart.errors import GateError, HeadstartError, OutsideError, UsageError
+from headstart.errors import GateError, HeadstartError, OutsideError, ParamsError, UsageError
 from headstart.journal.writer import Journal
 from headstart.params.loader import load
 from tests.unit.made_traffic import NOON, profile_of, traffic
@@ -122,6 +122,25 @@ def test_one_models_failure_is_its_result_and_stops_no_other(flow, tmp_path, mon
     assert document["verdict"] == "unsure"
     assert document["error"]["message"] == refusal.value.message
     assert str(error).strip("'") in document["findings"][0]["reason"]
+
+
+def test_answers_are_judged_where_the_champion_that_gave_them_was_taken_away(flow, tmp_path, monkeypatch):
+    def download(name, version=None):
+        if version is None:
+            raise UsageError(f"{name} has no champion.")
+        return tmp_path / "bundle"
+
+    monkeypatch.setattr(flow.registry, "aliases", lambda name: SimpleNamespace(champion=None))
+    monkeypatch.setattr(flow.registry, "download", download)
+    hours(tmp_path, "digits", [bad()])
+    assert look(flow, "digits").result() == {"digits": "alert"}
+    with pytest.raises(UsageError, match=r"apidocs has no champion\."):  # nothing was asked of it
+        look(flow, "apidocs").result()
+
+
+def test_a_model_that_does_not_exist_is_named(flow):
+    with pytest.raises(ParamsError, match="there is no model 'digitz'"):
+        look(flow, "digits", "digitz").result()
 
 
 def test_a_page_that_cannot_be_drawn_costs_no_verdict_and_says_so_itself(flow, tmp_path, monkeypatch):
