@@ -240,6 +240,22 @@ def test_a_class_with_few_test_examples_is_to_be_labelled(passed):
     assert any(step.headline == "Label more of returns" for step in advice.steps(thin))
 
 
+@pytest.mark.parametrize(
+    ("calibration", "end"),
+    [
+        pytest.param({"temperature": 2.0, "bias": [0.0, 0.0]}, "of 2.00 softens its answers; the label never changes by "
+                     "it.", id="a temperature"),
+        pytest.param({"temperature": 0.5, "bias": [0.3, -0.3]}, "sharpens its answers; a bias for each class can also "
+                     "change the label.", id="and biases"),
+        pytest.param({"temperature": 1.0, "bias": [0.0, 0.0]}, "before calibration it was", id="nothing"),
+        pytest.param(None, "before calibration it was", id="not there"),
+    ],
+)  # fmt: skip
+def test_what_calibration_does_to_the_label_is_told_as_it_is(passed, calibration, end):
+    assert end in words.trust(passed.evaluation, calibration)
+    assert ("label" in words.trust(passed.evaluation, calibration)) == ("label" in end)
+
+
 def test_gathering_reads_what_the_stages_wrote(passed):
     assert passed.rows == {"train": 1077, "validation": 180, "test": passed.evaluation["metrics"]["accuracy"]["n"]}
     assert passed.quarantine == (Aside("leak", 2, "equal to row 12 of test"),

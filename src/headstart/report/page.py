@@ -198,7 +198,7 @@ def _trust(evidence: Evidence, level: float) -> dict[str, Any] | None:
     evaluation = evidence.evaluation
     if evaluation is None:
         return None
-    text = words.trust(evaluation, (evidence.calibration or {}).get("temperature"))
+    text = words.trust(evaluation, evidence.calibration)
     bins = [one for one in evaluation["reliability"] if one["n"]]
     chart = plots.reliability(evaluation["reliability"], f"Reliability diagram. {text}", level=level) if bins else None
     return {"words": text, "chart": chart}

@@ -198,16 +198,20 @@ def layers(measured: Sequence[Document], cut: Document | None) -> str:
     return f"{text}, the last layer only {percent(last['value'])}: the top is tied to what it was pretrained for."
 
 
-def trust(evaluation: Document, temperature: float | None) -> str:
-    """Calibration before and after, in points."""
+def trust(evaluation: Document, calibration: Document | None) -> str:
+    """Calibration before and after, in points, and what it does to the answers."""
     after, before = evaluation["metrics"]["ece"], evaluation["uncalibrated"]["ece"]
     text = (
         f"On average, stated confidence and how often it is right differ by {100 * after['value']:.1f} points; "
         f"before calibration it was {100 * before['value']:.1f}."
     )
-    if temperature in (None, 1.0):
+    temperature, biases = (calibration or {}).get("temperature", 1.0), (calibration or {}).get("bias") or [0.0]
+    way = "softens" if temperature > 1 else "sharpens" if temperature < 1 else "leaves"
+    if any(biases):
+        also = "a bias for each class can also change the label"
+        return f"{text} A temperature of {temperature:.2f} {way} its answers; {also}."
+    if temperature == 1:
         return text
-    way = "softens" if temperature > 1 else "sharpens"
     return f"{text} A temperature of {temperature:.2f} {way} its answers; the label never changes by it."
 
 
