@@ -3,7 +3,6 @@
 Nothing here can change a number in an output; what can stands in `params.yaml`.
 """
 
-import contextlib
 import io
 import logging
 import os
@@ -179,13 +178,20 @@ def journal_key(workspace: Workspace) -> bytes:
     try:
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".{path.name}.{os.getpid()}")
+            temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")  # process numbers come again
             with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
                 file.write(made)
-            with contextlib.suppress(FileExistsError):  # the first of several servers decides
+                file.flush()
+                os.fsync(file.fileno())
+            try:
                 path.hardlink_to(temporary)
-            temporary.unlink()
-        return path.read_bytes()
+            except FileExistsError:  # the first of several servers decides
+                pass
+            finally:
+                temporary.unlink()
+        if key := path.read_bytes():
+            return key
+        raise OSError("it is empty")
     except OSError as error:
         logger.warning(
             "%s cannot be made or read (%s): input hashes in the journal can be compared within this process only. "

@@ -162,6 +162,30 @@ def test_a_workspace_that_cannot_be_written_gets_a_key_for_the_process_and_says_
     assert "within this process only. Set HEADSTART_JOURNAL_KEY" in caplog.text
 
 
+def test_a_key_file_that_a_crash_left_empty_never_switches_hashing_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("HEADSTART_JOURNAL_KEY", raising=False)
+    space = settings.Workspace(tmp_path)
+    space.state.mkdir()
+    space.journal_key_file.touch()
+    assert len(settings.journal_key(space)) == 64
+    assert "it is empty" in caplog.text
+
+
+def test_a_disk_without_hard_links_gets_a_key_for_the_process_and_no_litter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(self: Path, target: Path) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.delenv("HEADSTART_JOURNAL_KEY", raising=False)
+    monkeypatch.setattr(Path, "hardlink_to", refused)
+    space = settings.Workspace(tmp_path)
+    assert len(settings.journal_key(space)) == 64
+    assert list(space.state.iterdir()) == []
+
+
 def test_about_the_stated_share_of_raw_inputs_is_sampled_the_same_each_time(tmp_path: Path) -> None:
     kept = []
     for attempt in ("a", "b"):

@@ -243,8 +243,8 @@ def test_a_class_with_few_test_examples_is_to_be_labelled(passed):
 @pytest.mark.parametrize(
     ("calibration", "end"),
     [
-        pytest.param({"temperature": 2.0, "bias": [0.0, 0.0]}, "of 2.00 softens its answers; the label never changes by "
-                     "it.", id="a temperature"),
+        pytest.param({"temperature": 2.0, "bias": [0.0, 0.0]}, "of 2.00 softens its answers; the label never "
+                     "changes by it.", id="a temperature"),
         pytest.param({"temperature": 0.5, "bias": [0.3, -0.3]}, "sharpens its answers; a bias for each class can also "
                      "change the label.", id="and biases"),
         pytest.param({"temperature": 1.0, "bias": [0.0, 0.0]}, "before calibration it was", id="nothing"),
