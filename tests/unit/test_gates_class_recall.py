@@ -31,8 +31,7 @@ def test_too_few_examples_are_told_and_let_through():
     finding = class_recall.judge(rows(("a", 1.0, 50, None), ("b", 0.0, 1, None), ("c", 0.0, 0, None)), 0.05)
     assert (finding.verdict, finding.action) == ("pass", "")
     assert finding.reason == (
-        "On 1 of 2 classes at least one answer is right; none is on the 1 test example of 'b', which are too few to "
-        "tell."
+        "1 of 2 classes have at least one right answer; not one is right on the 1 test example of 'b': too few to tell."
     )
 
 

@@ -188,7 +188,7 @@ def test_one_label_the_model_does_not_know_is_said_and_is_no_alarm():
     assert finding.verdict == "unsure"
     # one row of 300 + 51, picked at random, is the window's: 51 / 351
     assert finding.statistic == pytest.approx(51 / 351)
-    assert finding.reason.startswith("1 of 51 labels is none of the model's 10 classes: '11'")
+    assert finding.reason.startswith("1 of 51 labels is not among the model's 10 classes: '11'")
 
 
 def test_labels_of_a_new_class_that_keep_coming_are_an_alarm_that_names_it():

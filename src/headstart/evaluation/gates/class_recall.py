@@ -35,9 +35,9 @@ def judge(evaluation: Mapping[str, Any] | None, level: float) -> Finding:
     if never:
         reason = f"Not one answer is right on {bars.listed(map(_of, never))}."
         return Finding(CHECK, "fail", float(len(never)), 0.0, reason, ACTION, evidence)
-    told = f"On {len(looked) - len(few)} of {len(looked)} classes at least one answer is right"
+    told = f"{len(looked) - len(few)} of {len(looked)} classes have at least one right answer"
     if few:
-        told += f"; none is on {bars.listed(map(_of, few))}, which are too few to tell"
+        told += f"; not one is right on {bars.listed(map(_of, few))}: too few to tell"
     return Finding(CHECK, "pass", 0.0, 0.0, f"{told}.", "", evidence)
 
 

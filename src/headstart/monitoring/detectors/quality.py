@@ -43,7 +43,7 @@ def detect(profile: Profile, window: Window, level: float, *, needed: int, drop:
         bar=level,
         reason=(
             f"accuracy is {window.correct / labelled:.3f} on {labelled} labelled answers, {profile.accuracy:.3f} on "
-            f"the reference; a loss beyond {drop:g} looks like that by chance with p = {p_value:.2g}"
+            f"the reference; had it lost {drop:g} at most, so few would be right with p = {p_value:.2g}"
             f"{'' if failed else ', which is no alarm'}."
         ),
         action="Roll back if the last release is younger than the trouble; else train on the new labels."

@@ -30,9 +30,9 @@ def detect(profile: Profile, window: Window, level: float) -> Finding:
         statistic=p_value,
         bar=level,
         reason=(
-            f"{unknown} of {labelled} labels {'is' if unknown == 1 else 'are'} none of the model's "
-            f"{len(profile.classes)} classes: {names}; by chance with p = {p_value:.2g}"
-            f"{'' if failed else ', too few to say that a class is new'}."
+            f"{unknown} of {labelled} labels {'is' if unknown == 1 else 'are'} not among the model's "
+            f"{len(profile.classes)} classes: {names} (p = {p_value:.2g})"
+            f"{'' if failed else '; too few to call a class new'}."
         ),
         action="Add examples of the new class to the source and train, or correct the labels where they are misspelt.",
         evidence={"labels": dict(list(counts.items())[:NAMED]), "unknown": unknown, "labelled": labelled},
