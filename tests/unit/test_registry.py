@@ -1,12 +1,13 @@
 """Versions and the one alias that decides what is served."""
 
 import itertools
+import shutil
 
 import pytest
 
 from headstart import registry, tracking
 from headstart.errors import BundleError, GateError, OutsideError, UsageError
-from tests.unit.tiny_bundle import text_bundle
+from tests.unit.tiny_bundle import kept, text_bundle
 
 METRICS = {"accuracy": {"value": 0.9, "low": 0.8, "high": 0.95, "n": 100}}
 
@@ -25,7 +26,7 @@ def versions(model, tmp_path, monkeypatch):
     """Register bundle after bundle without the costly upload: `versions("pass")` is a new version's number."""
     from headstart.registry import shipping
 
-    monkeypatch.setattr(shipping, "upload", lambda bundle, modality, run_id: (f"file://{bundle.parent}", None))
+    monkeypatch.setattr(shipping, "upload", kept)
     run_id = tracking.log_run(model, params={}, metrics={}, series={}, artifacts=[], tags={})
     made = iter(range(1, 100))
 
@@ -217,8 +218,31 @@ def test_download_of_a_model_without_champion_says_which_version_there_is(model,
 
 def test_files_that_are_gone_are_told_apart_from_versions_that_are_not_there(model, versions):
     registry.promote(model, versions())
+    shutil.rmtree(registry.download(model))
     with pytest.raises(OutsideError, match=r"and they are not.*Was the workspace moved"):
         registry.download(model)
+
+
+@pytest.mark.parametrize(
+    ("damage", "refusal"),
+    [
+        pytest.param(lambda folder: (folder / "model.onnx").write_bytes(b"damaged"), BundleError, id="a file altered"),
+        pytest.param(lambda folder: (folder / "golden.parquet").unlink(), BundleError, id="a file missing"),
+        pytest.param(shutil.rmtree, OutsideError, id="all gone"),
+    ],
+)
+def test_no_alias_ever_points_at_a_bundle_that_is_not_whole(model, versions, damage, refusal):
+    first, second, third = versions(), versions(), versions()
+    registry.promote(model, first)
+    registry.promote(model, second)
+    for number in (first, third):
+        damage(registry.download(model, number))
+    with pytest.raises(refusal):
+        registry.promote(model, third, reason="whatever it is")
+    with pytest.raises(refusal):
+        registry.rollback(model)
+    assert registry.aliases(model) == registry.Aliases(champion=second, challenger=third, previous=first)
+    assert registry.describe(model, second).rolled_back == ""
 
 
 def test_a_registry_that_was_not_opened_is_a_bug_not_a_new_database(model, tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from headstart.errors import GateError, UsageError
 from headstart.findings import Verdict
 from headstart.registry import shipping
 from headstart.registry.client import CHALLENGER, CHAMPION, aliases_of, or_none, retag, speaking
-from headstart.registry.versions import dangling, describe, find, lookup, newest, numbers, repair
+from headstart.registry.versions import dangling, describe, download, find, lookup, newest, numbers, repair
 
 PREVIOUS = "previous"  # no alias of its own: the champion's tag `promoted_from`
 
@@ -149,6 +149,8 @@ def promote(model: str, version: int | None = None, *, reason: str | None = None
     Raises:
         UsageError: if there is no such version, or none was named and there is no challenger.
         GateError: if the version's verdict is not `pass` and no reason is given.
+        BundleError: if its files are not what was registered; a reason does not help.
+        OutsideError: if its files cannot be fetched.
     """
     current = aliases(model)
     target = version if version is not None else current.challenger
@@ -182,6 +184,8 @@ def rollback(model: str) -> Move:
     Raises:
         UsageError: if there is no champion, or it had no predecessor, or one of them was deleted: which version came
             before a deleted one is not known, so a person names the one to go back to.
+        BundleError: if the files of the one before are not what was registered.
+        OutsideError: if they cannot be fetched.
     """
     current = aliases(model)
     if CHAMPION in current.missing:
@@ -199,6 +203,7 @@ def rollback(model: str) -> Move:
             + (f"version {current.champion} is its first champion." if current.champion else "it has no champion."),
             action=f"Promote another version by its number: headstart promote {model} VERSION.",
         )
+    download(model, current.previous)
     with speaking(model) as client:
         retag(client, model, current.champion, {"rolled_back": _now()})
     _crown(model, current.previous, {})
@@ -214,7 +219,11 @@ def _summary(model: str, version: int | None) -> dict[str, Any] | None:
 
 
 def _crown(model: str, version: int, tags: Mapping[str, str]) -> None:
-    """Write the tags first: they mean nothing until the alias moves, and then they are already there."""
+    """Make a version champion whose bundle is the one registered: no server would serve another.
+
+    The tags are written first: they mean nothing until the alias moves, and then they are already there.
+    """
+    download(model, version)
     with speaking(model) as client:
         retag(client, model, version, {**tags, "since": _now()})
         client.set_registered_model_alias(model, CHAMPION, str(version))
