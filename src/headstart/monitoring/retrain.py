@@ -19,19 +19,13 @@ READABLE = (1, 2)
 KEPT = 1000  # looks; at one an hour, six weeks
 
 
-def should_retrain(verdicts: Sequence[str], *, needed: int) -> bool:
-    """Whether the last `needed` windows that could be judged all alarmed, the newest one included.
+def lasting(verdicts: Sequence[str]) -> int:
+    """How many windows that could be judged alarmed in a row, up to the newest; 0 where that one is no alert.
 
     Args:
-        verdicts: of windows that do not overlap, oldest first; `unsure` ones count neither way, but an unsure newest
-            one starts nothing.
-        needed: how many windows an alert has to last.
+        verdicts: of windows that do not overlap, oldest first; `unsure` ones count neither way, but after an unsure
+            newest one nobody knows whether the trouble is still there.
     """
-    return lasting(verdicts) >= needed
-
-
-def lasting(verdicts: Sequence[str]) -> int:
-    """How many windows that could be judged alarmed in a row, up to the newest; 0 where that one is no alert."""
     if not verdicts or verdicts[-1] != "alert":
         return 0
     judged = [verdict for verdict in verdicts if verdict != "unsure"]
