@@ -292,6 +292,15 @@ def delete(model, tracked):
     return gone
 
 
+def test_the_version_an_alias_stands_for_is_told_without_asking_for_the_others(model, versions, delete):
+    assert registry.standing(model) is None
+    first, second = versions(), versions()
+    registry.promote(model, first)
+    assert (registry.standing(model), registry.standing(model, "challenger")) == (first, second)
+    delete(first, behind=True)
+    assert registry.standing(model) is None
+
+
 def test_status_shows_the_rest_where_the_version_before_was_deleted(model, versions, delete):
     first, second = versions(), versions()
     registry.promote(model, first)

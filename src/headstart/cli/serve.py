@@ -43,7 +43,7 @@ def serve(
             )
 
     def champion(name: str) -> int | None:
-        return registry.aliases(name).champion
+        return registry.standing(name)
 
     def load(name: str) -> LoadedModel:
         version = champion(name)

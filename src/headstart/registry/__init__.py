@@ -8,7 +8,7 @@ Every function works on the registry that `headstart.tracking.open` pointed MLfl
 """
 
 from headstart.registry.champion import Aliases, Move, aliases, live, promote, register, rollback, status
-from headstart.registry.versions import Version, attach, describe, download, find, lookup, resolve
+from headstart.registry.versions import Version, attach, describe, download, find, lookup, resolve, standing
 
 __all__ = [
     "Aliases",
@@ -25,5 +25,6 @@ __all__ = [
     "register",
     "resolve",
     "rollback",
+    "standing",
     "status",
 ]

@@ -170,6 +170,16 @@ def download(model: str, which: int | str = CHAMPION, *, cache: Path = CACHE) ->
             ) from None
 
 
+def standing(model: str, alias: str = CHAMPION) -> int | None:
+    """The version that an alias stands for; None where there is none, or it was deleted in MLflow.
+
+    Two questions to the registry, where `aliases` asks five: servers ask every few seconds.
+    """
+    with speaking(model) as client:
+        number = aliases_of(client, model).get(alias)
+    return None if number is None or lookup(model, number) is None else number
+
+
 def resolve(model: str, alias: str = CHAMPION) -> int:
     """The version that an alias stands for.
 
