@@ -249,6 +249,16 @@ def test_while_the_disk_refuses_memory_is_bounded_and_what_is_lost_is_counted(
     assert "5 rows were lost in all" in caplog.text
 
 
+def test_a_row_that_no_column_can_hold_is_lost_alone_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    journal = Journal(tmp_path, params(), clock=Clock())
+    journal.record([answer("before"), answer("odd", client="\ud800"), answer("after")])
+    journal.flush()
+    journal.record([answer("later")])
+    journal.close()
+    assert ids(tmp_path) == ["after", "before", "later"]
+    assert (journal.health.lost, "1 rows cannot be written" in caplog.text) == (1, True)
+
+
 def test_half_a_write_is_cut_off_and_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = Journal(tmp_path, params(), clock=Clock())
     journal.record([answer("first")])

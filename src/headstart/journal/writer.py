@@ -30,6 +30,7 @@ from headstart.params.operation import Journal as JournalParams
 MEGABYTE = 1_000_000
 BATCH_ROWS = 10_000
 SAMPLE_SEED = 0
+UNWRITABLE = (ValueError, TypeError, OverflowError)  # of Arrow, about a value that its column cannot hold
 Row = TypeVar("Row", rows.Answer, rows.Label)
 logger = logging.getLogger("headstart.journal")
 
@@ -218,7 +219,9 @@ class _Stream(Generic[Row]):
 
     def _write(self) -> None:
         while taken := self.waiting[:BATCH_ROWS]:
-            batch = self._to_batch(taken)
+            batch = self._batch(taken)
+            if batch is None:
+                continue
             if self._log and not self._log.schema.equals(batch.schema):
                 self._seal()
             if self._log is None:
@@ -229,6 +232,26 @@ class _Stream(Generic[Row]):
                 del self.waiting[: len(taken)]
                 self._bytes -= sum(row.size for row in taken)
                 self.written += len(taken)
+
+    def _batch(self, taken: Sequence[Row]) -> pa.RecordBatch | None:
+        """The rows as columns; where one of them can't be, those that can't are taken out and counted as lost."""
+        try:
+            return self._to_batch(taken)
+        except UNWRITABLE as error:
+            odd = [row for row in taken if not self._fits(row)]
+            logger.error("%s: %d rows cannot be written and are lost, first: %s", self._folder, len(odd), error)
+            with self._lock:
+                self.waiting[: len(taken)] = [row for row in taken if row not in odd]
+                self._bytes -= sum(row.size for row in odd)
+                self.lost += len(odd)
+            return None
+
+    def _fits(self, row: Row) -> bool:
+        try:
+            self._to_batch([row])
+        except UNWRITABLE:
+            return False
+        return True
 
     def _is_due(self, log: Log, opened: datetime) -> bool:
         return log.size >= self._bound or self._clock() - opened >= self._age
