@@ -8,7 +8,7 @@ Every function works on the registry that `headstart.tracking.open` pointed MLfl
 """
 
 from headstart.registry.champion import Aliases, Move, aliases, live, promote, register, rollback, status
-from headstart.registry.versions import Version, attach, describe, download, find, lookup, resolve
+from headstart.registry.versions import Version, attach, contracts, describe, download, find, lookup, resolve
 
 __all__ = [
     "Aliases",
@@ -16,6 +16,7 @@ __all__ = [
     "Version",
     "aliases",
     "attach",
+    "contracts",
     "describe",
     "download",
     "find",

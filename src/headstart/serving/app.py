@@ -7,7 +7,7 @@ made by the worker once the answer is on its way.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property, partial
 from importlib.metadata import version as installed
@@ -20,7 +20,7 @@ from fastapi_offline import FastAPIOffline
 from headstart.contract.labels import normal
 from headstart.errors import ContractError
 from headstart.journal.schema import Answer, Label
-from headstart.serving import documentation, protocol, refusals
+from headstart.serving import agreement, documentation, protocol, refusals
 from headstart.serving.batching import QueueFullError, Raw
 from headstart.serving.fleet import Fleet, Outcome
 from headstart.serving.intake import MEGABYTE, Intake, media_type, parts
@@ -145,17 +145,19 @@ class Desk:
         async with self._intake.body(
             request, limit=berth.params.megabytes * MEGABYTE, timeout_s=berth.params.timeout_s
         ) as body:
-            given = client = None
+            given = client = built_for = None
             sent: Sequence[Any]
             if kind == MULTIPART:
                 sent = parts(request, body, most=most)
                 raw = protocol.raw_parts(sent, modality=modality, most=most)
             else:
                 asked = protocol.parse(protocol.PredictRequest, body)
-                given, client, sent = asked.id, asked.client, asked.inputs
+                given, client, built_for, sent = asked.id, asked.client, asked.contract, asked.inputs
                 raw = protocol.raw_inputs(sent, modality=modality, most=most)
             id_ = protocol.request_id(given)
-            order = Order(name, None, id_, sent, raw, protocol.client(client, _user_agent(request)), arrived)
+            client = protocol.client(client, _user_agent(request))
+            built_for = protocol.contract(built_for, request.headers.get(agreement.HEADER))
+            order = Order(name, None, id_, sent, raw, client, arrived, contract=built_for)
             model, outcomes = await self._answer(order)
         return JSONResponse(*protocol.predict_answer(id_, model, outcomes))
 
@@ -175,8 +177,10 @@ class Desk:
             asked, binary = protocol.infer_head(body, request.headers.get(HEAD_LENGTH))
             sent, raw = protocol.infer_inputs(asked, binary, modality=modality, most=berth.params.items)
             id_ = protocol.request_id(asked.id)
-            client = protocol.client((asked.parameters or {}).get("client"), _user_agent(request))
-            order = Order(name, version, id_, sent, raw, client, arrived, whole=True)
+            parameters = asked.parameters or {}
+            client = protocol.client(parameters.get("client"), _user_agent(request))
+            built_for = protocol.contract(parameters.get("contract"), request.headers.get(agreement.HEADER))
+            order = Order(name, version, id_, sent, raw, client, arrived, contract=built_for, whole=True)
             model, outcomes = await self._answer(order)
         predictions = []
         for outcome in outcomes:
@@ -235,12 +239,18 @@ class Desk:
         timeout_s = self._fleet.berth(name).params.timeout_s
         if not order.accepted:
             model = self._fleet.posted(name, order.version).model
+            self._require_contract(order, model)
             outcomes = order.merged([])
             self._journal(order, model, [])
         else:
             try:
                 model, future = self._fleet.submit(
-                    name, order.version, order.accepted, partial(self._journal, order), places=order.places
+                    name,
+                    order.version,
+                    order.accepted,
+                    partial(self._journal, order),
+                    places=order.places,
+                    check=partial(self._require_contract, order),
                 )
                 answered = await asyncio.wait_for(asyncio.wrap_future(future), timeout_s)
             except QueueFullError as error:
@@ -256,6 +266,22 @@ class Desk:
             self._metrics.answered(name, model.version, len(outcomes) - refused, time.perf_counter() - order.arrived)
         return model, outcomes
 
+    def _require_contract(self, order: "Order", model: LoadedModel) -> None:
+        """Refuse a client of another contract; each of its inputs leaves a row that says so.
+
+        Raises:
+            RefusedError: as `agreement.require`.
+        """
+        try:
+            agreement.require(order.contract, model)
+        except RefusedError as error:
+            refusal = ContractError(error.message, action=error.action)
+            refused = replace(order, raw=[refusal] * len(order.raw), status=error.status)
+            self._fleet.journal(order.name).seen.add([order.id])
+            self._metrics.inputs(order.name, model.version, refused=len(order.raw), implausible=0)
+            self._journal(refused, model, [])
+            raise
+
     def _journal(self, order: "Order", model: LoadedModel, answered: Sequence[Outcome]) -> None:
         """Rows of a request's inputs, made by the worker that finished it: of those that were answered or refused.
 
@@ -268,7 +294,7 @@ class Desk:
         rows = []
         for index, outcome in enumerate(outcomes):
             if isinstance(outcome, ContractError):
-                said = nothing | {"status": 422, "reason": outcome.message}
+                said = nothing | {"status": order.status, "reason": outcome.message}
             elif refused:
                 continue
             else:
@@ -309,7 +335,9 @@ class Order:
         raw: the inputs as the contract takes them, a refusal where it cannot.
         client: who asks.
         arrived: when, by `time.perf_counter()`.
+        contract: hash of the contract that the client was built for; None for any.
         whole: whether one refused input refuses the request.
+        status: of a refused input, in the journal.
     """
 
     name: str
@@ -319,7 +347,9 @@ class Order:
     raw: Sequence[Taken]
     client: str | None
     arrived: float
+    contract: str | None = None
     whole: bool = False
+    status: int = 422
 
     @cached_property
     def places(self) -> list[int]:

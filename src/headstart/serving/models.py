@@ -70,6 +70,7 @@ class LoadedModel:
         bundle: SHA-256 of the bundle's manifest.
         plausibility: says what is odd about an input.
         role: `champion`, or what else it is to the journal.
+        earlier: contracts of other registered versions by their short hash, to say what differs to a client of theirs.
     """
 
     name: str
@@ -80,9 +81,18 @@ class LoadedModel:
     bundle: str = ""
     plausibility: Plausibility = field(default_factory=lambda: Plausibility({}))
     role: str = "champion"
+    earlier: Mapping[str, Contract] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, name: str, version: int, bundle: Path, *, difference_allowed: float) -> "LoadedModel":
+    def open(
+        cls,
+        name: str,
+        version: int,
+        bundle: Path,
+        *,
+        difference_allowed: float,
+        earlier: Mapping[str, Contract] | None = None,
+    ) -> "LoadedModel":
         """A registered version from its bundle, every file compared with the manifest first.
 
         Raises:
@@ -91,7 +101,16 @@ class LoadedModel:
         digest = bundles.manifest_hash(bundle)
         predictor = Predictor.load(bundle, threads=1)
         plausibility = Plausibility.of(profile.read(bundle))
-        return cls(name, version, predictor, golden.read(bundle), difference_allowed, digest, plausibility)
+        return cls(
+            name,
+            version,
+            predictor,
+            golden.read(bundle),
+            difference_allowed,
+            digest,
+            plausibility,
+            earlier=earlier or {},
+        )
 
     @property
     def contract(self) -> Contract:

@@ -60,11 +60,16 @@ class Reason(BaseModel):
 
 
 class PredictRequest(_Payload):
-    """Raw inputs: strings; images as base64. `client` says who asks, for the journal; else the User-Agent does."""
+    """Raw inputs: strings; images as base64. `client` says who asks, for the journal; else the User-Agent does.
+
+    `contract` is the hash of the contract that the client was built for, as every answer and `GET /v2/models/NAME` give
+    it: where another one is served, the request is refused with 409. The header `headstart-contract` says the same.
+    """
 
     inputs: Annotated[list[Any], Field(json_schema_extra={"items": {"type": "string"}})]
     id: RequestId | None = None
     client: str | None = None
+    contract: str | None = None
 
 
 class PredictionItem(_Payload):
@@ -146,7 +151,8 @@ class InferOutput(_Open):
 class InferRequest(_Open):
     """A request of the Open Inference Protocol.
 
-    Parameters: `binary_data_output` (whether outputs come in binary), `client` (who asks, for the journal).
+    Parameters: `binary_data_output` (whether outputs come in binary), `client` (who asks, for the journal), `contract`
+    (hash of the contract that the client was built for: 409 where another one is served).
     """
 
     id: RequestId | None = None
@@ -165,11 +171,12 @@ class InferTensor(_Open):
 
 
 class InferResponse(_Payload):
-    """An answer of the Open Inference Protocol."""
+    """An answer of the Open Inference Protocol; `parameters.contract` is the hash of the contract it was made under."""
 
     model_name: str
     model_version: str
     id: str
+    parameters: dict[str, str]
     outputs: list[InferTensor]
 
 
@@ -315,6 +322,18 @@ def client(given: Any, user_agent: str | None) -> str | None:
     return name[:CLIENT_CHARACTERS] if name else None
 
 
+def contract(given: Any, header: str | None) -> str | None:
+    """The hash of the contract that a client was built for, in its request or else in its header; None for any.
+
+    Raises:
+        RefusedError: 422 if it is no string.
+    """
+    if given is not None and not isinstance(given, str):
+        kind = KINDS.get(type(given).__name__, type(given).__name__)
+        raise unfit(f"contract is {kind}; the hash of a contract, a string, was expected.")
+    return given or header
+
+
 def predict_answer(
     id_: str, model: LoadedModel, outcomes: Sequence[Answered | ContractError]
 ) -> tuple[dict[str, Any], int]:
@@ -363,7 +382,13 @@ def infer_answer(
             output["data"] = data
         outputs.append(output)
     head = json.dumps(
-        {"model_name": model.name, "model_version": str(model.version), "id": id_, "outputs": outputs},
+        {
+            "model_name": model.name,
+            "model_version": str(model.version),
+            "id": id_,
+            "parameters": {"contract": model.contract_hash},
+            "outputs": outputs,
+        },
         ensure_ascii=False,
         allow_nan=False,
         separators=(",", ":"),
