@@ -5,6 +5,7 @@ made by the worker once the answer is on its way.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from fastapi.responses import JSONResponse, Response
 from fastapi_offline import FastAPIOffline
 
 from headstart.contract.labels import normal
-from headstart.errors import ContractError
+from headstart.errors import BundleError, ContractError, UsageError
 from headstart.journal.schema import Answer, Label
 from headstart.serving import agreement, documentation, protocol, refusals
 from headstart.serving.batching import QueueFullError, Raw
@@ -33,6 +34,7 @@ JSON = "application/json"
 MULTIPART = "multipart/form-data"
 OCTETS = "application/octet-stream"
 HEAD_LENGTH = "Inference-Header-Content-Length"
+logger = logging.getLogger("headstart.serving")
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -56,6 +58,7 @@ def create_app(fleet: Fleet, *, clock: Callable[[], datetime]) -> FastAPI:
     app.get("/health", tags=["operation"])(desk.health)
     app.get("/metrics", tags=["operation"])(desk.metrics_page)
     app.post("/predict/{name}", tags=["headstart"], **documentation.PREDICT)(desk.counted("predict", desk.predict))
+    app.post("/verify/{name}", tags=["headstart"], **documentation.VERIFY)(desk.counted("verify", desk.verify))
     app.post("/feedback/{name}", tags=["headstart"], **documentation.FEEDBACK)(desk.counted("feedback", desk.feedback))
     app.get("/v2", tags=["open inference protocol"])(desk.server)
     app.get("/v2/health/live", tags=["open inference protocol"])(desk.live)
@@ -81,6 +84,7 @@ class Desk:
         self._metrics = Metrics(fleet)
         largest = max(fleet.berth(name).params.megabytes for name in fleet.names)
         self._intake = Intake(largest * MEGABYTE)
+        self._verifying: set[str] = set()
 
     async def health(self) -> Response:
         """200 once every model is warm that can be served; `troubles` says what is wrong and what to do."""
@@ -160,6 +164,36 @@ class Desk:
             order = Order(name, None, id_, sent, raw, client, arrived, contract=built_for)
             model, outcomes = await self._answer(order)
         return JSONResponse(*protocol.predict_answer(id_, model, outcomes))
+
+    async def verify(self, request: Request) -> Response:
+        """How what a client computed from one raw input compares with the contract, and which mistake explains it.
+
+        {"input": a text or a picture in base64, "computed": its tensor, token ids or logits}. Nothing is journalled.
+        One comparison a model runs at a time, beside the answers and not among them.
+        """
+        name, _ = _target(request)
+        berth = self._fleet.berth(name)
+        model = self._fleet.posted(name).model
+        timeout_s = berth.params.timeout_s
+        _expected(request, JSON)
+        header = request.headers.get(agreement.HEADER)
+        async with self._intake.body(request, limit=berth.params.megabytes * MEGABYTE, timeout_s=timeout_s) as body:
+            if name in self._verifying:
+                raise busy(f"Another comparison for {name} is running; one at a time is made.", retry_after_s=2)
+            self._verifying.add(name)
+            work = asyncio.get_running_loop().run_in_executor(None, _compared, model, body, header, timeout_s)
+            work.add_done_callback(partial(self._verified, name))
+            try:
+                document = await asyncio.wait_for(asyncio.shield(work), 2 * timeout_s)
+            except TimeoutError:
+                raise busy(f"No comparison within {2 * timeout_s:g} s: too much to do.", retry_after_s=5) from None
+        return JSONResponse(document)
+
+    def _verified(self, name: str, work: "asyncio.Future[dict[str, Any]]") -> None:
+        """Make room for the next comparison; what this one raised is answered, or its client has left."""
+        self._verifying.discard(name)
+        if not work.cancelled():
+            work.exception()
 
     async def infer(self, request: Request) -> Response:
         """Answers to raw inputs, by the Open Inference Protocol; its binary extension is spoken, in and out.
@@ -375,6 +409,25 @@ class Order:
         if isinstance(value, str):
             return value.encode("utf-8", "surrogatepass")
         return value if isinstance(value, bytes) else None
+
+
+def _compared(model: LoadedModel, body: bytes, header: str | None, limit_s: float) -> dict[str, Any]:
+    """The `VerifyResponse` to a request's body; known mistakes are tried for as long as `limit_s`.
+
+    Raises:
+        RefusedError: if the body is no `VerifyRequest`, or was made for another contract.
+        ContractError: if the contract does not accept the raw input.
+    """
+    asked = protocol.parse(protocol.VerifyRequest, body)
+    agreement.require(protocol.contract(asked.contract, header), model)
+    raw = protocol.verify_input(asked, modality=model.contract.modality)
+    try:
+        return model.compare(raw, asked.computed, limit_s=limit_s).document()
+    except BundleError as error:
+        logger.error("%s: a comparison is not possible: %s", model.name, error)
+        raise busy(f"{model.name} cannot be compared with at present.", retry_after_s=60) from None
+    except UsageError as error:
+        raise refusals.unfit(error.message, action=error.action) from None
 
 
 def _user_agent(request: Request) -> str | None:

@@ -75,12 +75,13 @@ PREDICT = _endpoint(_body(_reference(protocol.PredictRequest), multipart=True), 
 PREDICT["responses"][422] = {"model": protocol.RefusedResponse | Refusal, "description": MEANINGS[422]}
 FEEDBACK = _endpoint(_body(FEEDBACK_SCHEMA), protocol.FeedbackResponse)
 del FEEDBACK["responses"][409]
+VERIFY = _endpoint(_body(_reference(protocol.VerifyRequest)), protocol.VerifyResponse)
 INFER = _endpoint(_body(_reference(protocol.InferRequest)), protocol.InferResponse, PROTOCOL_REFUSALS)
 INFER["openapi_extra"]["requestBody"]["content"]["application/octet-stream"] = {
     "schema": {"type": "string", "format": "binary", "description": "A JSON head and binary tensors."}
 }
 PROTOCOL: dict[str, Any] = {"responses": {status: PROTOCOL_REFUSALS[status] for status in (404, 503)}}
-REQUESTS = (protocol.PredictRequest, protocol.FeedbackItem, protocol.InferRequest)
+REQUESTS = (protocol.PredictRequest, protocol.VerifyRequest, protocol.FeedbackItem, protocol.InferRequest)
 
 
 def install(app: FastAPI) -> None:
@@ -107,5 +108,5 @@ def _name_path_parameters(path: str, operation: dict[str, Any]) -> None:
         operation["parameters"] = [
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
         ]
-    if path.startswith("/predict/") or path.endswith("/infer"):
+    if path.startswith(("/predict/", "/verify/")) or path.endswith("/infer"):
         operation["parameters"].append(CONTRACT_HEADER)

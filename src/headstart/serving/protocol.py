@@ -105,6 +105,33 @@ class RefusedResponse(PredictResponse):
     error: Reason
 
 
+class VerifyRequest(_Payload):
+    """One raw input, as /predict takes it, and what the client computed of it.
+
+    `computed` is the picture's tensor, the text's token ids or the logits, as nested arrays of numbers; or an object
+    with `pixel_values`, with `input_ids` and `attention_mask`, or with `logits`.
+    """
+
+    input: str
+    computed: list[Any] | dict[str, Any]
+    contract: str | None = None
+
+
+class VerifyResponse(_Payload):
+    """How the client's numbers compare with the contract's.
+
+    `difference` is the largest: in grey levels of a tensor, in logits, in tokens; null where the shapes differ. `where`
+    is the first place that differs; `faults` the known mistakes that give the client's numbers, none where none does.
+    """
+
+    agrees: bool
+    kind: Literal["tensor", "token_ids", "logits"]
+    difference: float | None
+    where: str
+    faults: list[str]
+    meaning: str
+
+
 class FeedbackItem(_Payload):
     """The truth about one answer; `index` is its place in the request."""
 
@@ -225,6 +252,18 @@ def raw_inputs(inputs: Sequence[Any], *, modality: Modality, most: int) -> list[
     """
     check_count(len(inputs), most=most)
     return [_taken(value, place, modality) for place, value in enumerate(inputs)]
+
+
+def verify_input(request: VerifyRequest, *, modality: Modality) -> Raw:
+    """The raw input of a request for a comparison.
+
+    Raises:
+        ContractError: if it is not base64 where a picture is expected.
+    """
+    taken = _taken(request.input, 0, modality, "input")
+    if isinstance(taken, ContractError):
+        raise taken
+    return taken
 
 
 def raw_parts(parts: Sequence[bytes], *, modality: Modality, most: int) -> list[Taken]:
@@ -450,12 +489,13 @@ def _item(outcome: Answered | ContractError) -> dict[str, Any]:
     return item | {"warnings": list(outcome.warnings)} if outcome.warnings else item
 
 
-def _taken(value: Any, place: int, modality: Modality) -> Taken:
-    """One input of a JSON body."""
+def _taken(value: Any, place: int, modality: Modality, name: str = "") -> Taken:
+    """One input of a JSON body; `name` says which, where it is none of `inputs`."""
+    name = name or f"inputs[{place}]"
     if not isinstance(value, str):
         kind = KINDS.get(type(value).__name__, type(value).__name__)
         return ContractError(
-            f"inputs[{place}] is {kind}; a string was expected.",
+            f"{name} is {kind}; a string was expected.",
             index=place,
             action="Send a string for each input: a text, or an image file's bytes in base64.",
         )
@@ -465,7 +505,7 @@ def _taken(value: Any, place: int, modality: Modality) -> Taken:
         return base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError) as error:
         return ContractError(
-            f"inputs[{place}] is not base64: {error}.",
+            f"{name} is not base64: {error}.",
             index=place,
             action="Send the image file's bytes in base64, without 'data:...;base64,' and line breaks; or multipart.",
         )
