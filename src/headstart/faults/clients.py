@@ -24,9 +24,6 @@ from headstart.faults import tensors
 from headstart.faults.tokens import Tokens
 from headstart.predictor import Predictor
 
-SAME_LEVELS = 1.01  # grey levels; another version of Pillow rounds by one
-EXPLAINED_LEVELS = 3.0  # libraries that resize without antialiasing differ from each other by as much
-EXPLAINED_MEAN = 0.75
 SAME_LOGITS = 1e-3
 EXPLAINED_SHARE = 0.15  # of a difference in logits may remain: libraries round levels differently
 MOST_RUNS = 120  # of the network, to explain logits: every single mistake, and the first pairs
@@ -193,32 +190,18 @@ def _compare_tensor(
         arrived = arrived[None]
     if (place := _not_finite(arrived)) is not None:
         return _undefined("tensor", place)
-    flat = arrived.ndim == 1  # JavaScript's Float32Array has no shape
-    shaped = arrived.reshape(ours.shape) if flat else arrived
+    shaped = arrived.reshape(ours.shape) if arrived.ndim == 1 else arrived  # JavaScript's Float32Array has no shape
     difference = float((np.abs(shaped - ours) / step).max()) if shaped.shape == ours.shape else None
-    if difference is not None and difference <= SAME_LEVELS:
+    if difference is not None and difference <= tensors.SAME_LEVELS:
         return Comparison(True, "tensor", difference, "no value differs by more than a grey level", (), "It agrees.")
     if difference is None:
         where = f"its shape is {arrived.shape}; {ours.shape} was expected"
     else:
-        at = tuple(int(each) for each in np.argwhere(np.abs(shaped - ours) > SAME_LEVELS * step)[0])
+        at = tuple(int(each) for each in np.argwhere(np.abs(shaped - ours) > tensors.SAME_LEVELS * step)[0])
         named = f"channel {at[0]}, row {at[1]}, column {at[2]}"
         where = f"{named} is {shaped[at]:.4g}; {ours[at]:.4g} was expected"
-    best: tuple[int, float, tuple[str, ...]] | None = None
-    for each in tensors.variants(raw, spec):
-        if best is not None and len(each.mistakes) > best[0]:
-            break  # simpler explanations come first
-        if not search.goes_on():
-            break
-        if not each.mistakes or (each.tensor.size if flat else each.tensor.shape) != (
-            arrived.size if flat else arrived.shape
-        ):
-            continue
-        gaps = np.abs(arrived.reshape(each.tensor.shape) - each.tensor) / each.level
-        if gaps.mean() <= EXPLAINED_MEAN and np.quantile(gaps, 0.995) <= EXPLAINED_LEVELS:
-            found = (len(each.mistakes), float(gaps.mean()), each.mistakes)
-            best = found if best is None or found < best else best
-    return _explained("tensor", difference, where, best[2] if best else (), search)
+    found = tensors.explanation(arrived, tensors.variants(raw, spec), search.goes_on)
+    return _explained("tensor", difference, where, found, search)
 
 
 def _undefined(kind: Kind, where: str) -> Comparison:
@@ -265,13 +248,8 @@ def _compare_tokens(predictor: Predictor, known: Tokens, raw: str, given: _Arriv
         where = f"token {place_} is {core[place_]}; {ours[place_]} was expected"
     else:
         where = f"it has {len(core)} tokens; {len(ours)} were expected"
-    best: tuple[str, ...] = ()
-    for names, ids in known.variants(raw, len(core)):
-        if not search.goes_on():
-            break
-        if names and np.array_equal(ids, core) and (not best or len(names) < len(best)):
-            best = names
-    return _explained("token_ids", count, where, (*outside, *(best or _foreign(core, ours, known.vocabulary))), search)
+    found = known.explanation(raw, core, search.goes_on) or _foreign(core, ours, known.vocabulary)
+    return _explained("token_ids", count, where, (*outside, *found), search)
 
 
 def _unpadded(

@@ -25,6 +25,9 @@ from headstart.contract import image as images
 from headstart.contract.spec import ImageSpec
 
 AT_ONCE = 2  # mistakes; three at once are told by no client that we know of, and fit anything
+SAME_LEVELS = 1.01  # grey levels; another version of Pillow rounds by one
+EXPLAINED_LEVELS = 3.0  # libraries that resize without antialiasing differ from each other by as much
+EXPLAINED_MEAN = 0.75
 GREY = np.array([0.299, 0.587, 0.114])
 NORMALISATIONS = {
     "ImageNet's mean and deviation": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -98,6 +101,30 @@ def variants(raw: bytes, spec: ImageSpec) -> Iterator[Variant]:
                 if (read, shape) not in sized:
                     sized[read, shape] = steps[1][shape](steps[0][read](), spec)
                 yield _made(chosen, steps[2][colour](sized[read, shape]), spec, steps[3][scale], steps[4][layout])
+
+
+def explanation(
+    arrived: NDArray[np.float64], found: Iterator[Variant], goes_on: Callable[[], bool] = lambda: True
+) -> tuple[str, ...]:
+    """The mistakes of the variant that `arrived` is, the fewest that explain it; none where nothing does.
+
+    Args:
+        arrived: a tensor, or its values in one row.
+        found: from `variants`.
+        goes_on: asked before each variant; nothing more is tried where it says no.
+    """
+    best: tuple[int, float, tuple[str, ...]] | None = None
+    for each in found:
+        if (best is not None and len(each.mistakes) > best[0]) or not goes_on():
+            break  # simpler explanations come first
+        fits = arrived.size == each.tensor.size if arrived.ndim == 1 else arrived.shape == each.tensor.shape
+        if not each.mistakes or not fits:
+            continue
+        gaps = np.abs(arrived.reshape(each.tensor.shape) - each.tensor) / each.level
+        if gaps.mean() <= EXPLAINED_MEAN and np.quantile(gaps, 0.995) <= EXPLAINED_LEVELS:
+            candidate = (len(each.mistakes), float(gaps.mean()), each.mistakes)
+            best = candidate if best is None or candidate < best else best
+    return best[2] if best else ()
 
 
 def _made(

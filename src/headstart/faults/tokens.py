@@ -5,6 +5,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +43,20 @@ class Tokens:
         self._tokenizer = _bare(Tokenizer.from_str(document))
         self.vocabulary = int(self._tokenizer.get_vocab_size())
         self._special = int(self._tokenizer.num_special_tokens_to_add(False))
-        parts = json.loads(document)
-        self._unnormalised = (
-            _bare(Tokenizer.from_str(json.dumps({**parts, "normalizer": None}))) if parts.get("normalizer") else None
-        )
+        self._document = document
+
+    def explanation(self, text: str, arrived: Ids, goes_on: Callable[[], bool] = lambda: True) -> tuple[str, ...]:
+        """The fewest mistakes that make `arrived` of a text; none where none does.
+
+        `goes_on` is asked before each try; nothing more is tried where it says no.
+        """
+        best: tuple[str, ...] = ()
+        for names, ids in self.variants(text, len(arrived)):
+            if not goes_on():
+                break
+            if names and np.array_equal(ids, arrived) and (not best or len(names) < len(best)):
+                best = names
+        return best
 
     def variants(self, text: str, length: int | None = None) -> Iterator[tuple[tuple[str, ...], Ids]]:
         """Mistakes and the ids they give, single ones first.
@@ -63,6 +74,14 @@ class Tokens:
                 else:
                     yield names, ids
         yield from double
+
+    @cached_property
+    def _unnormalised(self) -> Any:
+        """The tokenizer without its normalizer; None where it has none."""
+        from tokenizers import Tokenizer
+
+        parts = json.loads(self._document)
+        return _bare(Tokenizer.from_str(json.dumps({**parts, "normalizer": None}))) if parts.get("normalizer") else None
 
     def _encodings(self, text: str) -> Iterator[tuple[str, Any]]:
         """The text as it is, and after each cleaning that changes it; tokenized whole, without special tokens."""
