@@ -126,3 +126,16 @@ def test_the_corpus_is_the_same_on_every_run():
     assert corpus.pictures() == corpus.pictures()
     assert corpus.texts(1000) == corpus.texts(1000)
     assert len(corpus.texts(1000)["longest"]) == 1000
+
+
+def test_files_that_give_no_answer_are_blocked(pictures, monkeypatch):
+    from headstart.predictor import UNANSWERED, Predictor
+
+    def broken(self, items):
+        raise UNANSWERED[0]("no such thing")
+
+    network, folder = pictures
+    monkeypatch.setattr(Predictor, "run", broken)
+    finding = preprocessing.judge(paths.check(network, folder / "model.onnx", folder / "contract"), 1e-3)
+    assert (finding.verdict, finding.statistic) == ("fail", None)
+    assert "give no answer at all" in finding.reason
