@@ -54,3 +54,24 @@ def test_without_a_comparison_the_gate_is_closed(missing):
     finding = preprocessing.judge(missing, 1e-3)
     assert finding.verdict == "fail"
     assert "Hard inputs were not compared" in finding.reason
+
+
+def own(verdict, reason=""):
+    evidence = {"inputs": 64}
+    return [
+        {"check": "ids"},
+        {"check": "contract_agreement", "verdict": verdict, "reason": reason, "evidence": evidence},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        (own("pass"), "The backbone's own processor agrees with those values on 64 training inputs."),
+        (own("unsure", "1 of 64 inputs differ."), "Against the backbone's own processor, 1 of 64 inputs differ."),
+    ],
+)
+def test_what_the_backbones_own_processor_makes_of_training_inputs_is_told_beside_it(found, told):
+    assert preprocessing.judge(document(), 1e-3, found).reason.endswith(told)
+    assert preprocessing.judge(document(case(logits=0.2)), 1e-3, found).reason.endswith(told)
+    assert preprocessing.judge(document(), 1e-3, found).verdict == "pass"

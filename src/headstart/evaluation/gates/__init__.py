@@ -5,7 +5,7 @@ after seal       accuracy  macro_f1  class_recall  calibration_error  log_loss  
                  replay  lost_classes  champion
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,7 @@ class Evidence:
         model: its name in `params.yaml`, for what to write there.
         deleted: whether the champion was deleted from the registry; then there is no comparison.
         preprocessing: `preprocessing.json` of the export.
+        data_findings: `findings.json` of the data, for what the backbone's own processor makes of them.
     """
 
     evaluation: Mapping[str, Any] | None
@@ -49,6 +50,7 @@ class Evidence:
     model: str = "NAME"
     deleted: bool = False
     preprocessing: Mapping[str, Any] | None = None
+    data_findings: Sequence[Mapping[str, Any]] = ()
 
 
 def judge(evidence: Evidence, params: Gates) -> list[Finding]:
@@ -61,7 +63,7 @@ def judge(evidence: Evidence, params: Gates) -> list[Finding]:
         log_loss.judge(evidence.evaluation),
         baseline.judge(evidence.evaluation, params.baseline_margin, params.level),
         parity.judge(evidence.parity, params.logit_difference, params.label_flips),
-        preprocessing.judge(evidence.preprocessing, params.logit_difference),
+        preprocessing.judge(evidence.preprocessing, params.logit_difference, evidence.data_findings),
         replay.judge(evidence.replay, params.replay_difference),
         lost_classes.judge(
             evidence.comparison, champion=evidence.champion, model=evidence.model, deleted=evidence.deleted

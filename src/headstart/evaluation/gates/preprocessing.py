@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from headstart.contract import agreement
 from headstart.evaluation.gates import bars
 from headstart.findings import Finding
 
@@ -14,7 +15,9 @@ INPUT = (
 )
 
 
-def judge(preprocessing: Mapping[str, Any] | None, logit_difference: float) -> Finding:
+def judge(
+    preprocessing: Mapping[str, Any] | None, logit_difference: float, data_findings: Sequence[Mapping[str, Any]] = ()
+) -> Finding:
     """Whether no label flips and no logit differs by more than `logit_difference`.
 
     Args:
@@ -22,6 +25,8 @@ def judge(preprocessing: Mapping[str, Any] | None, logit_difference: float) -> F
             `refused` with the names of inputs that the contract does not accept; `same_prepared`, the difference that
             rounding may make before the network.
         logit_difference: the largest difference of one logit.
+        data_findings: of the stage `prepare`: whether the backbone's own processor makes the same of training inputs. A
+            contract that it does not agree with is refused there; a few odd inputs are told here.
     """
     cases = preprocessing.get("cases") if preprocessing else None
     same = bars.count(preprocessing, "same_prepared")
@@ -31,6 +36,7 @@ def judge(preprocessing: Mapping[str, Any] | None, logit_difference: float) -> F
     measured = [case["logit_difference"] for case in cases if case["logit_difference"] is not None]
     largest = max(measured, default=None)
     wrong = [case for case in cases if _differs_before(case, same) or _differs(case, logit_difference)]
+    agreed = next((each for each in data_findings if each.get("check") == agreement.CHECK), None)
     evidence = {
         "examples": len(cases),
         "refused": refused,
@@ -42,15 +48,26 @@ def judge(preprocessing: Mapping[str, Any] | None, logit_difference: float) -> F
         reason = (
             f"{told}, each becomes what the contract's values say, and no logit of the served file differs from the "
             f"trained network's by more than {largest or 0.0:.1e} ({logit_difference:.1e} allowed); {len(refused)} "
-            "others are refused, as the contract has it."
-        )
+            f"others are refused, as the contract has it. {_backbones_own(agreed)}"
+        ).strip()
         return Finding(CHECK, "pass", largest, logit_difference, reason, "", evidence)
     worst = max(wrong, key=lambda case: (case["logit_difference"] is None, case["logit_difference"] or 0.0))
     before = _differs_before(worst, same)
     reason = f"{told}, {len(wrong)} come out otherwise: {bars.listed(case['name'] for case in wrong)}. "
-    reason += _where(worst, before=before)
+    reason = f"{reason}{_where(worst, before=before)} {_backbones_own(agreed)}".strip()
     evidence["mistakes"] = list(worst["mistakes"])
     return Finding(CHECK, "fail", largest, logit_difference, reason, INPUT if before else NETWORK, evidence)
+
+
+def _backbones_own(agreed: Mapping[str, Any] | None) -> str:
+    """What the backbone's own processor makes of training inputs, held against the contract's values."""
+    if agreed is None:
+        return ""
+    if agreed["verdict"] == "pass":
+        return (
+            f"The backbone's own processor agrees with those values on {agreed['evidence']['inputs']} training inputs."
+        )
+    return f"Against the backbone's own processor, {agreed['reason']}"
 
 
 def _differs_before(case: Mapping[str, Any], same: float) -> bool:
