@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from headstart.contract import agreement
 from headstart.evaluation.gates import bars
 from headstart.findings import Finding
 
 CHECK = "preprocessing"
+AGREEMENT = "contract_agreement"  # `contract.agreement.CHECK`; imported, its words would make training stale
 NETWORK = "Export with another opset (export.opset), and compare artifacts/models/<model>/export."
 INPUT = (
     "Build the contract again: headstart run. If that changes nothing, report the input's name and this sentence as a "
@@ -36,7 +36,7 @@ def judge(
     measured = [case["logit_difference"] for case in cases if case["logit_difference"] is not None]
     largest = max(measured, default=None)
     wrong = [case for case in cases if _differs_before(case, same) or _differs(case, logit_difference)]
-    agreed = next((each for each in data_findings if each.get("check") == agreement.CHECK), None)
+    agreed = next((each for each in data_findings if each.get("check") == AGREEMENT), None)
     evidence = {
         "examples": len(cases),
         "refused": refused,
