@@ -139,3 +139,14 @@ def test_files_that_give_no_answer_are_blocked(pictures, monkeypatch):
     finding = preprocessing.judge(paths.check(network, folder / "model.onnx", folder / "contract"), 1e-3)
     assert (finding.verdict, finding.statistic) == ("fail", None)
     assert "give no answer at all" in finding.reason
+
+
+def test_answers_that_are_no_numbers_are_blocked(pictures, monkeypatch):
+    from headstart.predictor import Predictor
+
+    run = Predictor.run
+    monkeypatch.setattr(Predictor, "run", lambda self, items: tuple(each * np.nan for each in run(self, items)))
+    network, folder = pictures
+    found = paths.check(network, folder / "model.onnx", folder / "contract")
+    assert preprocessing.judge(found, 1e-3).verdict == "fail"
+    json.dumps(found, allow_nan=False)

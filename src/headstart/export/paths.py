@@ -8,6 +8,7 @@ inputs differ already, the known mistake that gives the second's numbers is note
 """
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ class Case:
     Attributes:
         name: in `faults.corpus`.
         prepared_difference: the largest: in grey levels, or in tokens that differ; None where shapes do.
-        logit_difference: the largest of one logit; None where the second way gave none.
+        logit_difference: the largest of one logit; None where one way gave none, or no number.
         flipped: whether the label is another one, and not by a tie.
         mistakes: known ones that give what the second way prepared; none where the two agree or nothing explains it.
     """
@@ -125,7 +126,8 @@ def _logits(items: Sequence[Item | None], answer: Callable[[list[Item]], Logits]
 def _case(
     name: str, prepared: float | None, mistakes: tuple[str, ...], expected: Logits | None, served: Logits | None
 ) -> Case:
-    if expected is None or served is None:
+    prepared = prepared if prepared is not None and math.isfinite(prepared) else None
+    if expected is None or served is None or not np.isfinite([expected, served]).all():
         return Case(name, prepared, None, True, mistakes)
     best = int(expected.argmax())
     rival = float(np.delete(expected, best).max())
