@@ -83,6 +83,8 @@ def judge(model: str, params: Gates, rival: int | None) -> list[Finding]:
         gates.Evidence(
             evaluation=artifacts.read_json(sealed / "evaluation.json"),
             parity=artifacts.read_json(artifacts.stage_output(model, "export") / "parity.json"),
+            preprocessing=artifacts.read_json(artifacts.stage_output(model, "export") / "preprocessing.json"),
+            data_findings=artifacts.read_json(data / "findings.json"),
             replay=golden.replay(Predictor.load(sealed), sealed),
             comparison=comparison.compare(sealed, registry.download(model, rival), data, params)
             if rival is not None and there

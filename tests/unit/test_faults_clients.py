@@ -49,26 +49,27 @@ def image_folder(tmp_path_factory):
         rescale=1 / 255, mean=MEAN, std=STD,
     )  # fmt: skip
     contracts.write(folder, Contract("image", spec, LABELS), tokenizer_json=None)
-    pixels = np.random.default_rng(1).normal(0, 0.1, (3 * SIDE * SIDE, 3)).astype(np.float32)
+    linear_model(folder / "model.onnx", spec.shape, len(LABELS))
+    return folder
+
+
+def linear_model(path, shape, classes):
+    """Features: three random weighings of all pixels; logits: mixtures of those."""
+    pixels = np.random.default_rng(1).normal(0, 0.1, (int(np.prod(shape)), 3)).astype(np.float32)
+    weight = np.array([[2, 0, 1, -1], [0, 1, 1, 2], [-1, 1, 0, 1]], dtype=np.float32)[:, :classes]
     nodes = [
         helper.make_node("Flatten", ["pixel_values"], ["flat"]),
         helper.make_node("MatMul", ["flat", "pixels"], ["features"]),
         helper.make_node("MatMul", ["features", "weight"], ["logits"]),
     ]
     outputs = [
-        helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 2]),
+        helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", classes]),
         helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", 3]),
     ]
-    constants = [
-        numpy_helper.from_array(pixels, "pixels"),
-        helper.make_tensor("weight", TensorProto.FLOAT, [3, 2], [2, 0, 0, 1, -1, 1]),
-    ]
-    inputs = [helper.make_tensor_value_info("pixel_values", TensorProto.FLOAT, ["batch", 3, SIDE, SIDE])]
+    constants = [numpy_helper.from_array(pixels, "pixels"), numpy_helper.from_array(weight, "weight")]
+    inputs = [helper.make_tensor_value_info("pixel_values", TensorProto.FLOAT, ["batch", *shape])]
     graph = helper.make_graph(nodes, "tiny", inputs, outputs, initializer=constants)
-    onnx.save(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), folder / "model.onnx"
-    )
-    return folder
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from headstart.findings import overall
 from headstart.params.evaluation import Bootstrap, Gates
 
 CHECKS = [
-    "accuracy", "macro_f1", "class_recall", "calibration_error", "log_loss", "baseline", "parity", "replay",
-    "lost_classes", "champion",
+    "accuracy", "macro_f1", "class_recall", "calibration_error", "log_loss", "baseline", "parity",
+    "preprocessing", "replay", "lost_classes", "champion",
 ]  # fmt: skip
 PARAMS = Gates(
     accuracy=0.6, macro_f1=0.5, calibration_error=0.15, baseline_margin=0.0, logit_difference=1e-3, label_flips=0,
@@ -36,6 +36,11 @@ def evidence(**changes):
         "parity": {
             "examples": 128, "max_difference": 1e-5, "label_flips": 0,
             "graph": {"dropout": 0, "batchnorm_training": 0, "random_ops": 0},
+        },
+        "preprocessing": {
+            "cases": [{"name": "rgb", "prepared_difference": 0.0, "logit_difference": 1e-6, "flipped": False,
+                       "mistakes": []}],
+            "refused": ["empty"], "same_prepared": 1.01,
         },
         "replay": {"examples": 16, "max_difference": 0.0, "label_flips": 0},
         "comparison": None,

@@ -80,7 +80,9 @@ def test_a_champion_that_was_deleted_closes_the_gates_with_the_way_out(versions,
     sealed = artifacts.stage_output(versions.model, "bundle")
     artifacts.write_json(sealed / "evaluation.json", {"format": 2})
     monkeypatch.setattr(release.golden, "replay", lambda *_: {})
-    artifacts.write_json(artifacts.stage_output(versions.model, "export") / "parity.json", {"format": 1})
+    artifacts.write_json(artifacts.stage_output(versions.model, "data") / "findings.json", [])
+    for name in ("parity", "preprocessing"):
+        artifacts.write_json(artifacts.stage_output(versions.model, "export") / f"{name}.json", {"format": 1})
     findings = {one.check: one for one in release.judge.fn(versions.model, GATES, champion)}
     assert overall(findings.values()) == "fail"
     for check in ("champion", "lost_classes"):

@@ -7,7 +7,7 @@ import pytest
 
 from headstart import registry, tracking
 from headstart.errors import BundleError, GateError, OutsideError, UsageError
-from tests.unit.tiny_bundle import kept, text_bundle
+from tests.unit.tiny_bundle import image_bundle, kept, text_bundle
 
 METRICS = {"accuracy": {"value": 0.9, "low": 0.8, "high": 0.95, "n": 100}}
 
@@ -388,3 +388,24 @@ def test_what_is_live_is_told_alike_by_mlflow_and_by_a_quick_look(model, version
     assert registry.live(model) == quick.live(tracked.tracking_uri, model) == told
     delete(number, behind=True)
     assert registry.live(model) is quick.live(tracked.tracking_uri, model) is None
+
+
+def test_the_contracts_of_all_versions_are_known_by_their_hash_each_once(model, tmp_path, monkeypatch):
+    from headstart.contract import spec
+    from headstart.registry import shipping
+
+    monkeypatch.setattr(shipping, "upload", lambda bundle, modality, run_id: (f"file://{bundle.parents[1]}", None))
+    run_id = tracking.log_run(model, params={}, metrics={}, series={}, artifacts=[], tags={})
+    made = []
+    for place, make in enumerate([text_bundle, image_bundle, text_bundle]):
+        folder = tmp_path / str(place) / "artifacts" / "bundle"
+        folder.parent.mkdir(parents=True)
+        made.append(spec.read(make(folder, **({"temperature": 1.0 + place} if make is text_bundle else {}))))
+        registry.register(model, folder, run_id=run_id, verdict="pass", reasons=[], metrics=METRICS, tags={})
+    assert registry.contracts(model) == {made[0].hash: made[0], made[1].hash: made[1]}
+    (tmp_path / "1/artifacts/bundle/contract.json").write_text("{")
+    assert registry.contracts(model) == {made[0].hash: made[0]}
+
+
+def test_a_model_that_was_never_registered_has_no_contracts(model):
+    assert registry.contracts(model) == {}

@@ -363,8 +363,8 @@ def test_a_champion_that_cannot_be_loaded_changes_nothing_and_is_counted(server:
 def test_the_description_names_every_path_and_resolves(server: Server) -> None:
     document = server.request("GET", "/openapi.json").json()
     assert set(document["paths"]) == {
-        "/health", "/metrics", "/predict/{name}", "/feedback/{name}", "/v2", "/v2/health/live", "/v2/health/ready",
-        "/v2/models/{name}", "/v2/models/{name}/ready", "/v2/models/{name}/infer",
+        "/health", "/metrics", "/predict/{name}", "/verify/{name}", "/feedback/{name}", "/v2", "/v2/health/live",
+        "/v2/health/ready", "/v2/models/{name}", "/v2/models/{name}/ready", "/v2/models/{name}/infer",
         "/v2/models/{name}/versions/{version}", "/v2/models/{name}/versions/{version}/ready",
         "/v2/models/{name}/versions/{version}/infer", "/v2/repository/index", "/v2/models/{name}/config",
         "/v2/models/{name}/versions/{version}/config",

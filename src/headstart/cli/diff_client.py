@@ -21,8 +21,8 @@ def diff_client(
 ) -> int:
     """Say where a client's own preprocessing first differs from the contract, and which known mistake explains it.
 
-    The client's numbers are the tensor or token ids that it feeds to the network, or the logits it gets back. One
-    input is enough. Exit status 1 where they differ.
+    The client's numbers are the tensor or token ids that it feeds to the network, or the logits it gets back; as JSON
+    also {"input_ids": [...], "attention_mask": [...]}. One input is enough. Exit status 1 where they differ.
     """
     here = Path.cwd()
     workspace, params = enter()

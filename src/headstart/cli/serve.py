@@ -50,7 +50,9 @@ def serve(
         if version is None:  # it was taken away since
             raise UsageError(f"{name} has no champion to serve.", action=f"Make one: headstart run {name}.")
         difference_allowed = params.models[name].gates.replay_difference
-        return LoadedModel.open(name, version, registry.download(name, version), difference_allowed=difference_allowed)
+        folder = registry.download(name, version)
+        earlier = registry.contracts(name)
+        return LoadedModel.open(name, version, folder, difference_allowed=difference_allowed, earlier=earlier)
 
     def registered(name: str, version: int) -> str:
         return bundle.manifest_hash(registry.download(name, version))

@@ -43,19 +43,19 @@ def check(network: Network, model: Path, contract: Path, raw: Sequence[Any]) -> 
         raise DataError("no example arrived to compare the exported file on.", action="Raise export.parity_examples.")
     predictor = Predictor.open(model=model, contract=contract, calibration=Calibration.identity(network.classes))
     items = predictor.preprocessor.prepare(raw)
-    differences, answers, flips, features = [], [], [], 0.0
+    differences, given, flips, features = [], [], [], 0.0
     for size in BATCH_SIZES:
         exported, ours = [], []
         for start in range(0, len(items), size):
             batch = items[start : start + size]
             exported.append(predictor.run(batch))
-            ours.append(_answers(network, predictor.preprocessor.collate(batch)))
+            ours.append(answers(network, predictor.preprocessor.collate(batch)))
         theirs, own = (np.concatenate([logits for logits, _ in runs]) for runs in (exported, ours))
         gaps = [np.abs(a - b).max() for (_, a), (_, b) in zip(exported, ours, strict=True)]
         features = max(features, *map(float, gaps))
         differences.append(np.abs(theirs - own))
         flips.append(int((theirs.argmax(axis=1) != own.argmax(axis=1)).sum()))
-        answers.append(theirs)
+        given.append(theirs)
     return {
         "format": FORMAT,
         "examples": len(items),
@@ -63,13 +63,13 @@ def check(network: Network, model: Path, contract: Path, raw: Sequence[Any]) -> 
         "max_difference": float(np.max(differences)),
         "mean_difference": float(np.mean(differences)),
         "feature_difference": features,
-        "batch_difference": float(np.ptp(answers, axis=0).max()),
+        "batch_difference": float(np.ptp(given, axis=0).max()),
         "label_flips": max(flips),
         "graph": graph.leftovers(model),
     }
 
 
-def _answers(network: Network, batch: dict[str, NDArray[Any]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def answers(network: Network, batch: dict[str, NDArray[Any]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Logits and features of one collated batch."""
     with torch.inference_mode():
         outputs = network(**{name: torch.from_numpy(values) for name, values in batch.items()})

@@ -8,7 +8,17 @@ Every function works on the registry that `headstart.tracking.open` pointed MLfl
 """
 
 from headstart.registry.champion import Aliases, Move, aliases, live, promote, register, rollback, status
-from headstart.registry.versions import Version, attach, describe, download, find, lookup, resolve, standing
+from headstart.registry.versions import (
+    Version,
+    attach,
+    contracts,
+    describe,
+    download,
+    find,
+    lookup,
+    resolve,
+    standing,
+)
 
 __all__ = [
     "Aliases",
@@ -16,6 +26,7 @@ __all__ = [
     "Version",
     "aliases",
     "attach",
+    "contracts",
     "describe",
     "download",
     "find",

@@ -16,6 +16,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from headstart import determinism, settings
+from headstart.contract import spec
+from headstart.contract.spec import Contract
 from headstart.errors import BundleError, OutsideError, listed
 from headstart.params.section import Modality
 
@@ -111,6 +113,24 @@ def fetch(uri: str, cache: Path, *, registered: str) -> Path:
     _download(uri, kept)
     require_registered(kept, registered)
     return kept
+
+
+def contract(uri: str) -> Contract | None:
+    """The contract of an uploaded model, without the rest of it; None where it is absent or damaged."""
+    from mlflow.exceptions import MlflowException
+
+    parts = urlsplit(uri)
+    try:
+        if parts.scheme in ("", "file"):
+            return spec.read(Path(unquote(parts.path)) / "artifacts" / "bundle")
+        import mlflow
+
+        with tempfile.TemporaryDirectory() as temporary:
+            source = f"{uri}/artifacts/bundle/{spec.CONTRACT_FILE}"
+            return spec.read(Path(mlflow.artifacts.download_artifacts(artifact_uri=source, dst_path=temporary)).parent)
+    except (BundleError, MlflowException, OSError) as error:
+        logger.info("the contract of %s cannot be read: %s", uri, error)
+        return None
 
 
 def require_registered(folder: Path, registered: str) -> None:

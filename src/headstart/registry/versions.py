@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from headstart import artifacts
+from headstart.contract.spec import Contract
 from headstart.errors import BundleError, UsageError
 from headstart.findings import Verdict
 from headstart.registry import shipping
 from headstart.registry.client import CHAMPION, aliases_of, location, or_none, speaking
 
 CACHE = Path(".cache/registry")
+CONTRACTS = 10  # of a model's newest versions are known to its server
 DELETED = "Deleted_Internal"  # MLflow keeps the row of a version that was deleted, in this stage
 
 
@@ -126,6 +128,22 @@ def find(model: str, bundle: Path) -> int | None:
     with speaking(model) as client:
         found = client.search_model_versions(f"name = '{model}' AND tag.bundle = '{wanted}'")
     return max((int(entry.version) for entry in found), default=None)
+
+
+def contracts(model: str) -> dict[str, Contract]:
+    """The contracts of a model's newest versions, each once, by their short hash; those that cannot be read are absent.
+
+    Only `contract.json` is read of each: a few kilobytes.
+    """
+    with speaking(model) as client:
+        entries = client.search_model_versions(f"name = '{model}'")
+        wanted: dict[str, int] = {}
+        for entry in sorted(entries, key=lambda entry: -int(entry.version)):
+            if entry.current_stage != DELETED and entry.tags.get("contract"):
+                wanted.setdefault(entry.tags["contract"], int(entry.version))
+        places = {name: location(client, model, number) for name, number in list(wanted.items())[:CONTRACTS]}
+    found = {name: shipping.contract(uri) for name, uri in places.items()}
+    return {name: one for name, one in found.items() if one is not None and one.hash == name}
 
 
 def attach(model: str, version: int, path: Path) -> None:

@@ -32,6 +32,7 @@ CHECKS = {
     "lost_classes": "No class of what is live is lost",
     "baseline": "It beats something simple",
     "parity": "The exported file answers as the trained network did",
+    "preprocessing": "Inputs that are hard to read come out as the contract says",
     "replay": "The sealed bundle repeats its known answers",
     "champion": "It is no worse than what is live",
     "diverged": "Training stayed on course",

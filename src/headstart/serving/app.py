@@ -5,9 +5,10 @@ made by the worker once the answer is on its way.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property, partial
 from importlib.metadata import version as installed
@@ -18,9 +19,9 @@ from fastapi.responses import JSONResponse, Response
 from fastapi_offline import FastAPIOffline
 
 from headstart.contract.labels import normal
-from headstart.errors import ContractError
+from headstart.errors import BundleError, ContractError, UsageError
 from headstart.journal.schema import Answer, Label
-from headstart.serving import documentation, protocol, refusals
+from headstart.serving import agreement, documentation, protocol, refusals
 from headstart.serving.batching import QueueFullError, Raw
 from headstart.serving.fleet import Fleet, Outcome
 from headstart.serving.intake import MEGABYTE, Intake, media_type, parts
@@ -33,6 +34,7 @@ JSON = "application/json"
 MULTIPART = "multipart/form-data"
 OCTETS = "application/octet-stream"
 HEAD_LENGTH = "Inference-Header-Content-Length"
+logger = logging.getLogger("headstart.serving")
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -56,6 +58,7 @@ def create_app(fleet: Fleet, *, clock: Callable[[], datetime]) -> FastAPI:
     app.get("/health", tags=["operation"])(desk.health)
     app.get("/metrics", tags=["operation"])(desk.metrics_page)
     app.post("/predict/{name}", tags=["headstart"], **documentation.PREDICT)(desk.counted("predict", desk.predict))
+    app.post("/verify/{name}", tags=["headstart"], **documentation.VERIFY)(desk.counted("verify", desk.verify))
     app.post("/feedback/{name}", tags=["headstart"], **documentation.FEEDBACK)(desk.counted("feedback", desk.feedback))
     app.get("/v2", tags=["open inference protocol"])(desk.server)
     app.get("/v2/health/live", tags=["open inference protocol"])(desk.live)
@@ -81,6 +84,7 @@ class Desk:
         self._metrics = Metrics(fleet)
         largest = max(fleet.berth(name).params.megabytes for name in fleet.names)
         self._intake = Intake(largest * MEGABYTE)
+        self._verifying: set[str] = set()
 
     async def health(self) -> Response:
         """200 once every model is warm that can be served; `troubles` says what is wrong and what to do."""
@@ -145,19 +149,51 @@ class Desk:
         async with self._intake.body(
             request, limit=berth.params.megabytes * MEGABYTE, timeout_s=berth.params.timeout_s
         ) as body:
-            given = client = None
+            given = client = built_for = None
             sent: Sequence[Any]
             if kind == MULTIPART:
                 sent = parts(request, body, most=most)
                 raw = protocol.raw_parts(sent, modality=modality, most=most)
             else:
                 asked = protocol.parse(protocol.PredictRequest, body)
-                given, client, sent = asked.id, asked.client, asked.inputs
+                given, client, built_for, sent = asked.id, asked.client, asked.contract, asked.inputs
                 raw = protocol.raw_inputs(sent, modality=modality, most=most)
             id_ = protocol.request_id(given)
-            order = Order(name, None, id_, sent, raw, protocol.client(client, _user_agent(request)), arrived)
+            client = protocol.client(client, _user_agent(request))
+            built_for = protocol.contract(built_for, request.headers.get(agreement.HEADER))
+            order = Order(name, None, id_, sent, raw, client, arrived, contract=built_for)
             model, outcomes = await self._answer(order)
         return JSONResponse(*protocol.predict_answer(id_, model, outcomes))
+
+    async def verify(self, request: Request) -> Response:
+        """How what a client computed from one raw input compares with the contract, and which mistake explains it.
+
+        {"input": a text or a picture in base64, "computed": its tensor, token ids or logits}. Nothing is journalled.
+        One comparison a model runs at a time, beside the answers and not among them.
+        """
+        name, _ = _target(request)
+        berth = self._fleet.berth(name)
+        model = self._fleet.posted(name).model
+        timeout_s = berth.params.timeout_s
+        _expected(request, JSON)
+        header = request.headers.get(agreement.HEADER)
+        async with self._intake.body(request, limit=berth.params.megabytes * MEGABYTE, timeout_s=timeout_s) as body:
+            if name in self._verifying:
+                raise busy(f"Another comparison for {name} is running; one at a time is made.", retry_after_s=2)
+            self._verifying.add(name)
+            work = asyncio.get_running_loop().run_in_executor(None, _compared, model, body, header, timeout_s)
+            work.add_done_callback(partial(self._verified, name))
+            try:
+                document = await asyncio.wait_for(asyncio.shield(work), 2 * timeout_s)
+            except TimeoutError:
+                raise busy(f"No comparison within {2 * timeout_s:g} s: too much to do.", retry_after_s=5) from None
+        return JSONResponse(document)
+
+    def _verified(self, name: str, work: "asyncio.Future[dict[str, Any]]") -> None:
+        """Make room for the next comparison; what this one raised is answered, or its client has left."""
+        self._verifying.discard(name)
+        if not work.cancelled():
+            work.exception()
 
     async def infer(self, request: Request) -> Response:
         """Answers to raw inputs, by the Open Inference Protocol; its binary extension is spoken, in and out.
@@ -175,8 +211,10 @@ class Desk:
             asked, binary = protocol.infer_head(body, request.headers.get(HEAD_LENGTH))
             sent, raw = protocol.infer_inputs(asked, binary, modality=modality, most=berth.params.items)
             id_ = protocol.request_id(asked.id)
-            client = protocol.client((asked.parameters or {}).get("client"), _user_agent(request))
-            order = Order(name, version, id_, sent, raw, client, arrived, whole=True)
+            parameters = asked.parameters or {}
+            client = protocol.client(parameters.get("client"), _user_agent(request))
+            built_for = protocol.contract(parameters.get("contract"), request.headers.get(agreement.HEADER))
+            order = Order(name, version, id_, sent, raw, client, arrived, contract=built_for, whole=True)
             model, outcomes = await self._answer(order)
         predictions = []
         for outcome in outcomes:
@@ -235,12 +273,18 @@ class Desk:
         timeout_s = self._fleet.berth(name).params.timeout_s
         if not order.accepted:
             model = self._fleet.posted(name, order.version).model
+            self._require_contract(order, model)
             outcomes = order.merged([])
             self._journal(order, model, [])
         else:
             try:
                 model, future = self._fleet.submit(
-                    name, order.version, order.accepted, partial(self._journal, order), places=order.places
+                    name,
+                    order.version,
+                    order.accepted,
+                    partial(self._journal, order),
+                    places=order.places,
+                    check=partial(self._require_contract, order),
                 )
                 answered = await asyncio.wait_for(asyncio.wrap_future(future), timeout_s)
             except QueueFullError as error:
@@ -256,6 +300,22 @@ class Desk:
             self._metrics.answered(name, model.version, len(outcomes) - refused, time.perf_counter() - order.arrived)
         return model, outcomes
 
+    def _require_contract(self, order: "Order", model: LoadedModel) -> None:
+        """Refuse a client of another contract; each of its inputs leaves a row that says so.
+
+        Raises:
+            RefusedError: as `agreement.require`.
+        """
+        try:
+            agreement.require(order.contract, model)
+        except RefusedError as error:
+            refusal = ContractError(error.message, action=error.action)
+            refused = replace(order, raw=[refusal] * len(order.raw), status=error.status)
+            self._fleet.journal(order.name).seen.add([order.id])
+            self._metrics.inputs(order.name, model.version, refused=len(order.raw), implausible=0)
+            self._journal(refused, model, [])
+            raise
+
     def _journal(self, order: "Order", model: LoadedModel, answered: Sequence[Outcome]) -> None:
         """Rows of a request's inputs, made by the worker that finished it: of those that were answered or refused.
 
@@ -268,7 +328,7 @@ class Desk:
         rows = []
         for index, outcome in enumerate(outcomes):
             if isinstance(outcome, ContractError):
-                said = nothing | {"status": 422, "reason": outcome.message}
+                said = nothing | {"status": order.status, "reason": outcome.message}
             elif refused:
                 continue
             else:
@@ -309,7 +369,9 @@ class Order:
         raw: the inputs as the contract takes them, a refusal where it cannot.
         client: who asks.
         arrived: when, by `time.perf_counter()`.
+        contract: hash of the contract that the client was built for; None for any.
         whole: whether one refused input refuses the request.
+        status: of a refused input, in the journal.
     """
 
     name: str
@@ -319,7 +381,9 @@ class Order:
     raw: Sequence[Taken]
     client: str | None
     arrived: float
+    contract: str | None = None
     whole: bool = False
+    status: int = 422
 
     @cached_property
     def places(self) -> list[int]:
@@ -345,6 +409,25 @@ class Order:
         if isinstance(value, str):
             return value.encode("utf-8", "surrogatepass")
         return value if isinstance(value, bytes) else None
+
+
+def _compared(model: LoadedModel, body: bytes, header: str | None, limit_s: float) -> dict[str, Any]:
+    """The `VerifyResponse` to a request's body; known mistakes are tried for as long as `limit_s`.
+
+    Raises:
+        RefusedError: if the body is no `VerifyRequest`, or was made for another contract.
+        ContractError: if the contract does not accept the raw input.
+    """
+    asked = protocol.parse(protocol.VerifyRequest, body)
+    agreement.require(protocol.contract(asked.contract, header), model)
+    raw = protocol.verify_input(asked, modality=model.contract.modality)
+    try:
+        return model.compare(raw, asked.computed, limit_s=limit_s).document()
+    except BundleError as error:
+        logger.error("%s: a comparison is not possible: %s", model.name, error)
+        raise busy(f"{model.name} cannot be compared with at present.", retry_after_s=60) from None
+    except UsageError as error:
+        raise refusals.unfit(error.message, action=error.action) from None
 
 
 def _user_agent(request: Request) -> str | None:

@@ -7,7 +7,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from headstart.serving import protocol
+from headstart.serving import agreement, protocol
 
 REFERENCE = "#/components/schemas/{model}"
 
@@ -22,6 +22,7 @@ MEANINGS = {
     400: "The body cannot be read.",
     404: "There is no such model, or version, here.",
     408: "The body took too long.",
+    409: "The client was built for another contract; in the message, and beside it, what differs.",
     413: "The body is too large, or holds too many inputs.",
     415: "The body's media type is another one.",
     422: "The body, or every input in it, is not what was expected.",
@@ -33,6 +34,15 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 }
 PROTOCOL_REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": protocol.InferError, "description": meaning} for status, meaning in IN_PROTOCOL.items()
+}
+
+
+CONTRACT_HEADER: dict[str, Any] = {
+    "name": agreement.HEADER,
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "Hash of the contract that the client was built for: 409 where another one is served.",
 }
 
 
@@ -64,12 +74,14 @@ FEEDBACK_SCHEMA = {
 PREDICT = _endpoint(_body(_reference(protocol.PredictRequest), multipart=True), protocol.PredictResponse)
 PREDICT["responses"][422] = {"model": protocol.RefusedResponse | Refusal, "description": MEANINGS[422]}
 FEEDBACK = _endpoint(_body(FEEDBACK_SCHEMA), protocol.FeedbackResponse)
+del FEEDBACK["responses"][409]
+VERIFY = _endpoint(_body(_reference(protocol.VerifyRequest)), protocol.VerifyResponse)
 INFER = _endpoint(_body(_reference(protocol.InferRequest)), protocol.InferResponse, PROTOCOL_REFUSALS)
 INFER["openapi_extra"]["requestBody"]["content"]["application/octet-stream"] = {
     "schema": {"type": "string", "format": "binary", "description": "A JSON head and binary tensors."}
 }
 PROTOCOL: dict[str, Any] = {"responses": {status: PROTOCOL_REFUSALS[status] for status in (404, 503)}}
-REQUESTS = (protocol.PredictRequest, protocol.FeedbackItem, protocol.InferRequest)
+REQUESTS = (protocol.PredictRequest, protocol.VerifyRequest, protocol.FeedbackItem, protocol.InferRequest)
 
 
 def install(app: FastAPI) -> None:
@@ -96,3 +108,5 @@ def _name_path_parameters(path: str, operation: dict[str, Any]) -> None:
         operation["parameters"] = [
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
         ]
+    if path.startswith(("/predict/", "/verify/")) or path.endswith("/infer"):
+        operation["parameters"].append(CONTRACT_HEADER)

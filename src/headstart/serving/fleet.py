@@ -227,8 +227,11 @@ class Fleet:
         afterwards: Callable[[LoadedModel, list[Outcome]], None],
         *,
         places: Sequence[int] | None = None,
+        check: Callable[[LoadedModel], None] = lambda model: None,
     ) -> "tuple[LoadedModel, Future[list[Outcome]]]":
         """Queue inputs with the version at work; which one, and the future of their outcomes.
+
+        `check` may refuse the version that is about to answer: what it raises is passed on, and nothing is queued.
 
         Raises:
             RefusedError: as `posted`.
@@ -236,6 +239,7 @@ class Fleet:
         """
         while True:
             posted = self.posted(name, version)
+            check(posted.model)
             try:
                 return posted.model, posted.batcher.submit(inputs, partial(afterwards, posted.model), places=places)
             except RetiredError:

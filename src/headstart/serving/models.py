@@ -1,8 +1,8 @@
 """One version of a model, loaded: what the server asks, how it answers a batch, and whether it answers as it should."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from headstart import bundle as bundles
 from headstart import profile
 from headstart.contract.spec import Contract
-from headstart.errors import BundleError, ContractError
+from headstart.errors import BundleError, ContractError, UsageError
 from headstart.evaluation import golden
 from headstart.evaluation.gates import replay
 from headstart.evaluation.golden import Golden
+from headstart.faults import clients
+from headstart.faults.clients import Comparison
 from headstart.findings import Finding
 from headstart.predictor import Prediction, Predictor
 from headstart.serving.batching import Raw
@@ -58,6 +60,11 @@ class Answered:
     warnings: tuple[str, ...] = ()
 
 
+def incomparable(raw: Raw, computed: Any, *, limit_s: float) -> Comparison:
+    """What a version without a bundle says to a client that asks for a comparison."""
+    raise UsageError("this version has no contract at hand to compare with.", action="Try again later.")
+
+
 @dataclass(frozen=True)
 class LoadedModel:
     """A version that can answer.
@@ -70,6 +77,8 @@ class LoadedModel:
         bundle: SHA-256 of the bundle's manifest.
         plausibility: says what is odd about an input.
         role: `champion`, or what else it is to the journal.
+        earlier: contracts of other registered versions by their short hash, to say what differs to a client of theirs.
+        compare: holds what a client computed from a raw input against what the contract computes.
     """
 
     name: str
@@ -80,9 +89,19 @@ class LoadedModel:
     bundle: str = ""
     plausibility: Plausibility = field(default_factory=lambda: Plausibility({}))
     role: str = "champion"
+    earlier: Mapping[str, Contract] = field(default_factory=dict)
+    compare: Callable[..., Comparison] = incomparable
 
     @classmethod
-    def open(cls, name: str, version: int, bundle: Path, *, difference_allowed: float) -> "LoadedModel":
+    def open(
+        cls,
+        name: str,
+        version: int,
+        bundle: Path,
+        *,
+        difference_allowed: float,
+        earlier: Mapping[str, Contract] | None = None,
+    ) -> "LoadedModel":
         """A registered version from its bundle, every file compared with the manifest first.
 
         Raises:
@@ -91,7 +110,17 @@ class LoadedModel:
         digest = bundles.manifest_hash(bundle)
         predictor = Predictor.load(bundle, threads=1)
         plausibility = Plausibility.of(profile.read(bundle))
-        return cls(name, version, predictor, golden.read(bundle), difference_allowed, digest, plausibility)
+        return cls(
+            name,
+            version,
+            predictor,
+            golden.read(bundle),
+            difference_allowed,
+            digest,
+            plausibility,
+            earlier=earlier or {},
+            compare=partial(clients.compare, bundle, predictor),
+        )
 
     @property
     def contract(self) -> Contract:

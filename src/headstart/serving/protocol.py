@@ -60,11 +60,16 @@ class Reason(BaseModel):
 
 
 class PredictRequest(_Payload):
-    """Raw inputs: strings; images as base64. `client` says who asks, for the journal; else the User-Agent does."""
+    """Raw inputs: strings; images as base64. `client` says who asks, for the journal; else the User-Agent does.
+
+    `contract` is the hash of the contract that the client was built for, as every answer and `GET /v2/models/NAME` give
+    it: where another one is served, the request is refused with 409. The header `headstart-contract` says the same.
+    """
 
     inputs: Annotated[list[Any], Field(json_schema_extra={"items": {"type": "string"}})]
     id: RequestId | None = None
     client: str | None = None
+    contract: str | None = None
 
 
 class PredictionItem(_Payload):
@@ -98,6 +103,33 @@ class RefusedResponse(PredictResponse):
     """No input was answered: `error` is the first one's; or the request cannot be read, and the rest is absent."""
 
     error: Reason
+
+
+class VerifyRequest(_Payload):
+    """One raw input, as /predict takes it, and what the client computed of it.
+
+    `computed` is the picture's tensor, the text's token ids or the logits, as nested arrays of numbers; or an object
+    with `pixel_values`, with `input_ids` and `attention_mask`, or with `logits`.
+    """
+
+    input: str
+    computed: list[Any] | dict[str, Any]
+    contract: str | None = None
+
+
+class VerifyResponse(_Payload):
+    """How the client's numbers compare with the contract's.
+
+    `difference` is the largest: in grey levels of a tensor, in logits, in tokens; null where the shapes differ. `where`
+    is the first place that differs; `faults` the known mistakes that give the client's numbers, none where none does.
+    """
+
+    agrees: bool
+    kind: Literal["tensor", "token_ids", "logits"]
+    difference: float | None
+    where: str
+    faults: list[str]
+    meaning: str
 
 
 class FeedbackItem(_Payload):
@@ -146,7 +178,8 @@ class InferOutput(_Open):
 class InferRequest(_Open):
     """A request of the Open Inference Protocol.
 
-    Parameters: `binary_data_output` (whether outputs come in binary), `client` (who asks, for the journal).
+    Parameters: `binary_data_output` (whether outputs come in binary), `client` (who asks, for the journal), `contract`
+    (hash of the contract that the client was built for: 409 where another one is served).
     """
 
     id: RequestId | None = None
@@ -165,11 +198,12 @@ class InferTensor(_Open):
 
 
 class InferResponse(_Payload):
-    """An answer of the Open Inference Protocol."""
+    """An answer of the Open Inference Protocol; `parameters.contract` is the hash of the contract it was made under."""
 
     model_name: str
     model_version: str
     id: str
+    parameters: dict[str, str]
     outputs: list[InferTensor]
 
 
@@ -218,6 +252,18 @@ def raw_inputs(inputs: Sequence[Any], *, modality: Modality, most: int) -> list[
     """
     check_count(len(inputs), most=most)
     return [_taken(value, place, modality) for place, value in enumerate(inputs)]
+
+
+def verify_input(request: VerifyRequest, *, modality: Modality) -> Raw:
+    """The raw input of a request for a comparison.
+
+    Raises:
+        ContractError: if it is not base64 where a picture is expected.
+    """
+    taken = _taken(request.input, 0, modality, "input")
+    if isinstance(taken, ContractError):
+        raise taken
+    return taken
 
 
 def raw_parts(parts: Sequence[bytes], *, modality: Modality, most: int) -> list[Taken]:
@@ -315,6 +361,18 @@ def client(given: Any, user_agent: str | None) -> str | None:
     return name[:CLIENT_CHARACTERS] if name else None
 
 
+def contract(given: Any, header: str | None) -> str | None:
+    """The hash of the contract that a client was built for, in its request or else in its header; None for any.
+
+    Raises:
+        RefusedError: 422 if it is no string.
+    """
+    if given is not None and not isinstance(given, str):
+        kind = KINDS.get(type(given).__name__, type(given).__name__)
+        raise unfit(f"contract is {kind}; the hash of a contract, a string, was expected.")
+    return given or header
+
+
 def predict_answer(
     id_: str, model: LoadedModel, outcomes: Sequence[Answered | ContractError]
 ) -> tuple[dict[str, Any], int]:
@@ -363,7 +421,13 @@ def infer_answer(
             output["data"] = data
         outputs.append(output)
     head = json.dumps(
-        {"model_name": model.name, "model_version": str(model.version), "id": id_, "outputs": outputs},
+        {
+            "model_name": model.name,
+            "model_version": str(model.version),
+            "id": id_,
+            "parameters": {"contract": model.contract_hash},
+            "outputs": outputs,
+        },
         ensure_ascii=False,
         allow_nan=False,
         separators=(",", ":"),
@@ -425,12 +489,13 @@ def _item(outcome: Answered | ContractError) -> dict[str, Any]:
     return item | {"warnings": list(outcome.warnings)} if outcome.warnings else item
 
 
-def _taken(value: Any, place: int, modality: Modality) -> Taken:
-    """One input of a JSON body."""
+def _taken(value: Any, place: int, modality: Modality, name: str = "") -> Taken:
+    """One input of a JSON body; `name` says which, where it is none of `inputs`."""
+    name = name or f"inputs[{place}]"
     if not isinstance(value, str):
         kind = KINDS.get(type(value).__name__, type(value).__name__)
         return ContractError(
-            f"inputs[{place}] is {kind}; a string was expected.",
+            f"{name} is {kind}; a string was expected.",
             index=place,
             action="Send a string for each input: a text, or an image file's bytes in base64.",
         )
@@ -440,7 +505,7 @@ def _taken(value: Any, place: int, modality: Modality) -> Taken:
         return base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError) as error:
         return ContractError(
-            f"inputs[{place}] is not base64: {error}.",
+            f"{name} is not base64: {error}.",
             index=place,
             action="Send the image file's bytes in base64, without 'data:...;base64,' and line breaks; or multipart.",
         )

@@ -5,6 +5,7 @@
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
@@ -22,14 +23,22 @@ class RefusedError(UsageError):
     Attributes:
         status: of the HTTP answer.
         headers: of the HTTP answer.
+        details: what stands beside `error` in the body, for programs; nothing under /v2, which has no place for it.
     """
 
     def __init__(
-        self, status: int, message: str, *, action: str = "", headers: Mapping[str, str] | None = None
+        self,
+        status: int,
+        message: str,
+        *,
+        action: str = "",
+        headers: Mapping[str, str] | None = None,
+        details: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(message, action=action)
         self.status = status
         self.headers = dict(headers or {})
+        self.details = dict(details or {})
 
 
 def malformed(message: str, *, action: str = "See /docs for what a request looks like.") -> RefusedError:
@@ -71,9 +80,10 @@ def install(app: FastAPI) -> None:
 
     async def refused(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RefusedError)
-        return JSONResponse(
-            document(error.message, error.action, request.url.path), error.status, headers=error.headers
-        )
+        body: dict[str, Any] = {**document(error.message, error.action, request.url.path)}
+        if isinstance(body["error"], dict):
+            body |= error.details
+        return JSONResponse(body, error.status, headers=error.headers)
 
     async def against_contract(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, ContractError)

@@ -1,11 +1,11 @@
 """The gates after export: evidence documents in, one finding a gate out. They read no file and know no clock.
 
 before export    screen             validation data: nonfinite, diverged, above_majority
-after seal       accuracy  macro_f1  class_recall  calibration_error  log_loss  baseline  parity  replay
-                 lost_classes  champion
+after seal       accuracy  macro_f1  class_recall  calibration_error  log_loss  baseline  parity  preprocessing
+                 replay  lost_classes  champion
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from headstart.evaluation.gates import (
     lost_classes,
     macro_f1,
     parity,
+    preprocessing,
     replay,
 )
 from headstart.findings import Finding
@@ -37,6 +38,8 @@ class Evidence:
         champion: the champion's version; None only where there is none.
         model: its name in `params.yaml`, for what to write there.
         deleted: whether the champion was deleted from the registry; then there is no comparison.
+        preprocessing: `preprocessing.json` of the export.
+        data_findings: `findings.json` of the data, for what the backbone's own processor makes of them.
     """
 
     evaluation: Mapping[str, Any] | None
@@ -46,6 +49,8 @@ class Evidence:
     champion: str | None
     model: str = "NAME"
     deleted: bool = False
+    preprocessing: Mapping[str, Any] | None = None
+    data_findings: Sequence[Mapping[str, Any]] = ()
 
 
 def judge(evidence: Evidence, params: Gates) -> list[Finding]:
@@ -58,6 +63,7 @@ def judge(evidence: Evidence, params: Gates) -> list[Finding]:
         log_loss.judge(evidence.evaluation),
         baseline.judge(evidence.evaluation, params.baseline_margin, params.level),
         parity.judge(evidence.parity, params.logit_difference, params.label_flips),
+        preprocessing.judge(evidence.preprocessing, params.logit_difference, evidence.data_findings),
         replay.judge(evidence.replay, params.replay_difference),
         lost_classes.judge(
             evidence.comparison, champion=evidence.champion, model=evidence.model, deleted=evidence.deleted
