@@ -62,6 +62,13 @@ def test_where_the_window_ends_and_what_is_not_in_it_is_said(monitor):
     ) in printed.out
 
 
+def test_what_the_inputs_look_like_is_said_before_anything_else(monitor):
+    meaning = "It looks as if red and blue are swapped in 97% of the inputs."
+    cause = {"cause": "preprocessing_mismatch", "score": 0.99, "evidence": {"checks": [], "meaning": meaning}}
+    _, printed = monitor(GateError("alert"), as_json=False, digits=document("alert", causes=[cause]))
+    assert meaning in printed.out.strip().splitlines()[1]
+
+
 def test_an_alert_says_whether_training_was_started_and_why_not(monitor):
     _, printed = monitor(GateError("alert"), as_json=False, digits=document("alert"))
     assert "training was not started: there is nothing new to train on." in printed.out

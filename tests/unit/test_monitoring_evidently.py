@@ -56,6 +56,14 @@ def test_our_verdict_opens_the_page_and_names_each_finding(drawn):
     assert all(f"{entry['verdict']}: {entry['check']}: " in body[:6000] for entry in document["findings"])
 
 
+def test_what_the_inputs_look_like_stands_in_the_first_lines(tmp_path):
+    window = window_of(traffic(np.random.default_rng(3), 10))
+    meaning = "It looks as if texts are <cut>."
+    cause = {"cause": "input_quality", "score": 1.0, "evidence": {"checks": [], "meaning": meaning}}
+    evidently.plain("pets", document_of(window, causes=[cause]), tmp_path / "page.html", because="none.")
+    assert "remedy: correct_prior<br>It looks as if texts are &lt;cut&gt;." in (tmp_path / "page.html").read_text()
+
+
 def test_the_same_numbers_stand_beside_the_page_as_json(drawn):
     page, document = drawn
     kept = json.loads(page.with_suffix(".json").read_text())

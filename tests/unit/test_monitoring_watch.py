@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from headstart.errors import UsageError
+from headstart.faults.signatures import Signature
 from headstart.journal.schema import Answer, Label
 from headstart.journal.writer import Journal
 from headstart.monitoring import diagnosis, watch, windows
@@ -189,6 +190,20 @@ def test_answers_of_other_files_are_an_alert_even_where_the_registered_ones_cann
 def test_refused_inputs_are_counted_and_many_are_an_alert_of_their_own(journal, profile):
     few = look(journal(answers(clean(200)), refusals(10)), profile).document
     assert (few["verdict"], few["window"]["refused"], few["window"]["rows"]) == ("ok", 10, 200)
+
+
+def test_a_client_that_damages_its_inputs_is_named_with_the_fault(journal, profile):
+    # the reference's deviation is 0.04: every picture of the phone is darker than all others
+    phone, web = clean(150, seed=5, darker=0.3), clean(100)
+    sent = [replace(each, client="phone", request_id=f"p{each.request_id}", input_hash=None) for each in answers(phone)]
+    folder = journal(sent, answers(web, client="web"))
+    known = (Signature("scaled_twice", 1, {"brightness": -1.0}),)
+    reference = Reference("bundle-2", lambda: profile, lambda: known)
+    document = watch.watch(folder, lambda version: reference, monitor(), NOON, champion=2).document
+    assert verdict(document) == ("alert", ["preprocessing_mismatch"], "fix_client")
+    evidence = document["causes"][0]["evidence"]
+    assert (evidence["fault"], evidence["client"]["name"]) == ("scaled_twice", "phone")
+    assert evidence["share"] == pytest.approx(0.6, abs=0.1)
 
 
 def test_many_refused_inputs_are_an_alert_that_names_their_reason(journal, profile):

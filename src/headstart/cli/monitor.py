@@ -62,6 +62,9 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
             yield f"  failed  {result['error']['message']} {result['error']['action']}".rstrip()
             continue
         yield f"\n{name}: {result['verdict']} ({_count(window)}, {window['start']} to {window['end']})"
+        for cause in result["causes"]:
+            if cause["evidence"].get("meaning"):
+                yield f"  {cause['evidence']['meaning']}"
         yield f"  window  {_where(window)}"
         for finding in result["findings"]:
             yield f"  {finding['verdict']:6}  {finding['check']}: {finding['reason']}"

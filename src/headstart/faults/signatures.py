@@ -29,6 +29,7 @@ FILE = "signatures.json"
 SEVERITIES = (1, 2, 3, 4, 5)
 INPUTS = {"text": 200, "image": 70}  # 70 pictures take 16 seconds of one processor for a network of 224 by 224
 PIXELS = 160 * 160  # of a picture, on average: properties that show structure are those of its middle 128 by 128
+OF_THE_FILE = {"kilobytes"}  # says how a picture was encoded; injectors write PNG, whatever clients write
 LEAST_EFFECT = 0.3  # length of a vector of deltas; a signature or window shorter than this says nothing
 LEAST_SHARE = 0.2  # of the window that has to be damaged
 EXPLAINED = 0.9  # share of the window's squared deltas that a signature has to explain
@@ -56,15 +57,15 @@ class Match:
 
     Attributes:
         fault: from the table.
-        severity: of the signature.
         share: of the window that looks damaged, in (0, 1].
         explained: share of the window's squared deltas that the signature explains.
+        signature: the one of its severities that explains most.
     """
 
     fault: Fault
-    severity: int
     share: float
     explained: float
+    signature: Signature
 
 
 def build(preprocessor: Preprocessor, inputs: Sequence[Any], *, seed: int) -> list[Signature]:
@@ -99,36 +100,45 @@ def match(
     signatures: Sequence[Signature],
     reference: Mapping[str, NDArray[np.float64]],
     window: Mapping[str, NDArray[np.float64]],
-) -> Match | None:
-    """The fault that explains how a window's properties moved; None where none does, or several with other causes do.
+) -> list[Match]:
+    """The fault that explains how a window's properties moved, and others that explain it as well; the best first.
+
+    Each fault stands in it once. Those with the best one's cause are left out: that cause is named either way. Empty
+    where nothing explains the window.
 
     Args:
         signatures: of the model.
         reference: its profile's properties.
         window: those of the window, one value an input.
     """
-    names = sorted(name for name in reference if name in window)
-    seen = np.array([cliffs_delta(reference[name], window[name]) for name in names])
-    length = float(seen @ seen)
-    noise = _noise(reference, window, names)
+    seen, noise = _moved(reference, window)
+    length = sum(delta**2 for delta in seen.values())
     if length < LEAST_EFFECT**2 + noise:
-        return None
-    matches = []
+        return []
+    matches: dict[str, Match] = {}
     for signature in signatures:
-        expected = np.array([signature.deltas.get(name, 0.0) for name in names])
-        size = float(expected @ expected)
+        size = sum(signature.deltas.get(name, 0.0) ** 2 for name in seen)
         if size < LEAST_EFFECT**2:
             continue
-        share = min(1.0, max(0.0, float(seen @ expected) / size))
-        residual = max(0.0, float(((seen - share * expected) ** 2).sum()) - noise)
-        explained = 1.0 - residual / (length - noise)
-        matches.append(Match(FAULTS[signature.fault], signature.severity, share, explained))
-    matches.sort(key=lambda found: -found.explained)
-    if not matches or matches[0].explained < EXPLAINED or matches[0].share < LEAST_SHARE:
-        return None
-    best = matches[0]
-    rivals = [found.explained for found in matches if found.fault.cause != best.fault.cause]
-    return None if rivals and max(rivals) > best.explained - APART else best
+        found = _share(seen, signature, size)
+        residual = sum((delta - found * signature.deltas.get(name, 0.0)) ** 2 for name, delta in seen.items())
+        explained = 1.0 - max(0.0, residual - noise) / (length - noise)
+        if found >= LEAST_SHARE and (signature.fault not in matches or explained > matches[signature.fault].explained):
+            matches[signature.fault] = Match(FAULTS[signature.fault], found, explained, signature)
+    ordered = sorted(matches.values(), key=lambda found: -found.explained)
+    if not ordered or ordered[0].explained < EXPLAINED:
+        return []
+    best = ordered[0]
+    rivals = [found for found in ordered[1:] if found.fault.cause != best.fault.cause]
+    return [best, *(found for found in rivals if found.explained > best.explained - APART)]
+
+
+def share(
+    found: Match, reference: Mapping[str, NDArray[np.float64]], window: Mapping[str, NDArray[np.float64]]
+) -> float:
+    """Which share of some of the window's inputs looks damaged as the match says, in [0, 1]."""
+    seen, _ = _moved(reference, window)
+    return _share(seen, found.signature, sum(found.signature.deltas.get(name, 0.0) ** 2 for name in seen))
 
 
 def write(folder: Path, signatures: Sequence[Signature]) -> None:
@@ -160,12 +170,22 @@ def _columns(preprocessor: Preprocessor, inputs: Sequence[Any]) -> dict[str, NDA
     return {name: np.array([row[name] for row in rows], dtype=np.float64) for name in (rows[0] if rows else {})}
 
 
-def _noise(
-    reference: Mapping[str, NDArray[np.float64]], window: Mapping[str, NDArray[np.float64]], names: Sequence[str]
-) -> float:
-    """Expected squared length of the deltas where nothing changed: `(n + m + 1) / 3 n m` each, less with ties."""
-    total = 0.0
+def _moved(
+    reference: Mapping[str, NDArray[np.float64]], window: Mapping[str, NDArray[np.float64]]
+) -> tuple[dict[str, float], float]:
+    """The delta of each property, and their expected squared length where nothing changed: `(n + m + 1) / 3 n m` each.
+
+    Ties make it less.
+    """
+    names = sorted(name for name in reference if name in window and name not in OF_THE_FILE)
+    noise = 0.0
     for name in names:
-        n, m = np.isfinite(reference[name]).sum(), np.isfinite(window[name]).sum()
-        total += (n + m + 1) / (3 * n * m) if n and m else 0.0
-    return float(total)
+        n, m = (int(np.isfinite(side[name]).sum()) for side in (reference, window))
+        noise += (n + m + 1) / (3 * n * m) if n and m else 0.0
+    return {name: cliffs_delta(reference[name], window[name]) for name in names}, noise
+
+
+def _share(seen: Mapping[str, float], signature: Signature, size: float) -> float:
+    """The least squares share of the signature in the deltas."""
+    along = sum(delta * signature.deltas.get(name, 0.0) for name, delta in seen.items())
+    return min(1.0, max(0.0, along / size)) if size else 0.0

@@ -24,6 +24,7 @@ BANNER = Template(
 background: {{ {'ok': '#1b5e20', 'alert': '#b71c1c', 'unsure': '#5d4037'}[verdict] }}">
 <strong>{{ model }}: {{ verdict }}</strong>
 {%- if causes %} · {{ causes[0].cause }} · remedy: {{ remedy }}{% endif %}
+{%- for cause in causes if cause.evidence.meaning %}<br>{{ cause.evidence.meaning }}{% endfor %}
 <br>{{ window.rows }} answers from {{ window.start }} to {{ window.end }}, {{ window.distinct }} distinct inputs,
 {{ window.labelled }} with labels, {{ window.refused }} inputs refused.
 {% if verdict == "unsure" -%}

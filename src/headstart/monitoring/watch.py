@@ -1,12 +1,13 @@
 """One look at a window of live traffic: the alarm is decided here, and nowhere else."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from headstart.errors import HeadstartError
+from headstart.faults.signatures import Signature
 from headstart.findings import Finding
 from headstart.monitoring import diagnosis, windows
 from headstart.monitoring.detectors import (
@@ -36,10 +37,12 @@ class Reference:
     Attributes:
         bundle: the hash of its manifest; empty where the registry has none.
         profile: reads its reference answers; may refuse with a `HeadstartError`, as where its files are damaged.
+        signatures: reads what faults do to its inputs; likewise.
     """
 
     bundle: str
     profile: Callable[[], Profile]
+    signatures: Callable[[], Sequence[Signature]] = tuple
 
 
 @dataclass(frozen=True)
@@ -92,17 +95,18 @@ def watch(
     several = len(traffic.windows) > 1
     for window in traffic.windows:
         mine, profile = [requests.repeated_inputs(window, params.repeated_share)], None
+        known: Sequence[Signature] = ()
         try:
             reference = _reference(references, window)
             if (files := requests.bundle(window, reference.bundle)) is not None:
                 mine.insert(0, files)
-            profile = reference.profile()
+            known, profile = reference.signatures(), reference.profile()
         except HeadstartError as error:
             mine.insert(0, _no_reference(window, error))
         if profile is not None:
             profiles[window.version] = profile
             mine = judge(profile, window, params, versions=len(traffic.windows)) + mine
-        causes, explanation = diagnosis.causes(mine, profile, window, drop=params.accuracy_drop)
+        causes, explanation = diagnosis.causes(mine, profile, window, drop=params.accuracy_drop, known=known)
         if any(entry["cause"] == "label_shift" for entry in causes) and explanation:
             shares = explanation.shares
         found += causes
