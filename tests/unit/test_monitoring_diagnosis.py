@@ -8,7 +8,7 @@ import pytest
 from headstart.faults.signatures import Signature
 from headstart.findings import Finding
 from headstart.monitoring import diagnosis, label_shift
-from tests.unit.made_traffic import EVEN, TRIPLED, profile_of, traffic, window_of
+from tests.unit.made_traffic import CLASSES, EVEN, TRIPLED, profile_of, traffic, window_of
 
 CONTRAST = {"property": "contrast", "side": "below", "median_outside": 0.01}
 
@@ -24,7 +24,7 @@ def pair(seed, *, shares=TRIPLED, rows=1000, labelled=0, **changes):
 
 
 def causes(findings, profile, window):
-    return [entry["cause"] for entry in diagnosis.causes(findings, profile, window, drop=0.05)[0]]
+    return [entry["cause"] for entry in diagnosis.causes(findings, profile, window, drop=0.05)]
 
 
 def test_where_nothing_failed_nothing_is_named():
@@ -32,10 +32,62 @@ def test_where_nothing_failed_nothing_is_named():
 
 
 def test_classes_in_other_shares_that_explain_all_else_are_label_shift_with_the_shares():
-    found, explanation = diagnosis.causes([finding("predicted_classes")], *pair(1), drop=0.05)
-    assert [entry["cause"] for entry in found] == ["label_shift"]
+    assert causes([finding("predicted_classes")], *pair(1)) == ["label_shift"]
+    explanation = label_shift.explain(*pair(1))
     assert explanation.shares["0"] == pytest.approx(0.3, abs=0.05)
     assert sum(explanation.shares.values()) == pytest.approx(1.0)
+
+
+def test_shares_on_which_two_estimators_disagree_name_nothing():
+    (named,) = diagnosis.causes(
+        [finding("predicted_classes")], *pair(1), drop=0.05, estimate=label_shift.Estimate(None, "they differ.")
+    )
+    assert named["cause"] == "unknown_shift"
+
+
+def test_shares_come_with_what_they_were_and_with_intervals():
+    profile, window = pair(1)
+    found = label_shift.estimate(profile, window)
+    assert found.reason is None
+    first, second = found.shares["0"], found.shares["1"]
+    assert first["reference"] == profile.label_counts["0"] / profile.n
+    assert first["low"] < 0.3 < first["high"] and first["low"] > first["reference"]
+    assert second["low"] < 0.7 / 9 < second["high"]
+    assert label_shift.moved(found.shares)[0] == ("0", first)
+
+
+def confused(profile):
+    """Labels that have nothing to do with the answers."""
+    return replace(profile, labels=np.random.default_rng(1).permutation(profile.labels).tolist())
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda profile: replace(profile, probabilities=None), "the reference holds no probabilities."),
+        (lambda profile: replace(profile, classes=(*CLASSES, "ten")),
+         "the window's answers are of 10 classes, not of 11."),
+        (lambda profile: replace(profile, labels=["1" if label == "0" else label for label in profile.labels]),
+         "the reference has no example of class '0'."),
+        (confused, "the model mistakes some classes for one another too often to tell their shares apart."),
+    ],
+    ids=["format 1", "another model", "a class without examples", "a model that knows nothing"],
+)  # fmt: skip
+def test_shares_that_cannot_be_told_are_refused_with_a_reason(change, reason):
+    profile, window = pair(1)
+    assert label_shift.estimate(change(profile), window) == label_shift.Estimate(None, reason)
+
+
+def test_inputs_of_no_known_class_can_make_the_estimators_disagree():
+    # half is surely the first class, the rest leans to the second: predictions say half and half, probabilities say
+    # that such hesitant inputs are rare ones of the first class
+    profile, window = pair(1, rows=1000)
+    odd = np.full((1000, 10), 1e-4)
+    odd[:500, 0], odd[500:, 0], odd[500:, 1] = 0.99, 0.45, 0.55
+    window = replace(window, probabilities=odd / odd.sum(axis=1, keepdims=True))
+    found = label_shift.estimate(profile, window)
+    assert found.shares is None
+    assert found.reason.startswith("two estimators differ by ")
 
 
 def test_properties_that_only_follow_the_classes_do_not_hide_label_shift():
@@ -127,7 +179,7 @@ def by_looks(*known, findings=DIM, clients=None, darker=0.2, dark=None):
     brightness = window.properties["brightness"].copy()
     brightness[:dark] -= darker
     window = replace(window, properties={**window.properties, "brightness": brightness}, clients=clients)
-    ((found,), _) = diagnosis.causes(findings, profile, window, drop=0.05, known=known)
+    (found,) = diagnosis.causes(findings, profile, window, drop=0.05, known=known)
     return found
 
 

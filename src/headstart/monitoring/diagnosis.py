@@ -33,14 +33,15 @@ def causes(
     *,
     drop: float,
     known: Sequence[Signature] = (),
-) -> tuple[list[dict[str, Any]], label_shift.Explanation | None]:
-    """What the failed findings of one version mean, and how far other shares of its classes explain the window.
+    estimate: label_shift.Estimate | None = None,
+) -> list[dict[str, Any]]:
+    """What the failed findings of one version mean.
 
     `label_shift` is named only where `label_shift.explain` finds that the shares account for entropy and input
-    properties too and that inputs of no known class are ruled out; `new_class` where labels say so;
-    `preprocessing_mismatch` and `input_quality` where the inputs bear the signature of such a fault and of no other
-    cause's, the latter also where images are blank; `model_artifact` where the journal names other files. The rest is
-    `unknown_shift`, with what the inputs look like, if they look like anything.
+    properties too and that inputs of no known class are ruled out, and where two estimators of the shares agree;
+    `new_class` where labels say so; `preprocessing_mismatch` and `input_quality` where the inputs bear the signature of
+    such a fault and of no other cause's, the latter also where images are blank; `model_artifact` where the journal
+    names other files. The rest is `unknown_shift`, with what the inputs look like, if they look like anything.
 
     Args:
         findings: of this version.
@@ -48,6 +49,7 @@ def causes(
         window: its answers.
         drop: the loss of accuracy that is tolerated, `monitor.accuracy_drop`.
         known: the signatures of this version's faults.
+        estimate: of the classes' shares in the window; made where it is needed and not given.
 
     Returns:
         Causes [{`cause`, `score` in [0, 1], `evidence` {`checks`}}], the likeliest first; empty where nothing failed.
@@ -72,13 +74,14 @@ def causes(
     elif about_answers:
         if "predicted_classes" in failed and not {"quality", "input_range"} & set(failed):
             explanation = label_shift.explain(profile, window)
-        if explanation and explanation.p_value > DOUBT and explanation.p_foreign <= RULED_OUT:
+        explained = explanation and explanation.p_value > DOUBT and explanation.p_foreign <= RULED_OUT
+        if explanation and explained and (estimate or label_shift.estimate(profile, window)).shares is not None:
             named.append(_cause("label_shift", explanation.p_value, about_answers))
         else:
             named.append(_by_looks(failed, about_answers, profile, window, known))
     if requests := sorted(set(failed) & REQUESTS):
         named.append(_cause("input_quality", 1.0, requests))
-    return named, explanation
+    return named
 
 
 def ranked(found: Iterable[dict[str, Any]], *, judged: bool) -> list[dict[str, Any]]:
