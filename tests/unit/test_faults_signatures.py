@@ -116,3 +116,8 @@ def test_what_was_written_is_read(known, tmp_path):
     assert [(each.fault, each.severity) for each in again] == [(each.fault, each.severity) for each in known]
     assert again[0].deltas == pytest.approx(known[0].deltas, abs=1e-4)
     assert signatures.read(tmp_path / "a bundle of before") == []
+
+
+def test_signatures_of_faults_that_are_no_longer_known_are_passed_over(known, tmp_path):
+    signatures.write(tmp_path, [Signature("renamed_since", 3, {"words": -0.9}), known[0]])
+    assert [each.fault for each in signatures.read(tmp_path)] == [known[0].fault]

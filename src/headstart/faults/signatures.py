@@ -151,12 +151,16 @@ def write(folder: Path, signatures: Sequence[Signature]) -> None:
 
 
 def read(folder: Path) -> list[Signature]:
-    """The signatures that `write` wrote; none where the bundle was sealed before there were any."""
+    """The signatures that `write` wrote; none where the bundle was sealed before there were any.
+
+    Those of faults that the table does not have (any more) are left out.
+    """
     if not (folder / FILE).is_file():
         return []
     document = documents.read(folder / FILE)
     documents.check_format(document, FORMAT, str(folder / FILE))
-    return [Signature(each["fault"], int(each["severity"]), each["deltas"]) for each in document["signatures"]]
+    entries = [each for each in document["signatures"] if each["fault"] in FAULTS]
+    return [Signature(each["fault"], int(each["severity"]), each["deltas"]) for each in entries]
 
 
 def _columns(preprocessor: Preprocessor, inputs: Sequence[Any]) -> dict[str, NDArray[np.float64]]:

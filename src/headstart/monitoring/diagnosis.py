@@ -60,7 +60,6 @@ def causes(
     failed = {finding.check: finding for finding in findings if finding.verdict == "fail"}
     about_answers = sorted(set(failed) - REQUESTS)
     named: list[dict[str, Any]] = []
-    explanation = None
     if "bundle" in failed:
         named.append(_cause("model_artifact", 1.0, about_answers))
     elif profile is None:
@@ -72,13 +71,9 @@ def causes(
         if "quality" in failed and _known_labels_alarm(profile, window, failed["quality"], drop):
             named.append(_cause("unknown_shift", 1.0, ["quality"]))
     elif about_answers:
-        if "predicted_classes" in failed and not {"quality", "input_range"} & set(failed):
-            explanation = label_shift.explain(profile, window)
-        explained = explanation and explanation.p_value > DOUBT and explanation.p_foreign <= RULED_OUT
-        if explanation and explained and (estimate or label_shift.estimate(profile, window)).shares is not None:
-            named.append(_cause("label_shift", explanation.p_value, about_answers))
-        else:
-            named.append(_by_looks(failed, about_answers, profile, window, known))
+        of_classes = "predicted_classes" in failed and not {"quality", "input_range"} & set(failed)
+        shift = _label_shift(profile, window, about_answers, estimate) if of_classes else None
+        named.append(shift or _by_looks(failed, about_answers, profile, window, known))
     if requests := sorted(set(failed) & REQUESTS):
         named.append(_cause("input_quality", 1.0, requests))
     return named
@@ -116,6 +111,18 @@ def _place(entry: dict[str, Any]) -> int:
 
 def _cause(name: str, score: float, checks: Sequence[str]) -> dict[str, Any]:
     return {"cause": name, "score": score, "evidence": {"checks": list(checks)}}
+
+
+def _label_shift(
+    profile: Profile, window: Window, checks: Sequence[str], estimate: label_shift.Estimate | None
+) -> dict[str, Any] | None:
+    """The cause `label_shift`; None where other shares of the classes do not explain the window."""
+    found = label_shift.explain(profile, window)
+    if found is None or found.p_value <= DOUBT or found.p_foreign > RULED_OUT:
+        return None
+    if (estimate or label_shift.estimate(profile, window)).shares is None:
+        return None
+    return _cause("label_shift", found.p_value, checks)
 
 
 def _by_looks(
