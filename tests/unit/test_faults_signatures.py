@@ -65,11 +65,11 @@ def test_delta_of_a_mixture_is_that_share_of_the_delta():
 @pytest.mark.parametrize("name", ["upper_cased", "punctuation_removed", "html_escaped", "spaces_removed", "cut"])
 @pytest.mark.parametrize("share", [1.0, 0.5])
 def test_a_damaged_window_is_named_even_where_half_of_it_is_sound(name, share, preprocessor, known):
-    reference = columns(preprocessor, texts_of(400, seed=2))
-    window = texts_of(300, seed=3)
+    reference = columns(preprocessor, texts_of(1000, seed=2))
+    window = texts_of(1000, seed=3)
     generator = np.random.default_rng(9)
     damaged = [
-        FAULTS[name].inject(text, 4, generator) if row < share * 300 else text for row, text in enumerate(window)
+        FAULTS[name].inject(text, 4, generator) if row < share * 1000 else text for row, text in enumerate(window)
     ]
     found = signatures.match(known, reference, columns(preprocessor, damaged))
     assert [each.fault.name for each in found] == [name]
