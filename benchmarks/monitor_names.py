@@ -186,7 +186,7 @@ class World:
             bundles={},
         )
         findings = watch.judge(self.profile, window, self.monitor)
-        causes, _ = diagnosis.causes(findings, self.profile, window, drop=self.monitor.accuracy_drop)
+        causes = diagnosis.causes(findings, self.profile, window, drop=self.monitor.accuracy_drop)
         return str(causes[0]["cause"]) if causes else "none"
 
 

@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from prefect.states import Completed
 from headstart import artifacts, profile, registry, tracking
 from headstart.cli import fresh
 from headstart.errors import GateError, HeadstartError, OutsideError, ParamsError
+from headstart.faults import signatures
 from headstart.journal import deletion
 from headstart.monitoring import evidently, retrain, watch, windows
 from headstart.params.loader import load
@@ -90,7 +92,12 @@ def look(name: str, model: Model, asked: datetime) -> watch.Look:
 
     def reference(version: int) -> watch.Reference:
         bundle = registry.describe(name, version).bundle
-        return watch.Reference(bundle, lambda: profile.read(registry.download(name, version)))
+
+        @cache
+        def folder() -> Path:
+            return registry.download(name, version)
+
+        return watch.Reference(bundle, lambda: profile.read(folder()), lambda: signatures.read(folder()))
 
     workspace = world.workspace()
     seen = watch.watch(workspace.journal(name), reference, model.monitor, asked, champion=champion)

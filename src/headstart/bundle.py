@@ -1,7 +1,7 @@
 """The bundle: the deployable folder, complete as soon as its manifest stands in it.
 
     model.onnx  preprocess.onnx | tokenizer.json  contract.json  calibration.json  profile.json  profile.parquet
-    golden.parquet  plan.json  evaluation.json  params.yaml  lineage.json  MANIFEST.json
+    signatures.json  golden.parquet  plan.json  evaluation.json  params.yaml  lineage.json  MANIFEST.json
 
 The manifest holds the SHA-256 of every other file and is written last. Nothing in a bundle depends on a clock or a
 path: the same inputs give the same bytes, in any folder.

@@ -10,6 +10,8 @@ import pytest
 
 from headstart import profile, settings
 from headstart.errors import GateError, HeadstartError, OutsideError, ParamsError, UsageError
+from headstart.faults import signatures
+from headstart.faults.signatures import Signature
 from headstart.journal.writer import Journal
 from headstart.params.loader import load
 from tests.unit.made_traffic import NOON, profile_of, traffic
@@ -81,6 +83,19 @@ def test_clean_windows_complete_with_the_verdict_by_model(flow, tmp_path):
     state = look(flow, "digits", "apidocs")
     assert (state.name, state.result()) == ("Completed", {"digits": "ok", "apidocs": "unsure"})
     assert latest(tmp_path, "digits")["retraining"] == {"started": False, "reason": "the verdict is ok"}
+
+
+def test_a_fault_of_clients_is_named_by_the_bundles_signatures_and_however_long_it_lasts_trains_nothing(flow, tmp_path):
+    signatures.write(tmp_path / "bundle", [Signature("inverted", 1, {"brightness": -1.0})])
+    dark = [traffic(np.random.default_rng(seed), 150, darker=0.3) for seed in range(6)]
+    hours(tmp_path, "digits", dark)
+    for ago in range(5, -1, -1):
+        assert look(flow, "digits", ago=ago).name == "Alert"
+    document = latest(tmp_path, "digits")
+    assert (document["causes"][0]["cause"], document["remedy"]) == ("preprocessing_mismatch", "fix_client")
+    assert document["causes"][0]["evidence"]["fault"] == "inverted"
+    assert not document["retraining"]["started"]
+    assert "fix_client" in document["retraining"]["reason"]
 
 
 def test_an_alert_is_a_result_and_an_event_that_people_can_be_told_of(flow, tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ NOW = "2026-03-02T12:00:40+00:00"
 
 def document(verdict="ok", end="2026-03-02T12:00:00+00:00", **changes):
     return {
-        "format": 2,
+        "format": 3,
         "verdict": verdict,
         "causes": [{"cause": "unknown_shift", "score": 1.0, "evidence": {}}] if verdict == "alert" else [],
         "remedy": "collect_labels" if verdict == "alert" else "none",
@@ -23,6 +23,7 @@ def document(verdict="ok", end="2026-03-02T12:00:00+00:00", **changes):
             "later": 81, "versions": {"1": 43}, "version": 1, "minutes": 60,
         },
         "findings": [],
+        "estimates": {"accuracy": None, "shares": None, "shares_reason": "the window holds no probabilities."},
         "retraining": {"started": False, "reason": "there is nothing new to train on."},
         **changes,
     }  # fmt: skip
@@ -60,6 +61,30 @@ def test_where_the_window_ends_and_what_is_not_in_it_is_said(monitor):
         "the 60 minutes (monitor.window_minutes) before the last whole minute, or before --now; "
         "81 inputs that came since are in the next window"
     ) in printed.out
+
+
+def test_what_the_inputs_look_like_is_said_before_anything_else(monitor):
+    meaning = "It looks as if red and blue are swapped in 97% of the inputs."
+    cause = {"cause": "preprocessing_mismatch", "score": 0.99, "evidence": {"checks": [], "meaning": meaning}}
+    _, printed = monitor(GateError("alert"), as_json=False, digits=document("alert", causes=[cause]))
+    assert meaning in printed.out.strip().splitlines()[1]
+
+
+def test_an_alert_shows_the_classes_that_moved_most_then_and_now(monitor):
+    shares = {str(name): {"reference": 0.1, "value": 0.1 + name / 100, "low": 0.05, "high": 0.25} for name in range(12)}
+    estimates = {"accuracy": None, "shares": shares, "shares_reason": None}
+    _, printed = monitor(GateError("alert"), as_json=False, digits=document("alert", estimates=estimates))
+    lines = printed.out.splitlines()
+    first = lines.index("  classes then and now, with 95% intervals; those that moved most:") + 1
+    assert lines[first] == "          11: 10.0%, now 21.0% (5.0% to 25.0%)"
+    assert [line.split(":")[0].strip() for line in lines[first : first + 10]] == [
+        str(name) for name in range(11, 1, -1)
+    ]
+
+
+def test_an_alert_says_why_there_are_no_shares(monitor):
+    _, printed = monitor(GateError("alert"), as_json=False, digits=document("alert"))
+    assert "classes shares can't be estimated: the window holds no probabilities." in printed.out
 
 
 def test_an_alert_says_whether_training_was_started_and_why_not(monitor):

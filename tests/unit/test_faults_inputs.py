@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from headstart.contract import properties
-from headstart.faults import samples, texts
+from headstart.faults import images, samples, texts
 from headstart.faults.table import FAULTS
 
 IMAGE_FAULTS = [fault for fault in FAULTS.values() if fault.target == "image"]
@@ -153,3 +153,13 @@ def test_repeated_rows_come_as_often_as_was_asked():
 def test_a_class_that_the_pool_lacks_is_refused():
     with pytest.raises(ValueError, match="no example of 'z'"):
         samples.with_shares(["a", "b"], {"a": 1.0, "z": 1.0}, 5, np.random.default_rng(0))
+
+
+def test_the_middle_of_large_pictures_keeps_shapes_and_blocks_and_small_ones_stay_whole():
+    rows = np.arange(480)[:, None, None] // 8 + np.zeros((480, 640, 3))
+    wide, tall = png(rows.astype(np.uint8)), png(rows.swapaxes(0, 1).astype(np.uint8))
+    first, second = (Image.open(io.BytesIO(each)) for each in images.middles([wide, tall], 160 * 120))
+    assert (first.size, second.size) == ((160, 120), (120, 160))  # a sixteenth of the area, a quarter of each side
+    assert len(set(np.asarray(first)[:, 0, 0][:8])) == 1  # a block of eight rows begins at the top
+    (whole,) = images.middles([wide], 10**6)
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(whole))), rows.astype(np.uint8))

@@ -6,6 +6,7 @@ import pytest
 from headstart.contract import spec as contracts
 from headstart.contract.spec import Contract
 from headstart.faults import signatures
+from headstart.faults.signatures import Signature
 from headstart.faults.table import FAULTS
 from headstart.predictor import Preprocessor
 from headstart.statistics.two_sample import cliffs_delta
@@ -64,15 +65,15 @@ def test_delta_of_a_mixture_is_that_share_of_the_delta():
 @pytest.mark.parametrize("name", ["upper_cased", "punctuation_removed", "html_escaped", "spaces_removed", "cut"])
 @pytest.mark.parametrize("share", [1.0, 0.5])
 def test_a_damaged_window_is_named_even_where_half_of_it_is_sound(name, share, preprocessor, known):
-    reference = columns(preprocessor, texts_of(400, seed=2))
-    window = texts_of(300, seed=3)
+    reference = columns(preprocessor, texts_of(1000, seed=2))
+    window = texts_of(1000, seed=3)
     generator = np.random.default_rng(9)
     damaged = [
-        FAULTS[name].inject(text, 4, generator) if row < share * 300 else text for row, text in enumerate(window)
+        FAULTS[name].inject(text, 4, generator) if row < share * 1000 else text for row, text in enumerate(window)
     ]
     found = signatures.match(known, reference, columns(preprocessor, damaged))
-    assert found is not None and found.fault.name == name
-    assert found.share == pytest.approx(share, abs=0.15)
+    assert [each.fault.name for each in found] == [name]
+    assert found[0].share == pytest.approx(share, abs=0.15)
 
 
 def test_clean_windows_bear_no_signature(preprocessor, known):
@@ -87,7 +88,26 @@ def test_another_kind_of_text_bears_no_signature(preprocessor, known):
     numbers = [
         f"ORDER-{random.integers(10**6)} / {random.integers(100)} pcs; {random.random():.3f} EUR" for _ in range(200)
     ]
-    assert signatures.match(known, reference, columns(preprocessor, numbers)) is None
+    assert signatures.match(known, reference, columns(preprocessor, numbers)) == []
+
+
+def test_faults_of_different_causes_that_explain_a_window_equally_are_both_told():
+    random = np.random.default_rng(0)
+    reference = {"sharpness": random.normal(size=400), "kilobytes": random.normal(size=400)}
+    window = {"sharpness": random.normal(-3, 1, 200), "kilobytes": random.normal(9, 1, 200)}  # encoded anew, too
+    known = [Signature(name, 3, {"sharpness": -0.97, "kilobytes": 0.2}) for name in ("blurred", "thumbnailed")]
+    found = signatures.match(known, reference, window)
+    assert {each.fault.name for each in found} == {"blurred", "thumbnailed"}
+    same = [Signature(name, 3, {"sharpness": -0.97}) for name in ("blurred", "flattened")]  # one cause
+    assert len(signatures.match(same, reference, window)) == 1
+
+
+def test_the_share_of_a_part_of_the_window_is_its_own(preprocessor, known):
+    reference = columns(preprocessor, texts_of(400, seed=2))
+    sound, damaged = texts_of(100, seed=3), [text.upper() for text in texts_of(100, seed=4)]
+    (found,) = signatures.match(known, reference, columns(preprocessor, sound + damaged))
+    assert signatures.share(found, reference, columns(preprocessor, damaged)) == pytest.approx(1.0, abs=0.1)
+    assert signatures.share(found, reference, columns(preprocessor, sound)) == pytest.approx(0.0, abs=0.1)
 
 
 def test_what_was_written_is_read(known, tmp_path):
@@ -96,3 +116,8 @@ def test_what_was_written_is_read(known, tmp_path):
     assert [(each.fault, each.severity) for each in again] == [(each.fault, each.severity) for each in known]
     assert again[0].deltas == pytest.approx(known[0].deltas, abs=1e-4)
     assert signatures.read(tmp_path / "a bundle of before") == []
+
+
+def test_signatures_of_faults_that_are_no_longer_known_are_passed_over(known, tmp_path):
+    signatures.write(tmp_path, [Signature("renamed_since", 3, {"words": -0.9}), known[0]])
+    assert [each.fault for each in signatures.read(tmp_path)] == [known[0].fault]

@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from headstart.faults.signatures import Signature
 from headstart.findings import Finding
 from headstart.monitoring import diagnosis, label_shift
-from tests.unit.made_traffic import EVEN, TRIPLED, profile_of, traffic, window_of
+from tests.unit.made_traffic import CLASSES, EVEN, TRIPLED, profile_of, traffic, window_of
 
 CONTRAST = {"property": "contrast", "side": "below", "median_outside": 0.01}
 
@@ -23,7 +24,7 @@ def pair(seed, *, shares=TRIPLED, rows=1000, labelled=0, **changes):
 
 
 def causes(findings, profile, window):
-    return [entry["cause"] for entry in diagnosis.causes(findings, profile, window, drop=0.05)[0]]
+    return [entry["cause"] for entry in diagnosis.causes(findings, profile, window, drop=0.05)]
 
 
 def test_where_nothing_failed_nothing_is_named():
@@ -31,10 +32,62 @@ def test_where_nothing_failed_nothing_is_named():
 
 
 def test_classes_in_other_shares_that_explain_all_else_are_label_shift_with_the_shares():
-    found, explanation = diagnosis.causes([finding("predicted_classes")], *pair(1), drop=0.05)
-    assert [entry["cause"] for entry in found] == ["label_shift"]
+    assert causes([finding("predicted_classes")], *pair(1)) == ["label_shift"]
+    explanation = label_shift.explain(*pair(1))
     assert explanation.shares["0"] == pytest.approx(0.3, abs=0.05)
     assert sum(explanation.shares.values()) == pytest.approx(1.0)
+
+
+def test_shares_on_which_two_estimators_disagree_name_nothing():
+    (named,) = diagnosis.causes(
+        [finding("predicted_classes")], *pair(1), drop=0.05, estimate=label_shift.Estimate(None, "they differ.")
+    )
+    assert named["cause"] == "unknown_shift"
+
+
+def test_shares_come_with_what_they_were_and_with_intervals():
+    profile, window = pair(1)
+    found = label_shift.estimate(profile, window)
+    assert found.reason is None
+    first, second = found.shares["0"], found.shares["1"]
+    assert first["reference"] == profile.label_counts["0"] / profile.n
+    assert first["low"] < 0.3 < first["high"] and first["low"] > first["reference"]
+    assert second["low"] < 0.7 / 9 < second["high"]
+    assert label_shift.moved(found.shares)[0] == ("0", first)
+
+
+def confused(profile):
+    """Labels that have nothing to do with the answers."""
+    return replace(profile, labels=np.random.default_rng(1).permutation(profile.labels).tolist())
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda profile: replace(profile, probabilities=None), "the reference holds no probabilities."),
+        (lambda profile: replace(profile, classes=(*CLASSES, "ten")),
+         "the window's answers are of 10 classes, not of 11."),
+        (lambda profile: replace(profile, labels=["1" if label == "0" else label for label in profile.labels]),
+         "the reference has no example of class '0'."),
+        (confused, "the model mistakes some classes for one another too often to tell their shares apart."),
+    ],
+    ids=["format 1", "another model", "a class without examples", "a model that knows nothing"],
+)  # fmt: skip
+def test_shares_that_cannot_be_told_are_refused_with_a_reason(change, reason):
+    profile, window = pair(1)
+    assert label_shift.estimate(change(profile), window) == label_shift.Estimate(None, reason)
+
+
+def test_inputs_of_no_known_class_can_make_the_estimators_disagree():
+    # half is surely the first class, the rest leans to the second: predictions say half and half, probabilities say
+    # that such hesitant inputs are rare ones of the first class
+    profile, window = pair(1, rows=1000)
+    odd = np.full((1000, 10), 1e-4)
+    odd[:500, 0], odd[500:, 0], odd[500:, 1] = 0.99, 0.45, 0.55
+    window = replace(window, probabilities=odd / odd.sum(axis=1, keepdims=True))
+    found = label_shift.estimate(profile, window)
+    assert found.shares is None
+    assert found.reason.startswith("two estimators differ by ")
 
 
 def test_properties_that_only_follow_the_classes_do_not_hide_label_shift():
@@ -113,6 +166,90 @@ def test_images_that_show_nothing_are_damaged_input():
     assert causes([finding("input_range", **dim)], *pair(1)) == ["unknown_shift"]
 
 
+INVERTED = Signature("inverted", 1, {"brightness": -1.0})
+DIM = [finding("property/brightness")]
+
+
+def by_looks(*known, findings=DIM, clients=None, darker=0.2, dark=None):
+    """The one cause of a window of 400 pictures, all or the first `dark` of them darker, where these faults are known.
+
+    The levels of reference pictures have a deviation of 0.04: all that are `darker` by 0.2 are darker than any of them.
+    """
+    profile, window = pair(1, shares=EVEN, rows=400)
+    brightness = window.properties["brightness"].copy()
+    brightness[:dark] -= darker
+    window = replace(window, properties={**window.properties, "brightness": brightness}, clients=clients)
+    (found,) = diagnosis.causes(findings, profile, window, drop=0.05, known=known)
+    return found
+
+
+def test_a_window_that_bears_the_signature_of_a_fault_is_named_by_it():
+    found = by_looks(INVERTED)
+    assert found["cause"] == "preprocessing_mismatch"
+    assert diagnosis.remedy([found]) == "fix_client"
+    evidence = found["evidence"]
+    assert (evidence["fault"], evidence["checks"]) == ("inverted", ["property/brightness"])
+    assert evidence["share"] == pytest.approx(1.0, abs=0.02)
+    assert (
+        evidence["meaning"] == f"It looks as if light and dark are exchanged in {evidence['share']:.0%} of the inputs."
+    )
+
+
+def test_a_bundle_without_signatures_names_nothing():
+    assert by_looks() == entry("unknown_shift", "property/brightness")
+
+
+def test_what_looks_like_a_change_of_the_world_is_told_but_not_named():
+    found = by_looks(Signature("darkened", 5, {"brightness": -1.0}))
+    assert found["cause"] == "unknown_shift"
+    assert found["evidence"]["meaning"] == "It looks as if there is less light."
+    assert "fault" not in found["evidence"]
+
+
+def test_faults_of_two_causes_that_explain_a_window_equally_are_told_but_not_named():
+    found = by_looks(INVERTED, Signature("darkened", 5, {"brightness": -0.98}))
+    assert found["cause"] == "unknown_shift"
+    assert {one["fault"] for one in found["evidence"]["looks_like"]} == {"inverted", "darkened"}
+    assert "light and dark are exchanged" in found["evidence"]["meaning"]
+    assert "there is less light" in found["evidence"]["meaning"]
+
+
+def test_classes_that_changed_and_properties_that_did_not_bear_no_signature():
+    assert "meaning" not in by_looks(INVERTED, findings=[finding("predicted_classes")])["evidence"]
+
+
+def test_blank_pictures_that_bear_a_signature_are_named_by_it():
+    blank = [finding("input_range", **CONTRAST)]
+    assert by_looks(INVERTED, findings=blank)["cause"] == "preprocessing_mismatch"
+    assert by_looks(Signature("darkened", 5, {"brightness": -1.0}), findings=blank)["cause"] == "input_quality"
+
+
+def test_the_client_who_sends_all_damaged_inputs_is_told():
+    found = by_looks(INVERTED, dark=200, clients=["phone"] * 200 + ["web"] * 100 + [None] * 100)
+    client = found["evidence"]["client"]
+    assert (client["name"], client["inputs"]) == ("phone", 200)
+    assert client["share"] > 0.95
+    assert f"they come from client 'phone', {client['share']:.0%} of its 200." in found["evidence"]["meaning"]
+
+
+@pytest.mark.parametrize(
+    "clients",
+    [
+        None,
+        [None] * 400,
+        ["phone", "web"] * 200,
+        ["phone"] * 100 + ["tablet"] * 100 + ["web"] * 200,
+        ["phone"] * 150 + ["web"] * 250,
+        [f"session {number}" for number in range(400)],
+    ],
+    ids=["not recorded", "not said", "both alike", "two of three", "not all of it", "too many"],
+)
+def test_where_no_single_client_explains_the_damage_none_is_told(clients):
+    found = by_looks(INVERTED, dark=200, clients=clients)
+    assert found["evidence"]["client"] is None
+    assert "client" not in found["evidence"]["meaning"]
+
+
 def entry(cause, *checks, score=1.0):
     return {"cause": cause, "score": score, "evidence": {"checks": list(checks)}}
 
@@ -122,6 +259,12 @@ def test_causes_of_several_versions_are_named_once():
     assert diagnosis.ranked(found, judged=True) == [
         entry("label_shift", "confidence", "predicted_classes", score=0.9),
     ]
+
+
+def test_what_a_cause_looks_like_outlasts_its_merging():
+    seen = {"cause": "input_quality", "score": 0.95, "evidence": {"checks": ["confidence"], "fault": "cut"}}
+    (found,) = diagnosis.ranked([entry("input_quality", "refusals"), seen], judged=True)
+    assert found["evidence"] == {"checks": ["confidence", "refusals"], "fault": "cut"}
 
 
 def test_repeats_come_after_what_is_wrong_with_answers():

@@ -30,6 +30,7 @@ def document_of(window, verdict="alert", findings=(), **changes):
         "remedy": "correct_prior" if verdict == "alert" else "none",
         "window": Traffic(NOON, NOON, [window], {}, 0).document(),
         "findings": [finding.document() for finding in findings],
+        "estimates": {"accuracy": None, "shares": None, "shares_reason": None},
         **changes,
     }
 
@@ -54,6 +55,23 @@ def test_our_verdict_opens_the_page_and_names_each_finding(drawn):
     body = page.read_text().split("<body>")[1]
     assert "<strong>pets &amp; co: alert</strong> · label_shift · remedy: correct_prior" in body[:500]
     assert all(f"{entry['verdict']}: {entry['check']}: " in body[:6000] for entry in document["findings"])
+
+
+def test_what_the_inputs_look_like_stands_in_the_first_lines(tmp_path):
+    window = window_of(traffic(np.random.default_rng(3), 10))
+    meaning = "It looks as if texts are <cut>."
+    cause = {"cause": "input_quality", "score": 1.0, "evidence": {"checks": [], "meaning": meaning}}
+    evidently.plain("pets", document_of(window, causes=[cause]), tmp_path / "page.html", because="none.")
+    assert "remedy: correct_prior<br>It looks as if texts are &lt;cut&gt;." in (tmp_path / "page.html").read_text()
+
+
+def test_the_class_mix_then_and_now_stands_below_the_findings(tmp_path):
+    window = window_of(traffic(np.random.default_rng(3), 10))
+    share = {"reference": 0.1, "value": 0.312, "low": 0.284, "high": 0.34}
+    estimates = {"accuracy": None, "shares": {"cat & dog": share}, "shares_reason": None}
+    evidently.plain("pets", document_of(window, estimates=estimates), tmp_path / "page.html", because="none.")
+    text = re.sub(r"<[^>]*>|\s+", " ", (tmp_path / "page.html").read_text())
+    assert re.search(r"cat &amp; dog +10\.0% +31\.2% +28\.4% to 34\.0%", text)
 
 
 def test_the_same_numbers_stand_beside_the_page_as_json(drawn):

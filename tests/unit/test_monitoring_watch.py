@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from headstart.errors import UsageError
+from headstart.faults.signatures import Signature
 from headstart.journal.schema import Answer, Label
 from headstart.journal.writer import Journal
 from headstart.monitoring import diagnosis, watch, windows
@@ -112,7 +113,11 @@ def test_an_hour_with_a_tripled_class_is_an_alert_with_cause_remedy_and_shares(j
     document = look(journal(answers(clean(1000, seed=21, shares=TRIPLED))), profile).document
     assert verdict(document) == ("alert", ["label_shift"], "correct_prior")
     assert document["findings"][0]["reason"].startswith("'0' is ")
-    assert document["estimates"]["shares"]["0"] == pytest.approx(0.3, abs=0.05)
+    share = document["estimates"]["shares"]["0"]
+    assert share["value"] == pytest.approx(0.3, abs=0.05)
+    assert share["reference"] == profile.label_counts["0"] / profile.n
+    assert share["low"] <= 0.3 <= share["high"]
+    assert sum(each["value"] for each in document["estimates"]["shares"].values()) == pytest.approx(1.0)
 
 
 def test_a_document_is_plain_json_and_has_its_public_shape(journal, profile):
@@ -189,6 +194,20 @@ def test_answers_of_other_files_are_an_alert_even_where_the_registered_ones_cann
 def test_refused_inputs_are_counted_and_many_are_an_alert_of_their_own(journal, profile):
     few = look(journal(answers(clean(200)), refusals(10)), profile).document
     assert (few["verdict"], few["window"]["refused"], few["window"]["rows"]) == ("ok", 10, 200)
+
+
+def test_a_client_that_damages_its_inputs_is_named_with_the_fault(journal, profile):
+    # the reference's deviation is 0.04: every picture of the phone is darker than all others
+    phone, web = clean(150, seed=5, darker=0.3), clean(100)
+    sent = [replace(each, client="phone", request_id=f"p{each.request_id}", input_hash=None) for each in answers(phone)]
+    folder = journal(sent, answers(web, client="web"))
+    known = (Signature("scaled_twice", 1, {"brightness": -1.0}),)
+    reference = Reference("bundle-2", lambda: profile, lambda: known)
+    document = watch.watch(folder, lambda version: reference, monitor(), NOON, champion=2).document
+    assert verdict(document) == ("alert", ["preprocessing_mismatch"], "fix_client")
+    evidence = document["causes"][0]["evidence"]
+    assert (evidence["fault"], evidence["client"]["name"]) == ("scaled_twice", "phone")
+    assert evidence["share"] == pytest.approx(0.6, abs=0.1)
 
 
 def test_many_refused_inputs_are_an_alert_that_names_their_reason(journal, profile):
@@ -303,7 +322,7 @@ def test_a_tripled_class_is_detected_in_two_hundred_answers_and_never_given_a_wr
     named: Counter[str] = Counter()
     for _ in range(30):
         reference, window = profile_of(traffic(rng, 360, evidence=4.0)), window_of(clean(200, seed=rng, shares=TRIPLED))
-        causes, _ = diagnosis.causes(watch.judge(reference, window, monitor()), reference, window, drop=0.05)
+        causes = diagnosis.causes(watch.judge(reference, window, monitor()), reference, window, drop=0.05)
         named[causes[0]["cause"] if causes else "none"] += 1
     assert named["none"] <= 7
     assert set(named) <= {"label_shift", "unknown_shift", "none"}
@@ -317,7 +336,7 @@ def test_a_class_left_out_of_training_is_never_called_label_shift():
     for rows in [100] * 15 + [200] * 15 + [500] * 15:
         reference = profile_of(traffic(rng, 360))
         window = window_of(traffic(rng, rows, foreign=0.3, looks_like=3))
-        causes, _ = diagnosis.causes(watch.judge(reference, window, monitor()), reference, window, drop=0.05)
+        causes = diagnosis.causes(watch.judge(reference, window, monitor()), reference, window, drop=0.05)
         named[causes[0]["cause"] if causes else "none"] += 1
     assert named["label_shift"] == 0
     assert named["unknown_shift"] >= 20

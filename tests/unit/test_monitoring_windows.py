@@ -70,6 +70,13 @@ def test_each_version_has_a_window_of_its_own(journal):
     assert found == {1: ["dog"], 2: ["cat", "cat"]}
 
 
+def test_who_sent_an_input_first_stands_beside_it(journal):
+    folder = journal(
+        answer("a", 4, client="phone", input_hash="1"), answer("b", 3, client="web", input_hash="1"), answer("c", 2)
+    )
+    assert only(folder).clients == ["phone", None]
+
+
 def test_confidence_and_properties_stand_in_the_order_of_the_answers(journal):
     folder = journal(
         answer("late", 1, probability=0.9, properties={"width": 9.0}),

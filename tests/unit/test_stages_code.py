@@ -68,3 +68,7 @@ def test_training_depends_on_the_libraries_that_decide_its_numbers():
     reached = code.describe("train")
     for library in ("torch", "transformers", "scikit-learn", "numpy", "onnxruntime"):
         assert f"{library}==" in reached
+
+
+def test_editing_a_fault_makes_no_stage_but_seal_stale():
+    assert [stage for stage in STAGES if "headstart.faults" in code.describe(stage)] == ["seal"]

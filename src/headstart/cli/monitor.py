@@ -62,6 +62,9 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
             yield f"  failed  {result['error']['message']} {result['error']['action']}".rstrip()
             continue
         yield f"\n{name}: {result['verdict']} ({_count(window)}, {window['start']} to {window['end']})"
+        for cause in result["causes"]:
+            if cause["evidence"].get("meaning"):
+                yield f"  {cause['evidence']['meaning']}"
         yield f"  window  {_where(window)}"
         for finding in result["findings"]:
             yield f"  {finding['verdict']:6}  {finding['check']}: {finding['reason']}"
@@ -70,6 +73,7 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
         if result["causes"]:
             yield f"  cause   {', '.join(cause['cause'] for cause in result['causes'])}; remedy: {result['remedy']}"
         if result["verdict"] == "alert":
+            yield from _class_mix(result["estimates"])
             started = "was started" if result["retraining"]["started"] else "was not started"
             yield f"  train   training {started}: {result['retraining']['reason'].rstrip('.')}."
         if result.get("page_error"):
@@ -78,6 +82,19 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
             yield f"  page    {result['page']}"
         if result.get("error"):
             yield f"  failed  {result['error']['message']} {result['error']['action']}".rstrip()
+
+
+def _class_mix(estimates: Mapping[str, Any]) -> Iterator[str]:
+    """The classes whose shares moved most, then and now."""
+    if estimates["shares"] is None:
+        yield f"  classes shares can't be estimated: {estimates['shares_reason']}"
+        return
+    from headstart.monitoring import label_shift
+
+    yield f"  classes then and now, with {label_shift.LEVEL:.0%} intervals; those that moved most:"
+    for name, share in label_shift.moved(estimates["shares"]):
+        interval = f"({share['low']:.1%} to {share['high']:.1%})"
+        yield f"          {name}: {share['reference']:.1%}, now {share['value']:.1%} {interval}"
 
 
 def _count(window: Mapping[str, Any]) -> str:

@@ -1,8 +1,14 @@
 """What a window's findings mean: a cause that the evidence bears, or `unknown_shift`; never a wrong name."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.faults import signatures
+from headstart.faults.signatures import Match, Signature
 from headstart.faults.table import CAUSES
 from headstart.findings import Finding
 from headstart.monitoring import label_shift
@@ -14,51 +20,63 @@ DOUBT = 0.05  # p-value below which something other than the classes' shares has
 RULED_OUT = 0.05  # p-value below which foreign inputs count as ruled out
 BLANK = 0.02  # contrast of an image that shows nothing: five levels of 255
 REQUESTS = {"refusals", "repeated_inputs"}  # they say nothing about the answers that were given
-FIRST = ("model_artifact", "input_quality", "new_class", "label_shift", "unknown_shift")
+CLIENTS = {"preprocessing_mismatch", "input_quality"}  # causes that the looks of inputs can show
+LEAST_OF_CLIENT = 20  # inputs of a client, and of all others together, before anything is said of them
+SOUND, DAMAGED = 0.15, 0.5  # share of damaged inputs of those who do not cause it, at most; of one who does, at least
+FIRST = ("model_artifact", "preprocessing_mismatch", "input_quality", "new_class", "label_shift", "unknown_shift")
 
 
 def causes(
-    findings: Sequence[Finding], profile: Profile | None, window: Window, *, drop: float
-) -> tuple[list[dict[str, Any]], label_shift.Explanation | None]:
-    """What the failed findings of one version mean, and how far other shares of its classes explain the window.
+    findings: Sequence[Finding],
+    profile: Profile | None,
+    window: Window,
+    *,
+    drop: float,
+    known: Sequence[Signature] = (),
+    estimate: label_shift.Estimate | None = None,
+) -> list[dict[str, Any]]:
+    """What the failed findings of one version mean.
 
     `label_shift` is named only where `label_shift.explain` finds that the shares account for entropy and input
-    properties too and that inputs of no known class are ruled out; `new_class` where labels say so; `input_quality`
-    where images are blank; `model_artifact` where the journal names other files. The rest is `unknown_shift`.
+    properties too and that inputs of no known class are ruled out, and where two estimators of the shares agree;
+    `new_class` where labels say so; `preprocessing_mismatch` and `input_quality` where the inputs bear the signature of
+    such a fault and of no other cause's, the latter also where images are blank; `model_artifact` where the journal
+    names other files. The rest is `unknown_shift`, with what the inputs look like, if they look like anything.
 
     Args:
         findings: of this version.
         profile: of this version; None where it could not be read, and nothing was tested.
         window: its answers.
         drop: the loss of accuracy that is tolerated, `monitor.accuracy_drop`.
+        known: the signatures of this version's faults.
+        estimate: of the classes' shares in the window; made where it is needed and not given.
 
     Returns:
         Causes [{`cause`, `score` in [0, 1], `evidence` {`checks`}}], the likeliest first; empty where nothing failed.
+        Where the inputs bear signatures the evidence also has `meaning`, a sentence, and `looks_like` [{`fault`,
+        `share`, `explained`}]; where that is the cause, `fault`, `share`, and `client`: None or {`name`, `inputs`,
+        `share`}, the one who sends them.
     """
     failed = {finding.check: finding for finding in findings if finding.verdict == "fail"}
     about_answers = sorted(set(failed) - REQUESTS)
     named: list[dict[str, Any]] = []
-    explanation = None
     if "bundle" in failed:
         named.append(_cause("model_artifact", 1.0, about_answers))
     elif profile is None:
         pass
     elif "input_range" in failed and _blank(failed["input_range"]):
-        named.append(_cause("input_quality", 1.0, about_answers))
+        named.append(_by_looks(failed, about_answers, profile, window, known))
     elif "unknown_labels" in failed:
         named.append(_cause("new_class", 1.0, about_answers))
         if "quality" in failed and _known_labels_alarm(profile, window, failed["quality"], drop):
             named.append(_cause("unknown_shift", 1.0, ["quality"]))
     elif about_answers:
-        if "predicted_classes" in failed and not {"quality", "input_range"} & set(failed):
-            explanation = label_shift.explain(profile, window)
-        if explanation and explanation.p_value > DOUBT and explanation.p_foreign <= RULED_OUT:
-            named.append(_cause("label_shift", explanation.p_value, about_answers))
-        else:
-            named.append(_cause("unknown_shift", 1.0, about_answers))
+        of_classes = "predicted_classes" in failed and not {"quality", "input_range"} & set(failed)
+        shift = _label_shift(profile, window, about_answers, estimate) if of_classes else None
+        named.append(shift or _by_looks(failed, about_answers, profile, window, known))
     if requests := sorted(set(failed) & REQUESTS):
         named.append(_cause("input_quality", 1.0, requests))
-    return named, explanation
+    return named
 
 
 def ranked(found: Iterable[dict[str, Any]], *, judged: bool) -> list[dict[str, Any]]:
@@ -74,7 +92,8 @@ def ranked(found: Iterable[dict[str, Any]], *, judged: bool) -> list[dict[str, A
     for entry in found:
         known = merged.setdefault(entry["cause"], {**entry, "evidence": {"checks": []}})
         known["score"] = max(known["score"], entry["score"])
-        known["evidence"]["checks"] = sorted({*known["evidence"]["checks"], *entry["evidence"]["checks"]})
+        checks = sorted({*known["evidence"]["checks"], *entry["evidence"]["checks"]})
+        known["evidence"] = {**entry["evidence"], **known["evidence"], "checks": checks}
     if not merged:
         return [{"cause": "none", "score": 1.0, "evidence": {"checks": []}}] if judged else []
     return sorted(merged.values(), key=_place)
@@ -92,6 +111,79 @@ def _place(entry: dict[str, Any]) -> int:
 
 def _cause(name: str, score: float, checks: Sequence[str]) -> dict[str, Any]:
     return {"cause": name, "score": score, "evidence": {"checks": list(checks)}}
+
+
+def _label_shift(
+    profile: Profile, window: Window, checks: Sequence[str], estimate: label_shift.Estimate | None
+) -> dict[str, Any] | None:
+    """The cause `label_shift`; None where other shares of the classes do not explain the window."""
+    found = label_shift.explain(profile, window)
+    if found is None or found.p_value <= DOUBT or found.p_foreign > RULED_OUT:
+        return None
+    if (estimate or label_shift.estimate(profile, window)).shares is None:
+        return None
+    return _cause("label_shift", found.p_value, checks)
+
+
+def _by_looks(
+    failed: dict[str, Finding], checks: Sequence[str], profile: Profile, window: Window, known: Sequence[Signature]
+) -> dict[str, Any]:
+    """The cause that the inputs' properties show, where they moved or confidence did."""
+    looks = any(check.startswith("property/") or check in {"confidence", "input_range"} for check in checks)
+    found = signatures.match(known, profile.properties, window.properties) if looks else []
+    blank = "input_range" in failed and _blank(failed["input_range"])
+    if not found:
+        return _cause("input_quality" if blank else "unknown_shift", 1.0, checks)
+    best, *rivals = found
+    evidence: dict[str, Any] = {
+        "looks_like": [
+            {"fault": each.fault.name, "share": round(each.share, 3), "explained": round(each.explained, 3)}
+            for each in found
+        ],
+    }
+    if rivals or best.fault.cause not in CLIENTS:
+        told = ", or as if ".join(each.fault.meaning for each in found)
+        cause = _cause("input_quality" if blank else "unknown_shift", 1.0, checks)
+        cause["evidence"] |= evidence | {"meaning": f"It looks as if {told}."}
+        return cause
+    client = _client(best, profile, window)
+    cause = _cause(best.fault.cause, best.explained, checks)
+    cause["evidence"] |= evidence | {
+        "fault": best.fault.name,
+        "share": round(best.share, 3),
+        "client": client,
+        "meaning": _sentence(best, client),
+    }
+    return cause
+
+
+def _client(found: Match, profile: Profile, window: Window) -> dict[str, Any] | None:
+    """The one client whose inputs look damaged while those of all others do not; None where that is not clear."""
+    if window.clients is None:
+        return None
+    counts = Counter(client for client in window.clients if client is not None)
+    names = np.array([client if client is not None else "" for client in window.clients], dtype=object)
+    common = [name for name, count in counts.most_common() if count >= LEAST_OF_CLIENT]
+    shares = {name: _share_of(found, profile, window, names == name) for name in common}
+    guilty = [name for name, share in shares.items() if share >= DAMAGED]
+    if len(guilty) != 1:
+        return None
+    others = names != guilty[0]
+    if others.any() and (others.sum() < LEAST_OF_CLIENT or _share_of(found, profile, window, others) > SOUND):
+        return None
+    return {"name": guilty[0], "inputs": counts[guilty[0]], "share": round(shares[guilty[0]], 3)}
+
+
+def _share_of(found: Match, profile: Profile, window: Window, rows: NDArray[np.bool_]) -> float:
+    part = {name: values[rows] for name, values in window.properties.items()}
+    return signatures.share(found, profile.properties, part)
+
+
+def _sentence(found: Match, client: dict[str, Any] | None) -> str:
+    said = f"It looks as if {found.fault.meaning} in {found.share:.0%} of the inputs"
+    if client is None:
+        return f"{said}."
+    return f"{said}; they come from client {client['name']!r}, {client['share']:.0%} of its {client['inputs']}."
 
 
 def _blank(finding: Finding) -> bool:

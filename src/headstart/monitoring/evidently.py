@@ -14,6 +14,7 @@ from typing import Any
 from jinja2 import Template
 
 from headstart import artifacts
+from headstart.monitoring import label_shift
 from headstart.monitoring.windows import Window
 from headstart.profile import Profile
 from headstart.settings import hush
@@ -24,6 +25,7 @@ BANNER = Template(
 background: {{ {'ok': '#1b5e20', 'alert': '#b71c1c', 'unsure': '#5d4037'}[verdict] }}">
 <strong>{{ model }}: {{ verdict }}</strong>
 {%- if causes %} · {{ causes[0].cause }} · remedy: {{ remedy }}{% endif %}
+{%- for cause in causes if cause.evidence.meaning %}<br>{{ cause.evidence.meaning }}{% endfor %}
 <br>{{ window.rows }} answers from {{ window.start }} to {{ window.end }}, {{ window.distinct }} distinct inputs,
 {{ window.labelled }} with labels, {{ window.refused }} inputs refused.
 {% if verdict == "unsure" -%}
@@ -37,7 +39,19 @@ answers and{% endif %} inputs (current) beside the reference data.
 {%- endif %}
 <ul style="margin: 8px 0 0; padding-left: 20px">
 {%- for finding in findings %}<li>{{ finding.verdict }}: {{ finding.check }}: {{ finding.reason }}</li>{% endfor -%}
-</ul></div>""",
+</ul>
+{%- if moved %}<table style="margin: 8px 0 0; color: inherit; font: inherit">
+<caption style="text-align: left">Class mix: then and now, estimated from {{ window.distinct }} inputs without labels;
+the classes that moved most.</caption>
+<tr><th align="left">class</th><th align="right">then</th><th align="right">now</th><th>95% interval</th></tr>
+{%- for name, share in moved %}
+<tr><td>{{ name }}</td><td align="right">{{ "%.1f%%" % (100 * share.reference) }}</td>
+<td align="right">{{ "%.1f%%" % (100 * share.value) }}</td>
+<td>{{ "%.1f%%" % (100 * share.low) }} to {{ "%.1f%%" % (100 * share.high) }}</td></tr>
+{%- endfor %}</table>
+{%- elif estimates.shares_reason %}The shares of the classes can't be estimated: {{ estimates.shares_reason }}
+{% endif -%}
+</div>""",
     autoescape=True,
 )
 PLAIN = Template(
@@ -78,7 +92,7 @@ def report(model: str, profile: Profile, window: Window, document: dict[str, Any
     with artifacts.replaced(page) as temporary:
         snapshot.save_html(str(temporary))
         html = temporary.read_text(encoding="utf-8")
-        banner = BANNER.render(model=model, drawn=window.version, **document)
+        banner = _banner(model, document, drawn=window.version)
         temporary.write_text(html.replace("<body>", f"<body>{banner}", 1), encoding="utf-8")
 
 
@@ -93,9 +107,14 @@ def plain(model: str, document: dict[str, Any], page: Path, *, because: str) -> 
     """
     from markupsafe import Markup
 
-    banner = BANNER.render(model=model, not_drawn=because, **document)
+    banner = _banner(model, document, not_drawn=because)
     artifacts.write_json(page.with_suffix(".json"), {"format": FORMAT, "headstart": document, "evidently": None})
     artifacts.write_text(page, PLAIN.render(model=model, banner=Markup(banner)))
+
+
+def _banner(model: str, document: dict[str, Any], **about: Any) -> str:
+    shares = document["estimates"]["shares"]
+    return str(BANNER.render(model=model, moved=label_shift.moved(shares) if shares else [], **about, **document))
 
 
 def _frames(window: Window, profile: Profile) -> tuple[Any, Any]:

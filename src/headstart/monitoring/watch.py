@@ -1,14 +1,15 @@
 """One look at a window of live traffic: the alarm is decided here, and nowhere else."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from headstart.errors import HeadstartError
+from headstart.faults.signatures import Signature
 from headstart.findings import Finding
-from headstart.monitoring import diagnosis, windows
+from headstart.monitoring import diagnosis, label_shift, windows
 from headstart.monitoring.detectors import (
     confidence,
     input_range,
@@ -24,7 +25,8 @@ from headstart.profile import Profile
 from headstart.statistics import budget
 from headstart.statistics.interval import wilson
 
-FORMAT = 2
+FORMAT = 3
+NO_SHARES = {"shares": None, "shares_reason": "no window was judged."}
 UNDECIDED = {"started": False, "reason": "the look ended before this was decided"}
 INTERVAL = 0.95  # of the accuracy that labels show
 
@@ -36,10 +38,12 @@ class Reference:
     Attributes:
         bundle: the hash of its manifest; empty where the registry has none.
         profile: reads its reference answers; may refuse with a `HeadstartError`, as where its files are damaged.
+        signatures: reads what faults do to its inputs; likewise.
     """
 
     bundle: str
     profile: Callable[[], Profile]
+    signatures: Callable[[], Sequence[Signature]] = tuple
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,9 @@ class Look:
 
     Attributes:
         document: {`format`, `verdict` (`ok`, `alert`, `unsure`), `causes` [{`cause`, `score`, `evidence`}], `remedy`,
-            `estimates`, `window`, `findings`, `retraining` {`started`, `reason`}}.
+            `estimates` {`accuracy`, `shares` {class: {`reference`, `value`, `low`, `high`}}, `shares_reason`},
+            `window`, `findings`, `retraining` {`started`, `reason`}}. Shares are of the version with most answers;
+            None where they can't be told, and the reason says why. Format 2 had one number a class.
         drawn: the version's answers that are worth drawing, and their reference; None where there are none.
     """
 
@@ -88,24 +94,31 @@ def watch(
     findings: list[Finding] = []
     found: list[dict[str, Any]] = []
     profiles: dict[int | None, Profile] = {}
-    shares: Mapping[str, float] | None = None
+    estimates: dict[int | None, label_shift.Estimate] = {}
     several = len(traffic.windows) > 1
     for window in traffic.windows:
         mine, profile = [requests.repeated_inputs(window, params.repeated_share)], None
+        known: Sequence[Signature] = ()
         try:
             reference = _reference(references, window)
             if (files := requests.bundle(window, reference.bundle)) is not None:
                 mine.insert(0, files)
-            profile = reference.profile()
+            known, profile = reference.signatures(), reference.profile()
         except HeadstartError as error:
             mine.insert(0, _no_reference(window, error))
         if profile is not None:
             profiles[window.version] = profile
             mine = judge(profile, window, params, versions=len(traffic.windows)) + mine
-        causes, explanation = diagnosis.causes(mine, profile, window, drop=params.accuracy_drop)
-        if any(entry["cause"] == "label_shift" for entry in causes) and explanation:
-            shares = explanation.shares
-        found += causes
+            if window.rows >= params.rows:
+                estimates[window.version] = label_shift.estimate(profile, window)
+        found += diagnosis.causes(
+            mine,
+            profile,
+            window,
+            drop=params.accuracy_drop,
+            known=known,
+            estimate=estimates.get(window.version),
+        )
         findings += [_of(finding, window, several) for finding in mine]
     if not traffic.windows:
         findings.append(_too_small(traffic, None, params))
@@ -123,7 +136,7 @@ def watch(
             "verdict": "alert" if failed else "ok" if judged else "unsure",
             "causes": ranked,
             "remedy": diagnosis.remedy(ranked),
-            "estimates": {"accuracy": _accuracy(traffic), "shares": None if shares is None else dict(shares)},
+            "estimates": {"accuracy": _accuracy(traffic), **_shares(main, estimates)},
             "window": {**traffic.document(), "version": champion, "minutes": params.window_minutes},
             "findings": [finding.document() for finding in findings],
             "retraining": dict(UNDECIDED),
@@ -140,7 +153,7 @@ def not_looked(error: HeadstartError, end: datetime) -> dict[str, Any]:
         "verdict": "unsure",
         "causes": [],
         "remedy": "none",
-        "estimates": {"accuracy": None, "shares": None},
+        "estimates": {"accuracy": None, **NO_SHARES},
         "window": {"start": None, "end": end.isoformat(), "rows": 0},
         "findings": [finding.document()],
         "retraining": {"started": False, "reason": "there was no look"},
@@ -210,6 +223,12 @@ def _accuracy(traffic: Traffic) -> dict[str, Any] | None:
     labelled = sum(window.labelled for window in traffic.windows)
     right = sum(window.correct for window in traffic.windows)
     return wilson(right, labelled, INTERVAL).document() if labelled else None
+
+
+def _shares(main: Window | None, estimates: Mapping[int | None, label_shift.Estimate]) -> dict[str, Any]:
+    """Of the version with most answers."""
+    estimate = estimates.get(main.version) if main else None
+    return dict(NO_SHARES) if estimate is None else {"shares": estimate.shares, "shares_reason": estimate.reason}
 
 
 def _no_reference(window: Window, error: HeadstartError) -> Finding:

@@ -40,6 +40,7 @@ class Window:
         answers: how many answers were given, repeats included.
         most_repeated: how many of them went to the input that was sent most often.
         bundles: answers by the hash of the bundle that gave them; answers without one are left out.
+        clients: who sent each input first; None where a client did not say.
     """
 
     start: datetime
@@ -53,6 +54,7 @@ class Window:
     answers: int
     most_repeated: int
     bundles: Mapping[str, int]
+    clients: Sequence[str | None] | None = None
 
     @property
     def rows(self) -> int:
@@ -203,6 +205,7 @@ def _window(answers: pa.Table, version: int | None, start: datetime, end: dateti
         answers=len(inputs),
         most_repeated=max(Counter(inputs).values(), default=0),
         bundles=Counter(bundle for bundle in bundles if bundle is not None),
+        clients=distinct["client"].to_pylist(),
     )
 
 

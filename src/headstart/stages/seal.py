@@ -4,6 +4,7 @@ from headstart import artifacts, bundle, profile
 from headstart.bundle import Calibration
 from headstart.data import dataset
 from headstart.evaluation import golden
+from headstart.faults import signatures
 from headstart.params.evaluation import Seal
 from headstart.predictor import Predictor
 from headstart.stages import emptied, main
@@ -24,6 +25,7 @@ def run(model: str, params: Seal) -> None:
     answers, properties = predictor.predict(test.inputs), predictor.preprocessor.properties(test.inputs)
     seen = profile.build(answers, test.labels, properties, predictor.labels, seed=params.seed, rows=params.profile)
     profile.write(out, seen)
+    signatures.write(out, signatures.build(predictor.preprocessor, test.inputs, seed=params.seed))
     artifacts.write_json(out / "lineage.json", lineage(f"evaluate@{model}"))
     artifacts.write_text(out / "params.yaml", resolved_params(model))
     copied = {path.name: path for path in (data / "contract").iterdir()}

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 ITERATIONS = 2_000
 CONVERGED = 1e-7  # largest change of a share between two steps
+RESAMPLED = 1e-5  # the same for the resamples of an interval
 SMALLEST_SINGULAR = 0.05  # of the matrix of P(predicted | class); below, shares can't be told apart by predictions
 
 
@@ -45,7 +46,12 @@ class Shares:
 
 
 def expectation_maximisation(
-    probabilities: NDArray[np.float64], source: NDArray[np.float64], *, weights: NDArray[np.float64] | None = None
+    probabilities: NDArray[np.float64],
+    source: NDArray[np.float64],
+    *,
+    weights: NDArray[np.float64] | None = None,
+    start: NDArray[np.float64] | None = None,
+    converged: float = CONVERGED,
 ) -> NDArray[np.float64]:
     """Class shares that make the probabilities of a window likeliest, `(classes,)`.
 
@@ -58,6 +64,8 @@ def expectation_maximisation(
         probabilities: `(examples, classes)`, calibrated; each row sums to 1.
         source: `(classes,)`, mean probability of each class on reference examples.
         weights: `(examples,)`, how often each example counts; once where not given.
+        start: `(classes,)`, shares near those that are looked for; `source` where not given. A share of 0 stays 0.
+        converged: largest change of a share between two steps at which it ends.
 
     Raises:
         ValueError: if there is no example, or the shapes do not fit.
@@ -65,13 +73,13 @@ def expectation_maximisation(
     if probabilities.ndim != 2 or not len(probabilities) or probabilities.shape[1:] != source.shape:
         raise ValueError(f"probabilities of shape {probabilities.shape} and source shares of shape {source.shape}")
     counts = np.ones(len(probabilities)) if weights is None else weights
-    ratio = probabilities / np.maximum(source, np.finfo(float).tiny)  # (examples, classes)
-    shares = source / source.sum()
+    divisor = np.maximum(source, np.finfo(float).tiny)
+    shares = source / source.sum() if start is None else start
     for _ in range(ITERATIONS):
-        joint = ratio * shares
-        total = np.maximum(joint.sum(axis=1), np.finfo(float).tiny)
-        new = (counts / total) @ joint / counts.sum()
-        done = np.abs(new - shares).max() < CONVERGED
+        ratio = shares / divisor
+        total = np.maximum(probabilities @ ratio, np.finfo(float).tiny)
+        new = ratio * ((counts / total) @ probabilities) / counts.sum()
+        done = np.abs(new - shares).max() < converged
         shares = new
         if done:
             break
@@ -125,20 +133,21 @@ def estimate(
     generator = np.random.default_rng(seed)
 
     def both(
-        before: NDArray[np.float64], after: NDArray[np.float64]
+        before: NDArray[np.float64], after: NDArray[np.float64], near: NDArray[np.float64] | None, converged: float
     ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
         source = before @ reference / before.sum()
         table = np.bincount(labels * classes + guesses, weights=before, minlength=classes**2).astype(np.float64)
         predicted = np.bincount(answered, weights=after, minlength=classes) / after.sum()
-        found = expectation_maximisation(window, source, weights=after)
+        found = expectation_maximisation(window, source, weights=after, start=near, converged=converged)
         return found, black_box(table.reshape(classes, classes), predicted)
 
-    values, by_confusion = both(np.ones(len(reference)), np.ones(len(window)))
+    values, by_confusion = both(np.ones(len(reference)), np.ones(len(window)), None, CONVERGED)
+    near = 0.9 * values + 0.1 / classes  # no share of 0, which would stay
     first, second = [], []
     for _ in range(resamples):
         before = generator.multinomial(len(reference), np.full(len(reference), 1 / len(reference))).astype(np.float64)
         after = generator.multinomial(len(window), np.full(len(window), 1 / len(window))).astype(np.float64)
-        shares, other = both(before, after)
+        shares, other = both(before, after, near, RESAMPLED)
         first.append(shares)
         if other is not None:
             second.append(other)
