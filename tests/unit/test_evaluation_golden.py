@@ -100,3 +100,12 @@ def test_a_file_that_is_absent_or_of_other_classes_is_refused(sealed, tmp_path):
 def test_each_example_needs_an_answer(tmp_path):
     with pytest.raises(BundleError, match="0 answers to 1 golden examples"):
         golden.write(tmp_path, texts(["a"]), [])
+
+
+def test_answers_that_are_nearly_ties_are_golden_only_where_there_are_no_others():
+    # margins 0.6, 0.01, 0.3, 0.0
+    shares = [(0.8, 0.2), (0.505, 0.495), (0.35, 0.65), (0.5, 0.5)]
+    answers = [Prediction("a", max(each), each) for each in shares]
+    assert golden.clear(answers, 2) == [0, 2]
+    assert golden.clear(answers, 3) == [0, 1, 2]
+    assert golden.clear(answers, 9) == [0, 1, 2, 3]

@@ -179,6 +179,11 @@ def test_a_version_that_the_registry_lost_is_said_and_the_other_is_judged(journa
     )
 
 
+def test_a_window_of_which_half_has_no_reference_is_unsure(journal, profile):
+    folder = journal(answers(clean(140), version=1), answers(clean(150, seed=7), version=2))
+    assert look(folder, profile, known=(2,)).document["verdict"] == "unsure"
+
+
 def test_answers_of_other_files_are_an_alert_even_where_the_registered_ones_cannot_be_read(journal, profile):
     def reference(version):
         def damaged():

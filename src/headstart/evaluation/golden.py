@@ -25,6 +25,8 @@ from headstart.predictor import Prediction, Predictor
 
 FORMAT = 1
 GOLDEN = "golden.parquet"
+SPARE = 4  # times as many examples are looked at as are kept
+MARGIN = 0.02  # of probability; what processors round differently is below a hundredth of that
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,20 @@ def choose(dataset: Dataset, n: int) -> Dataset:
     turns = zip_longest(*(by_class[label] for label in order))
     rows = [row for turn in turns for row in turn if row is not None]
     return dataset.select(rows[:n])
+
+
+def clear(predictions: Sequence[Prediction], n: int) -> list[int]:
+    """The first `n` predictions whose label stands clear of the next, in order; closer ones only where those are few.
+
+    A near tie may fall the other way on another processor, and a golden answer that does takes a model out of service.
+    """
+
+    def margin(prediction: Prediction) -> float:
+        first, second = sorted(prediction.probabilities)[:-3:-1]
+        return first - second
+
+    order = sorted(range(len(predictions)), key=lambda row: margin(predictions[row]) < MARGIN)
+    return sorted(order[:n])
 
 
 def write(folder: Path, dataset: Dataset, predictions: Sequence[Prediction]) -> Path:

@@ -29,6 +29,7 @@ FORMAT = 3
 NO_SHARES = {"shares": None, "shares_reason": "no window was judged."}
 UNDECIDED = {"started": False, "reason": "the look ended before this was decided"}
 INTERVAL = 0.95  # of the accuracy that labels show
+COMPARED = 0.8  # of all answers that need a reference, for a window to be called ok
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,8 @@ def watch(
     false alarms.
 
     The tests are exact at any size, so a small window may alarm; where it does not, it is `unsure`, since it would
-    not have shown much. The version with most answers decides that. Too few labels leave the rest judged.
+    not have shown much. The version with most answers decides that; where more than a fifth of the answers has no
+    reference, the window is `unsure` too. Too few labels leave the rest judged.
 
     Args:
         journal: the model's journal, `Workspace.journal(model)`.
@@ -127,7 +129,13 @@ def watch(
     if refused.verdict == "fail":
         found.append({"cause": "input_quality", "score": 1.0, "evidence": {"checks": [refused.check]}})
     main = max(traffic.windows, key=lambda window: window.answers, default=None)
-    judged = main is not None and main.version in profiles and main.rows >= params.rows
+    compared = sum(window.answers for window in traffic.windows if window.version in profiles)
+    judged = (
+        main is not None
+        and main.version in profiles
+        and main.rows >= params.rows
+        and compared >= COMPARED * sum(window.answers for window in traffic.windows)
+    )
     failed = any(finding.verdict == "fail" for finding in findings)
     ranked = diagnosis.ranked(found, judged=judged)
     return Look(
