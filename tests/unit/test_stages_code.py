@@ -70,5 +70,11 @@ def test_training_depends_on_the_libraries_that_decide_its_numbers():
         assert f"{library}==" in reached
 
 
-def test_editing_a_fault_makes_no_stage_but_seal_stale():
-    assert [stage for stage in STAGES if "headstart.faults" in code.describe(stage)] == ["seal"]
+@pytest.mark.parametrize("module", ["table", "signatures", "images"])
+def test_editing_the_table_of_faults_makes_no_stage_but_seal_stale(module):
+    assert [stage for stage in STAGES if f"headstart.faults.{module} " in code.describe(stage)] == ["seal"]
+
+
+@pytest.mark.parametrize("stage", ["backbone", "prepare", "plan", "train", "evaluate"])
+def test_nothing_is_trained_or_measured_again_because_of_a_fault(stage):
+    assert "headstart.faults" not in code.describe(stage)
