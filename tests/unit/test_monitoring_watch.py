@@ -47,12 +47,12 @@ def answers(seen, *, version=2, times=1, **changes):
     ]  # fmt: skip
 
 
-def refusals(count):
+def refusals(count, *, status=422):
     return [
         Answer(
-            request_id=f"refused-{row}", index=0, time=NOON - timedelta(minutes=1), model="digits", version=2,
+            request_id=f"refused-{status}-{row}", index=0, time=NOON - timedelta(minutes=1), model="digits", version=2,
             role="champion", contract="a.b", label=None, probability=None, probabilities=None, properties={},
-            latency_ms=1.0, status=422, reason="the text is empty.",
+            latency_ms=1.0, status=status, reason="the text is empty.",
         )
         for row in range(count)
     ]  # fmt: skip
@@ -220,6 +220,11 @@ def test_many_refused_inputs_are_an_alert_that_names_their_reason(journal, profi
     assert verdict(document) == ("alert", ["input_quality"], "fix_client")
     (finding,) = [entry for entry in document["findings"] if entry["check"] == "refusals"]
     assert finding["evidence"]["reasons"] == {"the text is empty.": 60}
+
+
+def test_clients_built_for_another_contract_are_named_as_such(journal, profile):
+    document = look(journal(answers(clean(200)), refusals(60, status=409), refusals(20)), profile).document
+    assert verdict(document) == ("alert", ["preprocessing_mismatch"], "fix_client")
 
 
 def test_one_input_sent_over_and_over_is_an_alert_that_no_training_cures(journal, profile):

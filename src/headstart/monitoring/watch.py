@@ -127,7 +127,8 @@ def watch(
     refused = requests.refusals(traffic, params.refused_share)
     findings.append(refused)
     if refused.verdict == "fail":
-        found.append({"cause": "input_quality", "score": 1.0, "evidence": {"checks": [refused.check]}})
+        most = "preprocessing_mismatch" if 2 * traffic.other_contract > traffic.refused else "input_quality"
+        found.append({"cause": most, "score": 1.0, "evidence": {"checks": [refused.check]}})
     main = max(traffic.windows, key=lambda window: window.answers, default=None)
     compared = sum(window.answers for window in traffic.windows if window.version in profiles)
     judged = (

@@ -18,6 +18,7 @@ from headstart.errors import UsageError
 from headstart.journal import reader
 from headstart.journal.schema import ANSWERED, TIME
 
+OTHER_CONTRACT = 409  # status of a refusal: the client was built for another contract
 PROPERTY = "property/"
 
 
@@ -92,6 +93,7 @@ class Traffic:
         windows: one for each version that answered, in ascending order.
         refusals: how many inputs were refused, by reason, the commonest first; numbers in reasons read N.
         later: inputs that came between the window's end and the moment of the look; the next window has them.
+        other_contract: how many of the refused inputs came from clients built for another contract (status 409).
     """
 
     start: datetime
@@ -99,6 +101,7 @@ class Traffic:
     windows: Sequence[Window]
     refusals: Mapping[str, int]
     later: int
+    other_contract: int = 0
 
     @property
     def answers(self) -> int:
@@ -173,6 +176,7 @@ def select(journal: Path, *, asked: datetime, minutes: float) -> Traffic:
         windows=[_window(answers, version, start, end) for version in versions],
         refusals=dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
         later=later,
+        other_contract=int(pc.sum(pc.equal(table["status"], OTHER_CONTRACT)).as_py() or 0),
     )
 
 

@@ -29,7 +29,12 @@ def refusals(traffic: Traffic, share: float) -> Finding:
         bar=share,
         reason=f"{reason}.",
         action="Show the client these reasons; `monitor.refused_share` is the share that alarms." if failed else "",
-        evidence={"refused": refused, "inputs": asked, "reasons": commonest},
+        evidence={
+            "refused": refused,
+            "other_contract": traffic.other_contract,
+            "inputs": asked,
+            "reasons": commonest,
+        },
     )
 
 
