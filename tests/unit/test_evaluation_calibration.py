@@ -38,6 +38,18 @@ def test_biases_that_only_fit_noise_are_not_kept():
     assert sum(kept) <= 4  # by chance the difference exceeds its standard error in 16% at most
 
 
+def test_biases_that_hold_within_groups_alone_are_not_kept():
+    # each group of 40 examples favours classes of its own: held-out rows of a group look like the others of it
+    random = np.random.default_rng(0)
+    logits, targets, groups = [], [], []
+    for group in range(12):
+        mine, labels = draw(40, 1.0, seed=group, bias=tuple(random.normal(0, 2.0, 4)))
+        logits, targets, groups = [*logits, mine], [*targets, labels], [*groups, *[f"g{group}"] * 40]
+    by_rows = fit(np.concatenate(logits), np.concatenate(targets))
+    by_groups = fit(np.concatenate(logits), np.concatenate(targets), groups)
+    assert any(by_rows.bias) and not any(by_groups.bias)
+
+
 def test_biases_lower_the_loss_on_examples_that_were_not_seen():
     logits, targets = draw(4000, 1.5, seed=1, bias=(1.0, 0.0, -0.5, -0.5))
     found = fit(logits[:1000], targets[:1000])

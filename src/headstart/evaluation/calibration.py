@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from headstart.bundle import Calibration
 from headstart.errors import DataError
+from headstart.statistics import clustered
 
 COLDEST, HOTTEST = 0.05, 20.0
 SPREAD = 1.0  # standard deviation of the prior on each bias, in nats
@@ -22,11 +23,14 @@ RAREST = 1e-4  # share of a class that is said not to come
 SEED = 0
 
 
-def fit(logits: NDArray[np.floating], targets: NDArray[np.int64]) -> Calibration:
+def fit(
+    logits: NDArray[np.floating], targets: NDArray[np.int64], groups: Sequence[str | None] | None = None
+) -> Calibration:
     """The calibration under which validation labels are least surprising.
 
     Bias-corrected temperature scaling, `softmax(logits / T + b)`, where cross-validated log loss is lower with the
-    biases by more than its standard error; else the temperature alone, which changes no label. Normal priors, on the
+    biases by more than its standard error, whole groups held out; else the temperature alone, which changes no label.
+    On the built-in apidocs, biases look better by held-out rows and are worse by held-out files. Normal priors, on the
     logarithm of the temperature and on each bias, keep both near "nothing changes" where validation can't tell: with
     every answer right, likelihood alone would make each of them certain. With no example nothing is changed.
     Source: Guo et al. 2017, arXiv:1706.04599; biases from Alexandari, Kundaje and Shrikumar 2020, arXiv:1901.06852.
@@ -34,6 +38,7 @@ def fit(logits: NDArray[np.floating], targets: NDArray[np.int64]) -> Calibration
     Args:
         logits: `(examples, classes)`, as the model gives them.
         targets: `(examples,)`, class indices.
+        groups: of each example, such as its document; None where it is alone.
 
     Raises:
         DataError: if a logit is not finite.
@@ -46,7 +51,10 @@ def fit(logits: NDArray[np.floating], targets: NDArray[np.int64]) -> Calibration
             action="Train again with a lower learning rate, or in float32.",
         )
     scores = scores - scores.max(axis=1, keepdims=True)
-    return _with_biases(scores, targets) if _biases_help(scores, targets) else _temperature(scores, targets)
+    n = len(targets)
+    place = clustered.places(groups, n)
+    helps = _biases_help(scores, targets, np.arange(n) if place is None else np.unique(place, return_inverse=True)[1])
+    return _with_biases(scores, targets) if helps else _temperature(scores, targets)
 
 
 def for_shares(
@@ -107,12 +115,12 @@ def _with_biases(scores: NDArray[np.float64], targets: NDArray[np.int64]) -> Cal
     return Calibration(temperature=math.exp(float(found[0])), bias=tuple(biases.tolist()), abstain_below=0.0)
 
 
-def _biases_help(scores: NDArray[np.float64], targets: NDArray[np.int64]) -> bool:
-    """Whether held-out log loss is lower with biases, by more than the standard error of the difference."""
-    n = len(targets)
-    if n < 2 * FOLDS:
+def _biases_help(scores: NDArray[np.float64], targets: NDArray[np.int64], groups: NDArray[np.int64]) -> bool:
+    """Whether held-out log loss is lower with biases, by more than the cluster-robust standard error of the mean."""
+    n, several = len(targets), int(groups.max(initial=-1)) + 1
+    if several < 2 * FOLDS:
         return False
-    fold = np.random.default_rng(SEED).permutation(n) % FOLDS
+    fold = (np.random.default_rng(SEED).permutation(several) % FOLDS)[groups]
     gain = np.zeros(n)
     for number in range(FOLDS):
         kept, held = fold != number, np.flatnonzero(fold == number)
@@ -122,4 +130,6 @@ def _biases_help(scores: NDArray[np.float64], targets: NDArray[np.int64]) -> boo
             for each in (plain, biased)
         ]
         gain[held] = np.log(chosen[1]) - np.log(chosen[0])
-    return float(gain.mean()) > float(gain.std(ddof=1)) / math.sqrt(n)
+    sums = np.bincount(groups, weights=gain - gain.mean())
+    error = math.sqrt(float((sums**2).sum()) * several / (several - 1)) / n
+    return float(gain.mean()) > error

@@ -78,7 +78,7 @@ def evaluate(
     classes = predictor.labels
     targets = {name: split.targets(classes) for name, split in splits.items()}
     logits = {name: _logits(predictor, splits[name], name) for name in ("validation", "test")}
-    fitted = calibration.fit(logits["validation"], targets["validation"])
+    fitted = calibration.fit(logits["validation"], targets["validation"], splits["validation"].groups)
     if shares is not None:
         fitted = calibration.for_shares(fitted, logits["validation"], classes, shares)
     raw = Calibration.identity(len(classes)).apply(logits["test"])
