@@ -5,6 +5,7 @@ that no page and no training can cost it; how each look ended stands in `state/m
 """
 
 import os
+import shutil
 import sys
 import traceback
 from collections.abc import Callable
@@ -111,19 +112,19 @@ def look(name: str, model: Model, asked: datetime) -> watch.Look:
 
 @task(name="draw", cache_policy=NO_CACHE)
 def draw(name: str, seen: watch.Look) -> None:
-    """The page that people read. Pages are 4 MB each: those of alerts are kept, of the others the newest."""
+    """The page that people read, `latest.html`. Pages are 4 MB each: a copy is kept of those of alerts."""
     if seen.drawn is None:
         return
     document, (window, reference) = seen.document, seen.drawn
-    page = world.workspace().monitor(name) / (
-        f"{window.end:%Y%m%dT%H%M%SZ}.html" if document["verdict"] == "alert" else "latest.html"
-    )
+    page = world.workspace().monitor(name) / "latest.html"
     try:
         evidently.report(name, reference, window, document, page)
     except Exception as error:  # noqa: BLE001 - Evidently fails on windows nobody foresaw; the verdict stands without
         log(error)
         document["page_error"] = f"Evidently failed with {type(error).__name__}: {error}"
         evidently.plain(name, document, page, because=document["page_error"])
+    if document["verdict"] == "alert":
+        page = Path(shutil.copy(page, page.with_name(f"{window.end:%Y%m%dT%H%M%SZ}.html")))
     document["page"] = str(page)
     write(name, document)
 

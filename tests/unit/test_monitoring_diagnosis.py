@@ -289,3 +289,29 @@ def test_no_cause_is_the_cause_none_where_the_window_was_judged(judged, named):
 )
 def test_the_remedy_is_the_cheapest_of_the_likeliest_cause(ranked, remedy):
     assert diagnosis.remedy(ranked) == remedy
+
+
+def hidden(*, of_others):
+    """The cause of 400 pictures, 120 of a phone and darker; of the others, all or none are wider, which is no fault."""
+    profile, window = pair(1, shares=EVEN, rows=400)
+    phone = np.arange(400) < 120
+    brightness = window.properties["brightness"] - np.where(phone, 0.2, 0.0)
+    random = np.random.default_rng(2)
+    before = random.normal(8.0, 1.0, len(profile.predicted))
+    width = random.normal(8.0, 1.0, 400) + np.where(phone, 0.0, of_others)
+    profile = replace(profile, properties={**profile.properties, "width": before})
+    window = replace(
+        window,
+        properties={**window.properties, "brightness": brightness, "width": width},
+        clients=["phone"] * 120 + ["web"] * 280,
+    )
+    (found,) = diagnosis.causes(DIM, profile, window, drop=0.05, known=[INVERTED])
+    return found
+
+
+@pytest.mark.parametrize("of_others", [0.0, 3.0], ids=["others are sound", "others changed too"])
+def test_one_clients_damage_is_named_also_where_others_hide_it_in_the_window(of_others):
+    found = hidden(of_others=of_others)
+    assert (found["cause"], found["evidence"]["fault"]) == ("preprocessing_mismatch", "inverted")
+    assert found["evidence"]["share"] == pytest.approx(0.3, abs=0.03)
+    assert found["evidence"]["client"]["name"] == "phone"

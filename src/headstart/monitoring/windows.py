@@ -166,7 +166,7 @@ def select(journal: Path, *, asked: datetime, minutes: float) -> Traffic:
     table = table.filter(within)
     answered = pc.equal(table["status"], ANSWERED)
     reasons = Counter(
-        re.sub(r"\d+", "N", reason or "") for reason in table.filter(pc.invert(answered))["reason"].to_pylist()
+        re.sub(r"\b\d+\b", "N", reason or "") for reason in table.filter(pc.invert(answered))["reason"].to_pylist()
     )
     answers = reader.with_truth(table.filter(answered), reader.labels(journal))
     versions = sorted(set(answers["version"].to_pylist()), key=lambda version: (version is not None, version))
