@@ -1,7 +1,6 @@
 """Inputs unlike those a model was tested on: always said for empty pictures, rarely for clean ones."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +9,9 @@ from headstart.contract import image, properties
 from headstart.profile import Profile
 from headstart.serving.plausibility import Plausibility
 from tests.fakes import IMAGE, png
+from tests.unit.checked_rows import SETS
 
-BANKING = Path("/work/shared/data/banking77")
+BANKING = SETS / "banking77"
 
 
 def reference(**columns: list[float]) -> Profile:
@@ -89,7 +89,7 @@ def test_outliers_that_are_common_in_the_reference_are_usual() -> None:
     assert Plausibility.of(reference(brightness=usual)).warnings(b"", {"brightness": 0.01}) == ()
 
 
-@pytest.mark.skipif(not BANKING.is_dir(), reason=f"{BANKING} is not on this machine")
+@pytest.mark.skipif(not BANKING.is_dir(), reason=f"{BANKING} is not here (HEADSTART_DATA)")
 def test_clean_texts_are_flagged_in_less_than_one_of_a_hundred() -> None:
     def texts(split: str) -> list[str]:
         (path,) = BANKING.glob(f"{split}.jsonl")
