@@ -23,6 +23,7 @@ BLANK = 0.02  # contrast of an image that shows nothing: five levels of 255
 REQUESTS = {"refusals", "repeated_inputs"}  # they say nothing about the answers that were given
 CLIENTS = {"preprocessing_mismatch", "input_quality"}  # causes that the looks of inputs can show
 MOST_CLIENTS = 5  # that are looked at one by one: each look is one more chance of a wrong name
+FEWEST_ALONE = 50  # inputs of a client that is looked at alone: the smallest window that naming was measured on
 LEAST_OF_CLIENT = 20  # inputs of a client, and of all others together, before anything is said of them
 SOUND, DAMAGED = 0.15, 0.5  # share of damaged inputs of those who do not cause it, at most; of one who does, at least
 FIRST = ("model_artifact", "preprocessing_mismatch", "input_quality", "new_class", "label_shift", "unknown_shift")
@@ -173,7 +174,7 @@ def _of_one_client(known: Sequence[Signature], profile: Profile, window: Window)
     counts = Counter(client for client in window.clients if client is not None)
     matches = []
     for name, count in counts.most_common(MOST_CLIENTS):
-        if count < LEAST_OF_CLIENT:
+        if count < FEWEST_ALONE:
             break
         part = {key: values[names == name] for key, values in window.properties.items()}
         found = signatures.match(known, profile.properties, part)
