@@ -33,6 +33,7 @@ from headstart.params.workspace import Model, Params
 from pipelines import world
 from pipelines.training import training
 
+FORMAT = 2  # of the numbers beside an alert's page
 ALERT = "Alert"  # state of the flow where a window is one
 
 
@@ -112,19 +113,22 @@ def look(name: str, model: Model, asked: datetime) -> watch.Look:
 
 @task(name="draw", cache_policy=NO_CACHE)
 def draw(name: str, seen: watch.Look) -> None:
-    """The page that people read, `latest.html`. Pages are 4 MB each: a copy is kept of those of alerts."""
+    """The page that people read, `latest.html`; of an alert a dated copy is kept, 4 MB, and its numbers as JSON."""
     if seen.drawn is None:
         return
     document, (window, reference) = seen.document, seen.drawn
     page = world.workspace().monitor(name) / "latest.html"
+    charts = None
     try:
-        evidently.report(name, reference, window, document, page)
+        charts = evidently.report(name, reference, window, document, page)
     except Exception as error:  # noqa: BLE001 - Evidently fails on windows nobody foresaw; the verdict stands without
         log(error)
         document["page_error"] = f"Evidently failed with {type(error).__name__}: {error}"
         evidently.plain(name, document, page, because=document["page_error"])
     if document["verdict"] == "alert":
         page = Path(shutil.copy(page, page.with_name(f"{window.end:%Y%m%dT%H%M%SZ}.html")))
+        numbers = {"format": FORMAT, "headstart": document, "evidently": charts}
+        artifacts.write_json(page.with_suffix(".json"), numbers)
     document["page"] = str(page)
     write(name, document)
 

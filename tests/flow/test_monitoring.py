@@ -39,7 +39,7 @@ def flow(prefect_api, tmp_path, monkeypatch):
     monkeypatch.setattr(world, "workspace", lambda: workspace)
     monkeypatch.setattr(monitoring, "registry", registry)
     monkeypatch.setattr(monitoring.tracking, "open", lambda workspace: None)
-    monkeypatch.setattr(monitoring.evidently, "report", lambda *look: look[-1].write_text("a page"))
+    monkeypatch.setattr(monitoring.evidently, "report", lambda *look: {"metrics": [look[-1].write_text("a page")]})
     monkeypatch.setattr(monitoring.fresh, "stale_models", lambda workspace, params, models: list(models))
     monkeypatch.setattr(monitoring, "training", unexpected)
     return monitoring
@@ -111,6 +111,8 @@ def test_an_alert_is_a_result_and_an_event_that_people_can_be_told_of(flow, tmp_
     assert about["payload"]["verdict"] == "alert"
     kept = Path(about["payload"]["page"])
     assert (kept.name, kept.with_name("latest.html").read_text()) == ("20260302T120000Z.html", kept.read_text())
+    numbers = json.loads(kept.with_suffix(".json").read_text())
+    assert (numbers["headstart"]["verdict"], numbers["evidently"]) == ("alert", {"metrics": [6]})
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,6 @@ from headstart.monitoring.windows import Window
 from headstart.profile import Profile
 from headstart.settings import hush
 
-FORMAT = 2
 BANNER = Template(
     """<div style="font: 15px/1.5 system-ui, sans-serif; padding: 16px 24px; color: #fff;
 background: {{ {'ok': '#1b5e20', 'alert': '#b71c1c', 'unsure': '#5d4037'}[verdict] }}">
@@ -62,8 +61,8 @@ PLAIN = Template(
 )
 
 
-def report(model: str, profile: Profile, window: Window, document: dict[str, Any], page: Path) -> None:
-    """Draw a judged window as `page`, and the same numbers as a `.json` beside it.
+def report(model: str, profile: Profile, window: Window, document: dict[str, Any], page: Path) -> dict[str, Any]:
+    """Draw a judged window as `page`.
 
     A page is 4 MB: keep those of alerts, and the newest.
 
@@ -73,6 +72,9 @@ def report(model: str, profile: Profile, window: Window, document: dict[str, Any
         window: at least one answer.
         document: from `watch.watch`; shown above the charts.
         page: an `.html` path.
+
+    Returns:
+        What the charts show, as Evidently's own document.
     """
     hush()
     import numpy as np
@@ -87,13 +89,12 @@ def report(model: str, profile: Profile, window: Window, document: dict[str, Any
     sides = (Dataset.from_pandas(frame, data_definition=columns) for frame in (current, reference))
     with np.errstate(invalid="ignore", divide="ignore"):  # it correlates columns that never change, too
         snapshot = Report([DataSummaryPreset()], include_tests=False).run(*sides)
-    drawn = json.loads(snapshot.json(), parse_constant=lambda _: None)  # NaN is not JSON
-    artifacts.write_json(page.with_suffix(".json"), {"format": FORMAT, "headstart": document, "evidently": drawn})
     with artifacts.replaced(page) as temporary:
         snapshot.save_html(str(temporary))
         html = temporary.read_text(encoding="utf-8")
         banner = _banner(model, document, drawn=window.version)
         temporary.write_text(html.replace("<body>", f"<body>{banner}", 1), encoding="utf-8")
+    return dict(json.loads(snapshot.json(), parse_constant=lambda _: None))  # NaN is not JSON
 
 
 def plain(model: str, document: dict[str, Any], page: Path, *, because: str) -> None:
@@ -108,7 +109,6 @@ def plain(model: str, document: dict[str, Any], page: Path, *, because: str) -> 
     from markupsafe import Markup
 
     banner = _banner(model, document, not_drawn=because)
-    artifacts.write_json(page.with_suffix(".json"), {"format": FORMAT, "headstart": document, "evidently": None})
     artifacts.write_text(page, PLAIN.render(model=model, banner=Markup(banner)))
 
 
