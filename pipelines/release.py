@@ -11,11 +11,10 @@ from prefect import flow, task
 from prefect.artifacts import create_link_artifact, create_table_artifact
 
 from headstart import artifacts, bundle, registry, tracking
-from headstart.evaluation import comparison, gates, golden
+from headstart.evaluation import gates, judgement
 from headstart.findings import Finding, overall
 from headstart.params.evaluation import Gates
 from headstart.params.loader import load
-from headstart.predictor import Predictor
 from headstart.report import page
 from headstart.stages import graph
 from pipelines import world
@@ -77,24 +76,11 @@ def rival_of(model: str) -> int | None:
 @task(name="judge")
 def judge(model: str, params: Gates, rival: int | None) -> list[Finding]:
     """Replay the golden answers in the sealed bundle, compare with the champion, and ask every gate."""
-    sealed, data = artifacts.stage_output(model, "bundle"), artifacts.stage_output(model, "data")
-    there = rival is not None and registry.lookup(model, rival) is not None
-    return gates.judge(
-        gates.Evidence(
-            evaluation=artifacts.read_json(sealed / "evaluation.json"),
-            parity=artifacts.read_json(artifacts.stage_output(model, "export") / "parity.json"),
-            preprocessing=artifacts.read_json(artifacts.stage_output(model, "export") / "preprocessing.json"),
-            data_findings=artifacts.read_json(data / "findings.json"),
-            replay=golden.replay(Predictor.load(sealed), sealed),
-            comparison=comparison.compare(sealed, registry.download(model, rival), data, params)
-            if rival is not None and there
-            else None,
-            champion=str(rival) if rival is not None else None,
-            model=model,
-            deleted=rival is not None and not there,
-        ),
-        params,
-    )
+    champion = None
+    if rival is not None:
+        there = registry.lookup(model, rival) is not None
+        champion = (rival, registry.download(model, rival) if there else None)
+    return gates.judge(judgement.gather(model, champion, params), params)
 
 
 @task(name="register", retries=2, retry_delay_seconds=5, retry_condition_fn=world.worth_retrying)

@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from headstart import artifacts, registry, tracking
+from headstart.evaluation import judgement
 from headstart.findings import overall
 from headstart.params.evaluation import Bootstrap, Gates
 from pipelines import release
@@ -79,7 +80,7 @@ def test_a_champion_that_was_deleted_closes_the_gates_with_the_way_out(versions,
     assert release.rival_of(versions.model) == champion
     sealed = artifacts.stage_output(versions.model, "bundle")
     artifacts.write_json(sealed / "evaluation.json", {"format": 2})
-    monkeypatch.setattr(release.golden, "replay", lambda *_: {})
+    monkeypatch.setattr(judgement.golden, "replay", lambda *_: {})
     artifacts.write_json(artifacts.stage_output(versions.model, "data") / "findings.json", [])
     for name in ("parity", "preprocessing"):
         artifacts.write_json(artifacts.stage_output(versions.model, "export") / f"{name}.json", {"format": 1})

@@ -7,6 +7,7 @@ from headstart.cli import (
     data,
     diff_client,
     doctor,
+    drill,
     init,
     migrate,
     monitor,
@@ -45,5 +46,6 @@ app.command()(score.score)
 app.command()(serve.serve)
 app.command("diff-client")(diff_client.diff_client)
 app.command()(monitor.monitor)
+app.command()(drill.drill)
 app.command()(doctor.doctor)
 app.command()(migrate.migrate)

@@ -8,6 +8,7 @@ Every function works on the registry that `headstart.tracking.open` pointed MLfl
 """
 
 from headstart.registry.champion import Aliases, Move, aliases, live, promote, register, rollback, status
+from headstart.registry.shipping import require_registered
 from headstart.registry.versions import (
     Version,
     attach,
@@ -34,6 +35,7 @@ __all__ = [
     "lookup",
     "promote",
     "register",
+    "require_registered",
     "resolve",
     "rollback",
     "standing",

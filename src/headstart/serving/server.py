@@ -5,9 +5,11 @@ import logging
 import signal
 import socket
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 
 import uvicorn
+from fastapi import FastAPI
 
 from headstart import determinism, settings
 from headstart.errors import HeadstartError, OutsideError, UsageError
@@ -68,16 +70,7 @@ def serve(
             fleet.note(name, trouble)
         follower = Follower(fleet, champion=champion, load=load, registered=registered, every_s=follow_s)
         app = create_app(fleet, clock=settings.now)
-        patience_s = max(params[name].timeout_s for name in names)
-        config = uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            http=BoundedProtocol,
-            ws="none",
-            server_header=False,
-            timeout_graceful_shutdown=max(1, round(patience_s)),
-        )
+        config = _config(app, patience_s=max(params[name].timeout_s for name in names))
         with contextlib.ExitStack() as stack:
             stack.callback(fleet.close)
             fleet.start()
@@ -90,6 +83,51 @@ def serve(
             listening(_listen(listener, host, config.backlog), answering)
             uvicorn.Server(config).run(sockets=[listener])
             logger.info("no more requests; writing the journals")
+
+
+@contextlib.contextmanager
+def in_background(
+    model: LoadedModel, params: Serve, journal: Journal, *, clock: Callable[[], datetime]
+) -> Iterator[str]:
+    """Serve one version from a thread of this process, on a free port of this machine; its URL.
+
+    The journal is flushed and sealed when the block ends.
+
+    Args:
+        model: answers under its name.
+        params: its limits.
+        journal: started here.
+        clock: the time in the journal, aware.
+
+    Raises:
+        BundleError: if the version does not give its golden answers.
+    """
+    fleet = Fleet({model.name: model}, {model.name: Berth(params, journal)}, workers=determinism.threads())
+    with _bound("127.0.0.1", 0) as listener, contextlib.ExitStack() as stack:
+        stack.callback(fleet.close)
+        fleet.start()
+        config = _config(create_app(fleet, clock=clock), patience_s=params.timeout_s)
+        server = uvicorn.Server(config)
+        url = _listen(listener, "127.0.0.1", config.backlog)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="server", daemon=True)
+        thread.start()
+        try:
+            yield url
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def _config(app: FastAPI, *, patience_s: float) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        http=BoundedProtocol,
+        ws="none",
+        server_header=False,
+        timeout_graceful_shutdown=max(1, round(patience_s)),
+    )
 
 
 def _load(

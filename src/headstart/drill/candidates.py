@@ -1,0 +1,188 @@
+"""Before deployment: a fault is planted in a copy of what the stages made, and the gates judge what comes out."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart import artifacts, registry
+from headstart.errors import HeadstartError
+from headstart.evaluation import gates, judgement
+from headstart.faults.table import Fault
+from headstart.findings import Finding
+from headstart.params.evaluation import Gates
+from headstart.serving.models import LoadedModel
+
+SEED = 0
+SEVERITY = 4
+REBUILT = ("export", "evaluate", "seal")  # the stages after a checkpoint
+LEFT_BEHIND = (
+    "state",
+    ".git",
+    ".venv",
+    ".cache",
+    ".partial",
+    "raw",
+)  # of a workspace: no stage that is rebuilt reads it
+WEIGHTS = Path("model/backbone/model.safetensors")  # of the stage `train`
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a candidate with a fault, or of the clean one.
+
+    Attributes:
+        fault: its name; None for the candidate without one.
+        meaning: a clause for people.
+        gate: the gate that has to block it; None where any may.
+        planted: whether it could be planted; `reason` says why not.
+        blocked: whether the candidate would not have been deployed.
+        by: the gates that failed or were unsure, the stage that ended, or the server's checks that refused.
+        reason: what the first of them said.
+    """
+
+    fault: str | None
+    meaning: str
+    gate: str | None
+    planted: bool
+    blocked: bool
+    by: tuple[str, ...]
+    reason: str
+
+    def document(self) -> dict[str, Any]:
+        """The outcome as plain JSON values."""
+        return {**asdict(self), "by": list(self.by)}
+
+
+def artefact(
+    fault: Fault, name: str, champion: tuple[int, Path], registered: str, params: Gates, *, others: Sequence[Path]
+) -> Outcome:
+    """Damage a copy of a registered bundle and ask each check that a server makes before a version takes traffic.
+
+    Args:
+        fault: of a bundle.
+        name: of the model.
+        champion: its number and bundle.
+        registered: the hash of its manifest, as the registry has it.
+        params: the section `gates`.
+        others: bundles of other models.
+    """
+    version, bundle = champion
+    other = next(iter(others), None)
+    if fault.name == "other_files_served" and other is None:
+        return _not_planted(fault, "there is no other bundle in this workspace.")
+    with tempfile.TemporaryDirectory() as temporary:
+        copy = Path(shutil.copytree(bundle, Path(temporary) / "bundle"))
+        if fault.name == "other_files_served":
+            fault.inject(copy, other)
+        elif fault.name == "labels_permuted":
+            fault.inject(copy, np.random.default_rng(SEED))
+        else:
+            fault.inject(copy)
+        checks: dict[str, Callable[[], None]] = {
+            "registered hash": lambda: registry.require_registered(copy, registered),
+            "golden answers": lambda: LoadedModel.open(
+                name, version, copy, difference_allowed=params.replay_difference
+            ).require_golden_answers(),
+        }
+        refusals = {check: said for check, ask in checks.items() if (said := _refusal(ask, copy))}
+    reason = next(iter(refusals.values()), "the server would have served it.")
+    return Outcome(fault.name, fault.meaning, fault.gate, True, bool(refusals), tuple(refusals), reason)
+
+
+def checkpoint(fault: Fault | None, name: str, champion: tuple[int, Path], params: Gates) -> Outcome:
+    """Damage the trained network in a copy of the workspace, run the stages after it, and ask the gates.
+
+    Args:
+        fault: of a checkpoint; None for a candidate without a fault.
+        name: of the model, whose stages have run in this workspace.
+        champion: its number and bundle, which the candidate is compared with.
+        params: the section `gates`.
+    """
+    about: tuple[str | None, str, str | None] = (None, "nothing was planted", None)
+    if fault is not None:
+        about = (fault.name, fault.meaning, fault.gate)
+    with _copy() as copy:
+        if fault is not None:
+            try:
+                _damage(fault, copy / artifacts.stage_output(name, "train") / WEIGHTS)
+            except ValueError:
+                return _not_planted(fault, "the network has no BatchNorm.")
+        for stage in REBUILT:
+            ended = subprocess.run(
+                [sys.executable, "-m", f"headstart.stages.{stage}", name],
+                cwd=copy,
+                env={key: value for key, value in os.environ.items() if key != "HEADSTART_FLOW"},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if ended.returncode:
+                said = [f"stage {stage} failed.", *ended.stderr.strip().splitlines()][-1]
+                return Outcome(*about, True, True, (f"stage {stage}",), said)
+        with _inside(copy):
+            findings = gates.judge(judgement.gather(name, champion, params), params)
+    failed = [finding for finding in findings if finding.verdict == "fail"]
+    unsure = [finding for finding in findings if finding.verdict == "unsure"]
+    stopping = failed or unsure
+    return Outcome(*about, True, bool(stopping), tuple(each.check for each in stopping), _said(stopping))
+
+
+def _damage(fault: Fault, path: Path) -> None:
+    """Plant a fault in a checkpoint.
+
+    Raises:
+        ValueError: if the network has nothing that the fault could change.
+    """
+    if fault.name == "statistics_lost":
+        fault.inject(path)
+    else:
+        fault.inject(path, SEVERITY, np.random.default_rng(SEED))
+
+
+def _refusal(ask: Callable[[], None], folder: Path) -> str:
+    """What was refused, in one line without the folder's path; empty where nothing was."""
+    try:
+        ask()
+    except HeadstartError as error:
+        return " ".join(error.message.replace(str(folder), "the bundle").split())
+    return ""
+
+
+def _said(findings: list[Finding]) -> str:
+    return findings[0].reason if findings else "every gate passed."
+
+
+def _not_planted(fault: Fault, reason: str) -> Outcome:
+    return Outcome(fault.name, fault.meaning, fault.gate, False, False, (), reason)
+
+
+@contextmanager
+def _copy() -> Iterator[Path]:
+    """A copy of this workspace, as far as the rebuilt stages read it."""
+    with tempfile.TemporaryDirectory() as temporary:
+        yield Path(shutil.copytree(Path.cwd(), Path(temporary) / "copy", ignore=_ignored, symlinks=False))
+
+
+def _ignored(folder: str, names: list[str]) -> list[str]:
+    within = Path(folder).name
+    cache = [name for name in names if within == ".dvc" and name in ("cache", "tmp")]
+    return cache + [name for name in names if name in LEFT_BEHIND]
+
+
+@contextmanager
+def _inside(folder: Path) -> Iterator[None]:
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)

@@ -1,0 +1,194 @@
+"""A whole drill of one model's champion, as a document with a score."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, Literal
+
+from headstart import artifacts, profile, registry
+from headstart.data import dataset
+from headstart.data.dataset import Dataset
+from headstart.drill import candidates, traffic
+from headstart.errors import UsageError
+from headstart.faults import signatures
+from headstart.faults.table import FAULTS, Fault
+from headstart.monitoring import watch
+from headstart.params.workspace import Model
+from headstart.predictor import Predictor
+from headstart.serving.models import LoadedModel
+
+UNNAMED = "unknown_shift"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The version that is drilled.
+
+    Attributes:
+        name: of the model.
+        params: its section.
+        version: the champion's number.
+        bundle: its folder.
+        registered: the hash of its manifest, as the registry has it.
+    """
+
+    name: str
+    params: Model
+    version: int
+    bundle: Path
+    registered: str
+
+
+def run(
+    name: str,
+    params: Model,
+    *,
+    stage: Literal["before", "after"] | None,
+    only: Sequence[str] | None,
+    say: Callable[[str], None],
+    seed: int,
+) -> dict[str, Any]:
+    """Drill the champion of a model in the workspace that this process works in.
+
+    Args:
+        name: of the model.
+        params: its section.
+        stage: half of the drill; both where not given.
+        only: names of faults; all where not given.
+        say: told what happens, a line at a time.
+        seed: of the rows and the damage.
+
+    Returns:
+        {`model`, `version`, `before` [`candidates.Outcome`], `after` [`traffic.Outcome`], `clean`, `score`, `summary`}.
+
+    Raises:
+        UsageError: if there is no champion, its data is not here, or no fault that was asked for fits the model.
+    """
+    version = registry.resolve(name)
+    subject = Subject(name, params, version, registry.download(name, version), registry.describe(name, version).bundle)
+    validation, pool = _held_out(name)
+    wanted = [fault for fault in FAULTS.values() if not only or fault.name in only]
+    before = [] if stage == "after" else _before(subject, wanted, say)
+    planted = [] if stage == "before" else [fault for fault in wanted if fault.target in (params.modality, "stream")]
+    after, clean = _after(subject, planted, validation, pool, say, seed) if planted else ([], None)
+    if not before and not after:
+        raise UsageError(
+            f"none of {', '.join(only or [])} can be planted in {name}, a model of {params.modality}s.",
+            action="Leave --fault out to see all that can.",
+        )
+    document: dict[str, Any] = {
+        "model": name,
+        "version": version,
+        "before": [outcome.document() for outcome in before],
+        "after": [outcome.document() for outcome in after],
+        "clean": clean,
+    }
+    document["score"] = score(document)
+    return {**document, "summary": _summary(document["score"])}
+
+
+def score(document: dict[str, Any]) -> dict[str, int]:
+    """What the drill counts: faults planted before and blocked; planted after, detected, named right and wrongly."""
+    before = [row for row in document["before"] if row["planted"] and row["fault"] is not None]
+    sent = [row for row in document["after"] if row["answers"]]
+    detected = [row for row in sent if row["detected_after"]]
+    return {
+        "planted_before": len(before),
+        "blocked": sum(row["blocked"] for row in before),
+        "clean_blocked": sum(row["blocked"] for row in document["before"] if row["fault"] is None),
+        "planted_after": len(sent),
+        "detected": len(detected),
+        "named": sum(row["cause"] == row["expected"] for row in detected),
+        "named_wrongly": sum(row["cause"] not in (None, UNNAMED, row["expected"]) for row in detected),
+        "false_alarms": document["clean"]["alarms"] if document["clean"] else 0,
+    }
+
+
+def passed(document: dict[str, Any]) -> bool:
+    """Whether every fault was blocked or detected, and nothing sound was."""
+    counts = document["score"]
+    whole = counts["blocked"] == counts["planted_before"] and counts["detected"] == counts["planted_after"]
+    return bool(whole and not counts["clean_blocked"] and not counts["false_alarms"])
+
+
+def _before(subject: Subject, wanted: Sequence[Fault], say: Callable[[str], None]) -> list[candidates.Outcome]:
+    """Faults of files: of the registered bundle, and of the checkpoint that it was made from."""
+    others = [path for path in sorted(Path("artifacts/models").glob("*/bundle")) if path.parent.name != subject.name]
+    blockable = [fault for fault in wanted if fault.gate is not None]
+    champion = (subject.version, subject.bundle)
+    gates = subject.params.gates
+    found = []
+    for fault in (fault for fault in blockable if fault.target == "bundle"):
+        say(f"before deployment: {fault.meaning}")
+        found.append(candidates.artefact(fault, subject.name, champion, subject.registered, gates, others=others))
+    rebuilt = []
+    for fault in (fault for fault in blockable if fault.target == "checkpoint"):
+        say(f"before deployment: {fault.meaning}")
+        rebuilt.append(candidates.checkpoint(fault, subject.name, champion, gates))
+    if any(outcome.planted for outcome in rebuilt):
+        say("before deployment: a candidate without a fault")
+        rebuilt.append(candidates.checkpoint(None, subject.name, champion, gates))
+    return found + rebuilt
+
+
+def _after(
+    subject: Subject,
+    planted: Sequence[Fault],
+    validation: Dataset,
+    pool: Dataset,
+    say: Callable[[str], None],
+    seed: int,
+) -> tuple[list[traffic.Outcome], dict[str, Any]]:
+    """Sound traffic, then each fault in a window of its own."""
+    bundle, params = subject.bundle, subject.params
+    predictor = Predictor.load(bundle)
+    allowed = params.gates.replay_difference
+    model = LoadedModel.open(subject.name, subject.version, bundle, difference_allowed=allowed)
+    known, seen = signatures.read(bundle), profile.read(bundle)
+    reference = watch.Reference(subject.registered, lambda: seen, lambda: known)
+    answers = traffic.Answers.of(predictor, pool)
+    found = []
+    with traffic.deployed(model, reference, params) as deployment:
+        say(f"after deployment: {traffic.CLEAN_WINDOWS} windows of sound inputs")
+        clean = traffic.clean(deployment, validation, seed=seed)
+        for fault in planted:
+            say(f"after deployment: {fault.meaning}")
+            found.append(traffic.plant(fault, deployment, predictor, pool, answers, seed=seed))
+    return found, clean
+
+
+def _held_out(name: str) -> tuple[Dataset, Dataset]:
+    """Validation rows, which the profile does not hold, and validation and test rows together.
+
+    Raises:
+        UsageError: if the data is not here.
+    """
+    folder = artifacts.stage_output(name, "data")
+    paths = [folder / f"{split}.parquet" for split in ("validation", "test")]
+    if missing := [path for path in paths if not path.is_file()]:
+        raise UsageError(f"{missing[0]} is not here.", action=f"Make it: headstart run {name}, or dvc pull.")
+    validation, test = (dataset.read(path) for path in paths)
+    both = (validation, test)
+    pool = Dataset(
+        modality=test.modality,
+        ids=list(chain.from_iterable(side.ids for side in both)),
+        labels=list(chain.from_iterable(side.labels for side in both)),
+        inputs=list(chain.from_iterable(side.inputs for side in both)),
+        groups=list(chain.from_iterable(side.groups for side in both)),
+        times=list(chain.from_iterable(side.times for side in both)),
+    )
+    return validation, pool
+
+
+def _summary(counts: dict[str, int]) -> str:
+    said = []
+    if counts["planted_before"]:
+        said.append(f"{counts['blocked']} of {counts['planted_before']} faults blocked before deployment")
+    if counts["planted_after"]:
+        said.append(
+            f"{counts['detected']} of {counts['planted_after']} detected after it, {counts['named']} named right and "
+            f"{counts['named_wrongly']} wrongly"
+        )
+    said.append(f"{counts['false_alarms']} false alarms")
+    return "; ".join(said) + "."

@@ -1,0 +1,363 @@
+"""After deployment: damaged requests to the real server on a simulated clock, and what the monitor makes of them."""
+
+import base64
+import json
+import math
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.bundle import Calibration
+from headstart.data.dataset import Dataset
+from headstart.errors import ContractError, OutsideError
+from headstart.evaluation import calibration
+from headstart.faults.table import Fault
+from headstart.journal.writer import Journal
+from headstart.monitoring import watch
+from headstart.params.workspace import Model
+from headstart.predictor import Predictor
+from headstart.serving import server
+from headstart.serving.models import LoadedModel
+
+LOOKS = (50, 100, 200, 500)  # answers after which the monitor looks; a case sends no more than the last
+SEVERITY = 4  # of 5
+CLEAN_WINDOWS, CLEAN_ANSWERS = 10, 200
+BATCH = 10  # inputs a request
+START = datetime(2026, 1, 1, tzinfo=UTC)
+FLUSH_S = 0.05
+PATIENCE_S = 30.0  # for the journal to be written
+STREAMS: Mapping[str, Mapping[str, float]] = {
+    "class_tripled": {},
+    "class_shares_drawn": {"alpha": 1.0},
+    "inputs_repeated": {"times": 150},
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look of the monitor.
+
+    Attributes:
+        answers: how many had been given.
+        verdict: `ok`, `alert` or `unsure`.
+        cause: the likeliest one; None where none was named.
+        remedy: the cheapest one for it.
+    """
+
+    answers: int
+    verdict: str
+    cause: str | None
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was noticed of a fault.
+
+    Attributes:
+        fault: its name.
+        meaning: a clause for people.
+        expected: the cause that should be named.
+        answers: how many inputs were answered; 0 where nothing was sent, and `note` says why.
+        detected_after: answers at the first look that alarmed; None where none did.
+        named_after: answers at the first look that named the right cause.
+        cause: what the last look named; None where it did not alarm.
+        remedy: what it proposed.
+        accuracy: `clean`, of the same rows without the fault; `broken`; `cured`, after the proposed remedy, None where
+            it needs labels or training.
+        looks: all of them.
+        note: a sentence; empty where there is nothing to say.
+    """
+
+    fault: str
+    meaning: str
+    expected: str
+    answers: int
+    detected_after: int | None
+    named_after: int | None
+    cause: str | None
+    remedy: str
+    accuracy: Mapping[str, float | None]
+    looks: Sequence[Look]
+    note: str
+
+    def document(self) -> dict[str, Any]:
+        """The outcome as plain JSON values."""
+        return {**asdict(self), "looks": [asdict(look) for look in self.looks]}
+
+
+class Clock:
+    """The time of the drill: it stands still until it is moved."""
+
+    def __init__(self, start: datetime) -> None:
+        self.now = start
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+class Deployment:
+    """A version behind its server, with a journal of its own and a monitor that looks at it.
+
+    >>> with deployed(model, reference, params) as deployment:
+    ...     deployment.next_window()
+    ...     labels = deployment.ask(inputs, done=0.0, share=0.9)
+    ...     document = deployment.look()
+    """
+
+    def __init__(
+        self, name: str, url: str, journal: Journal, reference: watch.Reference, params: Model, clock: Clock
+    ) -> None:
+        self._name, self._reference, self._params = name, reference, params
+        self._journal, self._clock = journal, clock
+        self._connection = HTTPConnection(urlsplit(url).netloc)
+        self._minutes = params.monitor.window_minutes
+        self._start = clock.now
+        self._rows = 0
+
+    def next_window(self) -> None:
+        """Let time pass until no look sees what was asked before."""
+        self._start += timedelta(minutes=3 * self._minutes)
+        self._clock.now = self._start
+
+    def ask(self, inputs: Sequence[Any], *, done: float, share: float) -> list[str | None]:
+        """Send inputs over a stretch of the window; the label of each, None where it was refused.
+
+        Args:
+            inputs: raw.
+            done: how much of the window has passed, below 1.
+            share: how much of it these inputs take.
+
+        Raises:
+            OutsideError: if the server answers with something else, or the journal is not written.
+        """
+        labels: list[str | None] = []
+        for first in range(0, len(inputs), BATCH):
+            passed = (done + share * first / len(inputs)) * self._minutes
+            self._clock.now = self._start + timedelta(minutes=passed)
+            labels += self._post(inputs[first : first + BATCH])
+        self._rows += len(inputs)
+        self._wait()
+        return labels
+
+    def look(self) -> dict[str, Any]:
+        """What the monitor says of the window so far."""
+        passed = (self._clock.now - self._start) / timedelta(minutes=1)
+        asked = self._start + timedelta(minutes=math.floor(passed) + 1)
+        return watch.watch(self._journal.folder, lambda version: self._reference, self._params.monitor, asked).document
+
+    def close(self) -> None:
+        """Hang up; the server goes on."""
+        self._connection.close()
+
+    def _post(self, inputs: Sequence[Any]) -> list[str | None]:
+        sent = [base64.b64encode(raw).decode() if isinstance(raw, bytes) else raw for raw in inputs]
+        body = json.dumps({"inputs": sent, "client": "drill"})
+        self._connection.request("POST", f"/predict/{self._name}", body, {"Content-Type": "application/json"})
+        response = self._connection.getresponse()
+        document = json.loads(response.read())
+        if "predictions" not in document:
+            raise OutsideError(f"the drill's server answered {response.status}: {document.get('error', document)}.")
+        return [answer.get("label") for answer in document["predictions"]]
+
+    def _wait(self) -> None:
+        """Until the journal holds every row: they are written after the answers are on their way."""
+        end = time.monotonic() + PATIENCE_S
+        while self._journal.health.written < self._rows:
+            if time.monotonic() > end:
+                raise OutsideError(
+                    f"after {PATIENCE_S:.0f} s the drill's journal holds {self._journal.health.written} of "
+                    f"{self._rows} rows: {self._journal.health.trouble or 'the machine is too busy'}.",
+                    action="Try again on a machine that is less busy.",
+                )
+            time.sleep(FLUSH_S)
+
+
+@contextmanager
+def deployed(model: LoadedModel, reference: watch.Reference, params: Model) -> Iterator[Deployment]:
+    """The version behind a server of its own.
+
+    Args:
+        model: the version.
+        reference: what its monitor compares with.
+        params: of the model: `serve`, `journal` and `monitor` hold as in production.
+    """
+    clock = Clock(START)
+    with tempfile.TemporaryDirectory() as temporary:
+        journal = Journal(
+            Path(temporary), params.journal.model_copy(update={"flush_s": FLUSH_S}), clock=clock, key=b"drill"
+        )
+        with server.in_background(model, params.serve, journal, clock=clock) as url:
+            deployment = Deployment(model.name, url, journal, reference, params, clock)
+            try:
+                yield deployment
+            finally:
+                deployment.close()
+
+
+def clean(deployment: Deployment, held_out: Dataset, *, seed: int) -> dict[str, Any]:
+    """How many of some windows of sound traffic alarm: {`windows`, `answers`, `alarms`, `causes`}.
+
+    Args:
+        deployment: of the version.
+        held_out: rows that are not in its profile.
+        seed: of the windows.
+    """
+    random = np.random.default_rng(seed)
+    size = min(CLEAN_ANSWERS, len(held_out))
+    documents = []
+    for _ in range(CLEAN_WINDOWS if size else 0):
+        deployment.next_window()
+        deployment.ask([held_out.inputs[row] for row in random.permutation(len(held_out))[:size]], done=0.0, share=0.9)
+        documents.append(deployment.look())
+    alarms = [document for document in documents if document["verdict"] == "alert"]
+    causes = sorted({document["causes"][0]["cause"] for document in alarms})
+    return {"windows": len(documents), "answers": size, "alarms": len(alarms), "causes": causes}
+
+
+def plant(
+    fault: Fault, deployment: Deployment, predictor: Predictor, rows: Dataset, answers: "Answers", *, seed: int
+) -> Outcome:
+    """Send a window with a fault, look while it fills, and try the remedy that the last look proposes.
+
+    Args:
+        fault: of a text, an image or a stream.
+        deployment: of the version.
+        predictor: of the same version.
+        rows: held-out rows, each sent once at most.
+        answers: what the version says to them without a fault.
+        seed: of the rows that are drawn and of the damage.
+    """
+    random = np.random.default_rng(seed)
+    at, note = _drawn(fault, rows.labels, random), ""
+    inputs = [rows.inputs[row] for row in at]
+    if fault.target != "stream":
+        damaged = [fault.inject(raw, SEVERITY, random) for raw in inputs]
+        if not _changes(predictor, inputs, damaged):
+            at, note = at[:0], "it changes nothing for this model."
+        inputs = damaged
+    if not len(at):
+        nothing = {"clean": None, "broken": None, "cured": None}
+        why = note or "there are not enough held-out rows."
+        return Outcome(fault.name, fault.meaning, fault.cause, 0, None, None, None, "none", nothing, [], why)
+    deployment.next_window()
+    looks, labels, document = [], [], {}
+    for before, size in zip((0, *LOOKS), LOOKS, strict=False):
+        if before >= len(at):
+            break
+        part = inputs[before : min(size, len(at))]
+        labels += deployment.ask(part, done=0.9 * before / len(at), share=0.9 * len(part) / len(at))
+        document = deployment.look()
+        cause = document["causes"][0]["cause"] if document["causes"] else None
+        named = cause if document["verdict"] == "alert" else None
+        looks.append(Look(len(labels), document["verdict"], named, document["remedy"]))
+    truth = [rows.labels[row] for row in at]
+    accuracy = {
+        "clean": _share(answers.labels[row] == label for row, label in zip(at, truth, strict=True)),
+        "broken": _share(said == label for said, label in zip(labels, truth, strict=True)),
+    }
+    return Outcome(
+        fault=fault.name,
+        meaning=fault.meaning,
+        expected=fault.cause,
+        answers=len(at),
+        detected_after=next((look.answers for look in looks if look.verdict == "alert"), None),
+        named_after=next((look.answers for look in looks if look.cause == fault.cause), None),
+        cause=looks[-1].cause,
+        remedy=looks[-1].remedy if looks[-1].cause else "none",
+        accuracy=accuracy | {"cured": _cured(document, accuracy, answers, at, truth)},
+        looks=looks,
+        note=_sentence(document),
+    )
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a version says to held-out rows.
+
+    Attributes:
+        classes: in the order of the logits.
+        logits: `(rows, classes)`.
+        labels: the most probable class of each.
+        calibration: of the version.
+    """
+
+    classes: Sequence[str]
+    logits: NDArray[np.float32]
+    labels: Sequence[str]
+    calibration: Calibration
+
+    @classmethod
+    def of(cls, predictor: Predictor, rows: Dataset) -> "Answers":
+        """The answers to all rows."""
+        logits = predictor.logits(list(rows.inputs))
+        labels = [prediction.label for prediction in predictor.predictions(logits)]
+        return cls(list(predictor.labels), logits, labels, predictor.calibration)
+
+
+def _drawn(fault: Fault, labels: Sequence[str], random: np.random.Generator) -> NDArray[np.int64]:
+    """Rows to send, none of them twice unless that is the fault; fewer where a class has no more of them."""
+    if fault.target != "stream":
+        return random.permutation(len(labels))[: LOOKS[-1]]
+    if fault.name == "inputs_repeated":
+        return np.asarray(fault.inject(LOOKS[-1], len(labels), random, **STREAMS[fault.name]), dtype=np.int64)
+    unused: dict[str, list[int]] = {}
+    for row in random.permutation(len(labels)).tolist():
+        unused.setdefault(labels[row], []).append(row)
+    chosen: list[int] = []
+    for row in fault.inject(labels, LOOKS[-1], random, **STREAMS[fault.name]).tolist():
+        if not unused[labels[row]]:
+            break
+        chosen.append(unused[labels[row]].pop())
+    return np.array(chosen, dtype=np.int64)
+
+
+def _changes(predictor: Predictor, before: Sequence[Any], after: Sequence[Any]) -> bool:
+    """Whether the network is given anything else."""
+    for first, second in zip(before, after, strict=True):
+        try:
+            ours, theirs = predictor.preprocessor.prepare([first])[0], predictor.preprocessor.prepare([second])[0]
+        except ContractError:
+            return True
+        if ours.shape != theirs.shape or not np.array_equal(ours, theirs):
+            return True
+    return False
+
+
+def _cured(
+    document: Mapping[str, Any],
+    accuracy: Mapping[str, float | None],
+    answers: Answers,
+    rows: NDArray[np.int64],
+    truth: Sequence[str],
+) -> float | None:
+    """Accuracy of the same window once the proposed remedy was applied; None where that needs labels or training."""
+    if document["verdict"] != "alert":
+        return None
+    if document["remedy"] == "fix_client":
+        return accuracy["clean"]
+    if document["remedy"] == "correct_prior" and document["estimates"]["shares"] is not None:
+        shares = {name: share["value"] for name, share in document["estimates"]["shares"].items()}
+        corrected = calibration.for_shares(answers.calibration, answers.logits, answers.classes, shares)
+        guessed = corrected.apply(answers.logits[rows]).argmax(axis=1)
+        return _share(answers.classes[guess] == label for guess, label in zip(guessed, truth, strict=True))
+    return None
+
+
+def _share(right: Iterator[bool]) -> float:
+    found = list(right)
+    return sum(found) / len(found)
+
+
+def _sentence(document: Mapping[str, Any]) -> str:
+    return str(document["causes"][0]["evidence"].get("meaning") or "") if document["causes"] else ""

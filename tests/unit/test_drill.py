@@ -1,0 +1,164 @@
+"""Drills: what is planted is blocked or seen, counted rightly, and shown."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from headstart import profile
+from headstart.data.dataset import Dataset
+from headstart.drill import candidates, score, traffic
+from headstart.faults.table import FAULTS
+from headstart.monitoring import watch
+from headstart.params.loader import load
+from headstart.predictor import Predictor
+from headstart.registry.shipping import manifest_hash
+from headstart.report import drill as page
+from headstart.serving.models import LoadedModel
+from tests.unit.tiny_bundle import grey, image_bundle
+
+ROOT = Path(__file__).parents[2]
+GATES = SimpleNamespace(replay_difference=1e-3)
+
+
+def pictures(seed: int, n: int) -> Dataset:
+    """Grey squares: dark ones and light ones, none of them near the middle."""
+    random = np.random.default_rng(seed)
+    labels = [("dark", "light")[row % 2] for row in range(n)]
+    levels = [int(random.integers(10, 60)) + (180 if label == "light" else 0) for label in labels]
+    ids = [str(row) for row in range(n)]
+    return Dataset("image", ids, labels, [grey(level) for level in levels], [None] * n, [None] * n)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return image_bundle(tmp_path_factory.mktemp("drill") / "bundle")
+
+
+@pytest.fixture(scope="module")
+def deployment(bundle):
+    """The model of grey squares behind its server, with a reference of 300 of them."""
+    predictor, rows = Predictor.load(bundle), pictures(1, 300)
+    answers, properties = predictor.predict(rows.inputs), predictor.preprocessor.properties(rows.inputs)
+    seen = profile.build(answers, rows.labels, properties, predictor.labels, seed=0, rows=300)
+    model = LoadedModel.open("squares", 1, bundle, difference_allowed=1e-3)
+    with traffic.deployed(
+        model, watch.Reference("", lambda: seen), load(ROOT / "params.yaml").models["digits"]
+    ) as running:
+        yield running
+
+
+def planted(name, deployment, bundle, n=120):
+    predictor, rows = Predictor.load(bundle), pictures(2, n)
+    answers = traffic.Answers.of(predictor, rows)
+    return traffic.plant(FAULTS[name], deployment, predictor, rows, answers, seed=0)
+
+
+def test_pictures_with_more_light_are_detected_with_the_first_look(deployment, bundle):
+    outcome = planted("brightened", deployment, bundle)
+    assert (outcome.answers, outcome.detected_after) == (120, 50)
+    assert [look.answers for look in outcome.looks] == [50, 100, 120]
+    assert outcome.accuracy["clean"] == 1.0
+    assert outcome.accuracy["broken"] < 1.0  # dark squares look light
+
+
+def test_a_fault_that_changes_nothing_is_not_sent(deployment, bundle):
+    outcome = planted("channels_swapped", deployment, bundle)  # the model sees grey
+    assert (outcome.answers, outcome.note) == (0, "it changes nothing for this model.")
+
+
+def test_class_shares_end_where_a_class_has_no_row_left(deployment, bundle):
+    # 60 rows of each class, one of which comes in 90%: all of its rows are sent, none twice, and some of the others
+    outcome = planted("class_tripled", deployment, bundle)
+    assert 60 < outcome.answers < 80
+    assert outcome.detected_after is not None
+
+
+def test_sound_traffic_does_not_alarm(deployment):
+    found = traffic.clean(deployment, pictures(3, 150), seed=0)
+    assert found == {"windows": 10, "answers": 150, "alarms": 0, "causes": []}
+
+
+@pytest.mark.parametrize(
+    ("fault", "checks"),
+    [
+        ("labels_permuted", ("registered hash", "golden answers")),
+        ("file_altered", ("registered hash", "golden answers")),
+    ],
+)
+def test_a_damaged_bundle_is_refused_by_every_check_that_can_see_it(bundle, fault, checks):
+    registered = manifest_hash(bundle)
+    outcome = candidates.artefact(FAULTS[fault], "squares", (1, bundle), registered, GATES, others=[])
+    assert (outcome.blocked, outcome.by) == (True, checks)
+    assert manifest_hash(bundle) == registered  # a copy was damaged
+
+
+def test_other_files_cannot_be_planted_where_there_are_none(bundle):
+    outcome = candidates.artefact(FAULTS["other_files_served"], "squares", (1, bundle), "", GATES, others=[])
+    assert (outcome.planted, outcome.blocked) == (False, False)
+
+
+def row(fault, expected, cause, detected):
+    accuracy = {"clean": 0.9, "broken": 0.5, "cured": 0.9 if cause == expected else None}
+    looks = [{"answers": 50, "verdict": "alert" if detected else "ok", "cause": cause, "remedy": "none"}]
+    about = {"fault": fault, "meaning": f"<{fault}>", "expected": expected, "answers": 50, "cause": cause}
+    return {
+        **about, "detected_after": 50 if detected else None, "named_after": None, "remedy": "fix_client",
+        "accuracy": accuracy, "looks": looks, "note": "",
+    }  # fmt: skip
+
+
+def document():
+    about = {"meaning": "a file was altered", "gate": "replay", "by": ["golden answers"], "reason": "it differs."}
+    blocked = {"fault": "file_altered", "planted": True, "blocked": True, **about}
+    absent = {"fault": "statistics_lost", "planted": False, "blocked": False, **about}
+    return {
+        "model": "pets & co",
+        "version": 3,
+        "before": [blocked, absent, {**blocked, "fault": None, "blocked": False, "by": []}],
+        "after": [
+            row("inverted", "preprocessing_mismatch", "preprocessing_mismatch", True),
+            row("cut", "input_quality", "label_shift", True),
+            row("noisy", "batchnorm_drift", "unknown_shift", True),
+            row("turned", "preprocessing_mismatch", None, False),
+        ],
+        "clean": {"windows": 10, "answers": 50, "alarms": 0, "causes": []},
+        "seconds": 12.0,
+    }
+
+
+def test_the_score_counts_right_and_wrong_names_among_what_was_detected():
+    counts = score.score(document())
+    assert counts == {
+        "planted_before": 1,
+        "blocked": 1,
+        "clean_blocked": 0,
+        "planted_after": 4,
+        "detected": 3,
+        "named": 1,
+        "named_wrongly": 1,
+        "false_alarms": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "passes"),
+    [
+        pytest.param({}, False, id="one fault was not detected"),
+        pytest.param({"planted_after": 3}, True, id="all were"),
+        pytest.param({"planted_after": 3, "false_alarms": 1}, False, id="sound traffic alarmed"),
+        pytest.param({"planted_after": 3, "clean_blocked": 1}, False, id="a sound candidate was blocked"),
+    ],
+)
+def test_a_drill_passes_only_where_every_fault_and_nothing_sound_was_noticed(change, passes):
+    assert score.passed({"score": score.score(document()) | change}) is passes
+
+
+def test_the_page_says_what_was_noticed_and_escapes_what_comes_from_data():
+    drawn = document()
+    html = page.render({**drawn, "score": score.score(drawn)})
+    assert "4 of 5 planted faults were noticed." in html
+    assert "pets &amp; co" in html
+    assert "&lt;inverted&gt;" in html
+    assert "<inverted>" not in html
