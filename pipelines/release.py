@@ -11,11 +11,14 @@ from prefect import flow, task
 from prefect.artifacts import create_link_artifact, create_table_artifact
 
 from headstart import artifacts, bundle, registry, tracking
+from headstart.data import dataset
 from headstart.evaluation import gates, judgement
 from headstart.findings import Finding, overall
 from headstart.params.evaluation import Gates
 from headstart.params.loader import load
+from headstart.params.workspace import Model
 from headstart.report import page
+from headstart.serving import rehearsal
 from headstart.stages import graph
 from pipelines import world
 
@@ -29,7 +32,7 @@ def release(model: str, seconds: float = 0.0) -> Any:
     tracking.open(workspace, writing=True)
     sealed = artifacts.stage_output(model, "bundle")
     rival = rival_of(model)
-    findings = judge(model, params.gates, rival)
+    findings = judge(model, params.gates, rival, rehearse(model, params))
     verdict = overall(findings)
     version = register(model, findings, params.model_dump())
     withdrawn = registry.describe(model, version).rolled_back
@@ -73,14 +76,22 @@ def rival_of(model: str) -> int | None:
     return champion
 
 
+@task(name="rehearse")
+def rehearse(model: str, params: Model) -> dict[str, Any]:
+    """Ask a server of the sealed bundle, and the bundle itself: hard inputs and the test split."""
+    sealed = artifacts.stage_output(model, "bundle")
+    test = dataset.read(artifacts.stage_output(model, "data") / "test.parquet")
+    return rehearsal.rehearse(model, sealed, test.inputs, params)
+
+
 @task(name="judge")
-def judge(model: str, params: Gates, rival: int | None) -> list[Finding]:
+def judge(model: str, params: Gates, rival: int | None, served: dict[str, Any]) -> list[Finding]:
     """Replay the golden answers in the sealed bundle, compare with the champion, and ask every gate."""
     champion = None
     if rival is not None:
         there = registry.lookup(model, rival) is not None
         champion = (rival, registry.download(model, rival) if there else None)
-    return gates.judge(judgement.gather(model, champion, params), params)
+    return gates.judge(judgement.gather(model, champion, params, served=served), params)
 
 
 @task(name="register", retries=2, retry_delay_seconds=5, retry_condition_fn=world.worth_retrying)

@@ -42,6 +42,7 @@ def evidence(**changes):
                        "mistakes": []}],
             "refused": ["empty"], "same_prepared": 1.01,
         },
+        "served": {"inputs": 40, "refused": 1, "max_difference": 0.0, "label_flips": 0, "wrong": []},
         "replay": {"examples": 16, "max_difference": 0.0, "label_flips": 0},
         "comparison": None,
         "champion": None,

@@ -12,12 +12,20 @@ def case(name="palette", prepared=0.0, logits=1e-6, flipped=False, mistakes=()):
     }  # fmt: skip
 
 
+def served(*wrong):
+    return {"inputs": 40, "refused": 3, "max_difference": 0.0, "label_flips": len(wrong), "wrong": list(wrong)}
+
+
+def judged(found, own=()):
+    return preprocessing.judge(found, 1e-3, served(), data_findings=own)
+
+
 def document(*cases, **changes):
     return {"cases": [case("rgb"), *cases], "refused": ["empty"], "same_prepared": 1.01, **changes}
 
 
 def test_equal_answers_pass_and_refusals_are_counted():
-    finding = preprocessing.judge(document(case(prepared=1.0)), 1e-3)
+    finding = judged(document(case(prepared=1.0)))
     assert (finding.verdict, finding.statistic) == ("pass", 1e-6)
     assert "1 others are refused, as the contract has it" in finding.reason
 
@@ -42,7 +50,7 @@ def test_equal_answers_pass_and_refusals_are_counted():
     ],
 )
 def test_a_difference_fails_and_is_told_by_where_it_starts(wrong, told):
-    finding = preprocessing.judge(document(wrong), 1e-3)
+    finding = judged(document(wrong))
     assert finding.verdict == "fail"
     assert "Of 2 inputs that are hard to read, 1 come out otherwise: palette." in finding.reason
     assert told in finding.reason
@@ -51,7 +59,7 @@ def test_a_difference_fails_and_is_told_by_where_it_starts(wrong, told):
 
 @pytest.mark.parametrize("missing", [None, {}, document(cases=[]), document(same_prepared=None)])
 def test_without_a_comparison_the_gate_is_closed(missing):
-    finding = preprocessing.judge(missing, 1e-3)
+    finding = judged(missing)
     assert finding.verdict == "fail"
     assert "Hard inputs were not compared" in finding.reason
 
@@ -72,6 +80,24 @@ def own(verdict, reason=""):
     ],
 )
 def test_what_the_backbones_own_processor_makes_of_training_inputs_is_told_beside_it(found, told):
-    assert preprocessing.judge(document(), 1e-3, found).reason.endswith(told)
-    assert preprocessing.judge(document(case(logits=0.2)), 1e-3, found).reason.endswith(told)
-    assert preprocessing.judge(document(), 1e-3, found).verdict == "pass"
+    assert judged(document(), found).reason.endswith(told)
+    assert judged(document(case(logits=0.2)), found).reason.endswith(told)
+    assert judged(document(), found).verdict == "pass"
+
+
+def test_a_server_that_answers_otherwise_fails_with_the_first_input_that_differs():
+    wrong = [
+        {"name": "exif_6", "served": "cat", "expected": "dog"},
+        {"name": "empty", "served": "cat", "expected": None},
+    ]
+    finding = preprocessing.judge(document(), 1e-3, served(*wrong))
+    assert finding.verdict == "fail"
+    assert "Of 40 inputs asked over HTTP, 2 are answered otherwise" in finding.reason
+    assert "exif_6 is cat, and should be dog" in finding.reason
+
+
+@pytest.mark.parametrize("missing", [None, {}, {"inputs": 0}])
+def test_where_no_server_was_asked_the_gate_is_closed(missing):
+    finding = preprocessing.judge(document(), 1e-3, missing)
+    assert finding.verdict == "fail"
+    assert "No server of the bundle was asked" in finding.reason

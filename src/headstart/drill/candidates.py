@@ -14,11 +14,14 @@ from typing import Any
 import numpy as np
 
 from headstart import artifacts, registry
+from headstart.data import dataset
 from headstart.errors import HeadstartError
 from headstart.evaluation import gates, judgement
 from headstart.faults.table import Fault
 from headstart.findings import Finding
 from headstart.params.evaluation import Gates
+from headstart.params.workspace import Model
+from headstart.serving import rehearsal
 from headstart.serving.models import LoadedModel
 
 SEED = 0
@@ -98,14 +101,14 @@ def artefact(
     return Outcome(fault.name, fault.meaning, fault.gate, True, bool(refusals), tuple(refusals), reason)
 
 
-def checkpoint(fault: Fault | None, name: str, champion: tuple[int, Path], params: Gates) -> Outcome:
+def checkpoint(fault: Fault | None, name: str, champion: tuple[int, Path], params: Model) -> Outcome:
     """Damage the trained network in a copy of the workspace, run the stages after it, and ask the gates.
 
     Args:
         fault: of a checkpoint; None for a candidate without a fault.
         name: of the model, whose stages have run in this workspace.
         champion: its number and bundle, which the candidate is compared with.
-        params: the section `gates`.
+        params: of the model.
     """
     about: tuple[str | None, str, str | None] = (None, "nothing was planted", None)
     if fault is not None:
@@ -129,7 +132,10 @@ def checkpoint(fault: Fault | None, name: str, champion: tuple[int, Path], param
                 said = [f"stage {stage} failed.", *ended.stderr.strip().splitlines()][-1]
                 return Outcome(*about, True, True, (f"stage {stage}",), said)
         with _inside(copy):
-            findings = gates.judge(judgement.gather(name, champion, params), params)
+            sealed = artifacts.stage_output(name, "bundle")
+            test = dataset.read(artifacts.stage_output(name, "data") / "test.parquet")
+            served = rehearsal.rehearse(name, sealed, test.inputs, params)
+            findings = gates.judge(judgement.gather(name, champion, params.gates, served=served), params.gates)
     failed = [finding for finding in findings if finding.verdict == "fail"]
     unsure = [finding for finding in findings if finding.verdict == "unsure"]
     stopping = failed or unsure

@@ -125,10 +125,10 @@ def _before(subject: Subject, wanted: Sequence[Fault], say: Callable[[str], None
     rebuilt = []
     for fault in (fault for fault in blockable if fault.target == "checkpoint"):
         say(f"before deployment: {fault.meaning}")
-        rebuilt.append(candidates.checkpoint(fault, subject.name, champion, gates))
+        rebuilt.append(candidates.checkpoint(fault, subject.name, champion, subject.params))
     if any(outcome.planted for outcome in rebuilt):
         say("before deployment: a candidate without a fault")
-        rebuilt.append(candidates.checkpoint(None, subject.name, champion, gates))
+        rebuilt.append(candidates.checkpoint(None, subject.name, champion, subject.params))
     return found + rebuilt
 
 

@@ -1,7 +1,5 @@
 """After deployment: damaged requests to the real server on a simulated clock, and what the monitor makes of them."""
 
-import base64
-import json
 import math
 import tempfile
 import time
@@ -9,10 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,13 +22,13 @@ from headstart.journal.writer import Journal
 from headstart.monitoring import watch
 from headstart.params.workspace import Model
 from headstart.predictor import Predictor
-from headstart.serving import server
+from headstart.serving import rehearsal, server
 from headstart.serving.models import LoadedModel
 
 LOOKS = (50, 100, 200, 500)  # answers after which the monitor looks; a case sends no more than the last
 SEVERITY = 4  # of 5
 CLEAN_WINDOWS, CLEAN_ANSWERS = 10, 200
-BATCH = 10  # inputs a request
+BATCH = 10  # inputs between two moments of the clock
 START = datetime(2026, 1, 1, tzinfo=UTC)
 FLUSH_S = 0.05
 PATIENCE_S = 30.0  # for the journal to be written
@@ -120,7 +116,7 @@ class Deployment:
     ) -> None:
         self._name, self._reference, self._params = name, reference, params
         self._journal, self._clock = journal, clock
-        self._connection = HTTPConnection(urlsplit(url).netloc)
+        self._url = url
         self._minutes = params.monitor.window_minutes
         self._start = clock.now
         self._rows = 0
@@ -145,7 +141,8 @@ class Deployment:
         for first in range(0, len(inputs), BATCH):
             passed = (done + share * first / len(inputs)) * self._minutes
             self._clock.now = self._start + timedelta(minutes=passed)
-            labels += self._post(inputs[first : first + BATCH])
+            answers = rehearsal.ask(self._url, self._name, inputs[first : first + BATCH], client="drill")
+            labels += [answer.get("label") for answer in answers]
         self._rows += len(inputs)
         self._wait()
         return labels
@@ -155,20 +152,6 @@ class Deployment:
         passed = (self._clock.now - self._start) / timedelta(minutes=1)
         asked = self._start + timedelta(minutes=math.floor(passed) + 1)
         return watch.watch(self._journal.folder, lambda version: self._reference, self._params.monitor, asked).document
-
-    def close(self) -> None:
-        """Hang up; the server goes on."""
-        self._connection.close()
-
-    def _post(self, inputs: Sequence[Any]) -> list[str | None]:
-        sent = [base64.b64encode(raw).decode() if isinstance(raw, bytes) else raw for raw in inputs]
-        body = json.dumps({"inputs": sent, "client": "drill"})
-        self._connection.request("POST", f"/predict/{self._name}", body, {"Content-Type": "application/json"})
-        response = self._connection.getresponse()
-        document = json.loads(response.read())
-        if "predictions" not in document:
-            raise OutsideError(f"the drill's server answered {response.status}: {document.get('error', document)}.")
-        return [answer.get("label") for answer in document["predictions"]]
 
     def _wait(self) -> None:
         """Until the journal holds every row: they are written after the answers are on their way."""
@@ -198,11 +181,7 @@ def deployed(model: LoadedModel, reference: watch.Reference, params: Model) -> I
             Path(temporary), params.journal.model_copy(update={"flush_s": FLUSH_S}), clock=clock, key=b"drill"
         )
         with server.in_background(model, params.serve, journal, clock=clock) as url:
-            deployment = Deployment(model.name, url, journal, reference, params, clock)
-            try:
-                yield deployment
-            finally:
-                deployment.close()
+            yield Deployment(model.name, url, journal, reference, params, clock)
 
 
 def clean(deployment: Deployment, held_out: Dataset, *, seed: int) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """What the gates need of a candidate: the documents of its stages, its golden answers, and the champion beside it."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from headstart import artifacts
 from headstart.evaluation import comparison, golden
@@ -9,7 +11,9 @@ from headstart.params.evaluation import Gates
 from headstart.predictor import Predictor
 
 
-def gather(model: str, champion: tuple[int, Path | None] | None, params: Gates) -> Evidence:
+def gather(
+    model: str, champion: tuple[int, Path | None] | None, params: Gates, *, served: Mapping[str, Any]
+) -> Evidence:
     """The evidence about the bundle that was sealed in this workspace.
 
     Golden answers are replayed in it, and the champion is scored again on today's test split.
@@ -18,6 +22,7 @@ def gather(model: str, champion: tuple[int, Path | None] | None, params: Gates) 
         model: its name.
         champion: the champion's version and bundle; no bundle where it was deleted, None where there is no champion.
         params: the section `gates`.
+        served: what `serving.rehearsal.rehearse` answered.
 
     Raises:
         BundleError: if a bundle is incomplete or altered.
@@ -29,6 +34,7 @@ def gather(model: str, champion: tuple[int, Path | None] | None, params: Gates) 
         evaluation=artifacts.read_json(sealed / "evaluation.json"),
         parity=artifacts.read_json(export / "parity.json"),
         preprocessing=artifacts.read_json(export / "preprocessing.json"),
+        served=served,
         data_findings=artifacts.read_json(data / "findings.json"),
         replay=golden.replay(Predictor.load(sealed), sealed),
         comparison=comparison.compare(sealed, rival, data, params) if rival is not None else None,

@@ -39,6 +39,7 @@ class Evidence:
         model: its name in `params.yaml`, for what to write there.
         deleted: whether the champion was deleted from the registry; then there is no comparison.
         preprocessing: `preprocessing.json` of the export.
+        served: what a server of the bundle answered, from `serving.rehearsal`.
         data_findings: `findings.json` of the data, for what the backbone's own processor makes of them.
     """
 
@@ -50,6 +51,7 @@ class Evidence:
     model: str = "NAME"
     deleted: bool = False
     preprocessing: Mapping[str, Any] | None = None
+    served: Mapping[str, Any] | None = None
     data_findings: Sequence[Mapping[str, Any]] = ()
 
 
@@ -63,7 +65,9 @@ def judge(evidence: Evidence, params: Gates) -> list[Finding]:
         log_loss.judge(evidence.evaluation),
         baseline.judge(evidence.evaluation, params.baseline_margin, params.level),
         parity.judge(evidence.parity, params.logit_difference, params.label_flips),
-        preprocessing.judge(evidence.preprocessing, params.logit_difference, evidence.data_findings),
+        preprocessing.judge(
+            evidence.preprocessing, params.logit_difference, evidence.served, data_findings=evidence.data_findings
+        ),
         replay.judge(evidence.replay, params.replay_difference),
         lost_classes.judge(
             evidence.comparison, champion=evidence.champion, model=evidence.model, deleted=evidence.deleted

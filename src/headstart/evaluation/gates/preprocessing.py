@@ -9,6 +9,7 @@ from headstart.findings import Finding
 CHECK = "preprocessing"
 AGREEMENT = "contract_agreement"  # `contract.agreement.CHECK`; imported, its words would make training stale
 NETWORK = "Export with another opset (export.opset), and compare artifacts/models/<model>/export."
+SERVER = "The bundle is sound and the server is not: report the input's name and this sentence as a fault of headstart."
 INPUT = (
     "Build the contract again: headstart run. If that changes nothing, report the input's name and this sentence as a "
     "fault of headstart."
@@ -16,15 +17,21 @@ INPUT = (
 
 
 def judge(
-    preprocessing: Mapping[str, Any] | None, logit_difference: float, data_findings: Sequence[Mapping[str, Any]] = ()
+    preprocessing: Mapping[str, Any] | None,
+    logit_difference: float,
+    served: Mapping[str, Any] | None,
+    *,
+    data_findings: Sequence[Mapping[str, Any]] = (),
 ) -> Finding:
-    """Whether no label flips and no logit differs by more than `logit_difference`.
+    """Whether no label flips, no logit differs by more than `logit_difference`, and a server answers alike.
 
     Args:
         preprocessing: `cases` with `name`, `prepared_difference`, `logit_difference`, `flipped` and `mistakes`;
             `refused` with the names of inputs that the contract does not accept; `same_prepared`, the difference that
             rounding may make before the network.
         logit_difference: the largest difference of one logit.
+        served: {`inputs`, `refused`, `max_difference` of one probability, `label_flips`, `wrong` [{`name`, `served`,
+            `expected`}]}: answers over HTTP against the bundle's own, on hard inputs and on the test split.
         data_findings: of the stage `prepare`: whether the backbone's own processor makes the same of training inputs. A
             contract that it does not agree with is refused there; a few odd inputs are told here.
     """
@@ -32,6 +39,8 @@ def judge(
     same = bars.count(preprocessing, "same_prepared")
     if not isinstance(cases, Sequence) or not cases or same is None:
         return bars.missing(CHECK, logit_difference, "Hard inputs were not compared")
+    if not served or not served.get("inputs"):
+        return bars.missing(CHECK, logit_difference, "No server of the bundle was asked")
     refused = list((preprocessing or {}).get("refused", []))
     measured = [case["logit_difference"] for case in cases if case["logit_difference"] is not None]
     largest = max(measured, default=None)
@@ -42,13 +51,18 @@ def judge(
         "refused": refused,
         "label_flips": sum(bool(case["flipped"]) for case in cases),
         "wrong": [case["name"] for case in wrong],
+        "served": {key: served[key] for key in ("inputs", "refused", "max_difference", "label_flips")},
     }
     told = f"Of {len(cases)} inputs that are hard to read"
+    if not wrong and served["wrong"]:
+        evidence["wrong"] = [each["name"] for each in served["wrong"]]
+        return Finding(CHECK, "fail", largest, logit_difference, _served_otherwise(served), SERVER, evidence)
     if not wrong:
         reason = (
             f"{told}, each becomes what the contract's values say, and no logit of the served file differs from the "
             f"trained network's by more than {largest or 0.0:.1e} ({logit_difference:.1e} allowed); {len(refused)} "
-            f"others are refused, as the contract has it. {_backbones_own(agreed)}"
+            f"others are refused, as the contract has it. A server answers {served['inputs']} inputs, the test split "
+            f"among them, as the bundle does. {_backbones_own(agreed)}"
         ).strip()
         return Finding(CHECK, "pass", largest, logit_difference, reason, "", evidence)
     worst = max(wrong, key=lambda case: (case["logit_difference"] is None, case["logit_difference"] or 0.0))
@@ -57,6 +71,17 @@ def judge(
     reason = f"{reason}{_where(worst, before=before)} {_backbones_own(agreed)}".strip()
     evidence["mistakes"] = list(worst["mistakes"])
     return Finding(CHECK, "fail", largest, logit_difference, reason, INPUT if before else NETWORK, evidence)
+
+
+def _served_otherwise(served: Mapping[str, Any]) -> str:
+    """What the server answers and the bundle itself does not."""
+    first = served["wrong"][0]
+    names = bars.listed(each["name"] for each in served["wrong"])
+    return (
+        f"Of {served['inputs']} inputs asked over HTTP, {len(served['wrong'])} are answered otherwise than by the "
+        f"bundle itself: {names}. {first['name']} is {first['served'] or 'refused'}, and should be "
+        f"{first['expected'] or 'refused'}; the largest difference of a probability is {served['max_difference']:.1e}."
+    )
 
 
 def _backbones_own(agreed: Mapping[str, Any] | None) -> str:
