@@ -7,7 +7,7 @@ from headstart import artifacts
 from headstart.cli import run as command
 from headstart.cli.add import add
 from headstart.errors import UsageError
-from headstart.evaluation.gates import screen
+from headstart.evaluation import screen
 from headstart.params.loader import load
 
 FAILED = {"check": "above_majority", "verdict": "fail", "reason": "r", "action": "a"}

@@ -58,6 +58,13 @@ def test_an_upgrade_of_a_numeric_library_changes_it(package, monkeypatch):
 
 
 @pytest.mark.parametrize("stage", STAGES)
+def test_no_stage_reaches_gates_monitors_pages_or_commands(stage):
+    reached = {line.split()[0] for line in code.describe(stage).splitlines()}
+    outside = ("evaluation.gates", "monitoring", "serving", "report", "cli", "drill", "registry", "journal")
+    assert not [name for name in reached if name.removeprefix("headstart.").startswith(outside)]
+
+
+@pytest.mark.parametrize("stage", STAGES)
 def test_no_stage_reaches_what_cannot_change_a_number(stage):
     reached = code.describe(stage)
     for module in ("monitoring", "serving", "journal", "registry", "tracking", "report", "cli"):

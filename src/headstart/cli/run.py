@@ -66,7 +66,7 @@ def _override(workspace: Workspace, names: Sequence[str], reason: str) -> None:
             action="Name the model, and say why: headstart run NAME --reason WHY.",
         )
     [name] = names
-    from headstart.evaluation.gates import screen
+    from headstart.evaluation import screen
 
     path = artifacts.stage_output(name, "train") / "screen.json"
     document = artifacts.read_json(path) if path.is_file() else None

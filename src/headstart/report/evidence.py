@@ -15,7 +15,7 @@ import yaml
 from headstart import artifacts
 from headstart.determinism import file_digest
 from headstart.errors import DataError
-from headstart.evaluation.gates import screen as gate
+from headstart.evaluation import screen as gate
 
 Document = Mapping[str, Any]
 STAGES = ("prepare", "plan", "train", "export", "evaluate", "seal")

@@ -3,7 +3,7 @@
 from headstart import artifacts
 from headstart.backbones.network import Network
 from headstart.data import dataset
-from headstart.evaluation.gates import screen
+from headstart.evaluation import screen
 from headstart.export import graph, parity, paths
 from headstart.params.evaluation import Export
 from headstart.stages import emptied, main

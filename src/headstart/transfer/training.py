@@ -13,7 +13,7 @@ from headstart import artifacts, findings
 from headstart.backbones import layers
 from headstart.backbones.network import Network
 from headstart.data import dataset
-from headstart.evaluation.gates import screen
+from headstart.evaluation import screen
 from headstart.params.section import Strategy
 from headstart.params.transfer import Forgetting, Train
 from headstart.statistics import paired

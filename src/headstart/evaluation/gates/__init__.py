@@ -1,8 +1,7 @@
 """The gates after export: evidence documents in, one finding a gate out. They read no file and know no clock.
 
-before export    screen             validation data: nonfinite, diverged, above_majority
-after seal       accuracy  macro_f1  class_recall  calibration_error  log_loss  baseline  parity  preprocessing
-                 replay  lost_classes  champion
+accuracy  macro_f1  class_recall  calibration_error  log_loss  baseline  parity  preprocessing
+replay  lost_classes  champion
 """
 
 from collections.abc import Mapping, Sequence

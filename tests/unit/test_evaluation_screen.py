@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from headstart.errors import GateError
-from headstart.evaluation.gates import screen
+from headstart.evaluation import screen
 from headstart.params.evaluation import Override
 from headstart.params.transfer import Screen
 
