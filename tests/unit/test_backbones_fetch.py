@@ -37,6 +37,30 @@ def test_only_what_a_backbone_is_made_of_is_taken(source, tmp_path):
     assert names == {"config.json", "model.safetensors", "source.json"}
 
 
+@pytest.mark.parametrize("older", [True, False])
+def test_the_image_processor_of_a_file_that_holds_several_is_taken(source, tmp_path, older):
+    # newer CLIP checkpoints: processor_config.json goes before preprocessor_config.json, as in transformers
+    own = {"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": 224}}
+    (source / "processor_config.json").write_text(
+        json.dumps({"image_processor": own, "processor_class": "CLIPProcessor"})
+    )
+    if older:
+        (source / "preprocessor_config.json").write_text('{"size": 1}')
+    for take in (fetch.fetch, lambda _, given, into: fetch.link(given, into)):
+        into = tmp_path / take.__name__
+        take("b", spec(source), into)
+        assert json.loads((into / "preprocessor_config.json").read_text()) == own
+        assert not (into / "processor_config.json").exists()
+    assert not older or (source / "preprocessor_config.json").read_text() == '{"size": 1}'
+
+
+def test_a_file_of_several_processors_without_one_for_images_is_left_out(source, tmp_path):
+    (source / "processor_config.json").write_text('{"processor_class": "LayoutXLMProcessor"}')
+    (source / "preprocessor_config.json").write_text('{"size": 1}')
+    fetch.fetch("b", spec(source), tmp_path / "into")
+    assert json.loads((tmp_path / "into/preprocessor_config.json").read_text()) == {"size": 1}
+
+
 def test_where_it_came_from_stands_beside_it(source, tmp_path):
     fetch.fetch("b", spec(source), tmp_path / "into")
     document = json.loads((tmp_path / "into/source.json").read_text())

@@ -24,6 +24,8 @@ from headstart.params.backbones import Backbone
 
 FORMAT = 1
 SOURCE_FILE = "source.json"
+PROCESSOR = "preprocessor_config.json"
+NESTED = "processor_config.json"  # of newer checkpoints with several processors, of which one prepares images
 CARRIED = (
     "config.json",
     "model.safetensors",
@@ -35,7 +37,8 @@ CARRIED = (
     "vocab.txt",
     "vocab.json",
     "merges.txt",
-    "preprocessor_config.json",
+    PROCESSOR,
+    NESTED,
 )
 TEXT_FONTS = ("DejaVuSans", "DejaVuSerif", "STIXGeneral", "cmr10", "cmb10", "cmss10", "cmti10", "cmtt10")
 FONT_LICENCES = ("LICENSE_DEJAVU", "LICENSE_STIX")
@@ -79,6 +82,7 @@ def fetch(name: str, spec: Backbone, into: Path, *, sample: Sample | None = None
     temporary.mkdir(parents=True)
     try:
         origin = _copy(name, spec, temporary)
+        _unnest(temporary)
         if sample is not None:
             sample.write(temporary / reference.FILE)
         files = {path.relative_to(temporary).as_posix(): file_digest(path) for path in _files(temporary)}
@@ -108,6 +112,7 @@ def link(spec: Backbone, into: Path) -> None:
     into.mkdir(parents=True)
     for path in _package_files(package) if package else _carried(_folder(source)):
         (into / path.name).symlink_to(path.resolve())
+    _unnest(into)
 
 
 def fingerprint(spec: Backbone) -> str:
@@ -179,6 +184,21 @@ def _copy(name: str, spec: Backbone, into: Path) -> dict[str, str]:
     for path in _carried(folder):
         shutil.copyfile(path, into / path.name)
     return {"kind": "folder", "path": source}
+
+
+def _unnest(folder: Path) -> None:
+    """Keep the image processor of a file that holds several as a file of its own; it goes before an older one."""
+    path = folder / NESTED
+    if not path.is_file():
+        return
+    try:
+        held = artifacts.read_json(path)
+    except ValueError:
+        held = {}
+    path.unlink()
+    if isinstance(held, dict) and isinstance(own := held.get("image_processor"), dict):
+        (folder / PROCESSOR).unlink(missing_ok=True)  # a link's target stays as it is
+        artifacts.write_json(folder / PROCESSOR, own)
 
 
 def _source(spec: Backbone) -> str:
