@@ -36,3 +36,39 @@ def test_a_class_added_since_has_no_share_and_one_that_is_gone_makes_the_cure_us
     assert cures.read_prior(folder, ["a", "b", "c"]) == {"a": 0.9, "b": 0.1, "c": 0.0}
     with pytest.raises(DataError, match="class 'b', which the model no longer has"):
         cures.read_prior(folder, ["a", "c"])
+
+
+def test_a_cure_overrules_what_params_yaml_expects_and_says_so():
+    folder = cures.ensure("m")
+    expected = {"a": 0.25, "b": 0.75}
+    said = cures.prior(folder, ["a", "b", "c"], expected)
+    assert (said.shares, said.origin, said.overrules) == ({**expected, "c": 0.0}, "expected_shares", False)
+    cures.write_prior(folder, {"a": 0.9, "b": 0.1}, source={"window": "noon"})
+    said = cures.prior(folder, ["a", "b"], expected)
+    assert (said.shares, said.origin, said.overrules) == ({"a": 0.9, "b": 0.1}, "cure", True)
+    assert said.source == {"window": "noon"}
+    assert cures.prior(cures.clear("m"), ["a", "b"]) is None
+
+
+def test_a_class_that_is_expected_and_does_not_exist_is_named_with_the_nearest_that_does():
+    with pytest.raises(
+        DataError, match=r"names 'billing ', which is not one of the 2 classes\. Did you mean 'billing'"
+    ):
+        cures.prior(cures.ensure("m"), ["billing", "refund"], {"billing ": 1.0})
+
+
+def test_cures_in_force_are_the_files_that_are_not_empty():
+    folder = cures.ensure("m")
+    assert cures.written("m") == []
+    cures.write_prior(folder, {"a": 1.0}, source={})
+    save_file({"x": np.ones(1)}, folder / cures.BATCHNORM)
+    assert cures.written("m") == [cures.PRIOR, cures.BATCHNORM]
+
+
+def test_cures_that_a_clone_has_a_record_of_are_never_taken_for_none():
+    folder = cures.ensure("m")
+    folder.with_name("m.dvc").write_text("outs: []\n")
+    assert not cures.missing("m") and cures.ensure("m") == folder
+    (folder / cures.PRIOR).unlink()
+    with pytest.raises(DataError, match=r"whose files are not in data/cures/m\. dvc pull data/cures/m\.dvc"):
+        cures.ensure("m")

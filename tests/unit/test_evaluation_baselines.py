@@ -21,8 +21,8 @@ def of_texts(train, targets, validation, validation_targets, test):
 
 
 def test_majority_answers_the_commonest_class_and_of_equals_the_first():
-    assert baselines.majority(np.array([2, 0, 2]), 4).tolist() == [2, 2, 2, 2]
-    assert baselines.majority(np.array([1, 0]), 2).tolist() == [0, 0]
+    assert baselines.majority(np.array([0.3, 0.0, 0.7]), 4).tolist() == [2, 2, 2, 2]
+    assert baselines.majority(np.array([0.5, 0.5]), 2).tolist() == [0, 0]
 
 
 def test_words_that_give_the_class_away_are_learned():

@@ -140,6 +140,28 @@ def test_a_class_without_test_examples_is_told_from_one_that_never_had_any(monke
     assert document["classes"]["untested"] == ["c"]
 
 
+def test_a_candidate_made_for_other_class_shares_is_compared_where_classes_come_in_them(monkeypatch, tmp_path):
+    # the candidate takes every b for an a, the champion every a for a b: at 9 to 1 the candidate is right more often
+    labels = ["a"] * 50 + ["b"] * 50 + ["c"] * 10
+    rows = [f"{label} {row}" for row, label in enumerate(labels)]
+    test = Dataset("text", [str(row) for row in range(110)], labels, rows, [None] * 110, [None] * 110)
+    datasets.write(tmp_path / "test.parquet", test)
+    one, other = Echo(("a", "b", "c")), Echo(("a", "b", "c"))
+    one.predict = lambda raw: [SimpleNamespace(label="c" if "c" in text else "a") for text in raw]
+    other.predict = lambda raw: [SimpleNamespace(label="c" if "c" in text else "b") for text in raw]
+    load(monkeypatch, candidate=one, champion=other)
+    supports = [{"label": label, "support": 9} for label in "abc"]
+    artifacts.write_json(tmp_path / "champion/evaluation.json", {"format": 2, "per_class": supports})
+    artifacts.write_json(tmp_path / "candidate/evaluation.json", {"shares": None})
+    plain = comparison.compare(tmp_path / "candidate", tmp_path / "champion", tmp_path, GATES)
+    assert (plain["paired"]["wins"], plain["paired"]["losses"], plain["paired"]["n"]) == (50, 50, 110)
+    shares = {"values": {"a": 0.9, "b": 0.1, "c": 0.0}}
+    artifacts.write_json(tmp_path / "candidate/evaluation.json", {"shares": shares})
+    found = comparison.compare(tmp_path / "candidate", tmp_path / "champion", tmp_path, GATES)
+    assert (found["paired"]["wins"], found["paired"]["losses"], found["paired"]["n"]) == (50, 6, 56)
+    assert found["classes"]["untested"] == []  # c has test rows; it is not expected to come
+
+
 def test_the_champions_answers_show_where_a_lost_class_went():
     truth = ["A"] * 4 + ["b"] * 10
     theirs = ["a", "a", "a", "b"] + ["b"] * 9 + ["a"]

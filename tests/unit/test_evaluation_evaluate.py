@@ -11,6 +11,7 @@ import pytest
 
 from headstart import artifacts
 from headstart.data import dataset as datasets
+from headstart.data.cures import Prior
 from headstart.data.dataset import Dataset
 from headstart.errors import DataError
 from headstart.evaluation.evaluate import evaluate
@@ -203,3 +204,43 @@ def test_an_empty_test_split_and_unknown_labels_are_refused(texts, tmp_path):
     datasets.write(texts / "test.parquet", split("text", "test", [], []))
     with pytest.raises(DataError, match="holds no example"):
         evaluate(Reader(), texts, params("text"), tmp_path / "out")
+
+
+def test_where_production_sees_other_shares_they_are_what_is_evaluated_and_guessed_with(texts, tmp_path):
+    # 6 cats, 8 dogs and 6 emus; cats at 80% and emus at 20% leave 6 cats and 2 emus (6 / 0.78 = 7.7, so 7 or 8 rows)
+    prior = Prior({"cat": 0.8, "dog": 0.0, "emu": 0.2}, "cure", {"window": "noon"})
+    document = evaluate(Reader(), texts, params("text"), tmp_path / "out", prior=prior)
+    shares = document["shares"]
+    assert (shares["origin"], shares["source"], shares["of"], shares["short"]) == ("cure", {"window": "noon"}, 20, [])
+    assert [row["support"] for row in document["per_class"]] == [6, 0, shares["rows"] - 6]
+    assert document["metrics"]["accuracy"]["n"] == shares["rows"] in (7, 8)
+    # the commonest class is the cat, 6 of the rows, and guessing with the shares costs about their entropy
+    assert document["baselines"]["majority"]["accuracy"]["value"] == pytest.approx(6 / shares["rows"])
+    assert document["guessing"]["nll"]["value"] == pytest.approx(
+        -(6 * math.log(0.8) + (shares["rows"] - 6) * math.log(0.2)) / shares["rows"], abs=1e-3
+    )
+    # validation has a third of each: cats gain log(0.8 / (1 / 3)) against emus' log(0.2 / (1 / 3))
+    moved = shares["correction"]
+    assert moved["cat"] - moved["emu"] == pytest.approx(math.log(4.0))
+    bias = artifacts.read_json(tmp_path / "out" / "calibration.json")["bias"]
+    assert bias == pytest.approx([moved[name] for name in CLASSES])
+
+
+def test_classes_with_too_few_test_rows_for_their_share_are_said(texts, tmp_path):
+    test = datasets.read(texts / "test.parquet")
+    datasets.write(texts / "test.parquet", test.select(row for row in range(20) if row % 3 != 2 or row == 2))  # one emu
+    prior = Prior({"cat": 0.45, "dog": 0.53, "emu": 0.02}, "expected_shares")
+    shares = evaluate(Reader(), texts, params("text"), tmp_path / "out", prior=prior)["shares"]
+    assert shares["short"] == [] and shares["rows"] == 13
+    none = Prior({"cat": 0.0, "dog": 0.0, "emu": 1.0}, "expected_shares")
+    without = test.select(row for row in range(20) if row % 3 != 2)
+    datasets.write(texts / "test.parquet", without)
+    with pytest.raises(DataError, match="no class that production is said to see has a test row"):
+        evaluate(Reader(), texts, params("text"), tmp_path / "out", prior=none)
+    half = Prior({"cat": 0.5, "dog": 0.4, "emu": 0.1}, "expected_shares")
+    assert evaluate(Reader(), texts, params("text"), tmp_path / "out", prior=half)["shares"]["short"] == ["emu"]
+
+
+def test_without_word_of_production_every_test_row_counts(texts, tmp_path):
+    document = evaluate(Reader(), texts, params("text"), tmp_path / "out")
+    assert document["shares"] is None

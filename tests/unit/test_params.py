@@ -183,3 +183,33 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path, text, sentence):
 def test_a_newer_format_is_refused(tmp_path):
     with pytest.raises(ParamsError, match="format: 9 arrived, 1 was expected"):
         load(written(tmp_path, lambda document: document.update(format=9)))
+
+
+def test_the_shares_that_production_will_see_reach_the_stage_that_evaluates_and_no_stage_that_trains(tmp_path):
+    def change(document):
+        document["models"]["digits"]["data"]["expected_shares"] = {"0": 0.9, "1": 0.1}
+
+    before, after = load(OURS).models["digits"], load(written(tmp_path, change)).models["digits"]
+    assert after.evaluate.expected_shares == {"0": 0.9, "1": 0.1}
+    changed = {name for name in type(after).model_fields if getattr(after, name) != getattr(before, name)}
+    assert changed == {"data", "evaluate"}
+
+
+@pytest.mark.parametrize(
+    ("shares", "said"),
+    [
+        pytest.param({"0": 0.9, "1": 0.2}, "expected_shares: .* arrived, shares that sum to 1, not to 1.1", id="sum"),
+        pytest.param(
+            {"0": 1.5, "1": -0.5}, r"expected_shares\.0: 1\.5 arrived, less than or equal to 1", id="no share"
+        ),
+        pytest.param({"0": "most"}, r"expected_shares\.0: 'most' arrived, a valid number", id="no number"),
+        pytest.param([0.5], "a valid dictionary was expected", id="a list"),
+    ],
+)
+def test_shares_that_cannot_be_are_refused_once_by_their_key(tmp_path, shares, said):
+    def change(document):
+        document["models"]["digits"]["data"]["expected_shares"] = shares
+
+    with pytest.raises(ParamsError, match=said) as refused:
+        load(written(tmp_path, change))
+    assert "evaluate.expected_shares" not in str(refused.value)

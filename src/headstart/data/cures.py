@@ -10,28 +10,106 @@ other candidate. Removing a cure is writing the empty one. They are recorded wit
 import json
 import struct
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from headstart import artifacts
 from headstart.errors import DataError
 
 FORMAT = 1
 PRIOR, BATCHNORM = "prior.json", "batchnorm.safetensors"
+NAMED = 10
 NO_PRIOR: Mapping[str, Any] = {"format": FORMAT, "shares": None, "source": None}
 NO_TENSORS = struct.pack("<Q", 2) + b"{}"
 """A safetensors file that holds nothing: the length of its header, and the header."""
 
 
+@dataclass(frozen=True)
+class Prior:
+    """The class shares that production sees, and who says so.
+
+    Attributes:
+        shares: by class, every class of the model, summing to 1.
+        origin: `cure`, which a remedy wrote, or `expected_shares` of params.yaml.
+        source: of a cure: the window it was estimated on.
+        overrules: whether params.yaml says something else, which the cure overrules.
+    """
+
+    shares: Mapping[str, float]
+    origin: Literal["cure", "expected_shares"]
+    source: Mapping[str, Any] | None = None
+    overrules: bool = False
+
+    def document(self) -> dict[str, Any]:
+        """As plain JSON values, the shares under `values`."""
+        return {
+            "values": dict(self.shares),
+            "origin": self.origin,
+            "source": None if self.source is None else dict(self.source),
+            "overrules": self.overrules,
+        }
+
+
 def ensure(model: str) -> Path:
-    """The folder of a model's cures, with an empty file of each kind that is not there yet."""
+    """The folder of a model's cures, with an empty file of each kind that is not there yet.
+
+    Raises:
+        DataError: if DVC has a record of cures and the files are not here, as in a fresh clone.
+    """
     folder = artifacts.cures(model)
+    if missing(model):
+        pointer = folder.with_name(f"{folder.name}.dvc")
+        raise DataError(
+            f"{pointer} records cures of {model} whose files are not in {folder}.", action=f"dvc pull {pointer}"
+        )
     if not (folder / PRIOR).is_file():
         artifacts.write_json(folder / PRIOR, NO_PRIOR)
     if not (folder / BATCHNORM).is_file():
         with artifacts.replaced(folder / BATCHNORM) as temporary:
             temporary.write_bytes(NO_TENSORS)
     return folder
+
+
+def missing(model: str) -> bool:
+    """Whether DVC has a record of a model's cures and their files are not here."""
+    folder = artifacts.cures(model)
+    there = all((folder / name).is_file() for name in (PRIOR, BATCHNORM))
+    return folder.with_name(f"{folder.name}.dvc").is_file() and not there
+
+
+def written(model: str) -> list[str]:
+    """The files of the cures that are in force: those that are not empty."""
+    folder = artifacts.cures(model)
+    found = [PRIOR] if (folder / PRIOR).is_file() and _document(folder)["shares"] is not None else []
+    tensors = folder / BATCHNORM
+    return found + ([BATCHNORM] if tensors.is_file() and tensors.read_bytes() != NO_TENSORS else [])
+
+
+def prior(folder: Path, classes: Sequence[str], expected: Mapping[str, float] | None = None) -> Prior | None:
+    """The class shares that production sees; None where neither a cure nor params.yaml says so.
+
+    Args:
+        folder: from `ensure`.
+        classes: of the model.
+        expected: `data.expected_shares`; a cure overrules it.
+
+    Raises:
+        DataError: if one of the two names a class that the model does not have, or the cure is of another format.
+    """
+    if (shares := read_prior(folder, classes)) is not None:
+        return Prior(shares, "cure", _document(folder)["source"], overrules=expected is not None)
+    if expected is None:
+        return None
+    if unknown := sorted(set(expected) - set(classes)):
+        close = get_close_matches(unknown[0], classes, n=1)
+        raise DataError(
+            f"data.expected_shares names {unknown[0]!r}, which is not one of the {len(classes)} classes.",
+            action=f"Did you mean {close[0]!r}?" if close else f"They are {', '.join(classes[:NAMED])}.",
+        )
+    total = sum(expected.values())
+    return Prior({name: expected.get(name, 0.0) / total for name in classes}, "expected_shares")
 
 
 def clear(model: str) -> Path:
@@ -61,13 +139,7 @@ def read_prior(folder: Path, classes: Sequence[str]) -> dict[str, float] | None:
     Raises:
         DataError: if the file is of another format, or knows a class that the model no longer has.
     """
-    document = json.loads((folder / PRIOR).read_text(encoding="utf-8"))
-    if document.get("format") != FORMAT:
-        raise DataError(
-            f"{folder / PRIOR} has format {document.get('format')!r}; this headstart reads {FORMAT}.",
-            action="Take the cure back: headstart remedy NAME none.",
-        )
-    shares = document["shares"]
+    shares = _document(folder)["shares"]
     if shares is None:
         return None
     if unknown := sorted(set(shares) - set(classes)):
@@ -76,3 +148,13 @@ def read_prior(folder: Path, classes: Sequence[str]) -> dict[str, float] | None:
             action="Take the cure back (headstart remedy NAME none), or estimate it again.",
         )
     return {name: float(shares.get(name, 0.0)) for name in classes}
+
+
+def _document(folder: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((folder / PRIOR).read_text(encoding="utf-8"))
+    if document.get("format") != FORMAT:
+        raise DataError(
+            f"{folder / PRIOR} has format {document.get('format')!r}; this headstart reads {FORMAT}.",
+            action="Take the cure back: headstart remedy NAME none.",
+        )
+    return document

@@ -49,9 +49,9 @@ class Features:
     test: Any
 
 
-def majority(targets: NDArray[np.int64], examples: int) -> NDArray[np.int64]:
-    """Always the commonest train class; of equally common ones the first."""
-    return np.full(examples, np.bincount(targets).argmax(), dtype=np.int64)
+def majority(shares: NDArray[np.float64], examples: int) -> NDArray[np.int64]:
+    """Always the commonest class; of equally common ones the first."""
+    return np.full(examples, shares.argmax(), dtype=np.int64)
 
 
 def of_texts(

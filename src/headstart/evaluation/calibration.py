@@ -57,10 +57,10 @@ def fit(
     return _with_biases(scores, targets) if helps else _temperature(scores, targets)
 
 
-def for_shares(
+def correction(
     fitted: Calibration, logits: NDArray[np.floating], classes: Sequence[str], shares: Mapping[str, float]
-) -> Calibration:
-    """The calibration for class shares other than validation's: each class's log-odds move by log(new / old).
+) -> NDArray[np.float64]:
+    """What other class shares than validation's add to each class's log-odds, `(classes,)`: log(new / old).
 
     The old shares are the model's own mean probabilities on validation, so that the same shares change nothing.
     Source: Saerens, Latinne and Decaestecker 2002, doi:10.1162/089976602753284446.
@@ -73,7 +73,15 @@ def for_shares(
     """
     old = np.maximum(fitted.apply(logits).mean(axis=0), RAREST)
     new = np.maximum([shares[name] for name in classes], RAREST)
-    moved = np.array(fitted.bias) + np.log(new / new.sum()) - np.log(old / old.sum())
+    moved = np.log(new / new.sum()) - np.log(old / old.sum())
+    return np.asarray(moved - moved.mean(), dtype=np.float64)
+
+
+def for_shares(
+    fitted: Calibration, logits: NDArray[np.floating], classes: Sequence[str], shares: Mapping[str, float]
+) -> Calibration:
+    """The calibration for class shares other than validation's, its biases moved by `correction`."""
+    moved = np.array(fitted.bias) + correction(fitted, logits, classes, shares)
     return replace(fitted, bias=tuple((moved - moved.mean()).tolist()))
 
 

@@ -1,6 +1,7 @@
 """Candidate against champion, on the same test examples of today.
 
-Only examples of classes that both know are paired; classes that only the candidate knows are measured on their own.
+Only examples of classes that both know are paired; classes that only the candidate knows are measured on their own. A
+candidate made for other class shares than the test split's is compared on test rows in which classes come in these.
 """
 
 import sys
@@ -18,7 +19,7 @@ from headstart.errors import BundleError, ContractError
 from headstart.evaluation import metrics
 from headstart.params.evaluation import Bootstrap, Gates
 from headstart.predictor import Predictor
-from headstart.statistics import bootstrap, clustered, paired
+from headstart.statistics import bootstrap, class_shares, clustered, paired
 from headstart.statistics.clustered import Groups
 
 CHUNK = 512
@@ -47,11 +48,20 @@ def compare(candidate: Path, champion: Path, data: Path, gates: Gates) -> dict[s
             action="Give one of the two models another name in params.yaml.",
         )
     test = datasets.read(data / "test.parquet")
+    there = set(test.labels)
+    if shares := _shares(candidate):
+        test = test.select(class_shares.choose(test.labels, shares).tolist())
+    tested = [label for label in _tested(champion, theirs.labels) if label not in there - set(test.labels)]
     known = (list(ours.labels), list(theirs.labels))
     answers = (_labels(ours, test.inputs, "candidate"), _labels(theirs, test.inputs, "champion"))
-    return contrast(
-        test.labels, *answers, known=known, gates=gates, groups=test.groups, tested=_tested(champion, theirs.labels)
-    )
+    return contrast(test.labels, *answers, known=known, gates=gates, groups=test.groups, tested=tested)
+
+
+def _shares(candidate: Path) -> dict[str, float] | None:
+    """The class shares that the candidate was made for, where they are not the test split's."""
+    path = candidate / "evaluation.json"
+    said = artifacts.read_json(path).get("shares") if path.is_file() else None
+    return dict(said["values"]) if said else None
 
 
 def _tested(champion: Path, labels: Sequence[str]) -> list[str]:

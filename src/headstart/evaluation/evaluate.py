@@ -4,6 +4,11 @@ validation ──► temperature, class biases ──► calibration.json
 test ────────► predictions ──► predictions.parquet
                     └────────► evaluation.json   metrics with intervals, per class, confusion, baselines, mistakes
 
+Where production sees other class shares than the test split, the classifier's prior is set to them, and metrics are of
+test rows in which the classes come in these shares. `shares` is None elsewhere, and here {`values` by class, `origin`,
+`source`, `overrules`, `correction`: what was added to each class's log-odds, `rows` of `of` test rows, `short`: classes
+that lack a row or more}.
+
 `near_copies` holds accuracy without test rows that have near copies in train, `guessing` what the class shares of train
 cost, `tried` the classical models and their accuracy on validation: the best of them is the baseline.
 """
@@ -24,15 +29,16 @@ from tqdm import tqdm
 from headstart import artifacts
 from headstart.bundle import CALIBRATION, Calibration
 from headstart.data import dataset as datasets
+from headstart.data.cures import Prior
 from headstart.data.dataset import SPLITS, Dataset
 from headstart.errors import DataError
 from headstart.evaluation import baselines, calibration, metrics, scores
 from headstart.evaluation.baselines import Classical
 from headstart.params.evaluation import Bootstrap, Evaluate
 from headstart.predictor import Predictor
-from headstart.statistics import bootstrap, clustered, paired
+from headstart.statistics import bootstrap, class_shares, clustered, paired
 
-FORMAT = 2  # 1 had one classical model of one strength, and neither `guessing` nor groups by class
+FORMAT = 3  # 2 had no `shares`; 1 one classical model of one strength, and neither `guessing` nor groups by class
 EVALUATION = "evaluation.json"
 PREDICTIONS = "predictions.parquet"
 NEAR_LEAK = "near_leak.json"  # of `prepare`: test rows with near copies in other splits
@@ -55,7 +61,7 @@ class Answers:
 
 
 def evaluate(
-    predictor: Predictor, data: Path, params: Evaluate, out: Path, *, shares: Mapping[str, float] | None = None
+    predictor: Predictor, data: Path, params: Evaluate, out: Path, *, prior: Prior | None = None
 ) -> dict[str, Any]:
     """Write `calibration.json`, `predictions.parquet` and `evaluation.json` into `out`.
 
@@ -64,7 +70,8 @@ def evaluate(
         data: what the stage `prepare` wrote: `train.parquet`, `validation.parquet`, `test.parquet`.
         params: bins, bootstrap and baselines.
         out: the folder to write into.
-        shares: by class, what production sees; None where validation shows it.
+        prior: the class shares that production sees; metrics are then of test rows in which the classes come in these
+            shares. None where validation shows them.
 
     Returns:
         The document `evaluation.json`.
@@ -76,28 +83,38 @@ def evaluate(
     if not len(splits["test"]):
         raise DataError(f"{data / 'test.parquet'} holds no example.", action="Raise prepare.split.test, or add data.")
     classes = predictor.labels
+    about: dict[str, Any] | None = None
+    if prior is not None:
+        splits["test"], choice = at_shares(splits["test"], prior.shares)
+        about = {**prior.document(), **choice}
     targets = {name: split.targets(classes) for name, split in splits.items()}
     logits = {name: _logits(predictor, splits[name], name) for name in ("validation", "test")}
     fitted = calibration.fit(logits["validation"], targets["validation"], splits["validation"].groups)
-    if shares is not None:
-        fitted = calibration.for_shares(fitted, logits["validation"], classes, shares)
+    guess = np.bincount(targets["train"], minlength=len(classes)) / len(targets["train"])
+    if prior is not None and about is not None:
+        moved = calibration.correction(fitted, logits["validation"], classes, prior.shares)
+        about["correction"] = dict(zip(classes, moved.tolist(), strict=True))
+        fitted = calibration.for_shares(fitted, logits["validation"], classes, prior.shares)
+        guess = np.maximum([prior.shares[name] for name in classes], calibration.RAREST)  # whoever guesses knows them
+        guess /= guess.sum()
     raw = Calibration.identity(len(classes)).apply(logits["test"])
     answers = Answers(splits["test"], classes, targets["test"], fitted.apply(logits["test"]))
     with tqdm(total=1, desc="baselines", file=sys.stderr, leave=False) as bar:
         classical = _classical(predictor, splits, targets, params)
         bar.update()
     rivals = {
-        "majority": baselines.majority(targets["train"], len(splits["test"])),
+        "majority": baselines.majority(guess, len(splits["test"])),
         classical.best.name: classical.answers,
     }
     document = {
         "format": FORMAT,
         "n": {name: len(split) for name, split in splits.items()},
+        "shares": about,
         "groups": clustered.count(splits["test"].groups),
         "classes": list(classes),
         **measure(answers, raw, params),
         "near_copies": _near_copies(answers, data / NEAR_LEAK, params.bootstrap),
-        "guessing": _guessing(answers, targets["train"], params.bootstrap),
+        "guessing": _guessing(answers, guess, params.bootstrap),
         "baselines": {name: _rival(chosen, answers, params.bootstrap) for name, chosen in rivals.items()},
         "tried": [asdict(one) for one in classical.tried],
     }
@@ -106,6 +123,24 @@ def evaluate(
     _write_predictions(out / PREDICTIONS, answers, rivals)
     artifacts.write_json(out / EVALUATION, document)
     return document
+
+
+def at_shares(test: Dataset, shares: Mapping[str, float]) -> tuple[Dataset, dict[str, Any]]:
+    """The rows of a test split in which classes come in these shares, and what there is to say about the choice.
+
+    Raises:
+        DataError: if no class that should come has a test row.
+    """
+    try:
+        rows = class_shares.choose(test.labels, shares)
+    except ValueError as error:
+        raise DataError(
+            "no class that production is said to see has a test row.",
+            action="Mend data.expected_shares, or take the cure back: headstart remedy NAME none.",
+        ) from error
+    there = class_shares.reached(test.labels, rows, list(shares))
+    short = [name for name, share in shares.items() if len(rows) * (share - there[name]) >= 1]
+    return test.select(rows.tolist()), {"rows": len(rows), "of": len(test), "short": short}
 
 
 def measure(answers: Answers, uncalibrated: NDArray[np.float64], params: Evaluate) -> dict[str, Any]:
@@ -190,9 +225,8 @@ def _near_copies(answers: Answers, path: Path, sampling: Bootstrap) -> dict[str,
     return {"rows": int((~rest).sum()), "without": without}
 
 
-def _guessing(answers: Answers, train: NDArray[np.int64], sampling: Bootstrap) -> dict[str, Any]:
-    """Log loss of answering every test example with the class shares of train; `difference` is ours minus that."""
-    shares = np.bincount(train, minlength=len(answers.classes)) / len(train)
+def _guessing(answers: Answers, shares: NDArray[np.float64], sampling: Bootstrap) -> dict[str, Any]:
+    """Log loss of answering every test example with these class shares; `difference` is ours minus that."""
     guessed = metrics.surprise(np.tile(shares, (len(answers.targets), 1)), answers.targets)
     ours = metrics.surprise(answers.probabilities, answers.targets)
     most = -math.log(metrics.SMALLEST)

@@ -1,11 +1,14 @@
 """`data`: where a model's examples come from. Read by the ingest task."""
 
+import math
 from typing import Any
 
 from pydantic import field_validator
 from pydantic_core import PydanticCustomError
 
-from headstart.params.section import Section
+from headstart.params.section import Section, Share
+
+SUM = 1e-3  # how far from 1 the sum of rounded shares may be
 
 
 class Columns(Section):
@@ -23,10 +26,13 @@ class Data(Section):
     """`source`: one or several of a file, a folder, `builtin:NAME`, `s3://…`, `hub:…@commit`, `feedback:MODEL`.
 
     `unlabelled`: one more, whose labels are not looked at; None, which is what its absence says, for none.
+    `expected_shares`: the share of each class that production will see, summing to 1; a class left out has none. None,
+    which is what its absence says: those of the validation split.
     """
 
     source: str | list[str]
     unlabelled: str | None = None
+    expected_shares: dict[str, Share] | None = None
     columns: Columns
 
     @field_validator("source", mode="before")
@@ -36,6 +42,13 @@ class Data(Section):
         named = value if isinstance(value, list) else [value]
         if not named or not all(isinstance(name, str) and name for name in named):
             raise PydanticCustomError("source", "a source, or a list of sources")
+        return value
+
+    @field_validator("expected_shares")
+    @classmethod
+    def _summing_to_one(cls, value: dict[str, float] | None) -> dict[str, float] | None:
+        if value is not None and not math.isclose(sum(value.values()), 1.0, abs_tol=SUM):
+            raise PydanticCustomError("shares", f"shares that sum to 1, not to {sum(value.values()):.4g},")
         return value
 
     @property

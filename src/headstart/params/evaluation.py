@@ -45,6 +45,7 @@ class Evaluate(Section):
     bootstrap: Bootstrap
     baseline_iterations: Count
     baseline_strength: Positive
+    expected_shares: dict[str, float] | None = None  # `data.expected_shares`
 
 
 class Seal(Section):

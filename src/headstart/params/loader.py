@@ -118,6 +118,7 @@ def _model(
         merged[stage] = {"modality": modality, **(merged.get(stage) or {})}
     for stage in STAGES_WITH_BACKBONE:
         merged[stage]["backbone"] = backbone
+    merged["evaluate"]["expected_shares"] = _expected_shares(merged.get("data"))
     layers = {where: entry, f"defaults.{modality}": defaults.get(modality), "defaults.all": defaults.get("all")}
     for place, layer in layers.items():
         problems += [
@@ -126,6 +127,14 @@ def _model(
             if _holds(layer, (stage, "adapt"))
         ]
     return _check(Model, merged, where, problems, named=lambda key, missing: _standing(layers, key, missing))
+
+
+def _expected_shares(data: Any) -> dict[Any, Any] | None:
+    """`data.expected_shares`, which the stage `evaluate` reads too; None where it is wrong, which is said of `data`."""
+    shares = data.get("expected_shares") if isinstance(data, Mapping) else None
+    if not isinstance(shares, dict) or not all(isinstance(share, int | float) for share in shares.values()):
+        return None
+    return shares if all(isinstance(name, str) for name in shares) else None
 
 
 def _standing(layers: Mapping[str, Any], key: Key, missing: bool) -> str:

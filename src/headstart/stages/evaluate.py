@@ -19,8 +19,8 @@ def run(model: str, params: Evaluate) -> None:
         contract=data / "contract",
         calibration=Calibration.identity(len(labels)),
     )
-    shares = cures.read_prior(artifacts.cures(model), labels)
-    evaluate.evaluate(predictor, data, params, emptied(artifacts.stage_output(model, "evaluate")), shares=shares)
+    prior = cures.prior(artifacts.cures(model), labels, params.expected_shares)
+    evaluate.evaluate(predictor, data, params, emptied(artifacts.stage_output(model, "evaluate")), prior=prior)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,9 @@ ACTION = (
 
 
 def judge(evaluation: Mapping[str, Any] | None) -> Finding:
-    """Whether log loss on the test split is no larger than that of answering with the class shares of train.
+    """Whether log loss on the test split is no larger than that of answering with class shares alone.
+
+    They are those of train, or what production sees where that is known.
 
     Worse beyond doubt fails, worse without being sure is unsure; a value at least as good passes, as nothing speaks
     against it.
@@ -26,9 +28,10 @@ def judge(evaluation: Mapping[str, Any] | None) -> Finding:
     difference = bars.measured(evaluation, "guessing", "difference")
     if ours is None or guessed is None or difference is None:
         return bars.missing(CHECK, None, "The evaluation does not hold log loss against guessing")
+    whose = "that production sees" if (evaluation or {}).get("shares") else "of train"
     told = (
         f"Log loss is {ours.value:.3f} on {bars.among(ours.n, bars.count(evaluation, 'groups'))}; answering each with "
-        f"the class shares of train costs {guessed.value:.3f}: the difference is {bars.spelled(difference)}"
+        f"the class shares {whose} costs {guessed.value:.3f}: the difference is {bars.spelled(difference)}"
     )
     evidence = {**ours.document(), "difference": difference.document()}
     if difference.low > 0:
