@@ -27,7 +27,7 @@ from headstart.cli import fresh
 from headstart.errors import GateError, HeadstartError, OutsideError, ParamsError
 from headstart.faults import signatures
 from headstart.journal import deletion
-from headstart.monitoring import evidently, retrain, watch, windows
+from headstart.monitoring import evidently, prior, retrain, watch, windows
 from headstart.params.loader import load
 from headstart.params.workspace import Model, Params
 from pipelines import world
@@ -99,7 +99,12 @@ def look(name: str, model: Model, asked: datetime) -> watch.Look:
         def folder() -> Path:
             return registry.download(name, version)
 
-        return watch.Reference(bundle, lambda: profile.read(folder()), lambda: signatures.read(folder()))
+        return watch.Reference(
+            bundle,
+            lambda: profile.read(folder()),
+            lambda: signatures.read(folder()),
+            prior=lambda: prior.read(folder()),
+        )
 
     workspace = world.workspace()
     seen = watch.watch(workspace.journal(name), reference, model.monitor, asked, champion=champion)

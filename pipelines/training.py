@@ -76,7 +76,7 @@ def ended(verdicts: dict[str, str], refused: dict[str, HeadstartError], news: bo
 
 
 def bring(params: Params, names: Collection[str]) -> dict[str, HeadstartError]:
-    """Fetch backbones and ingest data; the refusals by model."""
+    """Fetch backbones, ingest data and record cures; the refusals by model."""
     refused: dict[str, HeadstartError] = {}
     for backbone in dict.fromkeys(params.models[name].backbone for name in names):
         try:
@@ -87,6 +87,7 @@ def bring(params: Params, names: Collection[str]) -> dict[str, HeadstartError]:
         if name not in refused:
             try:
                 world.ingest.with_options(task_run_name=f"ingest {name}")(name, params)
+                world.cures.with_options(task_run_name=f"cures {name}")(name)
             except HeadstartError as error:
                 refused[name] = error
     return refused

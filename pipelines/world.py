@@ -18,6 +18,7 @@ from headstart.backbones import fetch as backbone_source
 from headstart.data import feedback, revisions, sources
 from headstart.data import ingest as data_source
 from headstart.data import reference as own_domain
+from headstart.data.cures import written
 from headstart.errors import DataError, OutsideError
 from headstart.journal import reader as journal
 from headstart.params.loader import load
@@ -108,10 +109,21 @@ def _export_feedback(name: str, modality: Modality, params: Params) -> None:
     feedback.write(name, modality, answers, policy=asked.journal.raw)
 
 
+@task(name="cures")
+def cures(name: str) -> None:
+    """Record the cures in force with DVC, or that there are none any more; a fresh clone gets its own back."""
+    folder = artifacts.cures(name)
+    graph.restore(folder)
+    if written(name) or folder.with_name(f"{folder.name}.dvc").is_file():
+        graph.record(folder)
+
+
 @task(name="resolve")
 def resolve() -> Params:
-    """Check `params.yaml` and write what each stage may depend on."""
+    """Check `params.yaml` and write what each stage may depend on; a fresh clone gets its recorded cures back."""
     params = load(workspace().params)
+    for name in params.models:
+        graph.restore(artifacts.cures(name))
     write_resolved(params)
     return params
 

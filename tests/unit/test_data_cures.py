@@ -72,3 +72,4 @@ def test_cures_that_a_clone_has_a_record_of_are_never_taken_for_none():
     (folder / cures.PRIOR).unlink()
     with pytest.raises(DataError, match=r"whose files are not in data/cures/m\. dvc pull data/cures/m\.dvc"):
         cures.ensure("m")
+    assert cures.read_prior(cures.clear("m"), ["a"]) is None  # taken back, they are known to be none

@@ -142,7 +142,7 @@ def test_a_pointer_to_data_that_was_cut_short_is_dropped_and_its_source_read_aga
     pointer.write_text(whole[: whole.index("md5") + 10])
     recovery.recover()
     assert not pointer.exists()
-    assert "data/raw/pets.dvc was cut short: its source is read again" in capsys.readouterr().err
+    assert "data/raw/pets.dvc was cut short: it is written again" in capsys.readouterr().err
     graph.record(Path("data/raw/pets"))
     assert pointer.read_text() == whole
 
@@ -174,3 +174,18 @@ def test_a_holders_note_that_was_cut_short_stops_no_run(tmp_path, left):
     (tmp_path / "run.json").write_text(left)
     with exclusive(tmp_path, "training"):
         assert json.loads((tmp_path / "run.json").read_text())["purpose"] == "training"
+
+
+def test_a_fresh_clone_gets_a_recorded_folder_back_from_the_remote_and_what_is_there_is_left_alone(workspace):
+    folder, remote = Path("data/raw/pets"), Path("state/dvc")
+    graph.push()
+    assert remote.is_dir()
+    shutil.rmtree(folder)
+    shutil.rmtree(".dvc/cache")
+    graph.restore(folder)
+    assert (folder / "rows.csv").read_text() == "text,label\n"
+    (folder / "rows.csv").write_text("mine")
+    graph.restore(folder)
+    assert (folder / "rows.csv").read_text() == "mine"
+    graph.restore(Path("data/raw/never_recorded"))
+    assert not Path("data/raw/never_recorded").exists()

@@ -27,17 +27,17 @@ def unbuilt_models(workspace: Workspace, params: Params, models: Sequence[str], 
 def _stale(
     params: Params, models: Sequence[str], ended: Callable[[str], bool], *, until: str | None = None
 ) -> list[str]:
-    from headstart.stages import recovery
+    from headstart.stages import graph, recovery
     from headstart.stages.resolve import resolve
 
     recovery.recover()
+    for name in params.models:
+        graph.restore(artifacts.cures(name))
     resolve(params)
     alone = len(models) == 1
     candidates = [name for name in models if _sources_unchanged(params, name, alone=alone) and ended(name)]
     if not candidates:
         return list(models)
-    from headstart.stages import graph
-
     owners = {step.owner for step in graph.plan(params, candidates, until=until) if step.stale}
     fresh = {name for name in candidates if not owners & {name, params.models[name].backbone}}
     return [name for name in models if name not in fresh]

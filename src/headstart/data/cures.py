@@ -64,12 +64,7 @@ def ensure(model: str) -> Path:
         raise DataError(
             f"{pointer} records cures of {model} whose files are not in {folder}.", action=f"dvc pull {pointer}"
         )
-    if not (folder / PRIOR).is_file():
-        artifacts.write_json(folder / PRIOR, NO_PRIOR)
-    if not (folder / BATCHNORM).is_file():
-        with artifacts.replaced(folder / BATCHNORM) as temporary:
-            temporary.write_bytes(NO_TENSORS)
-    return folder
+    return _fill(folder)
 
 
 def missing(model: str) -> bool:
@@ -117,7 +112,7 @@ def clear(model: str) -> Path:
     folder = artifacts.cures(model)
     for name in (PRIOR, BATCHNORM):
         (folder / name).unlink(missing_ok=True)
-    return ensure(model)
+    return _fill(folder)
 
 
 def write_prior(folder: Path, shares: Mapping[str, float], *, source: Mapping[str, Any]) -> None:
@@ -148,6 +143,16 @@ def read_prior(folder: Path, classes: Sequence[str]) -> dict[str, float] | None:
             action="Take the cure back (headstart remedy NAME none), or estimate it again.",
         )
     return {name: float(shares.get(name, 0.0)) for name in classes}
+
+
+def _fill(folder: Path) -> Path:
+    """Write an empty file of each kind that is not there."""
+    if not (folder / PRIOR).is_file():
+        artifacts.write_json(folder / PRIOR, NO_PRIOR)
+    if not (folder / BATCHNORM).is_file():
+        with artifacts.replaced(folder / BATCHNORM) as temporary:
+            temporary.write_bytes(NO_TENSORS)
+    return folder
 
 
 def _document(folder: Path) -> dict[str, Any]:

@@ -37,6 +37,7 @@ def causes(
     drop: float,
     known: Sequence[Signature] = (),
     estimate: label_shift.Estimate | None = None,
+    uncorrected: tuple[Profile, Window] | None = None,
 ) -> list[dict[str, Any]]:
     """What the failed findings of one version mean.
 
@@ -53,6 +54,7 @@ def causes(
         drop: the loss of accuracy that is tolerated, `monitor.accuracy_drop`.
         known: the signatures of this version's faults.
         estimate: of the classes' shares in the window; made where it is needed and not given.
+        uncorrected: whole profile and window as the network answers without a corrected prior, where it has one.
 
     Returns:
         Causes [{`cause`, `score` in [0, 1], `evidence` {`checks`}}], the likeliest first; empty where nothing failed.
@@ -75,7 +77,7 @@ def causes(
             named.append(_cause("unknown_shift", 1.0, ["quality"]))
     elif about_answers:
         of_classes = "predicted_classes" in failed and not {"quality", "input_range"} & set(failed)
-        shift = _label_shift(profile, window, about_answers, estimate) if of_classes else None
+        shift = _label_shift(*(uncorrected or (profile, window)), about_answers, estimate) if of_classes else None
         named.append(shift or _by_looks(failed, about_answers, profile, window, known))
     if requests := sorted(set(failed) & REQUESTS):
         named.append(_cause("input_quality", 1.0, requests))

@@ -10,6 +10,7 @@ from headstart.errors import HeadstartError
 from headstart.faults.signatures import Signature
 from headstart.findings import Finding
 from headstart.monitoring import diagnosis, label_shift, windows
+from headstart.monitoring import prior as priors
 from headstart.monitoring.detectors import (
     confidence,
     input_range,
@@ -19,6 +20,7 @@ from headstart.monitoring.detectors import (
     requests,
     unknown_labels,
 )
+from headstart.monitoring.prior import Prior
 from headstart.monitoring.windows import Traffic, Window
 from headstart.params.operation import Monitor
 from headstart.profile import Profile
@@ -40,11 +42,13 @@ class Reference:
         bundle: the hash of its manifest; empty where the registry has none.
         profile: reads its reference answers; may refuse with a `HeadstartError`, as where its files are damaged.
         signatures: reads what faults do to its inputs; likewise.
+        prior: reads the class shares it was made for, None where they are its test split's; likewise.
     """
 
     bundle: str
     profile: Callable[[], Profile]
     signatures: Callable[[], Sequence[Signature]] = tuple
+    prior: Callable[[], Prior | None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -101,18 +105,20 @@ def watch(
     for window in traffic.windows:
         mine, profile = [requests.repeated_inputs(window, params.repeated_share)], None
         known: Sequence[Signature] = ()
+        uncorrected = None
         try:
             reference = _reference(references, window)
             if (files := requests.bundle(window, reference.bundle)) is not None:
                 mine.insert(0, files)
-            known, profile = reference.signatures(), reference.profile()
+            known, prior, profile = reference.signatures(), reference.prior(), reference.profile()
         except HeadstartError as error:
             mine.insert(0, _no_reference(window, error))
         if profile is not None:
-            profiles[window.version] = profile
+            uncorrected = priors.uncorrected(profile, window, prior)
+            profile = profiles[window.version] = priors.reference(profile, prior)
             mine = judge(profile, window, params, versions=len(traffic.windows)) + mine
             if window.rows >= params.rows:
-                estimates[window.version] = label_shift.estimate(profile, window)
+                estimates[window.version] = priors.estimate(*uncorrected, prior)
         found += diagnosis.causes(
             mine,
             profile,
@@ -120,6 +126,7 @@ def watch(
             drop=params.accuracy_drop,
             known=known,
             estimate=estimates.get(window.version),
+            uncorrected=uncorrected,
         )
         findings += [_of(finding, window, several) for finding in mine]
     if not traffic.windows:

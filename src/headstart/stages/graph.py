@@ -100,6 +100,17 @@ def record(folder: Path) -> str:
         return str(stage.outs[0].hash_info.value)
 
 
+def restore(folder: Path) -> None:
+    """Bring back the files of a folder that is recorded and not here, as in a fresh clone; nothing where it is here.
+
+    Raises:
+        UsageError: if neither DVC's cache nor its remote has them.
+    """
+    if folder.with_name(f"{folder.name}.dvc").is_file() and not folder.is_dir():
+        with artifacts.built(folder) as temporary:
+            checkout(revision(folder), temporary)
+
+
 def revision(folder: Path) -> str:
     """The MD5 by which DVC knows a recorded folder."""
     [out] = yaml.safe_load(folder.with_name(f"{folder.name}.dvc").read_text(encoding="utf-8"))["outs"]

@@ -23,7 +23,7 @@ LOCK, COPY = Path("dvc.lock"), Path("state/dvc.lock")
 BUSY, GUARD = Path(".dvc/tmp/rwlock"), Path(".dvc/tmp/rwlock.lock")
 NO_HASH = "0" * 32  # of a file that DVC knows by something else
 MERGE = re.compile(rb"^<<<<<<< ", re.M)
-POINTERS = ("data/raw/*.dvc", "data/backbones/*.dvc")
+POINTERS = ("data/raw/*.dvc", "data/backbones/*.dvc", "data/cures/*.dvc")
 
 
 def recover() -> None:
@@ -37,7 +37,7 @@ def recover() -> None:
     for pattern in POINTERS:
         for pointer in sorted(Path().glob(pattern)):
             if not _names_outputs(_read(pointer)):
-                _say(f"{pointer} was cut short: its source is read again")
+                _say(f"{pointer} was cut short: it is written again")
                 pointer.unlink()
 
 
