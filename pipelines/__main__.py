@@ -1,4 +1,4 @@
-"""Run one flow as a program: `python -m pipelines training|monitoring [--model NAME]... [--until STAGE]`.
+"""Run one flow as a program: `python -m pipelines training|monitoring|remedy [--model NAME]... [--until STAGE]`.
 
 Exit status: 0 done or nothing new, 1 a gate or monitor said no, 2 wrong input, 3 something outside failed.
 """
@@ -21,10 +21,11 @@ NO = frozenset({"Alert", "Rejected", "Unsure"})  # states of a flow that complet
 def main() -> int:
     """Start a server if there is none, run the flow named, and answer with the exit status."""
     parser = argparse.ArgumentParser(prog="python -m pipelines", description=__doc__)
-    parser.add_argument("flow", choices=["training", "monitoring"])
+    parser.add_argument("flow", choices=["training", "monitoring", "remedy"])
     parser.add_argument("--model", action="append", default=[], help="a model's name; all models when left out")
     parser.add_argument("--until", help="training: end after this stage")
     parser.add_argument("--now", help="monitoring: the window's end, ISO 8601 with an offset")
+    parser.add_argument("--remedy", help="remedy: which; the model's name is given by --model")
     parser.add_argument("--refusal", type=Path, help="a file for the reason, where the flow is refused")
     arguments = parser.parse_args()
     workspace = settings.find_workspace(Path(__file__).parent)
@@ -35,6 +36,11 @@ def main() -> int:
             from pipelines.training import training as flow
 
             options = {"models": arguments.model, "until": arguments.until}
+        elif arguments.flow == "remedy":
+            from pipelines.remedies import remedy as flow
+
+            [name] = arguments.model
+            options = {"name": name, "wanted": arguments.remedy}
         else:
             from pipelines.monitoring import monitoring as flow
 

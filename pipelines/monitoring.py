@@ -1,4 +1,6 @@
-"""Flow `monitoring`: a window of each model's journal against its profiles; an alert that lasts may start training.
+"""Flow `monitoring`: a window of each model's journal against its profiles; an alert that lasts is acted on.
+
+That is a cure where its remedy is one (`remedies.CURES`), and training where training is.
 
 One model's failure stops that model and no other. A verdict is written before anything is drawn, told or decided, so
 that no page and no training can cost it; how each look ended stands in `state/monitor/<model>/latest.json`.
@@ -10,7 +12,6 @@ import sys
 import traceback
 from collections.abc import Callable
 from datetime import datetime
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,15 @@ from prefect.events import emit_event
 from prefect.logging import get_run_logger
 from prefect.states import Completed
 
-from headstart import artifacts, profile, registry, tracking
+from headstart import artifacts, registry, tracking
 from headstart.cli import fresh
 from headstart.errors import GateError, HeadstartError, OutsideError, ParamsError
-from headstart.faults import signatures
 from headstart.journal import deletion
-from headstart.monitoring import evidently, prior, retrain, watch, windows
+from headstart.monitoring import evidently, references, remedies, retrain, watch, windows
 from headstart.params.loader import load
 from headstart.params.workspace import Model, Params
 from pipelines import world
+from pipelines.remedies import remedy
 from pipelines.training import training
 
 FORMAT = 2  # of the numbers beside an alert's page
@@ -92,22 +93,9 @@ def look(name: str, model: Model, asked: datetime) -> watch.Look:
     """
     champion = registry.aliases(name).champion
 
-    def reference(version: int) -> watch.Reference:
-        bundle = registry.describe(name, version).bundle
-
-        @cache
-        def folder() -> Path:
-            return registry.download(name, version)
-
-        return watch.Reference(
-            bundle,
-            lambda: profile.read(folder()),
-            lambda: signatures.read(folder()),
-            prior=lambda: prior.read(folder()),
-        )
-
     workspace = world.workspace()
-    seen = watch.watch(workspace.journal(name), reference, model.monitor, asked, champion=champion)
+    known = references.of(name, registry)
+    seen = watch.watch(workspace.journal(name), known, model.monitor, asked, champion=champion)
     window = seen.document["window"]
     if champion is None and not window["rows"] and not window["refused"]:
         registry.download(name)  # says what to do
@@ -177,10 +165,12 @@ def tidy(name: str, model: Model, asked: datetime) -> None:
 
 @task(name="retraining", cache_policy=NO_CACHE)
 def retraining(name: str, params: Params, document: dict[str, Any]) -> State[Any]:
-    """Train where an alert has lasted, its remedy is training, and something is new; say in any case what was decided.
+    """Cure or train where an alert has lasted and that is its remedy; say in any case what was decided.
+
+    A cure needs nothing new; a training does.
 
     Raises:
-        HeadstartError: if training was started and failed, other than by a gate's verdict.
+        HeadstartError: if one was started and failed, other than by a gate's verdict.
     """
     workspace = world.workspace()
     history = workspace.monitor(name) / "history.json"
@@ -188,6 +178,9 @@ def retraining(name: str, params: Params, document: dict[str, Any]) -> State[Any
     due, reason = retrain.due(history, params.models[name].retrain, end, document)
     if not due:
         return decided(name, document, started=False, reason=reason)
+    if document["remedy"] in remedies.CURES:
+        ended = remedy(name, document["remedy"], return_state=True)
+        return concluded(name, document, reason, ended, history, end)
     try:
         stale = fresh.stale_models(workspace, params, [name])
     except HeadstartError as refusal:
@@ -197,14 +190,22 @@ def retraining(name: str, params: Params, document: dict[str, Any]) -> State[Any
     ended = training([name], return_state=True)
     if ended.name == world.NOTHING_NEW:
         return decided(name, document, started=False, reason=f"{reason}, but there is nothing new to train on.")
+    return concluded(name, document, reason, ended, history, end)
+
+
+def concluded(
+    name: str, document: dict[str, Any], reason: str, ended: State[Any], history: Path, end: datetime
+) -> State[Any]:
+    """Start the cooldown, unless what failed may pass, and say how a training or a cure ended."""
+    what = "The cure" if document["remedy"] in remedies.CURES else "Training"
     outcome = ended.result(raise_on_failure=False)
     if not isinstance(outcome, OutsideError):  # that may pass: the next window tries again
         retrain.started(history, end)
     if isinstance(outcome, Exception) and not isinstance(outcome, GateError):
-        decided(name, document, started=True, reason=f"{reason}. Training failed: {outcome}")
+        decided(name, document, started=True, reason=f"{reason}. {what} failed: {outcome}")
         raise outcome
     said = outcome if isinstance(outcome, GateError) else ended.message or ended.name
-    return decided(name, document, started=True, reason=f"{reason}. Training ended: {said}")
+    return decided(name, document, started=True, reason=f"{reason}. {what} ended: {said}")
 
 
 def decided(name: str, document: dict[str, Any], *, started: bool, reason: str) -> State[Any]:

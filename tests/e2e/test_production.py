@@ -98,7 +98,7 @@ def questions(folder: Path, rows: int, seed: int) -> dict[str, list[str]]:
     return {topic: [row["text"] for row in written if row["label"] == topic] for topic in TOPICS}
 
 
-def journalled(workspace: Path, model: str, inputs: list[str], start: datetime) -> None:
+def journalled(workspace: Path, model: str, inputs: list[str], start: datetime, *, version: int = 1) -> None:
     """An hour of the champion's answers, as a server would have journalled them."""
     from headstart import settings
     from headstart.journal.schema import Answer
@@ -117,7 +117,7 @@ def journalled(workspace: Path, model: str, inputs: list[str], start: datetime) 
             index=0,
             time=moment,
             model=model,
-            version=1,
+            version=version,
             role="champion",
             contract=predictor.contract.hash,
             label=prediction.label,

@@ -245,3 +245,43 @@ def test_our_parameters_are_those_of_the_made_up_monitor():
     from tests.unit.made_traffic import monitor
 
     assert load(ROOT / "params.yaml").models["digits"].monitor == monitor()
+
+
+@pytest.fixture
+def label_shift(flow, monkeypatch):
+    """Alerts whose remedy is a corrected prior; what remedies were carried out, and how that ends."""
+    judged, asked = flow.watch.watch, []
+
+    def named(*arguments, **options):
+        seen = judged(*arguments, **options)
+        seen.document["remedy"] = "correct_prior"
+        return seen
+
+    ended = SimpleNamespace(name="Completed", message="digits: pass.", result=lambda raise_on_failure: {})
+    monkeypatch.setattr(flow.watch, "watch", named)
+    monkeypatch.setattr(flow, "remedy", lambda name, wanted, return_state: asked.append((name, wanted)) or ended)
+    return SimpleNamespace(asked=asked, ended=ended)
+
+
+def test_a_shift_of_the_classes_shares_that_lasts_is_cured_though_nothing_is_new(
+    flow, tmp_path, label_shift, monkeypatch
+):
+    monkeypatch.setattr(flow.fresh, "stale_models", lambda workspace, params, models: [])
+    state, retraining, started = lasting(flow, tmp_path)
+    assert label_shift.asked == [("digits", "correct_prior")]
+    assert (state.name, retraining["started"], started) == ("Alert", True, NOON.isoformat())
+    assert retraining["reason"].endswith("its remedy is correct_prior. The cure ended: digits: pass.")
+
+
+def test_a_cure_that_did_not_help_is_not_tried_again_within_the_cooldown(flow, tmp_path, label_shift):
+    lasting(flow, tmp_path)
+    look(flow, "digits")
+    assert label_shift.asked == [("digits", "correct_prior")]
+    assert "retrain.cooldown_days" in latest(tmp_path, "digits")["retraining"]["reason"]
+
+
+def test_a_cure_that_failed_for_a_reason_that_may_pass_spends_no_cooldown(flow, tmp_path, label_shift):
+    label_shift.ended.result = lambda raise_on_failure: OutsideError("the registry is down.")
+    state, retraining, started = lasting(flow, tmp_path)
+    assert (state.is_failed(), started) == (True, None)
+    assert retraining["reason"].endswith("The cure failed: the registry is down.")

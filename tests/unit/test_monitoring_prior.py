@@ -95,7 +95,9 @@ def test_estimates_rest_on_rows_of_classes_that_hardly_come_any_more(profile):
 
 
 def test_the_prior_is_read_from_the_evaluation_in_the_bundle(tmp_path):
-    with pytest.raises(BundleError, match=r"evaluation\.json cannot be read"):
+    assert priors.read(tmp_path) is None
+    (tmp_path / "evaluation.json").write_text('{"shares": {"values": {}}}')
+    with pytest.raises(BundleError, match=r"evaluation\.json cannot be read: KeyError\('correction'\)"):
         priors.read(tmp_path)
     (tmp_path / "evaluation.json").write_text(json.dumps({"format": 2}))
     assert priors.read(tmp_path) is None

@@ -14,6 +14,7 @@ from headstart.cli import (
     predict,
     rank,
     release,
+    remedy,
     run,
     score,
     serve,
@@ -46,6 +47,7 @@ app.command()(score.score)
 app.command()(serve.serve)
 app.command("diff-client")(diff_client.diff_client)
 app.command()(monitor.monitor)
+app.command()(remedy.remedy)
 app.command()(drill.drill)
 app.command()(doctor.doctor)
 app.command()(migrate.migrate)

@@ -82,6 +82,18 @@ def written(model: str) -> list[str]:
     return found + ([BATCHNORM] if tensors.is_file() and tensors.read_bytes() != NO_TENSORS else [])
 
 
+def contents(model: str) -> dict[str, bytes]:
+    """The files of a model's cures as they are, for `put_back`."""
+    return {path.name: path.read_bytes() for path in sorted(ensure(model).iterdir()) if path.is_file()}
+
+
+def put_back(model: str, files: Mapping[str, bytes]) -> None:
+    """Let a model's cures be what `contents` read."""
+    for name, content in files.items():
+        with artifacts.replaced(artifacts.cures(model) / name) as temporary:
+            temporary.write_bytes(content)
+
+
 def prior(folder: Path, classes: Sequence[str], expected: Mapping[str, float] | None = None) -> Prior | None:
     """The class shares that production sees; None where neither a cure nor params.yaml says so.
 

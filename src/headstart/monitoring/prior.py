@@ -3,8 +3,8 @@
 The profile in a bundle is of the whole test split, in which classes come in other shares than the ones the version was
 made for. Windows are compared with those of its rows in which classes come in the right ones (`reference`). Estimates
 of shares need every class's rows, also of classes that hardly come any more, and probabilities that know nothing of the
-new shares: those without the correction (`uncorrected`). So a window at the old shares alarms, and the shares it is given are the
-old ones.
+new shares: those without the correction (`uncorrected`). So a window at the old shares alarms, and the old shares are
+what is estimated.
 """
 
 from collections import Counter
@@ -40,17 +40,18 @@ class Prior:
 
 
 def read(bundle: Path) -> Prior | None:
-    """The prior of a sealed version; None where it was made for the shares of its test split.
+    """The prior of a sealed version; None where it was made for the shares of its test split, or does not say.
 
     Raises:
         BundleError: if its evaluation cannot be read.
     """
+    path = bundle / EVALUATION
     try:
-        said = artifacts.read_json(bundle / EVALUATION).get("shares")
+        said = artifacts.read_json(path).get("shares") if path.is_file() else None
         return Prior(said["values"], said["correction"]) if said else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BundleError(
-            f"{bundle / EVALUATION} cannot be read: {error!r}.", action="Build the model again."
+            f"{path} cannot be read: {error!r}.", action="Build the model again."
         ) from error
 
 

@@ -1,0 +1,61 @@
+"""What the registry knows of a model's versions, and the window that its last look recorded."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from headstart import artifacts, profile
+from headstart.errors import UsageError
+from headstart.faults import signatures
+from headstart.monitoring import prior, remedies, watch
+from headstart.monitoring.remedies import Recorded
+from headstart.params.operation import Monitor
+from headstart.settings import Workspace
+
+
+def of(name: str, registry: Any) -> Callable[[int], watch.Reference]:
+    """What is known of a version of the model, by its number; its files are fetched when they are asked for.
+
+    Args:
+        name: of the model.
+        registry: the package `headstart.registry`, or what stands in for it.
+    """
+
+    def reference(version: int) -> watch.Reference:
+        bundle = registry.describe(name, version).bundle
+
+        @cache
+        def folder() -> Path:
+            return Path(registry.download(name, version))
+
+        return watch.Reference(
+            bundle,
+            lambda: profile.read(folder()),
+            lambda: signatures.read(folder()),
+            prior=lambda: prior.read(folder()),
+        )
+
+    return reference
+
+
+def latest(workspace: Workspace, name: str) -> dict[str, Any]:
+    """The document of the model's last look.
+
+    Raises:
+        UsageError: if there was none that saw a window.
+    """
+    path = workspace.monitor(name) / "latest.json"
+    document: dict[str, Any] = artifacts.read_json(path) if path.is_file() else {}
+    if not document or document["window"]["start"] is None:
+        raise UsageError(f"the monitor has not looked at {name} yet.", action=f"Look: headstart monitor {name}.")
+    return document
+
+
+def recorded(workspace: Workspace, name: str, params: Monitor, registry: Any) -> Recorded:
+    """The window that the model's last look saw, and what its version is held against.
+
+    Raises:
+        UsageError: if there was no look, or the journal has no answer of its window any more.
+    """
+    return remedies.recorded(workspace.journal(name), latest(workspace, name), of(name, registry), params)
