@@ -120,3 +120,17 @@ def test_intervals_hold_the_true_shares_about_as_often_as_they_say():
 def test_no_example_is_refused():
     with pytest.raises(ValueError, match=r"shape \(0, 2\)"):
         label_shift.expectation_maximisation(np.zeros((0, 2)), np.array([0.5, 0.5]))
+
+
+def test_an_estimate_that_is_no_surer_than_its_distance_is_not_followed_at_all():
+    # intervals of 1.96 standard deviations either way; two classes move by 0.1, so the squared distance is 0.02
+    reference, values = np.array([0.5, 0.5]), np.array([0.6, 0.4])
+
+    def told(deviation):
+        reach = 1.959964 * deviation
+        return label_shift.shrunk(values, values - reach, values + reach, reference, level=0.95)
+
+    assert told(0.1) == pytest.approx([0.5, 0.5])  # variances 0.02 in all
+    assert told(0.05) == pytest.approx([0.575, 0.425], abs=1e-6)  # 0.005: a quarter of the way back
+    assert told(0.0) == pytest.approx(values)
+    assert label_shift.shrunk(reference, reference, reference, reference, level=0.95) == pytest.approx(reference)

@@ -59,17 +59,21 @@ def data(
         from headstart.report import data_page
 
         page = data_page.write(name, revision=revision, diff=compared)
-    document = {name: _document(name, revision, page, compared)}
+    document = {name: _document(name, revision, page, compared, params.models[name].data.expected_shares)}
     emit(document, as_json, _lines)
     return 1 if refusal else 0
 
 
-def _document(name: str, revision: str, page: Path, compared: Entry | None) -> Entry:
+def _document(name: str, revision: str, page: Path, compared: Entry | None, expected: dict[str, float] | None) -> Entry:
     folder = artifacts.stage_output(name, "data")
     summary = artifacts.read_json(folder / "summary.json")
     source = artifacts.read_json(artifacts.raw(name) / "source.json")
     noticed = source.get("findings", [])
     found = {one["check"]: one for one in [*noticed, *artifacts.read_json(folder / "findings.json")]}
+    if expected is not None:
+        from headstart.data.checks import shares
+
+        found["expected_shares"] = shares.expected(summary["per_class"], expected).document()
     return {
         "revision": revision,
         "rows": {split: summary["rows"][split] for split in SPLITS},
@@ -149,6 +153,8 @@ def _lines(document: dict[str, Entry]) -> Any:
         told = {finding["check"]: finding["reason"] for finding in result["findings"] if finding["verdict"] == "pass"}
         if "carved_splits" in told:  # of no fault, but to be known
             yield f"  dealt      {told['carved_splits']}"
+        if "expected_shares" in told:
+            yield f"  expected   {told['expected_shares']}"
         if result["unlabelled"]:
             came = f"{result['unlabelled']:,} rows as they came, for adapting a backbone"
             yield f"  unlabelled {told.get('unlabelled', came)}"

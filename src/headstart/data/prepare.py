@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from headstart import artifacts
 from headstart.data import dataset, passing, pool
 from headstart.data import raw as raw_rows
-from headstart.data.checks import Inspector, metadata, rows, splits
+from headstart.data.checks import Inspector, metadata, rows, shares, splits
 from headstart.data.dataset import SPLITS, Dataset
 from headstart.data.examples import Examples, Reasons
 from headstart.data.rows import Row
@@ -176,6 +176,7 @@ def prepare(
         findings += [
             rows.rare(examples, params.checks.examples_per_class),
             rows.imbalance(examples, params.checks.imbalance),
+            shares.between_splits(examples, level=params.checks.level, seed=params.checks.seed),
             splits.time_order(examples),
             *([splits.carved(examples, carved, params.split)] if carved else []),
             metadata.shortcut(examples, level=params.checks.level, seed=params.checks.seed),

@@ -50,9 +50,7 @@ def read(bundle: Path) -> Prior | None:
         said = artifacts.read_json(path).get("shares") if path.is_file() else None
         return Prior(said["values"], said["correction"]) if said else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BundleError(
-            f"{path} cannot be read: {error!r}.", action="Build the model again."
-        ) from error
+        raise BundleError(f"{path} cannot be read: {error!r}.", action="Build the model again.") from error
 
 
 def reference(profile: Profile, prior: Prior | None) -> Profile:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from headstart.data import cures
 from headstart.errors import DataError, UsageError
 from headstart.evaluation.calibration import RAREST
+from headstart.monitoring import label_shift, windows
 from headstart.monitoring import prior as priors
-from headstart.monitoring import windows
 from headstart.monitoring.prior import Prior
 from headstart.monitoring.watch import Reference
 from headstart.monitoring.windows import Window
@@ -25,7 +25,7 @@ from headstart.params.operation import Monitor
 from headstart.profile import Profile
 from headstart.statistics import paired
 from headstart.statistics.interval import Interval, wilson
-from headstart.statistics.label_shift import RESAMPLED, expectation_maximisation
+from headstart.statistics.label_shift import RESAMPLED, expectation_maximisation, shrunk
 
 RESAMPLES = 200
 LEVEL = 0.95
@@ -91,7 +91,7 @@ def recorded(
 
 
 def correct_prior(seen: Recorded) -> Proposal:
-    """The classifier's prior set to the class shares of the window.
+    """The classifier's prior set to the class shares of the window, as far as they are sure to have changed.
 
     Raises:
         DataError: if the window is too small, or its shares cannot be estimated.
@@ -110,7 +110,9 @@ def correct_prior(seen: Recorded) -> Proposal:
             f"the class shares of the recorded window cannot be estimated: {estimate.reason}",
             action="A corrected prior would be a guess. Label some of the recent inputs: send labels to /feedback.",
         )
-    shares = {name: share["value"] for name, share in estimate.shares.items()}
+    columns = [[share[key] for share in estimate.shares.values()] for key in ("value", "low", "high", "reference")]
+    careful = shrunk(*(np.array(column) for column in columns), level=label_shift.LEVEL)
+    shares = dict(zip(estimate.shares, (careful / careful.sum()).tolist(), strict=True))
     source = {
         "start": window.start.isoformat(),
         "end": window.end.isoformat(),
@@ -118,7 +120,7 @@ def correct_prior(seen: Recorded) -> Proposal:
         "inputs": window.rows,
     }
     return Proposal(
-        {"shares": dict(estimate.shares), **_effect(seen.profile, window, plain, shares)},
+        {"shares": dict(estimate.shares), "prior": shares, **_effect(seen.profile, window, plain, shares)},
         lambda folder: cures.write_prior(folder, shares, source=source),
     )
 

@@ -61,6 +61,7 @@ TITLES = {
     "constant_images": "Images show something",
     "animated": "Images do not move",
     "carved_splits": "Splits are as large as asked for",
+    "class_shares": "Classes come in the same shares in every split",
     "time_order": "Test examples are later than training ones",
     "sources": "Every source gave rows",
 }
