@@ -68,7 +68,7 @@ def test_sound_pictures_of_usual_formats_are_left_alone(check):
 def test_a_planted_fault_is_named_by_its_check(check, payload, verdict):
     _, finding = said([*SOUND, payload])[check]
     assert (finding.verdict, finding.statistic) == (verdict, 1.0)
-    assert "train row 61" in finding.reason
+    assert "source row 61 (train)" in finding.reason
 
 
 @pytest.mark.parametrize("payload", [None, b"", b"no image", "text", b"\x89PNG\r\n\x1a\n" + b"\0" * 50])

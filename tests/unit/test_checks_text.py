@@ -38,7 +38,7 @@ def test_utf_8_read_with_another_encoding_is_mojibake(encoding):
     broken = SOUND[1].encode().decode(encoding, "replace")
     reasons, finding = said([*SOUND, broken], "mojibake")
     assert (finding.verdict, finding.statistic, set(reasons)) == ("unsure", 1.0, {len(SOUND)})
-    assert "train row 12" in finding.reason
+    assert "source row 12 (train)" in finding.reason
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_texts_far_outside_the_sets_own_lengths_are_absurd():
     texts[7], texts[8] = "x", "x" * 40_000
     _, finding = said(texts, "lengths")
     assert (finding.verdict, finding.statistic) == ("unsure", 2.0)
-    assert "train row 8" in finding.reason and "40,000 characters" in finding.reason
+    assert "source row 8 (train)" in finding.reason and "40,000 characters" in finding.reason
 
 
 def test_of_sound_sets_at_most_the_level_has_an_absurd_length():

@@ -99,10 +99,10 @@ def test_a_leaked_row_is_put_aside_from_train_and_validation_and_never_from_test
     result = prepared(tmp_path, rows, leaked_share=1.0)
     assert result.test.inputs == ["five", "six"]
     assert [(aside.row.number, aside.reason) for aside in result.quarantine] == [
-        (7, "equal to test row 5"),
-        (8, "equal to test row 5"),
-        (9, "equal to test row 6"),
-        (10, "equal to validation row 4"),
+        (7, "equal to source row 5 (test)"),
+        (8, "equal to source row 5 (test)"),
+        (9, "equal to source row 6 (test)"),
+        (10, "equal to source row 4 (validation)"),
     ]
     leak = finding(result, "leak")
     assert (leak.verdict, leak.statistic, leak.bar) == ("unsure", 2.0, 2.0)  # mended, and worth a look
@@ -136,7 +136,7 @@ def test_a_test_set_that_is_all_leaked_is_a_refusal_of_the_gate_and_can_be_writt
 
 def test_white_space_makes_no_new_text_and_case_does(tmp_path):
     result = prepared(tmp_path, [*SOUND, ("train", "Five", "x"), ("train", "one\t", "x")])
-    assert [(aside.check, aside.reason) for aside in result.quarantine] == [("duplicates", "repeats train row 1")]
+    assert [(aside.check, aside.reason) for aside in result.quarantine] == [("duplicates", "repeats source row 1 (train)")]
 
 
 def test_equal_rows_with_different_labels_leave_train_and_validation_and_stay_in_test(tmp_path):
@@ -173,7 +173,7 @@ def test_texts_that_the_contract_refuses_are_put_aside_from_any_split(tmp_path):
     assert result.quarantine[1].reason.startswith("has 51 characters; at most 50")
     found = finding(result, "payloads")
     assert (found.verdict, found.statistic) == ("unsure", 4.0)
-    assert "test row 7: the row has no text" in found.reason
+    assert "source row 7 (test): the row has no text" in found.reason
 
 
 def test_images_that_do_not_decode_are_put_aside(tmp_path):

@@ -85,11 +85,11 @@ DIFF = {
 
 
 def test_the_page_is_whole_and_shows_what_is_there(workspace):
-    aside = [("q1", "good", "twice the same", "train", "duplicates", "repeats train row 1")]
+    aside = [("q1", "good", "twice the same", "train", "duplicates", "repeats source row 1 (train)")]
     prepared("moods", ["a fine day", "a sad day, longer"], ["good", "bad"], aside=aside)
     page = Document(data_page.render(data_page.gather("moods", revision="f00dfeed99.dir")))
     for words in ("moods", "In order", "6 texts of 2 classes: bad, good.", "a fine day", "stand twice in one split",
-                  "twice the same", "repeats train row 1", "f00dfeed", "were carved by hash."):  # fmt: skip
+                  "twice the same", "repeats source row 1 (train)", "f00dfeed", "were carved by hash."):  # fmt: skip
         assert words in page.text, words
 
 
@@ -117,7 +117,7 @@ def test_suspected_labels_are_shown_with_what_they_hold_and_where_they_stand(wor
     row = {"id": "a0", "split": "train", "row": 107, "label": "x", "suggested": "y", "text": "call 555-123-4567 now"}
     pq.write_table(pa.Table.from_pylist([row]), artifacts.stage_output("moods", "data") / "suspects.parquet")
     text = Document(data_page.render(data_page.gather("moods"))).text
-    assert "Labels that may be wrong" in text and "train row 107" in text
+    assert "Labels that may be wrong" in text and "source row 107 (train)" in text
     assert "artifacts/models/moods/data/suspects.parquet" in text
     assert "now" in text and "555-123" not in text
 

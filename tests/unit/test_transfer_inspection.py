@@ -58,7 +58,7 @@ def test_flipped_labels_are_named_with_the_label_that_fits(tmp_path):
         ("train", 16, "text 5", labels[5]), ("train", 88, "text 77", labels[77]),
     }  # fmt: skip
     assert found.evidence["looked_at"] == 300
-    assert f"train row 16 (text 5) is {given[5]!r}, and {labels[5]!r} fits better" in found.reason
+    assert f"source row 16 (train) (text 5) is {given[5]!r}, and {labels[5]!r} fits better" in found.reason
     assert out.as_posix() in found.action
 
 
@@ -68,7 +68,7 @@ def test_a_suspect_is_quoted_without_what_is_personal(tmp_path):
     rows = replace(dataset(given), inputs=["write to jane.doe@corp-mail.com, please"] * 300)
     raw, out = ingested(tmp_path / "raw", 300), tmp_path / "suspects.parquet"
     found = inspection.label_errors(rows, seen, CLASSES, PARAMS.probe, PARAMS.checks, raw=raw, out=out)
-    assert "train row 15 (write to j***@***.com, please) is 'c', and 'b' fits better" in found.reason
+    assert "source row 15 (train) (write to j***@***.com, please) is 'c', and 'b' fits better" in found.reason
     assert "jane" not in str(found.document())
 
 

@@ -67,8 +67,8 @@ class Examples:
         return str(self.classes[int(self.labels[place])])
 
     def named(self, place: int) -> str:
-        """`train row 412`, for messages."""
-        return f"{SPLITS[self.splits[place]]} row {self.numbers[place]}"
+        """`source row 412 (train)`, for messages: a row's number is its place in its source, not in its split."""
+        return f"source row {self.numbers[place]} ({SPLITS[self.splits[place]]})"
 
     def listed(self, places: Sequence[int] | Places) -> list[dict[str, Any]]:
         """The first ten rows as evidence, in plain JSON values."""

@@ -163,4 +163,4 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
 def _sentence(row: dict[str, Any]) -> str:
     text = " ".join(row.get("text", "").split())
     quoted = f" ({text if len(text) <= QUOTED else text[: QUOTED - 1].rstrip() + '…'})" if text else ""
-    return f"{row['split']} row {row['row']}{quoted} is {row['label']!r}, and {row['suggested']!r} fits better"
+    return f"source row {row['row']} ({row['split']}){quoted} is {row['label']!r}, and {row['suggested']!r} fits better"

@@ -18,10 +18,10 @@ class Notes(dict[int, str]):
 
 
 def some(examples: Examples, places: Sequence[int] | Places, notes: Mapping[int, str] | None = None) -> str:
-    """`train row 4 (it reads 'Ã©'), test row 9 and 12 more`."""
+    """`source row 4 (train): it reads 'Ã©', source row 9 (test) and 12 more`."""
     notes = notes or {}
     first = sorted((int(place) for place in places), key=lambda place: (place not in notes, place))[:SHOWN]
-    names = [examples.named(place) + (f" ({notes[place]})" if place in notes else "") for place in first]
+    names = [examples.named(place) + (f": {notes[place]}" if place in notes else "") for place in first]
     more = len(places) - len(names)
     return ", ".join(names) + (f" and {more:,} more" if more else "")
 
