@@ -155,12 +155,20 @@ def run_document(
         "reason": history["reason"],
         "metrics": evaluation["metrics"],
         "near_copies": evaluation.get("near_copies"),
+        "shares": _shares(evaluation.get("shares")),
         "gates": [finding.document() for finding in findings],
         "verdict": overall(findings),
         "version": version,
         "alias": alias,
         "seconds": seconds,
     }
+
+
+def _shares(said: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Who says at which class shares the model was judged, and on how many rows; None where they are test's own."""
+    return (
+        None if said is None else {key: said[key] for key in ("origin", "source", "overrules", "rows", "of", "short")}
+    )
 
 
 def provenance(model: str) -> dict[str, str]:

@@ -136,7 +136,9 @@ def test_a_test_set_that_is_all_leaked_is_a_refusal_of_the_gate_and_can_be_writt
 
 def test_white_space_makes_no_new_text_and_case_does(tmp_path):
     result = prepared(tmp_path, [*SOUND, ("train", "Five", "x"), ("train", "one\t", "x")])
-    assert [(aside.check, aside.reason) for aside in result.quarantine] == [("duplicates", "repeats source row 1 (train)")]
+    assert [(aside.check, aside.reason) for aside in result.quarantine] == [
+        ("duplicates", "repeats source row 1 (train)")
+    ]
 
 
 def test_equal_rows_with_different_labels_leave_train_and_validation_and_stay_in_test(tmp_path):

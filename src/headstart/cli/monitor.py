@@ -22,8 +22,8 @@ def monitor(
     """Compare the last window of answers with the reference; exit 1 on an alert.
 
     Thresholds follow from `monitor.false_alarms_a_year`; a small window that does not alarm is unsure. The window
-    ends on a whole minute and is `monitor.window_minutes` long. An alert that lasts starts training where that is the
-    remedy, as `retrain` in params.yaml says.
+    ends on a whole minute and is `monitor.window_minutes` long. An alert that lasts starts training, or has
+    the prior corrected, where that is the remedy, as `retrain` in params.yaml says.
     """
     workspace, params = enter()
     models = chosen(params, names or [])

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+NAMED = 10
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output, nothing else.")]
 
 
@@ -79,6 +81,20 @@ def without_copies(near: Mapping[str, Any] | None) -> str:
     return f"without {rows}: {metric('accuracy', near['without']['accuracy'])}"
 
 
+def judged_at(shares: Mapping[str, Any]) -> str:
+    """At which class shares a model was judged where they are not those of its test split, and who says so."""
+    rows = f"judged on {shares['rows']} of {shares['of']} test rows, in which classes come in the shares"
+    if shares["origin"] == "expected_shares":
+        told = f"{rows} of data.expected_shares"
+    else:
+        source = shares["source"] or {}
+        window = f" of the window {source['start']} to {source['end']}" if {"start", "end"} <= set(source) else ""
+        told = f"{rows}{window}: the cure correct_prior"
+        told += ", which overrules data.expected_shares" if shares["overrules"] else ""
+    short = ", ".join(map(repr, shares["short"][:NAMED]))
+    return f"{told}; too few test rows for their share: {short}" if short else told
+
+
 def override(version: Mapping[str, Any]) -> str:
     """`, promoted although its gates said unsure: a demo`; empty where its gates passed."""
     if not version.get("overridden"):
@@ -99,6 +115,8 @@ def run_lines(document: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
             yield f"  metric    {metric(key, value)}"
         if told := without_copies(result.get("near_copies")):
             yield f"            {told}"
+        if shares := result.get("shares"):
+            yield f"  shares    {judged_at(shares)}"
         for finding in result["gates"]:
             yield f"  gate      {finding['verdict']:6} {finding['check']}: {finding['reason']}"
             if finding["verdict"] != "pass" and finding["action"]:

@@ -1,4 +1,6 @@
-"""When an alert is worth a training: it lasts, it is still there, training cures it, and the last one had time to help.
+"""When an alert is acted on: it lasts, it is still there, a training or cure helps, and the last one had time to help.
+
+A cure (`remedies.CURES`) is cheap, and waits for the same cooldown: one that did not help would be tried every hour.
 
 What was seen before is kept beside the monitor's pages: {`format`, `looks` [{`start`, `end`, `verdict`, `remedy`}],
 `started`}. Format 1 has no remedies; its alerts count as ones that training cures.

@@ -43,7 +43,7 @@ class Monitor(Section):
 
 
 class Retrain(Section):
-    """An alert that lasts starts training, not more often than the cooldown allows."""
+    """An alert that lasts starts a training or a cure, not more often than the cooldown allows."""
 
     windows: Count
     cooldown_days: Positive

@@ -90,6 +90,11 @@ def lede(evidence: Evidence) -> str:
         groups = evaluation.get("groups")
         among = f", in {groups:,} groups" if groups else ""
         sentences.append(f"Measured on {n:,} examples it never saw{among}, on the very file that is served.")
+        if shares := evaluation.get("shares"):
+            sentences.append(
+                f"They are {shares['rows']:,} of {shares['of']:,} test examples, chosen so that classes come in the "
+                "shares that production sees, which its probabilities are set to."
+            )
     return " ".join(sentences)
 
 

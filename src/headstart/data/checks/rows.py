@@ -265,7 +265,7 @@ def counts(examples: Examples, split: str) -> NDArray[np.int64]:
 def _twins(
     examples: Examples, places: Places, held: Places, contents: NDArray[np.int64], held_contents: NDArray[np.int64]
 ) -> Reasons:
-    """`equal to source row 5 (test)` for each of `places` whose content stands among `held` too; the first such is named."""
+    """`equal to source row 5 (test)` for each of `places` whose content `held` has too; the first such is named."""
     known, first = np.unique(held_contents, return_index=True)
     if not len(known):
         return {}
