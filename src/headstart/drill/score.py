@@ -13,7 +13,7 @@ from headstart.drill import candidates, traffic
 from headstart.errors import UsageError
 from headstart.faults import signatures
 from headstart.faults.table import FAULTS, Fault
-from headstart.monitoring import watch
+from headstart.monitoring import prior, watch
 from headstart.params.workspace import Model
 from headstart.predictor import Predictor
 from headstart.serving.models import LoadedModel
@@ -146,7 +146,8 @@ def _after(
     allowed = params.gates.replay_difference
     model = LoadedModel.open(subject.name, subject.version, bundle, difference_allowed=allowed)
     known, seen = signatures.read(bundle), profile.read(bundle)
-    reference = watch.Reference(subject.registered, lambda: seen, lambda: known)
+    made_for = prior.read(bundle)
+    reference = watch.Reference(subject.registered, lambda: seen, lambda: known, prior=lambda: made_for)
     answers = traffic.Answers.of(predictor, pool)
     found = []
     with traffic.deployed(model, reference, params) as deployment:
