@@ -53,6 +53,11 @@ def remember(history: Path, document: Mapping[str, Any]) -> None:
     artifacts.write_json(history, {**known, "looks": looks[-KEPT:]})
 
 
+def looks(history: Path) -> list[dict[str, str]]:
+    """What was seen before, oldest first: {`start`, `end`, `verdict`, `remedy`}, the last without one in format 1."""
+    return list(_read(history)["looks"])
+
+
 def due(history: Path, params: Retrain, end: datetime, document: Mapping[str, Any]) -> tuple[bool, str]:
     """Whether the looks up to the window that ends at `end` ask for a training, and why (not), as a clause.
 
