@@ -5,15 +5,22 @@ PREFECT_API_URL=http://127.0.0.1:4200/api python -m pipelines.schedules
 """
 
 import asyncio
+import http.client
 import os
 import sys
+import urllib.request
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from headstart import settings
 from headstart.errors import HeadstartError, OutsideError
 from headstart.params.loader import load
-from pipelines.server import answers, wait_until_ready
+from pipelines.server import wait_until_ready
+
+PAUSE_S = 5.0  # that a server is waited for when the schedules end
 
 
 def main() -> None:
@@ -40,29 +47,34 @@ def main() -> None:
     from pipelines.training import training
 
     class Schedules(Runner):
-        """Pauses its schedules when it ends, as `prefect.serve` does, unless there is no server left to ask that of.
-
-        Prefect's own asks again and again: after a server that has ended it never ends.
-        """
+        """Ends at SIGTERM as Prefect's own does, without the coroutine that it never awaits."""
 
         def handle_sigterm(self, *arguments: Any, **named: Any) -> None:
-            sys.exit(0)  # what Prefect's comes to, without the coroutine that it never awaits
+            sys.exit(0)
 
-        async def __aexit__(self, *error: Any) -> None:
-            self.pause_on_shutdown = await asyncio.to_thread(answers)
-            await super().__aexit__(*error)
-
-    runner = Schedules()
-    runner.add_deployment(training.to_deployment(name="training", cron=schedules.training))
-    runner.add_deployment(monitoring.to_deployment(name="monitoring", cron=schedules.monitoring))
-    print(
-        f"the flows run on their schedules: training {schedules.training!r}, monitoring {schedules.monitoring!r} (UTC)"
-    )
+    runner = Schedules(pause_on_shutdown=False)  # it would ask a server that has ended again and again
+    deployments = [
+        runner.add_deployment(training.to_deployment(name="training", cron=schedules.training)),
+        runner.add_deployment(monitoring.to_deployment(name="monitoring", cron=schedules.monitoring)),
+    ]
+    print(f"training runs on {schedules.training!r}, monitoring on {schedules.monitoring!r} (cron, UTC)")
     print("polling for runs until interrupted", flush=True)
     try:
-        asyncio.run(runner.start())
-    except (KeyboardInterrupt, TerminationSignal):
-        pass
+        with suppress(KeyboardInterrupt, TerminationSignal):
+            asyncio.run(runner.start())
+    finally:
+        pause(deployments)
+
+
+def pause(deployments: Iterable[UUID]) -> None:
+    """Let the server plan no more runs, which nobody would start; a server that has ended plans none."""
+    for deployment in deployments:
+        url = f"{os.environ['PREFECT_API_URL'].rstrip('/')}/deployments/{deployment}/pause_deployment"
+        try:
+            urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=PAUSE_S).close()
+        except (OSError, http.client.HTTPException) as error:
+            print(f"the schedules were not paused: the server does not answer ({error})", file=sys.stderr)
+            return
 
 
 if __name__ == "__main__":

@@ -95,15 +95,6 @@ def wait_until_ready() -> None:
     )
 
 
-def answers() -> bool:
-    """Whether the server behind `PREFECT_API_URL` answers within two seconds."""
-    try:
-        with urllib.request.urlopen(os.environ["PREFECT_API_URL"].rstrip("/") + "/health", timeout=2) as answer:
-            return bool(answer.status == 200)
-    except (OSError, http.client.HTTPException):
-        return False
-
-
 def _stop(child: subprocess.Popen[bytes]) -> None:
     child.terminate()
     try:

@@ -183,6 +183,14 @@ def test_a_window_too_small_to_judge_says_that_nothing_found_means_nothing():
     assert "that nothing alarms does not mean that nothing has changed" in text
 
 
+def test_a_loss_of_accuracy_that_is_likely_but_not_shown_is_what_an_unsure_window_is_about():
+    text = first_screen(
+        document_of("unsure", findings=[p_value("quality", "unsure", 4e-5, action="Send more labels.")])
+    )
+    assert "It is probably right less often than it was" in text
+    assert "What to do Send more labels." in text
+
+
 def test_where_no_chart_can_be_drawn_the_page_says_why():
     text = shown(document_of(), no_charts="Evidently failed with KeyError: '<7>'")
     assert "The charts could not be drawn: Evidently failed with KeyError: '<7>'" in text

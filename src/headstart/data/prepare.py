@@ -175,6 +175,7 @@ def prepare(
         _require_enough(examples, raw)
         findings += [
             rows.rare(examples, params.checks.examples_per_class),
+            rows.unjudged(examples),
             rows.imbalance(examples, params.checks.imbalance),
             splits.time_order(examples),
             *([splits.carved(examples, carved, params.split)] if carved else []),

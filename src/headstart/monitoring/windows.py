@@ -146,7 +146,7 @@ def moment(now: str | None) -> datetime:
         ) from None
     if asked > (clock := settings.now()) + SKEW:
         raise UsageError(
-            f"{now} lies in the future: it is {clock:%Y-%m-%d %H:%M:%S} UTC, and a window can be judged once it is over.",
+            f"{now} lies in the future: it is {clock:%Y-%m-%d %H:%M:%S} UTC. A window is judged once it is over.",
             action="Leave --now out, or name a moment that has passed.",
         )
     return asked

@@ -62,6 +62,8 @@ def happened(document: Document) -> str:
             return f"This window could not be looked at: {document['findings'][0]['reason']}"
         if document["window"]["rows"] == 0:
             return "Nothing was answered in this window, so there is nothing to judge."
+        if _likely_loss(document):
+            return "It is probably right less often than it was, but too few labels came to be sure."
         return "Too little is known to judge this window: that nothing alarms does not mean that nothing has changed."
     unnamed: Document = {"cause": "unknown_shift", "evidence": {}}
     cause = causes[0] if causes else unnamed
@@ -111,7 +113,7 @@ def advice(model: str, document: Document) -> Advice:
     failed = _findings(document, "fail")
     remedy = document["remedy"]
     if document["verdict"] != "alert":
-        waiting = [finding["action"] for finding in _findings(document, "unsure") if finding["action"]]
+        waiting = [one["action"] for one in _likely_loss(document) or _findings(document, "unsure") if one["action"]]
         if document["verdict"] == "unsure" and waiting:
             return Advice(waiting[0])
         return Advice("Nothing." if document["verdict"] == "ok" else "Look again when there is more traffic.")
@@ -254,6 +256,14 @@ def _fix_client(model: str, document: Document, failed: Sequence[Document]) -> A
         f"{told} Please send them raw, as they are before any preparation. {check}",
         (f"headstart diff-client {name} RAW TENSOR",),
     )
+
+
+def _likely_loss(document: Document) -> list[Document]:
+    """What labels showed where nothing but they makes a window unsure."""
+    unsure = _findings(document, "unsure")
+    if {"window", "reference", "monitor"} & {finding["check"] for finding in unsure}:
+        return []
+    return [finding for finding in unsure if finding["check"] == "quality" and finding["statistic"] is not None]
 
 
 def _findings(document: Document, verdict: str) -> list[Document]:

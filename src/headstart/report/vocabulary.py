@@ -54,7 +54,8 @@ CHECKS = {
     "duplicates": "No example stands twice",
     "label_conflicts": "Equal examples have equal labels",
     "untrained_labels": "Every label can be learned",
-    "rare_labels": "Every class has enough examples",
+    "rare_labels": "Every class has enough training examples",
+    "unjudged_classes": "Every class can be judged",
 }
 
 MONITORS = {
