@@ -216,7 +216,7 @@ def test_an_odd_input_is_answered_with_a_warning_and_counted(server: Server) -> 
     usual, odd, dots = server.post("/predict/texts", {"inputs": ["ab", "ab" * 51, "..."]}).json()["predictions"]
     assert "warnings" not in usual
     assert odd["warnings"] == ["The length is 102; 1 to 50 is usual for this model."]
-    assert dots["warnings"] == ["The text has no letter or digit."]
+    assert dots["warnings"] == ["The text has no letter, digit or symbol."]
     page = server.request("GET", "/metrics").text
     assert 'headstart_implausible_inputs_total{model="texts",version="3"} 2.0' in page
 

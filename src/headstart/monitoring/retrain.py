@@ -75,7 +75,7 @@ def due(history: Path, params: Retrain, end: datetime, document: Mapping[str, An
     looks = [look for look in known["looks"] if datetime.fromisoformat(look["end"]) <= end]
     lasted = lasting(apart(looks))
     if lasted < params.windows:
-        return False, f"the alert has lasted {lasted} of {params.windows} windows (retrain.windows)"
+        return False, f"the alert has lasted {lasted} of {params.windows} windows that do not overlap (retrain.windows)"
     last = datetime.fromisoformat(known["started"]) if known["started"] else None
     if last is not None and not cooled_down(last, now=end, days=params.cooldown_days):
         again = last + timedelta(days=params.cooldown_days)

@@ -270,8 +270,8 @@ def _too_small(traffic: Traffic | Window, window: Window | None, params: Monitor
         statistic=float(rows),
         bar=float(params.rows),
         reason=(
-            f"{rows} {noun}{of_all} in the {params.window_minutes} minutes before {traffic.end:%Y-%m-%d %H:%M} UTC; "
-            f"with fewer than {params.rows} only gross changes can be seen."
+            f"{rows} {noun}{of_all} in the {windows.minutes(params.window_minutes)} before "
+            f"{traffic.end:%Y-%m-%d %H:%M} UTC; with fewer than {params.rows} only gross changes can be seen."
         ),
         action="Wait for more traffic, or lengthen monitor.window_minutes.",
     )

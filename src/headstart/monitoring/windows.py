@@ -152,6 +152,11 @@ def moment(now: str | None) -> datetime:
     return asked
 
 
+def minutes(count: float) -> str:
+    """`60 minutes`, `1 minute`: a window's length, to follow "the"."""
+    return "minute" if count == 1 else f"{count:g} minutes"
+
+
 def whole_minute(asked: datetime) -> datetime:
     """The end of the window for a look that is asked for at a moment: so windows of a jittery schedule still touch."""
     return asked.replace(second=0, microsecond=0)

@@ -22,6 +22,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
+from headstart.contract import picture
 from headstart.errors import ContractError
 from headstart.params.section import Modality
 from headstart.predictor import Prediction
@@ -538,6 +539,9 @@ def _text(part: bytes, place: int) -> Taken:
     try:
         return part.decode("utf-8")
     except UnicodeDecodeError as error:
+        if (kind := picture.kind(part)) is not None:
+            told = f"input {place} is a picture ({kind}); this model takes texts."
+            return ContractError(told, index=place, action="Send texts in UTF-8.")
         return ContractError(
             f"input {place} is not text in UTF-8: {error.reason} at byte {error.start}.",
             index=place,
