@@ -30,6 +30,7 @@ from headstart.journal import deletion
 from headstart.monitoring import evidently, references, remedies, retrain, watch, windows
 from headstart.params.loader import load
 from headstart.params.workspace import Model, Params
+from headstart.report import monitor
 from pipelines import world
 from pipelines.remedies import remedy
 from pipelines.training import training
@@ -57,24 +58,31 @@ def monitoring(models: list[str] | None = None, now: str | None = None) -> State
         raise ParamsError(f"there is no model {min(unknown)!r} in params.yaml; it has {', '.join(params.models)}.")
     failures: dict[str, HeadstartError] = {}
     looks: dict[str, watch.Look] = {}
+    documents: dict[str, dict[str, Any]] = {}
+    charts: dict[str, str | None] = {}
 
     def attempt(name: str, step: Callable[..., Any], *arguments: Any) -> Any:
         """A step for one model; also a bug is that model's result, and the other steps and models go on."""
         try:
             return step.with_options(task_run_name=f"{step.name} {name}")(name, *arguments)  # type: ignore[attr-defined]
         except Exception as error:  # noqa: BLE001
-            failures.setdefault(name, failed(name, error, asked, looks.get(name)))
+            failures.setdefault(name, failed(name, error, asked, documents))
             return None
 
     for name in names:
         model = params.models[name]
-        if (seen := attempt(name, look, model, asked)) is not None:
-            looks[name] = seen
-            for step in (draw, tell, show):
-                attempt(name, step, seen.document if step is not draw else seen)
-            attempt(name, tidy, model, asked)
-    for name in looks:
-        attempt(name, retraining, params, looks[name].document)
+        if (seen := attempt(name, look, model, asked)) is None:
+            attempt(name, page, documents[name])
+            continue
+        looks[name], documents[name] = seen, seen.document
+        charts[name] = attempt(name, draw, seen)
+        for step in (page, tell, show):
+            attempt(name, step, seen.document, *([charts[name]] if step is page else []))
+        attempt(name, tidy, model, asked)
+    for name, seen in looks.items():
+        attempt(name, retraining, params, seen.document)
+        if seen.document["verdict"] == "alert":  # its page says what was decided
+            attempt(name, page, seen.document, charts[name])
     if failures:
         raise max(failures.values(), key=lambda error: error.exit_status)
     verdicts = {name: seen.document["verdict"] for name, seen in looks.items()}
@@ -105,24 +113,33 @@ def look(name: str, model: Model, asked: datetime) -> watch.Look:
 
 
 @task(name="draw", cache_policy=NO_CACHE)
-def draw(name: str, seen: watch.Look) -> None:
-    """The page that people read, `latest.html`; of an alert a dated copy is kept, 4 MB, and its numbers as JSON."""
-    if seen.drawn is None:
-        return
-    document, (window, reference) = seen.document, seen.drawn
-    page = world.workspace().monitor(name) / "latest.html"
-    charts = None
-    try:
-        charts = evidently.report(name, reference, window, document, page)
-    except Exception as error:  # noqa: BLE001 - Evidently fails on windows nobody foresaw; the verdict stands without
-        log(error)
-        document["page_error"] = f"Evidently failed with {type(error).__name__}: {error}"
-        evidently.plain(name, document, page, because=document["page_error"])
+def draw(name: str, seen: watch.Look) -> str | None:
+    """Charts of the window, 4 MB of HTML; of an alert their numbers are kept as JSON. None where there are none."""
+    charts = numbers = None
+    if seen.drawn is not None:
+        window, reference = seen.drawn
+        try:
+            charts, numbers = evidently.charts(reference, window)
+        except Exception as error:  # noqa: BLE001 - Evidently fails on windows nobody foresaw; the verdict stands without
+            log(error)
+            seen.document["page_error"] = f"Evidently failed with {type(error).__name__}: {error}"
+    if seen.document["verdict"] == "alert":
+        kept = {"format": FORMAT, "headstart": seen.document, "evidently": numbers}
+        artifacts.write_json(dated(name, seen.document).with_suffix(".json"), kept)
+    return charts
+
+
+@task(name="page", cache_policy=NO_CACHE)
+def page(name: str, document: dict[str, Any], charts: str | None = None) -> None:
+    """The page that people read, `latest.html`; of an alert a dated copy is kept."""
+    folder = world.workspace().monitor(name)
+    looks = retrain.looks(folder / "history.json")
+    html = monitor.render(name, document, looks=looks, charts=charts, no_charts=document.get("page_error", ""))
+    path = folder / "latest.html"
+    artifacts.write_text(path, html)
     if document["verdict"] == "alert":
-        page = Path(shutil.copy(page, page.with_name(f"{window.end:%Y%m%dT%H%M%SZ}.html")))
-        numbers = {"format": FORMAT, "headstart": document, "evidently": charts}
-        artifacts.write_json(page.with_suffix(".json"), numbers)
-    document["page"] = str(page)
+        path = Path(shutil.copy(path, dated(name, document)))
+    document["page"] = str(path)
     write(name, document)
 
 
@@ -215,7 +232,7 @@ def decided(name: str, document: dict[str, Any], *, started: bool, reason: str) 
     return Completed(name="Trained" if started else "Not trained", message=f"{name}: {reason}")
 
 
-def failed(name: str, error: Exception, asked: datetime, seen: watch.Look | None) -> HeadstartError:
+def failed(name: str, error: Exception, asked: datetime, documents: dict[str, dict[str, Any]]) -> HeadstartError:
     """Leave word of a failure beside the verdict, or in its place where there is none; the refusal to end with."""
     log(error)
     if isinstance(error, HeadstartError):
@@ -225,13 +242,19 @@ def failed(name: str, error: Exception, asked: datetime, seen: watch.Look | None
             f"the monitor of {name} failed with {type(error).__name__}: {error}.",
             action="This is a bug in headstart; the traceback is in the log above.",
         )
-    document = seen.document if seen else watch.not_looked(refusal, windows.whole_minute(asked))
-    document["error"] = {"message": refusal.message, "action": refusal.action}
+    document = documents.setdefault(name, watch.not_looked(refusal, windows.whole_minute(asked)))
+    document.setdefault("error", {"message": refusal.message, "action": refusal.action})
     try:
         write(name, document)
     except OSError as problem:  # the disk refuses; the flow ends with the failure itself
         log(problem)
     return refusal
+
+
+def dated(name: str, document: dict[str, Any]) -> Path:
+    """Where the page of an alert is kept."""
+    end = datetime.fromisoformat(document["window"]["end"])
+    return world.workspace().monitor(name) / f"{end:%Y%m%dT%H%M%SZ}.html"
 
 
 def write(name: str, document: dict[str, Any]) -> None:

@@ -4,14 +4,23 @@ python -m pipelines.server &
 PREFECT_API_URL=http://127.0.0.1:4200/api python -m pipelines.schedules
 """
 
+import asyncio
+import http.client
 import os
 import sys
+import urllib.request
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 from headstart import settings
 from headstart.errors import HeadstartError, OutsideError
 from headstart.params.loader import load
 from pipelines.server import wait_until_ready
+
+PAUSE_S = 5.0  # that a server is waited for when the schedules end
 
 
 def main() -> None:
@@ -31,15 +40,41 @@ def main() -> None:
     settings.use_embedded_prefect(workspace)
     wait_until_ready()
     schedules = load(workspace.params).schedules
-    from prefect import serve
+    from prefect.exceptions import TerminationSignal
+    from prefect.runner import Runner
 
     from pipelines.monitoring import monitoring
     from pipelines.training import training
 
-    serve(
-        training.to_deployment(name="training", cron=schedules.training),
-        monitoring.to_deployment(name="monitoring", cron=schedules.monitoring),
-    )
+    class Schedules(Runner):
+        """Ends at SIGTERM as Prefect's own does, without the coroutine that it never awaits."""
+
+        def handle_sigterm(self, *arguments: Any, **named: Any) -> None:
+            sys.exit(0)
+
+    runner = Schedules(pause_on_shutdown=False)  # it would ask a server that has ended again and again
+    deployments = [
+        runner.add_deployment(training.to_deployment(name="training", cron=schedules.training)),
+        runner.add_deployment(monitoring.to_deployment(name="monitoring", cron=schedules.monitoring)),
+    ]
+    print(f"training runs on {schedules.training!r}, monitoring on {schedules.monitoring!r} (cron, UTC)")
+    print("polling for runs until interrupted", flush=True)
+    try:
+        with suppress(KeyboardInterrupt, TerminationSignal):
+            asyncio.run(runner.start())
+    finally:
+        pause(deployments)
+
+
+def pause(deployments: Iterable[UUID]) -> None:
+    """Let the server plan no more runs, which nobody would start; a server that has ended plans none."""
+    for deployment in deployments:
+        url = f"{os.environ['PREFECT_API_URL'].rstrip('/')}/deployments/{deployment}/pause_deployment"
+        try:
+            urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=PAUSE_S).close()
+        except (OSError, http.client.HTTPException) as error:
+            print(f"the schedules were not paused: the server does not answer ({error})", file=sys.stderr)
+            return
 
 
 if __name__ == "__main__":

@@ -68,11 +68,12 @@ def ended(verdicts: dict[str, str], refused: dict[str, HeadstartError], news: bo
         raise max(failures, key=lambda error: error.exit_status)
     verdicts |= dict.fromkeys(refused, "fail")
     said = "; ".join(f"{name}: {verdict}" for name, verdict in verdicts.items())
+    judged = f"{said}." if said else "Done; no version was judged."
     if not news and not refused:
         note = f" The last verdicts stand: {said}." if said else ""
         return Completed(name=world.NOTHING_NEW, message=f"Nothing is new, nothing was trained.{note}", data=verdicts)
     reasons = " ".join(str(error) for error in refused.values())
-    return world.conclusion(verdicts, " ".join(part for part in (f"{said}.", reasons) if part))
+    return world.conclusion(verdicts, " ".join(part for part in (judged, reasons) if part))
 
 
 def bring(params: Params, names: Collection[str]) -> dict[str, HeadstartError]:

@@ -39,7 +39,7 @@ def flow(prefect_api, tmp_path, monkeypatch):
     monkeypatch.setattr(world, "workspace", lambda: workspace)
     monkeypatch.setattr(monitoring, "registry", registry)
     monkeypatch.setattr(monitoring.tracking, "open", lambda workspace: None)
-    monkeypatch.setattr(monitoring.evidently, "report", lambda *look: {"metrics": [look[-1].write_text("a page")]})
+    monkeypatch.setattr(monitoring.evidently, "charts", lambda *sides: ("<p>charts</p>", {"metrics": [6]}))
     monkeypatch.setattr(monitoring.fresh, "stale_models", lambda workspace, params, models: list(models))
     monkeypatch.setattr(monitoring, "training", unexpected)
     return monitoring
@@ -140,6 +140,7 @@ def test_one_models_failure_is_its_result_and_stops_no_other(flow, tmp_path, mon
     assert document["verdict"] == "unsure"
     assert document["error"]["message"] == refusal.value.message
     assert str(error).strip("'") in document["findings"][0]["reason"]
+    assert "This window could not be looked at" in Path(document["page"]).read_text()
 
 
 def test_answers_are_judged_where_the_champion_that_gave_them_was_taken_away(flow, tmp_path, monkeypatch):
@@ -164,11 +165,11 @@ def test_a_model_that_does_not_exist_is_named(flow):
 def test_a_page_that_cannot_be_drawn_costs_no_verdict_and_says_so_itself(flow, tmp_path, monkeypatch):
     before = []
 
-    def fail(name, reference, window, document, page):
-        before.append(latest(tmp_path, name)["verdict"])
+    def fail(reference, window):
+        before.append(latest(tmp_path, "digits")["verdict"])
         raise KeyError("7")
 
-    monkeypatch.setattr(flow.evidently, "report", fail)
+    monkeypatch.setattr(flow.evidently, "charts", fail)
     hours(tmp_path, "digits", [clean()])
     assert look(flow, "digits").result() == {"digits": "ok"}
     document = latest(tmp_path, "digits")
@@ -205,6 +206,16 @@ def test_with_nothing_new_nothing_is_trained_and_the_cooldown_is_not_spent(flow,
     assert not retraining["started"]
     assert retraining["reason"].endswith("but there is nothing new to train on.")
     assert started is None
+    page = Path(latest(tmp_path, "digits")["page"])
+    assert "but there is nothing new to train on." in page.read_text()
+    assert page.with_name("latest.html").read_text() == page.read_text()
+
+
+def test_a_window_in_which_nothing_was_answered_has_the_newest_page(flow, tmp_path):
+    look(flow, "digits")
+    page = Path(latest(tmp_path, "digits")["page"])
+    assert page.name == "latest.html"
+    assert "Nothing was answered in this window" in page.read_text()
 
 
 def test_an_alert_that_lasts_starts_training_where_something_is_new(flow, tmp_path, monkeypatch):

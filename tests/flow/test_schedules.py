@@ -30,6 +30,7 @@ class Served:
 
     workspace: Path
     api: str
+    shell: subprocess.Popen[bytes]
 
     def ask(self, what: str, **question: Any) -> Any:
         return httpx.post(f"{self.api}/{what}/filter", json=question, timeout=30).raise_for_status().json()
@@ -58,11 +59,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    yield Served(workspace, api)
-    os.killpg(shell.pid, signal.SIGTERM)
-    try:
-        shell.wait(timeout=30)
-    except subprocess.TimeoutExpired:  # it asks the server, which has ended too, to pause its schedules
+    yield Served(workspace, api, shell)
+    if shell.poll() is None:
         os.killpg(shell.pid, signal.SIGKILL)
         shell.wait()
 
@@ -128,3 +126,11 @@ def test_the_server_sends_nothing_home_and_keeps_its_database_in_the_workspace(s
     assert settings["home"] == str(served.workspace / "state/prefect")
     assert (served.workspace / "state/prefect/prefect.db").is_file()
     assert "Traceback" not in logs(served)
+
+
+def test_told_to_end_the_schedules_do_within_seconds_though_the_server_ended_before_them(served):
+    # Prefect's own serve asks the server to pause its schedules, again and again
+    assert b"pipelines.schedules" in Path(f"/proc/{served.shell.pid}/cmdline").read_bytes()  # the shell became it
+    os.killpg(served.shell.pid, signal.SIGTERM)
+    assert served.shell.wait(timeout=25) is not None
+    assert "never awaited" not in logs(served)

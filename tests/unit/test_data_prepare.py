@@ -84,7 +84,8 @@ def test_sound_rows_are_all_kept_in_their_order(tmp_path):
         ["one", "two"], ["three", "four"], ["five", "six"],
     )  # fmt: skip
     assert result.quarantine == []
-    assert {finding.verdict for finding in result.findings} == {"pass"}
+    unsure = {finding.check for finding in result.findings if finding.verdict != "pass"}
+    assert unsure == {"unjudged_classes"}  # one test row each
     assert result.classes == ["x", "y"]
 
 

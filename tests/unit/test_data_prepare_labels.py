@@ -22,8 +22,26 @@ def test_counts_of_one_are_said_as_one(tmp_path):
 def test_rare_labels_are_named_with_their_counts(tmp_path):
     rows = [*SOUND, ("train", "seven", "y"), ("train", "eight", "z"), ("train", "nine", "z")]
     found = finding(prepared(tmp_path, rows, examples_per_class=2), "rare_labels")
-    assert found.statistic == 2.0
-    assert "x (1 in train, 1 in test), z (2 in train, 0 in test)" in found.reason
+    assert found.statistic == 1.0
+    assert found.reason == "1 of 3 classes has fewer than 2 training rows: x (1 in train, 1 in test)."
+
+
+def test_classes_of_which_the_test_can_show_nothing_are_named_with_their_counts(tmp_path):
+    def of(label, train, validation, test):
+        counts = {"train": train, "validation": validation, "test": test}
+        return [(split, f"{label} {split} {n}", label) for split, count in counts.items() for n in range(count)]
+
+    enough = of("sound", 8, 1, 5)
+    found = finding(prepared(tmp_path, [*enough, *of("unseen", 8, 0, 2), *of("blind", 8, 0, 9)]), "unjudged_classes")
+    assert (found.verdict, found.statistic) == ("unsure", 2.0)
+    assert "2 of 3 classes have no validation row or fewer than 5 test rows" in found.reason
+    assert "unseen (8/0/2), blind (8/0/9)." in found.reason
+
+
+def test_classes_that_can_be_judged_pass(tmp_path):
+    counts = {"train": 8, "validation": 1, "test": 5}
+    rows = [(split, f"{label} {split} {n}", label) for label in "xy" for split in counts for n in range(counts[split])]
+    assert finding(prepared(tmp_path, rows), "unjudged_classes").verdict == "pass"
 
 
 def test_labels_that_train_lacks_are_put_aside_and_said(tmp_path):

@@ -120,6 +120,23 @@ def test_accuracy_that_stayed_does_not_alarm():
     assert quality.detect(reference(), window(labelled=200), LEVEL, needed=30, drop=0.05).verdict == "pass"
 
 
+def test_a_loss_that_was_seen_but_is_not_shown_at_the_level_is_unsure_and_says_so():
+    # 430 of 600 right (0.717) against 90 of 180 (0.500): a loss of 0.22 where 0.05 is tolerated
+    before = replace(reference(), n=600, accuracy=430 / 600)
+    seen = replace(window(labelled=0), predicted=["1"] * 180, truth=[*["1"] * 90, *["7"] * 90])
+    finding = quality.detect(before, seen, 1e-6, needed=30, drop=0.05)
+    assert finding.verdict == "unsure"
+    assert finding.reason.startswith("accuracy is 0.500 on 180 labelled answers, 0.717 on the reference: 0.22 below")
+    assert "not enough to be sure at this budget" in finding.reason
+    assert "more labels" in finding.action
+
+
+def test_a_loss_that_is_tolerated_passes():
+    before = replace(reference(), n=600, accuracy=430 / 600)
+    seen = replace(window(labelled=0), predicted=["1"] * 100, truth=[*["1"] * 70, *["7"] * 30])  # 0.70, 0.017 below
+    assert quality.detect(before, seen, LEVEL, needed=30, drop=0.05).verdict == "pass"
+
+
 def test_too_few_labels_are_unsure_however_wrong():
     finding = quality.detect(reference(), window(evidence=0.0, labelled=29), LEVEL, needed=30, drop=0.05)
     assert finding.verdict == "unsure"

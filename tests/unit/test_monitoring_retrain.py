@@ -86,7 +86,10 @@ def test_a_training_that_was_started_is_not_started_again_before_the_cooldown_is
 
 @pytest.mark.parametrize(
     ("verdict", "reason"),
-    [("ok", "the verdict is ok"), ("alert", "the alert has lasted 1 of 3 windows (retrain.windows)")],
+    [
+        ("ok", "the verdict is ok"),
+        ("alert", "the alert has lasted 1 of 3 windows that do not overlap (retrain.windows)"),
+    ],
 )
 def test_a_window_that_starts_no_training_says_why(tmp_path, verdict, reason):
     assert look(tmp_path / "history.json", 0, verdict) == (False, reason)

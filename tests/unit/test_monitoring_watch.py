@@ -250,6 +250,30 @@ def test_one_label_that_the_model_does_not_know_is_said_and_costs_nothing(journa
     assert (finding["verdict"], finding["evidence"]["labels"]) == ("unsure", {"eleven": 1})
 
 
+@pytest.mark.parametrize(
+    ("wrong", "verdict", "finding"),
+    [
+        pytest.param(2, "ok", "pass", id="no loss to speak of"),
+        pytest.param(6, "ok", "unsure", id="a loss that chance explains"),
+        pytest.param(16, "unsure", "unsure", id="a loss that is likely"),
+        pytest.param(40, "alert", "fail", id="a loss that is sure"),
+    ],
+)
+def test_a_window_is_not_called_ok_where_labels_make_a_loss_of_accuracy_likely(
+    journal, profile, wrong, verdict, finding
+):
+    # of 60 labels; the reference is right in 0.98 of 800, and a loss of 0.05 is tolerated
+    seen = clean(200)
+    labels = [(f"2-{row}-0", seen.predicted[row]) for row in range(60)]
+    wrongly = [(name, CLASSES[(int(label) + 1) % 10]) for name, label in labels[:wrong]]
+    document = look(journal(answers(seen), labels=[*wrongly, *labels[wrong:]]), profile).document
+    (found,) = [entry["verdict"] for entry in document["findings"] if entry["check"] == "quality"]
+    assert (document["verdict"], found) == (verdict, finding)
+    assert [cause["cause"] for cause in document["causes"]] == {
+        "ok": ["none"], "unsure": [], "alert": ["unknown_shift"]
+    }[verdict]  # fmt: skip
+
+
 def test_many_labels_that_the_model_does_not_know_are_a_new_class(journal, profile):
     seen = clean(200)
     labels = [(f"2-{row}-0", "eleven" if row < 20 else seen.truth[row]) for row in range(100)]

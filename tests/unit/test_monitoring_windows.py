@@ -161,3 +161,15 @@ def test_a_moment_is_taken_to_utc():
 def test_what_is_no_moment_is_refused_with_an_example(text):
     with pytest.raises(UsageError, match=r"is not a moment: .*Write it like 2026-03-01T12:00:00\+00:00"):
         windows.moment(text)
+
+
+@pytest.mark.parametrize("ahead", [timedelta(minutes=2), timedelta(days=365)])
+def test_a_moment_in_the_future_is_refused_with_the_time(monkeypatch, ahead):
+    monkeypatch.setenv("HEADSTART_NOW", NOON.isoformat())
+    with pytest.raises(UsageError, match=r"lies in the future: it is 2026-03-02 12:00:00 UTC.*Leave --now out"):
+        windows.moment((NOON + ahead).isoformat())
+
+
+def test_a_clock_that_is_seconds_ahead_is_no_future(monkeypatch):
+    monkeypatch.setenv("HEADSTART_NOW", NOON.isoformat())
+    assert windows.moment((NOON + timedelta(seconds=50)).isoformat()) == NOON + timedelta(seconds=50)

@@ -86,6 +86,16 @@ def test_a_strategy_that_was_not_planned_is_explained(passed):
     assert told.endswith("What is served is a linear probe (linear_probe): Training did not beat the probe.")
 
 
+def test_a_strategy_that_params_asked_for_is_not_called_chosen(passed):
+    history = {"strategy_planned": "linear_probe", "strategy_used": "linear_probe", "reason": "The plan chose it."}
+    plan = {**passed.plan, "strategy": "linear_probe"}
+    free = replace(passed, plan=plan, history=history, params={"plan": {"choice": {"strategy": "auto"}}})
+    asked = replace(free, params={"plan": {"choice": {"strategy": "linear_probe"}}})
+    assert (words.forced(free), words.untrained(free)) == (False, "The plan chose it.")
+    assert words.choice(plan, history, forced=words.forced(asked)).startswith("Asked for by plan.choice.strategy: ")
+    assert words.untrained(asked).startswith("params.yaml asks for the linear probe (plan.choice.strategy)")
+
+
 def test_how_the_classical_baseline_was_chosen_is_told(passed):
     assert words.classical(passed.evaluation) == ""  # format 1
     tried = [
@@ -177,6 +187,8 @@ def test_durations_are_told_as_people_do(seconds, told):
         pytest.param((0.72, 0.68, 0.76), "does worse than foreseen: 72.0%, where the plan foresaw 77.0% to 81.0%",
                      id="below"),
         pytest.param((0.9, 0.85, 0.95), "does better than foreseen: 90.0%", id="above"),
+        pytest.param((0.76, 0.72, 0.80), "is below what was foreseen: 76.0%", id="below, and chance can do that"),
+        pytest.param((0.82, 0.78, 0.86), "is above what was foreseen: 82.0%", id="above, and chance can do that"),
         pytest.param((0.78, 0.74, 0.82), "", id="within"),
     ],
 )  # fmt: skip

@@ -34,12 +34,12 @@ def score(bundle, source, output, **options):
     return job.score(bundle, source, output, model="moods", **{**fixed, **options})
 
 
-def rows(path):
+def rows(path, delimiter=","):
     if path.suffix == ".parquet":
         return pq.read_table(path).to_pylist()
     if path.suffix == ".csv":
         with path.open(newline="") as file:
-            return list(csv.DictReader(file))
+            return list(csv.DictReader(file, delimiter=delimiter))
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
@@ -118,11 +118,23 @@ def test_a_line_that_is_not_utf_8_is_a_row_with_an_error(bundle, tmp_path):
     assert bad["error"] == "line 3 is not UTF-8: it has the byte 0xe9 at place 14."
 
 
+@pytest.mark.parametrize(
+    ("name", "given", "written"), [("in.csv", ";", ";"), ("in.csv", "|", "|"), ("in.tsv", "\t", ",")]
+)
+def test_csv_keeps_the_delimiter_of_the_csv_it_was_read_from(bundle, tmp_path, name, given, written):
+    (tmp_path / name).write_text(f'text{given}note\ngood{given}"a;b|c,d"\n')
+    score(bundle, tmp_path / name, tmp_path / "out.csv")
+    header, _ = (tmp_path / "out.csv").read_text().splitlines()
+    assert header == written.join(["text", "note", "predicted_label", "probability", "error", "model_version"])
+    [row] = rows(tmp_path / "out.csv", written)
+    assert (row["note"], row["predicted_label"]) == ("a;b|c,d", "positive")
+
+
 def test_csv_rows_of_the_wrong_width_are_answered_and_fields_with_line_breaks_are_one_row(bundle, tmp_path):
     source = tmp_path / "in.csv"
     source.write_text('id;text\n1;"good\nday"\n2;good;too;much\n\n007;bad\n', encoding="utf-8-sig")
     score(bundle, source, tmp_path / "out.csv")
-    first, second, third = rows(tmp_path / "out.csv")
+    first, second, third = rows(tmp_path / "out.csv", ";")
     assert (first["id"], first["text"], first["predicted_label"]) == ("1", "good\nday", "positive")
     assert second["error"] == "row 2 has 4 fields; the header has 2." and second["id"] == ""
     assert (third["id"], third["predicted_label"], third["error"]) == ("007", "negative", "")

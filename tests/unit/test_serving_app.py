@@ -216,7 +216,7 @@ def test_an_odd_input_is_answered_with_a_warning_and_counted(server: Server) -> 
     usual, odd, dots = server.post("/predict/texts", {"inputs": ["ab", "ab" * 51, "..."]}).json()["predictions"]
     assert "warnings" not in usual
     assert odd["warnings"] == ["The length is 102; 1 to 50 is usual for this model."]
-    assert dots["warnings"] == ["The text has no letter or digit."]
+    assert dots["warnings"] == ["The text has no letter, digit or symbol."]
     page = server.request("GET", "/metrics").text
     assert 'headstart_implausible_inputs_total{model="texts",version="3"} 2.0' in page
 
@@ -252,6 +252,17 @@ def test_feedback_for_ids_that_were_never_answered_is_kept_and_said(server: Serv
     assert 'headstart_feedback_unknown_ids_total{model="texts"} 1.0' in server.request("GET", "/metrics").text
     server.fleet.close()
     assert reader.labels(server.folder / "texts").num_rows == 2
+
+
+def test_feedback_for_an_input_that_was_never_asked_is_refused_and_nothing_of_it_kept(server: Server) -> None:
+    server.post("/predict/texts", {"inputs": ["a", "ab"], "id": "mine"})
+    items = [{"id": "mine", "label": "two"}, {"id": "mine", "index": 7, "label": "two"}, {"id": "slip", "label": "two"}]
+    answer = server.post("/feedback/texts", items)
+    assert answer.status_code == 422
+    message = answer.json()["error"]["message"]
+    assert message == "item 1: there is no input 7 in request 'mine', which had 2: 0 to 1 can have a label."
+    server.fleet.close()
+    assert reader.labels(server.folder / "texts").num_rows == 0
 
 
 def test_feedback_for_a_refused_input_is_about_a_known_request(server: Server) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.fakes import png
 from tests.unit.test_serving_app import SERVE, Server, ask
 from tests.unit.test_serving_bad_input import JSON, refused, still_answers
 
@@ -23,6 +24,11 @@ def test_a_multipart_body_that_stops_early_is_refused(server: Server) -> None:
     body = b'--x\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\nabc'
     headers = {"content-type": "multipart/form-data; boundary=x"}
     refused(server.request("POST", "/predict/texts", content=body, headers=headers), 400, "stops before its last")
+
+
+def test_a_picture_that_is_sent_to_a_model_of_texts_is_called_one(server: Server) -> None:
+    [bad] = server.request("POST", "/predict/texts", files=[("f", png())]).json()["predictions"]
+    assert bad["error"]["message"] == "input 0 is a picture (PNG); this model takes texts."
 
 
 def test_a_multipart_text_that_is_not_utf8_is_refused_by_its_place(server: Server) -> None:

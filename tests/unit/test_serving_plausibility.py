@@ -1,5 +1,6 @@
 """Inputs unlike those a model was tested on: always said for empty pictures, rarely for clean ones."""
 
+import base64
 import json
 
 import numpy as np
@@ -62,7 +63,7 @@ def test_pictures_are_odd_beyond_half_the_least_and_twice_the_most(found: dict[s
     ("text", "words"),
     [
         pytest.param("my card has still not arrived", [], id="a usual one"),
-        pytest.param("?!... *** --- !!!   ...", ["The text has no letter or digit."], id="no letter"),
+        pytest.param("?!... *** --- !!!   ...", ["The text has no letter, digit or symbol."], id="no letter"),
         pytest.param("aaaaaaaaaaaaaaaaaaaa", ["The text is one character, 'a', repeated."], id="one letter"),
         pytest.param("card", ["The number of characters is 4; 20 to 100 is usual for this model."], id="one word"),
     ],
@@ -102,3 +103,22 @@ def test_clean_texts_are_flagged_in_less_than_one_of_a_hundred() -> None:
     plausibility = Plausibility.of(reference(**{name: [row[name] for row in known] for name in known[0]}))
     flagged = [bool(plausibility.warnings(text, row)) for text, row in zip(texts("test"), asked, strict=True)]
     assert np.mean(flagged) < 0.01
+
+
+@pytest.mark.parametrize("text", ["\U0001f600", "\U0001f44d\U0001f3fd \U0001f44d\U0001f3fd!", "\u2764\ufe0f", "+1"])
+def test_emoji_and_symbols_are_content(text: str) -> None:
+    assert list(TEXTS.warnings(text, {})) == []
+
+
+def test_punctuation_alone_is_not_odd_where_the_reference_has_such_texts() -> None:
+    def of(punctuation: list[float]) -> Plausibility:
+        return Plausibility.of(reference(punctuation_share=punctuation, space_share=[0.0] * len(punctuation)))
+
+    assert list(of([0.1] * 290 + [1.0] * 10).warnings("?!", {})) == []
+    assert list(of([0.1] * 300).warnings("?!", {})) == ["The text has no letter, digit or symbol."]
+
+
+def test_a_picture_in_base64_that_is_sent_as_a_text_is_called_one() -> None:
+    encoded = base64.b64encode(png()).decode()
+    for text in (encoded, f"data:image/png;base64,{encoded}"):
+        assert "The text is a picture (PNG) in base64; this model takes texts." in TEXTS.warnings(text, {})

@@ -11,7 +11,7 @@ from typer.exceptions import TyperException
 
 from headstart import settings
 from headstart.cli.app import app
-from headstart.cli.output import as_text
+from headstart.cli.output import as_text, typed
 from headstart.errors import HeadstartError
 
 DISK = {  # why a file could not be written or read, and what to do about it
@@ -64,6 +64,6 @@ def _disk(error: OSError) -> str:
 
 
 def _refuse(message: str, action: str) -> None:
-    print(f"headstart: {message} {action}".rstrip(), file=sys.stderr)
+    print(typed(f"headstart: {message} {action}".rstrip()), file=sys.stderr)
     if "--json" in sys.argv:
         print(as_text({"error": {"message": message, "action": action}}))

@@ -139,7 +139,8 @@ def _require_raw_inputs(name: str, workspace: Workspace) -> None:
         raise UsageError(
             f"feedback:{name} would give no example: journal.raw is {policy}, so the journal keeps no raw input.",
             action=f"Set models.{name}.journal.raw in params.yaml to sampled, raw_share and raw_days to how many and "
-            "how long; what is answered from then on can be learned from.",
+            "how long, and restart the server, which reads them when it starts; what is answered from then on can be "
+            "learned from.",
         )
 
 

@@ -104,6 +104,9 @@ def _count(window: Mapping[str, Any]) -> str:
 
 def _where(window: Mapping[str, Any]) -> str:
     later = f"; {window['later']} inputs that came since are in the next window" if window["later"] else ""
+    from headstart.monitoring import windows
+
     return (
-        f"the {window['minutes']} minutes (monitor.window_minutes) before the last whole minute, or before --now{later}"
+        f"the {windows.minutes(window['minutes'])} (monitor.window_minutes) before the last whole minute, "
+        f"or before --now{later}"
     )

@@ -1,6 +1,7 @@
 """What commands print: one JSON document, or the same for people; progress goes to standard error."""
 
 import json
+import re
 import shlex
 import shutil
 import sys
@@ -21,7 +22,7 @@ def emit(document: Any, as_json: bool, lines: Callable[[Any], Iterable[str]]) ->
         print(as_text(document, indent=2))
         return
     for line in lines(document):
-        print(line)
+        print(typed(line))
 
 
 def as_text(document: Any, *, indent: int | None = None) -> str:
@@ -36,7 +37,7 @@ def as_text(document: Any, *, indent: int | None = None) -> str:
 
 def say(line: str) -> None:
     """One line of progress."""
-    print(line, file=sys.stderr, flush=True)
+    print(typed(line), file=sys.stderr, flush=True)
 
 
 def program() -> str:
@@ -44,6 +45,19 @@ def program() -> str:
     own, found = Path(sys.executable).parent / "headstart", shutil.which("headstart")
     on_path = found is not None and Path(found).resolve() == own.resolve()
     return "headstart" if on_path or not own.is_file() else shlex.quote(str(own))
+
+
+def typed(sentence: str) -> str:
+    """The sentence with each command in it (`headstart run topics`) as a shell takes it; see `program`.
+
+    Those who word advice do not know where the program is; a person who is told commands by path once and by name the
+    next time can use only half of them.
+    """
+    from headstart.cli.app import app
+
+    names = [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
+    own = program()
+    return re.sub(rf"(?<![\w/.-])headstart (?=({'|'.join(map(re.escape, names))})\b)", lambda _: f"{own} ", sentence)
 
 
 def metric(name: str, value: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ import typer
 
 from headstart.cli.output import Json, emit
 from headstart.cli.workspace import chosen, enter
+from headstart.contract import picture
 from headstart.errors import ContractError, UsageError
 
 AT_ONCE = 32  # inputs prepared and answered together: what bounds memory
@@ -78,6 +79,12 @@ def _text(value: str) -> str:
         raise UsageError(f"{value!r} looks like a file and is none.", action="Check the path, or write a sentence.")
     if not is_file:
         return value
+    with Path(value).open("rb") as file:
+        kind = picture.kind(file.read(16))
+    if kind is not None:
+        raise UsageError(
+            f"{value} is a picture ({kind}); this model takes texts.", action="Name a text file, or write a sentence."
+        )
     try:
         return Path(value).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:

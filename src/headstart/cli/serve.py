@@ -1,7 +1,7 @@
 """`serve`: champions over HTTP."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
@@ -57,6 +57,7 @@ def serve(
     def registered(name: str, version: int) -> str:
         return bundle.manifest_hash(registry.download(name, version))
 
+    _require_one(models, registry.resolve)
     key = settings.journal_key(workspace)
 
     def listening(url: str, answering: Sequence[str]) -> None:
@@ -79,3 +80,22 @@ def serve(
         registered=registered,
     )
     return 0
+
+
+def _require_one(models: Sequence[str], resolve: Callable[[str], int]) -> None:
+    """Refuse to start where no model has a champion; for each, what came of its newest version, and what to do.
+
+    Raises:
+        UsageError: if `resolve` refuses every model.
+    """
+    refusals: list[UsageError] = []
+    for name in models:
+        try:
+            resolve(name)
+            return
+        except UsageError as refusal:
+            refusals.append(refusal)
+    raise UsageError(
+        f"nothing can be served: {' '.join(refusal.message for refusal in refusals)}",
+        action=" ".join(refusal.action for refusal in refusals),
+    )

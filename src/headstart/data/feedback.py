@@ -114,10 +114,12 @@ def _nothing(model: str, labelled: int, policy: str) -> DataError:
         return DataError(
             f"{source} gives no example: {labelled} answers have a label, none of them a raw input in the journal "
             "(journal.raw is sampled: journal.raw_share were kept, for journal.raw_days days).",
-            action=f"Raise models.{model}.journal.raw_share or raw_days in params.yaml; it counts for answers to come.",
+            action=f"Raise models.{model}.journal.raw_share or raw_days in params.yaml and "
+            "restart the server; it counts for answers from then on.",
         )
     return DataError(
         f"{source} gives no example: journal.raw is {policy}: of {labelled} labelled answers the journal keeps no raw "
         "input.",
-        action=f"Set models.{model}.journal.raw to sampled in params.yaml; it counts for answers to come.",
+        action=f"Set models.{model}.journal.raw to sampled in params.yaml and restart the server; it counts for "
+        "answers from then on.",
     )

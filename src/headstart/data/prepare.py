@@ -175,6 +175,7 @@ def prepare(
         _require_enough(examples, raw)
         findings += [
             rows.rare(examples, params.checks.examples_per_class),
+            rows.unjudged(examples),
             rows.imbalance(examples, params.checks.imbalance),
             shares.between_splits(examples, level=params.checks.level, seed=params.checks.seed),
             splits.time_order(examples),

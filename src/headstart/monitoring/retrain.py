@@ -55,6 +55,11 @@ def remember(history: Path, document: Mapping[str, Any]) -> None:
     artifacts.write_json(history, {**known, "looks": looks[-KEPT:]})
 
 
+def looks(history: Path) -> list[dict[str, str]]:
+    """What was seen before, oldest first: {`start`, `end`, `verdict`, `remedy`}, the last without one in format 1."""
+    return list(_read(history)["looks"])
+
+
 def due(history: Path, params: Retrain, end: datetime, document: Mapping[str, Any]) -> tuple[bool, str]:
     """Whether the looks up to the window that ends at `end` ask for a training, and why (not), as a clause.
 
@@ -72,7 +77,7 @@ def due(history: Path, params: Retrain, end: datetime, document: Mapping[str, An
     looks = [look for look in known["looks"] if datetime.fromisoformat(look["end"]) <= end]
     lasted = lasting(apart(looks))
     if lasted < params.windows:
-        return False, f"the alert has lasted {lasted} of {params.windows} windows (retrain.windows)"
+        return False, f"the alert has lasted {lasted} of {params.windows} windows that do not overlap (retrain.windows)"
     last = datetime.fromisoformat(known["started"]) if known["started"] else None
     if last is not None and not cooled_down(last, now=end, days=params.cooldown_days):
         again = last + timedelta(days=params.cooldown_days)

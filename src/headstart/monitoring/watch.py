@@ -31,6 +31,7 @@ FORMAT = 3
 NO_SHARES = {"shares": None, "shares_reason": "no window was judged."}
 UNDECIDED = {"started": False, "reason": "the look ended before this was decided"}
 INTERVAL = 0.95  # of the accuracy that labels show
+DOUBT = 0.05  # p-value of a loss of accuracy up to which a window without an alarm is not called ok
 COMPARED = 0.8  # of all answers that need a reference, for a window to be called ok
 
 
@@ -84,7 +85,8 @@ def watch(
 
     The tests are exact at any size, so a small window may alarm; where it does not, it is `unsure`, since it would
     not have shown much. The version with most answers decides that; where more than a fifth of the answers has no
-    reference, the window is `unsure` too. Too few labels leave the rest judged.
+    reference, the window is `unsure` too, and where labels show a loss of accuracy that is likely (`DOUBT`) but not
+    sure enough to alarm. Too few labels leave the rest judged.
 
     Args:
         journal: the model's journal, `Workspace.journal(model)`.
@@ -143,6 +145,7 @@ def watch(
         and main.version in profiles
         and main.rows >= params.rows
         and compared >= COMPARED * sum(window.answers for window in traffic.windows)
+        and not any(_likely_loss(finding) for finding in findings)
     )
     failed = any(finding.verdict == "fail" for finding in findings)
     ranked = diagnosis.ranked(found, judged=judged)
@@ -225,6 +228,12 @@ def _of(finding: Finding, window: Window, several: bool) -> Finding:
     return replace(finding, reason=reason, evidence={**finding.evidence, "version": window.version})
 
 
+def _likely_loss(finding: Finding) -> bool:
+    """Whether accuracy has probably fallen by more than is tolerated, though not surely enough to alarm."""
+    unsure = finding.check == "quality" and finding.verdict == "unsure"
+    return unsure and finding.statistic is not None and finding.statistic <= DOUBT
+
+
 def _worst(
     traffic: Traffic, findings: list[Finding], profiles: Mapping[int | None, Profile]
 ) -> tuple[Window, Profile] | None:
@@ -268,8 +277,8 @@ def _too_small(traffic: Traffic | Window, window: Window | None, params: Monitor
         statistic=float(rows),
         bar=float(params.rows),
         reason=(
-            f"{rows} {noun}{of_all} in the {params.window_minutes} minutes before {traffic.end:%Y-%m-%d %H:%M} UTC; "
-            f"with fewer than {params.rows} only gross changes can be seen."
+            f"{rows} {noun}{of_all} in the {windows.minutes(params.window_minutes)} before "
+            f"{traffic.end:%Y-%m-%d %H:%M} UTC; with fewer than {params.rows} only gross changes can be seen."
         ),
         action="Wait for more traffic, or lengthen monitor.window_minutes.",
     )

@@ -20,6 +20,7 @@ from headstart.journal.schema import ANSWERED, TIME
 
 OTHER_CONTRACT = 409  # status of a refusal: the client was built for another contract
 PROPERTY = "property/"
+SKEW = timedelta(minutes=1)  # by which another machine's clock may be ahead of ours
 
 
 @dataclass(frozen=True)
@@ -129,17 +130,31 @@ def moment(now: str | None) -> datetime:
     """When a look is asked for, in UTC.
 
     Raises:
-        UsageError: if it is not ISO 8601 with an offset.
+        UsageError: if it is not ISO 8601 with an offset, or in the future: what is remembered of a window that is not
+            over would hide the looks that come before its end.
     """
+    if not now:
+        return settings.now()
     try:
-        asked = datetime.fromisoformat(now) if now else settings.now()
+        asked = datetime.fromisoformat(now)
         if asked.tzinfo is None:
             raise ValueError("it has no offset")
-        return asked.astimezone(UTC)
+        asked = asked.astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise UsageError(
             f"{now!r} is not a moment: {error}.", action="Write it like 2026-03-01T12:00:00+00:00."
         ) from None
+    if asked > (clock := settings.now()) + SKEW:
+        raise UsageError(
+            f"{now} lies in the future: it is {clock:%Y-%m-%d %H:%M:%S} UTC. A window is judged once it is over.",
+            action="Leave --now out, or name a moment that has passed.",
+        )
+    return asked
+
+
+def minutes(count: float) -> str:
+    """`60 minutes`, `1 minute`: a window's length, to follow "the"."""
+    return "minute" if count == 1 else f"{count:g} minutes"
 
 
 def whole_minute(asked: datetime) -> datetime:

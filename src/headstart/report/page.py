@@ -63,7 +63,7 @@ def _view(evidence: Evidence) -> dict[str, Any]:
         "choice": _choice(evidence),
         "few": _few_labels(evidence),
         "layers": _layers(evidence),
-        "curve": _curve(evidence.history),
+        "curve": _curve(evidence.history, words.untrained(evidence)),
         "forgotten": _forgotten(evidence.history),
         "errors": _errors(evidence),
         "trust": _trust(evidence, level),
@@ -90,7 +90,7 @@ def _choice(evidence: Evidence) -> dict[str, Any] | None:
         ]
     alt = "Accuracy: " + "; ".join(f"{row.label} {percent(row.value)}" for row in rows)
     return {
-        "words": words.choice(plan, evidence.history),
+        "words": words.choice(plan, evidence.history, forced=words.forced(evidence)),
         "reason": plan["reason"],
         "foresight": words.foresight(plan, evaluation),
         "classical": words.classical(evaluation),
@@ -151,13 +151,13 @@ def _layers(evidence: Evidence) -> dict[str, Any] | None:
     return view
 
 
-def _curve(history: Document | None) -> dict[str, Any] | None:
+def _curve(history: Document | None, untrained: str) -> dict[str, Any] | None:
     if history is None:
         return None
     probe = (history.get("probe") or {}).get("validation/accuracy")
     epochs: Sequence[Document] = history.get("epochs") or []
     if not epochs:
-        return {"loss": None, "reason": history["reason"], "probe": probe, "told": [], "discarded": False}
+        return {"loss": None, "reason": untrained, "probe": probe, "told": [], "discarded": False}
     best = history["best_epoch"]
     over = f"over {len(epochs)} epochs" + (f"; epoch {best} was the best" if best else "")
     return {

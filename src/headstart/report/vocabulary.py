@@ -54,7 +54,23 @@ CHECKS = {
     "duplicates": "No example stands twice",
     "label_conflicts": "Equal examples have equal labels",
     "untrained_labels": "Every label can be learned",
-    "rare_labels": "Every class has enough examples",
+    "rare_labels": "Every class has enough training examples",
+    "unjudged_classes": "Every class can be judged",
+}
+
+MONITORS = {
+    "predicted_classes": "Predicted classes come in their usual shares",
+    "confidence": "It is as sure of its answers as it was",
+    "input_range": "No input is unlike all it was judged on",
+    "quality": "It is right as often as on its test set",
+    "unknown_labels": "Every label that came is one of its classes",
+    "batchnorm_drift": "The inputs of its layers are as they were",
+    "refusals": "Few inputs are refused",
+    "repeated_inputs": "No input is sent over and over",
+    "bundle": "Answers come from the registered files",
+    "reference": "Answers have something to be compared with",
+    "window": "There is enough traffic to judge",
+    "monitor": "The monitor could look",
 }
 
 ASIDE = {
@@ -79,7 +95,11 @@ VERDICTS = {"pass": "passed", "fail": "failed", "unsure": "unsure"}
 
 def title(check: str) -> str:
     """A check's name as a claim that may be false; unknown ones keep their name."""
-    return CHECKS.get(check) or check.replace("_", " ").replace("/", ": ")
+    if known := CHECKS.get(check) or MONITORS.get(check):
+        return known
+    kind, _, name = check.partition("/")
+    words = check.replace("_", " ").replace("/", ": ")
+    return f"Inputs’ {name.replace('_', ' ')} is as it was" if kind == "property" and name else words
 
 
 def urgency(finding: Mapping[str, Any]) -> tuple[int, bool]:

@@ -121,13 +121,34 @@ def facts(evidence: Evidence) -> list[tuple[str, str]]:
     return result
 
 
-def choice(plan: Document, history: Document | None) -> str:
-    """What was chosen, what came second, and whether training kept to it."""
+def choice(plan: Document, history: Document | None, *, forced: bool = False) -> str:
+    """What was chosen, what came second, and whether training kept to it.
+
+    Args:
+        plan: what the plan wrote.
+        history: what training wrote.
+        forced: whether `params.yaml` asked for the strategy.
+    """
     meaning = STRATEGIES.get(plan["strategy"], ("", ""))[1]
-    text = f"Chosen: {_both(plan['strategy'])}. {meaning} Runner-up: {_both(plan['runner_up'])}."
+    how = "Asked for by plan.choice.strategy" if forced else "Chosen"
+    text = f"{how}: {_both(plan['strategy'])}. {meaning} Runner-up: {_both(plan['runner_up'])}."
     if history and history["strategy_used"] != plan["strategy"]:
         text += f" What is served is {_both(history['strategy_used'])}: {history['reason']}"
     return text
+
+
+def forced(evidence: Evidence) -> bool:
+    """Whether `params.yaml` asked for the plan's strategy, so that nothing was chosen."""
+    asked = ((evidence.params.get("plan") or {}).get("choice") or {}).get("strategy", "auto")
+    return bool(asked != "auto" and asked == (evidence.plan or {}).get("strategy"))
+
+
+def untrained(evidence: Evidence) -> str:
+    """Why training trained no layer."""
+    reason: str = (evidence.history or {}).get("reason", "")
+    if forced(evidence) and (evidence.history or {}).get("strategy_planned") == "linear_probe":
+        return "params.yaml asks for the linear probe (plan.choice.strategy); no layer was trained."
+    return reason
 
 
 def _both(strategy: str) -> str:
@@ -136,7 +157,7 @@ def _both(strategy: str) -> str:
 
 
 def foresight(plan: Document, evaluation: Document | None) -> str:
-    """Whether what was measured lies apart from what the plan foresaw; empty where it does not, or was not measured."""
+    """Whether what was measured lies outside of what the plan foresaw; empty where it does not, or was not measured."""
     if evaluation is None:
         return ""
     measured, foreseen = evaluation["metrics"]["accuracy"], plan["predicted"]
@@ -145,6 +166,12 @@ def foresight(plan: Document, evaluation: Document | None) -> str:
         return f"On the test set it does worse than foreseen: {percent(measured['value'])}, where {between}."
     if measured["low"] > foreseen["high"]:
         return f"On the test set it does better than foreseen: {percent(measured['value'])}, where {between}."
+    if not foreseen["low"] <= measured["value"] <= foreseen["high"]:
+        way = "below" if measured["value"] < foreseen["low"] else "above"
+        return (
+            f"On the test set it is {way} what was foreseen: {percent(measured['value'])}, where {between}; chance can "
+            "do that, since the intervals overlap."
+        )
     return ""
 
 

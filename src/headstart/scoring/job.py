@@ -115,19 +115,19 @@ def score(
                 with artifacts.replaced(parts.path(index)) as temporary:
                     pq.write_table(pa.table(held, schema=schema), temporary)
                 bar.update(len(found))
-        counts = _finish(parts, job, kind, schema)
+        counts = _finish(parts, job, kind, schema, _delimiter(rows))
     seconds = time.perf_counter() - started
     rate = (rows.count - resumed) / seconds
     return Done({"in": rows.count, **counts}, seconds, rate, resumed if done else None)
 
 
-def _finish(parts: Parts, job: Job, kind: str, schema: pa.Schema) -> dict[str, int]:
+def _finish(parts: Parts, job: Job, kind: str, schema: pa.Schema, delimiter: str) -> dict[str, int]:
     """Join, give the file its name, remove the parts; wherever this is cut off, the same call ends it."""
     counts = parts.counts()
     if counts is None:
         files = [parts.path(index) for index in range(job.parts)]
         with artifacts.replaced(parts.joined) as temporary:
-            written, errors = writing.write(temporary, kind, schema, files)
+            written, errors = writing.write(temporary, kind, schema, files, delimiter=delimiter)
         if written != job.rows:
             raise DataError(f"{job.rows} rows were there, then {written}.", action="Let nobody write to the input.")
         counts = {"out": written, "errors": errors}
@@ -184,3 +184,8 @@ def _is_payload(field: pa.Field) -> bool:
         or pa.types.is_binary_view(field.type)
         or pa.types.is_fixed_size_binary(field.type)
     )
+
+
+def _delimiter(rows: reading.Rows) -> str:
+    """What stands between the fields of CSV that is written: what does in the CSV that was read."""
+    return rows.form.delimiter if rows.form is not None and rows.kind == ".csv" else ","

@@ -32,7 +32,7 @@ def suffix(path: Path) -> str:
     return path.suffix.lower()
 
 
-def write(path: Path, kind: str, schema: pa.Schema, parts: Iterable[Path]) -> tuple[int, int]:
+def write(path: Path, kind: str, schema: pa.Schema, parts: Iterable[Path], *, delimiter: str = ",") -> tuple[int, int]:
     """Join parts in their order.
 
     Args:
@@ -40,6 +40,7 @@ def write(path: Path, kind: str, schema: pa.Schema, parts: Iterable[Path]) -> tu
         kind: one of `SUFFIXES`.
         schema: of every part.
         parts: Parquet files.
+        delimiter: of CSV.
 
     Returns:
         How many rows were written, and how many of them have an error.
@@ -51,7 +52,7 @@ def write(path: Path, kind: str, schema: pa.Schema, parts: Iterable[Path]) -> tu
                 writer.write_table(group)
     elif kind == ".csv":
         with path.open("w", encoding="utf-8", newline="") as file:
-            rows = csv.writer(file, lineterminator="\n")
+            rows = csv.writer(file, delimiter=delimiter, lineterminator="\n")
             rows.writerow(schema.names)
             for table in counted:
                 columns = [[_cell(value) for value in table[name].to_pylist()] for name in schema.names]

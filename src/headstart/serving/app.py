@@ -227,7 +227,7 @@ class Desk:
         return Response(answer, media_type=OCTETS, headers={HEAD_LENGTH: str(length)})
 
     async def feedback(self, request: Request) -> Response:
-        """Labels that came later: {"id", "index", "label"}, or a list of them."""
+        """Labels that came later: {"id", "index", "label"}, or a list of them; ids nobody knows are kept, and said."""
         name, _ = _target(request)
         berth = self._fleet.berth(name)
         known = {normal(label): label for label in self._fleet.posted(name).model.contract.labels}
@@ -236,13 +236,18 @@ class Desk:
             request, limit=berth.params.megabytes * MEGABYTE, timeout_s=berth.params.timeout_s
         ) as body:
             items = protocol.parse_feedback(body, most=berth.params.items)
+        wanted: dict[str, int] = {}
+        for item in items:
+            wanted[item.id] = max(item.index + 1, wanted.get(item.id, 0))
+        counts = await asyncio.to_thread(berth.journal.seen.counts, wanted)
+        protocol.check_indices(items, counts)
         now = self._clock()
         spelled = [known.get(normal(item.label), normal(item.label) or item.label) for item in items]
         berth.journal.feedback(
             [Label(each.id, each.index, label, now) for each, label in zip(items, spelled, strict=True)]
         )
         new = sorted(set(spelled) - set(known.values()))
-        unknown = await asyncio.to_thread(berth.journal.seen.unknown, [item.id for item in items])
+        unknown = [one for one, count in counts.items() if count == 0]
         self._metrics.unknown_ids(name, len(unknown))
         return JSONResponse({"accepted": len(items), "new_labels": new, "unknown_ids": unknown})
 
@@ -292,7 +297,7 @@ class Desk:
             except TimeoutError:
                 raise busy(f"No answer within {timeout_s:g} s: too much to do.", retry_after_s=5) from None
             outcomes = order.merged(answered)
-        self._fleet.journal(name).seen.add([order.id])  # its label may come before its row is made
+        self._fleet.journal(name).seen.add({order.id: len(order.raw)})  # its label may come before its row is made
         refused = sum(isinstance(outcome, ContractError) for outcome in outcomes)
         odd = sum(isinstance(outcome, Answered) and bool(outcome.warnings) for outcome in outcomes)
         self._metrics.inputs(name, model.version, refused=refused, implausible=odd)
@@ -311,7 +316,7 @@ class Desk:
         except RefusedError as error:
             refusal = ContractError(error.message, action=error.action)
             refused = replace(order, raw=[refusal] * len(order.raw), status=error.status)
-            self._fleet.journal(order.name).seen.add([order.id])
+            self._fleet.journal(order.name).seen.add({order.id: len(order.raw)})
             self._metrics.inputs(order.name, model.version, refused=len(order.raw), implausible=0)
             self._journal(refused, model, [])
             raise

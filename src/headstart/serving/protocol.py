@@ -16,12 +16,13 @@ import binascii
 import json
 import struct
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
+from headstart.contract import picture
 from headstart.errors import ContractError
 from headstart.params.section import Modality
 from headstart.predictor import Prediction
@@ -242,6 +243,29 @@ def parse_feedback(body: bytes, *, most: int) -> list[FeedbackItem]:
     items = parse(FeedbackList, body).root if body.lstrip()[:1] == b"[" else [parse(FeedbackItem, body)]
     check_count(len(items), most=most)
     return items
+
+
+def check_indices(items: Sequence[FeedbackItem], counts: Mapping[str, int]) -> None:
+    """Refuse labels of inputs that were never asked, so that none of the others is kept.
+
+    Args:
+        items: labels.
+        counts: how many inputs each request had; 0 for one that is not known, which nothing is said about.
+
+    Raises:
+        RefusedError: 422 if a known request had no such input.
+    """
+    wrong = [(place, item) for place, item in enumerate(items) if 0 < counts[item.id] <= item.index]
+    if wrong:
+        place, item = wrong[0]
+        had = counts[item.id]
+        named = f"item {place}: " if len(items) > 1 else ""
+        others = f" {len(wrong) - 1} more items are like it." if len(wrong) > 1 else ""
+        raise unfit(
+            f"{named}there is no input {item.index} in request {shown(item.id)}, which had {had}: "
+            f"{'only 0' if had == 1 else f'0 to {had - 1}'} can have a label.{others}",
+            action="Send `index`, the input's place in its request, counted from 0; nothing of this was kept.",
+        )
 
 
 def raw_inputs(inputs: Sequence[Any], *, modality: Modality, most: int) -> list[Taken]:
@@ -515,6 +539,9 @@ def _text(part: bytes, place: int) -> Taken:
     try:
         return part.decode("utf-8")
     except UnicodeDecodeError as error:
+        if (kind := picture.kind(part)) is not None:
+            told = f"input {place} is a picture ({kind}); this model takes texts."
+            return ContractError(told, index=place, action="Send texts in UTF-8.")
         return ContractError(
             f"input {place} is not text in UTF-8: {error.reason} at byte {error.start}.",
             index=place,

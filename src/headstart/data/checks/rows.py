@@ -19,6 +19,8 @@ from headstart.data.examples import NAMED, Examples, Places, Reasons
 from headstart.errors import ContractError
 from headstart.findings import Finding
 
+FEWEST_TO_JUDGE = 5  # test rows: where half of a class is found, all of 4 are right by chance in 1 of 16 cases
+
 SHOWN = 3
 
 
@@ -192,10 +194,10 @@ def unlearnable(examples: Examples) -> tuple[Reasons, Finding]:
 
 
 def rare(examples: Examples, needed: int) -> Finding:
-    """`rare_labels`: classes with fewer than `needed` training rows, or with no test row, can't be judged."""
+    """`rare_labels`: classes with fewer than `needed` training rows can't be learned well."""
     train, test = (counts(examples, name) for name in ("train", "test"))
     present = np.flatnonzero(train)
-    places = [label for label in present if train[label] < needed or not test[label]]
+    places = [label for label in present if train[label] < needed]
     shown = {examples.classes[int(label)]: {"train": int(train[label]), "test": int(test[label])} for label in places}
     what = ", ".join(
         f"{name} ({count['train']} in train, {count['test']} in test)" for name, count in list(shown.items())[:NAMED]
@@ -206,11 +208,43 @@ def rare(examples: Examples, needed: int) -> Finding:
         statistic=float(len(shown)),
         bar=0.0,
         reason=f"{of(len(shown), len(present), 'class')} {does(len(shown), 'has', 'have')} fewer than {needed} "
-        f"training rows or no test row: {what}."
+        f"training rows: {what}."
         if shown
-        else f"Each of {len(present)} classes has at least {needed} training rows, and a test row.",
+        else f"Each of {len(present)} classes has at least {needed} training rows.",
         action="Label more rows of these classes, or map them to a wider one under prepare.labels." if shown else "",
         evidence={"counts": dict(list(shown.items())[:NAMED])},
+    )
+
+
+def unjudged(examples: Examples) -> Finding:
+    """`unjudged_classes`: classes without a validation row, or with too few test rows for anything to be said of them.
+
+    Those with fewest test rows come first.
+    """
+    train, validation, test = (counts(examples, name) for name in SPLITS)
+    present = np.flatnonzero(train)
+    places = [label for label in present if test[label] < FEWEST_TO_JUDGE or not validation[label]]
+    places.sort(key=lambda label: (test[label], validation[label]))
+    shown = {
+        examples.classes[int(label)]: {
+            name: int(count[label]) for name, count in zip(SPLITS, (train, validation, test), strict=True)
+        }
+        for label in places[:NAMED]
+    }
+    what = ", ".join(f"{name} ({'/'.join(map(str, count.values()))})" for name, count in shown.items())
+    more = f" and {len(places) - NAMED} more" if len(places) > NAMED else ""
+    return Finding(
+        check="unjudged_classes",
+        verdict="unsure" if places else "pass",
+        statistic=float(len(places)),
+        bar=0.0,
+        reason=f"{of(len(places), len(present), 'class')} {does(len(places), 'has', 'have')} no validation row or "
+        f"fewer than {FEWEST_TO_JUDGE} test rows (train/validation/test): {what}{more}. So few test "
+        "rows say nothing: four right answers of four do not show that half of a class is found."
+        if places
+        else f"Each of {len(present)} classes has a validation row and at least {FEWEST_TO_JUDGE} test rows.",
+        action="Label more rows of these classes, or map them to a wider one under prepare.labels." if places else "",
+        evidence={"counts": shown},
     )
 
 

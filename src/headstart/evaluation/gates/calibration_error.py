@@ -8,7 +8,8 @@ from headstart.findings import Finding
 
 CHECK = "calibration_error"
 ACTION = (
-    "Give the validation split more examples (prepare.split.validation), of the same kind as those of the test split"
+    "Confidence is fitted on the validation split: give that more examples, of the same kind as the test split's (its "
+    "share is prepare.split.validation where the source names no splits)"
 )
 
 

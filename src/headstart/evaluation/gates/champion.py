@@ -41,7 +41,7 @@ def judge(
         deleted: whether the champion was deleted from the registry.
     """
     if champion is None:
-        reason = "There is no other champion to compare with: the absolute gates decide."
+        reason = "No other version is live to compare with: the absolute gates decide."
         return Finding(CHECK, "pass", None, None, reason)
     if deleted:
         return bars.deleted(CHECK, champion)

@@ -22,7 +22,7 @@ def judge(comparison: Mapping[str, Any] | None, *, champion: str | None, model: 
         deleted: whether the champion was deleted from the registry.
     """
     if champion is None:
-        return Finding(CHECK, "pass", None, None, "There is no other champion, so no class of it can be lost.")
+        return Finding(CHECK, "pass", None, None, "No other version is live, so no class of one can be lost.")
     if deleted:
         return bars.deleted(CHECK, champion)
     classes = (comparison or {}).get("classes")

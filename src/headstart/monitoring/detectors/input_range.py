@@ -31,8 +31,9 @@ def detect(profile: Profile, window: Window, level: float) -> Finding:
         statistic=p_value,
         bar=level,
         reason=(
-            f"{count} of {len(after)} inputs have a {name.replace('_', ' ')} {where} of {len(before)} reference "
-            f"inputs; so many by chance with p = {p_value:.2g}{'' if failed else ', which is no alarm'}."
+            f"{count} of {len(after)} inputs {'has' if count == 1 else 'have'} a value of `{name}` {where} of "
+            f"{len(before)} reference inputs; so many by chance with p = {p_value:.2g}"
+            f"{'' if failed else ', which is no alarm'}."
             if count
             else "every input lies within the range of the reference inputs."
         ),

@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 
-from headstart.findings import Finding
+from headstart.findings import Finding, Verdict
 from headstart.monitoring.windows import Window
 from headstart.profile import Profile
 
@@ -16,6 +16,8 @@ NAMED = 5
 
 def detect(profile: Profile, window: Window, level: float, *, needed: int, drop: float) -> Finding:
     """Whether accuracy on labelled answers fell by more than `drop`.
+
+    It passes where no such loss was seen; where one was seen that is not shown at the level, it is `unsure`.
 
     Args:
         profile: its accuracy was measured on `profile.n` examples, and is uncertain itself.
@@ -35,20 +37,27 @@ def detect(profile: Profile, window: Window, level: float, *, needed: int, drop:
         if label is not None and label != guess
     )
     p_value = drop_p_value(right, profile.n, window.correct, labelled, drop=drop)
-    failed = p_value <= level
+    now, lost = window.correct / labelled, profile.accuracy - window.correct / labelled
+    verdict: Verdict = "fail" if p_value <= level else "unsure" if lost > drop else "pass"
+    seen = f"accuracy is {now:.3f} on {labelled} labelled answers, {profile.accuracy:.3f} on the reference"
     return Finding(
         check="quality",
-        verdict="fail" if failed else "pass",
+        verdict=verdict,
         statistic=p_value,
         bar=level,
-        reason=(
-            f"accuracy is {window.correct / labelled:.3f} on {labelled} labelled answers, {profile.accuracy:.3f} on "
-            f"the reference; had it lost {drop:g} at most, so few would be right with p = {p_value:.2g}"
-            f"{'' if failed else ', which is no alarm'}."
-        ),
-        action="Roll back if the last release is younger than the trouble; else train on the new labels."
-        if failed
-        else "",
+        reason={
+            "fail": f"{seen}; had it lost {drop:g} at most, so few would be right with p = {p_value:.2g}.",
+            "unsure": (
+                f"{seen}: {lost:.2f} below, where a loss of {drop:g} is tolerated; that is not enough to be sure at "
+                f"this budget of false alarms (p = {p_value:.2g}, and {level:.2g} would alarm)."
+            ),
+            "pass": f"{seen}; a loss of {drop:g} is tolerated (p = {p_value:.2g}), so that is no alarm.",
+        }[verdict],
+        action={
+            "fail": "Roll back if the last release is younger than the trouble; else train on the new labels.",
+            "unsure": "Send more labels to /feedback: they tell a loss from chance.",
+            "pass": "",
+        }[verdict],
         evidence={
             "accuracy_window": window.correct / labelled,
             "accuracy_reference": profile.accuracy,

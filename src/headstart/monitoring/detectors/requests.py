@@ -42,14 +42,15 @@ def repeated_inputs(window: Window, share: float) -> Finding:
     """Whether one input makes up at least `share` of the answers. All other tests count each input once."""
     found = window.most_repeated / window.answers if window.answers else 0.0
     failed = found >= share and window.most_repeated >= FEWEST
+    often = "once" if window.most_repeated == 1 else f"{window.most_repeated} times"
     return Finding(
         check="repeated_inputs",
         verdict="fail" if failed else "pass",
         statistic=found,
         bar=share,
         reason=(
-            f"{window.rows} of {window.answers} inputs are distinct; the commonest was sent {window.most_repeated} "
-            f"times, {found:.1%} of all. Every other test counts each input once."
+            f"{window.rows} of {window.answers} inputs are distinct; the commonest was sent {often}, "
+            f"{found:.1%} of all. Every other test counts each input once."
         ),
         action=(
             "Find the client that repeats itself; if it is a health check, raise monitor.repeated_share."

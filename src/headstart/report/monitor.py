@@ -1,0 +1,227 @@
+"""The page of one look at live traffic: what happened, how sure that is, what to do; the evidence and charts below.
+
+Everything on it comes from the monitor's document and from what earlier looks ended in. Charts are drawn elsewhere and
+decide nothing; they stand in a frame of their own, so that their styles and scripts touch nothing else.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from headstart.faults.table import CAUSES
+from headstart.report import monitor_words, page, strips
+from headstart.report.monitor_words import is_p_value, p_value, short, span
+from headstart.report.plots import percent, rounded, scientific
+from headstart.report.strips import Strip
+
+HERE = Path(__file__).parent
+Document = Mapping[str, Any]
+
+LOOKS = 48  # of the past that are shown: two days of hourly ones
+CLASSES = 8  # whose shares are shown at once; the others are folded
+HEADLINES = {"ok": "No change seen", "alert": "Something changed", "unsure": "Too little to tell"}
+NO_LOOK = "No verdict"
+TONES = {"ok": "pass", "alert": "fail", "unsure": "unsure"}
+ORDER = {"fail": 0, "unsure": 1, "pass": 2}
+
+
+def render(
+    model: str, document: Document, *, looks: Sequence[Document] = (), charts: str | None = None, no_charts: str = ""
+) -> str:
+    """The page as HTML; everything that comes from traffic is escaped.
+
+    Args:
+        model: its name.
+        document: of the look: what `monitor --json` prints for the model.
+        looks: this and earlier ones, oldest first: {`start`, `end`, `verdict`}.
+        charts: a whole HTML page with charts of the window; None where there is none.
+        no_charts: why there is none, a sentence.
+    """
+    template = page.environment().get_template("monitor.html")
+    html = template.render(_view(model, document, looks), charts=charts, no_charts=no_charts)
+    return html.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate cannot be written
+
+
+def _view(model: str, document: Document, looks: Sequence[Document]) -> dict[str, Any]:
+    causes, window = document["causes"], document["window"]
+    named = [cause for cause in causes if cause["cause"] != "none"]
+    findings = sorted(document["findings"], key=lambda finding: ORDER[finding["verdict"]])
+    return {
+        "own_style": Markup((HERE / "monitor.css").read_text(encoding="utf-8")),  # our own file
+        "model": model,
+        "document": document,
+        "headline": NO_LOOK if window["start"] is None else HEADLINES[document["verdict"]],
+        "tone": TONES[document["verdict"]],
+        "happened": monitor_words.happened(document),
+        "when": span(window),
+        "facts": _facts(window),
+        "cause": named[0]["cause"] if named else None,
+        "meaning": CAUSES[named[0]["cause"]].meaning if named else None,
+        "shows_in": monitor_words.shows_in(document) if named else "",
+        "client": named[0]["evidence"].get("client") if named else None,
+        "others": monitor_words.others(document),
+        "sure": monitor_words.sure(document),
+        "advice": monitor_words.advice(model, document),
+        "retraining": _retraining(document),
+        "looks": _looks(looks, window["end"]),
+        "accuracy": _accuracy(document),
+        "shares": _shares(document["estimates"]["shares"]),
+        "shown": CLASSES,
+        **_told(findings),
+        "layers": _layers(findings),
+        "verdicts": {"pass": "passed", "fail": "alarmed", "unsure": "unsure"},
+    }
+
+
+def _facts(window: Document) -> list[tuple[str, str]]:
+    if window["start"] is None:
+        return []
+    versions = window.get("versions") or {}
+    distinct = "" if window["distinct"] == window["rows"] else f", {window['distinct']:,} of them distinct"
+    facts = [(f"{window['rows']:,}", f"{'answer' if window['rows'] == 1 else 'answers'}{distinct}")]
+    facts.append((f"{window['labelled']:,}", "of them with the right label"))
+    facts.append((f"{window['refused']:,}", f"{'input was' if window['refused'] == 1 else 'inputs were'} refused"))
+    if len(versions) > 1:
+        counts = ", ".join(f"{count:,} by version {version}" for version, count in versions.items())
+        facts.append((f"{len(versions)} versions", f"answered: {counts}"))
+    elif versions:
+        facts.append((f"version {next(iter(versions))}", "answered"))
+    return facts
+
+
+def _retraining(document: Document) -> str:
+    """Whether the alert started a training, and why not; empty where that is no question."""
+    decided = document["retraining"]
+    if document["verdict"] != "alert":
+        return ""
+    started = "was started" if decided["started"] else "was not started"
+    return f"Training {started}: {decided['reason'].rstrip('.')}."
+
+
+def _looks(looks: Sequence[Document], end: str) -> dict[str, Any] | None:
+    """The last looks, a block each; None where this is the first."""
+    last = [look for look in looks if look["end"] <= end][-LOOKS:]
+    if len(last) < 2:
+        return None
+    counts = {verdict: sum(look["verdict"] == verdict for look in last) for verdict in HEADLINES}
+    told = [f"{counts['alert']} raised an alarm", f"{counts['ok']} did not"]
+    if counts["unsure"]:
+        told.append(f"{counts['unsure']} saw too little")
+    return {
+        "blocks": [
+            {"tone": TONES[look["verdict"]], "title": f"{short(look['end'])}: {HEADLINES[look['verdict']].lower()}"}
+            for look in last
+        ],
+        "first": short(last[0]["end"]),
+        "last": short(last[-1]["end"]),
+        "words": f"Of the last {len(last)} looks {', '.join(told[:2])}"
+        + (f", {told[2]}." if counts["unsure"] else "."),
+    }
+
+
+def _accuracy(document: Document) -> dict[str, Any] | None:
+    """What labels show, against the test set; None where no label came."""
+    found = document["estimates"]["accuracy"]
+    if found is None:
+        return None
+    quality = [finding for finding in document["findings"] if finding["check"] == "quality"]
+    references = [finding["evidence"].get("accuracy_reference") for finding in quality]
+    before = references[0] if len(references) == 1 else None  # several versions have several
+    start = 0.0 if min(found["low"], before or 1.0) < 0.55 else 0.5
+    caption = "" if before is None else f"test set {percent(before)}"
+    return {
+        "value": percent(found["value"]),
+        "between": f"{percent(found['low'])} – {percent(found['high'])}",
+        "n": found["n"],
+        "strip": strips.strip(found, start, 1.0, mark=before, caption=caption),
+        "start": rounded(start),
+    }
+
+
+def _shares(shares: Mapping[str, Document] | None) -> list[dict[str, Any]]:
+    """Each class's share then and now, those that moved farthest first; all on one scale."""
+    if not shares:
+        return []
+    most = max(max(share["high"], share["reference"]) for share in shares.values()) or 1.0
+    ordered = sorted(shares.items(), key=lambda entry: -abs(entry[1]["value"] - entry[1]["reference"]))
+    return [
+        {
+            "label": label,
+            "then": percent(share["reference"]),
+            "now": percent(share["value"]),
+            "between": f"{percent(share['low'])} – {percent(share['high'])}",
+            "apart": not share["low"] <= share["reference"] <= share["high"],
+            "strip": strips.strip(share, 0.0, most, mark=share["reference"]),
+        }
+        for label, share in ordered
+    ]
+
+
+def _told(findings: Sequence[Document]) -> dict[str, list[dict[str, Any]]]:
+    """What is shown at once, what could not tell, and what raised no alarm, each with its numbers as text and strip."""
+    drawn = [
+        {
+            **finding,
+            "said": monitor_words.first_up(finding["reason"]),
+            "measured": _measured(finding),
+            "drawn": _beyond(finding),
+        }
+        for finding in findings
+    ]
+    told: dict[str, list[dict[str, Any]]] = {"open": [], "untold": [], "passed": []}
+    for finding in drawn:
+        unsure = "open" if finding["action"] else "untold"
+        told[{"fail": "open", "unsure": unsure, "pass": "passed"}[finding["verdict"]]].append(finding)
+    return told
+
+
+def _measured(finding: Document) -> list[str]:
+    statistic, bar = finding["statistic"], finding["bar"]
+    if statistic is None:
+        return []
+    if is_p_value(finding["check"]):
+        return [p_value(statistic), f"alarms at {scientific(bar)}"]
+    if finding["check"] in {"refusals", "repeated_inputs"}:
+        return [percent(statistic), f"alarms at {rounded(bar)}"]
+    if finding["check"] == "window":
+        return [f"{statistic:,.0f}", f"{bar:,.0f} needed"]
+    return [scientific(statistic), *([] if bar is None else [f"bar {scientific(bar)}"])]
+
+
+def _beyond(finding: Document) -> Strip | None:
+    """How much evidence there is against the bar: p-values by their exponents, shares as they are."""
+    statistic, bar = finding["statistic"], finding["bar"]
+    if statistic is None or not bar:
+        return None
+    if is_p_value(finding["check"]):
+        need = -math.log10(bar)
+        have = -math.log10(statistic) if statistic > 0 else math.inf
+        end = 2.5 * need
+    elif finding["check"] in {"refusals", "repeated_inputs"}:
+        have, need, end = statistic, bar, 1.0
+    elif finding["check"] == "window":
+        have, need, end = statistic, bar, max(1.25 * bar, statistic)
+    else:
+        return None
+    at, mark = (round(100 * min(1.0, max(0.0, value / end)), 2) for value in (have, need))
+    return Strip(0.0, at, at, mark, "")
+
+
+def _layers(findings: Sequence[Document]) -> dict[str, Any] | None:
+    """How far the inputs of each layer moved, first to last, as shades; None where no finding says it by layer."""
+    found = next((finding for finding in findings if finding["check"] == "batchnorm_drift"), None)
+    layers = (found or {}).get("evidence", {}).get("layers")
+    if not isinstance(layers, Mapping) or not layers or found is None:
+        return None
+    most = max(*(float(value) for value in layers.values()), float(found["bar"] or 0.0)) or 1.0
+    return {
+        "cells": [
+            {"name": name, "value": scientific(float(value)), "shade": round(100 * max(0.0, float(value)) / most)}
+            for name, value in layers.items()
+        ],
+        "first": next(iter(layers)),
+        "last": list(layers)[-1],
+    }
