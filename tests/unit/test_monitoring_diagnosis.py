@@ -97,6 +97,18 @@ def test_properties_that_only_follow_the_classes_do_not_hide_label_shift():
     assert causes(found, *pair(1, shares=TRIPLED[::-1])) == ["label_shift"]
 
 
+def test_one_odd_input_of_many_does_not_speak_against_the_shares():
+    # pictures of the reference are all of one width: windows drawn from it never hold another
+    profile, window = pair(1)
+    width = window.properties["width"].copy()
+    width[500] += 1.0
+    window = replace(window, properties={**window.properties, "width": width})
+    assert causes([finding("predicted_classes")], profile, window) == ["label_shift"]
+    width[::20] += 1.0
+    window = replace(window, properties={**window.properties, "width": width})
+    assert causes([finding("predicted_classes")], profile, window) == ["unknown_shift"]
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"darker": 0.03}, {"evidence": 2.8}, {"foreign": 0.12}, {"foreign": 0.3, "rows": 200}],
@@ -125,6 +137,20 @@ def test_strangers_that_look_like_a_class_by_their_probabilities_are_not_called_
     strangers = {"shares": EVEN, "foreign": 0.3, "sure": 1.0, "away": away, "rows": rows}
     for seed in range(3):
         assert causes([finding("predicted_classes")], *pair(seed, **strangers)) == ["unknown_shift"]
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("away", [2.0, 4.0, 8.0])
+def test_of_twenty_windows_with_strangers_that_look_like_a_class_none_is_called_label_shift(away):
+    strangers = {"shares": EVEN, "foreign": 0.3, "sure": 1.0, "away": away}
+    named = [causes([finding("predicted_classes")], *pair(seed, **strangers)) for seed in range(20)]
+    assert named == [["unknown_shift"]] * 20
+
+
+@pytest.mark.nightly
+def test_a_shift_of_the_classes_alone_is_taken_for_more_about_as_often_as_doubt_says():
+    p_values = [label_shift.explain(*pair(seed, rows=400)).p_value for seed in range(100)]
+    assert np.mean(np.array(p_values) <= diagnosis.DOUBT) <= 0.12  # 0.05, and three deviations of 0.022
 
 
 def test_few_features_leave_open_what_many_tell():
