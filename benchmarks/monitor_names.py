@@ -171,9 +171,14 @@ class World:
         return np.concatenate(drawn)
 
     def with_strangers(self, random: np.random.Generator, size: int, share: float) -> NDArray[np.int64]:
-        """Rows as they come, and a share of the class left out."""
-        strange = round(size * share)
-        return np.r_[random.choice(self.pool, size - strange), random.choice(self.strangers, strange)]
+        """Rows as they come, and a share of the class left out; fewer than `size` where there are not enough of them.
+
+        No row comes twice: windows are of distinct inputs, and repeats alone would look like another distribution.
+        """
+        size = int(min(size, len(self.strangers) / share, len(self.pool) / (1 - share)))
+        strange = int(size * share)
+        drawn = [(self.pool, size - strange), (self.strangers, strange)]
+        return np.concatenate([random.choice(rows, count, replace=False) for rows, count in drawn])
 
     def judge(self, rows: NDArray[np.int64]) -> str:
         """The likeliest cause of these rows, `none` where nothing alarms."""
