@@ -140,7 +140,7 @@ def test_strangers_that_look_like_a_class_by_their_probabilities_are_not_called_
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("away", [2.0, 4.0, 8.0])
+@pytest.mark.parametrize("away", [1.0, 2.0, 4.0, 8.0])
 def test_of_twenty_windows_with_strangers_that_look_like_a_class_none_is_called_label_shift(away):
     strangers = {"shares": EVEN, "foreign": 0.3, "sure": 1.0, "away": away}
     named = [causes([finding("predicted_classes")], *pair(seed, **strangers)) for seed in range(20)]
