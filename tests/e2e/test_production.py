@@ -111,6 +111,7 @@ def journalled(workspace: Path, model: str, inputs: list[str], start: datetime, 
     moments = [start + timedelta(seconds=at * 3000 / len(inputs)) for at in range(len(inputs))]
     journal = Journal(space.journal(model), load(space.params).models[model].journal, clock=lambda: moments[-1])
     properties = predictor.preprocessor.properties(inputs)
+    logits, features = predictor.outputs(inputs)
     journal.record(
         Answer(
             request_id=f"{start:%d%H}-{at}",
@@ -124,12 +125,12 @@ def journalled(workspace: Path, model: str, inputs: list[str], start: datetime, 
             probability=prediction.probability,
             probabilities=prediction.probabilities,
             properties=seen,
-            features=None,
+            features=kept,
             raw=None,
             latency_ms=1.0,
         )
-        for at, (moment, prediction, seen) in enumerate(
-            zip(moments, predictor.predict(inputs), properties, strict=True)
+        for at, (moment, prediction, seen, kept) in enumerate(
+            zip(moments, predictor.predictions(logits), properties, features, strict=True)
         )
     )
     journal.close()

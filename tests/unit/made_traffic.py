@@ -2,7 +2,9 @@
 
 Evidence for each digit is normal, 3.5 higher for the true one; the probabilities are the right posterior for ten
 digits that come equally often, and nineteen in twenty answers are right. `width` never changes, `kilobytes` has few
-values and depends a little on the digit, `brightness` is continuous and depends on it too.
+values and depends a little on the digit, `brightness` is continuous and depends on it too. In the space of features
+each digit has an axis of its own: its pictures are normal, with deviation 1, around a point 4 along it, so that two
+digits are 5.7 apart.
 """
 
 from collections import Counter
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 
 from headstart.monitoring.windows import Window
 from headstart.params.operation import Monitor
-from headstart.profile import Profile
+from headstart.profile import Features, Profile
 
 CLASSES = tuple("0123456789")
 EVEN = np.full(10, 0.1)
@@ -22,6 +24,8 @@ TRIPLED = np.array([0.3, *[0.7 / 9] * 9])
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 HOURS_A_YEAR = 365.25 * 24
 EVIDENCE = 3.5
+WIDTH = 16  # features; the last six axes belong to no digit
+APART = 4.0
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class Traffic:
     confidence: NDArray[np.float64]
     probabilities: NDArray[np.float64]
     properties: dict[str, NDArray[np.float64]]
+    features: NDArray[np.float16]
 
 
 def traffic(
@@ -44,6 +49,8 @@ def traffic(
     darker: float = 0.0,
     foreign: float = 0.0,
     looks_like: int = 0,
+    sure: float = 0.5,
+    away: float = 2 * APART,
 ) -> Traffic:
     """Draw `rows` answers.
 
@@ -54,16 +61,21 @@ def traffic(
         evidence: less of it: more mistakes and less confidence.
         darker: taken off every picture's brightness.
         foreign: share of pictures that show no digit, last; their truth is "x".
-        looks_like: the digit that these resemble, with half the evidence.
+        looks_like: the digit that these resemble.
+        sure: their evidence, as a share of a digit's.
+        away: how far they lie from that digit in the space of features, on an axis that belongs to none.
     """
     truth = rng.choice(10, rows, p=shares)
     strange = np.arange(rows) >= rows - round(rows * foreign)
     seen = np.where(strange, looks_like, truth)
     heights = rng.normal(size=(rows, 10))
-    heights[np.arange(rows), seen] += np.where(strange, evidence / 2, evidence)
+    heights[np.arange(rows), seen] += np.where(strange, sure * evidence, evidence)
     scores = EVIDENCE * heights
     probabilities = np.exp(scores - scores.max(axis=1, keepdims=True))
     probabilities /= probabilities.sum(axis=1, keepdims=True)
+    features = rng.normal(size=(rows, WIDTH))
+    features[np.arange(rows), seen] += APART
+    features[strange, -1] += away
     return Traffic(
         truth=["x" if odd else CLASSES[digit] for odd, digit in zip(strange, truth, strict=True)],
         predicted=[CLASSES[digit] for digit in probabilities.argmax(axis=1)],
@@ -74,6 +86,7 @@ def traffic(
             "kilobytes": 0.1 + 0.01 * rng.integers(0, 8, rows) + 0.01 * (truth > 4),
             "brightness": rng.normal(0.3, 0.04, rows) + 0.005 * truth - darker,
         },
+        features=features.astype(np.float16),
     )
 
 
@@ -92,6 +105,7 @@ def profile_of(seen: Traffic) -> Profile:
         confidence=seen.confidence,
         properties=seen.properties,
         probabilities=seen.probabilities.astype(np.float32),
+        features=Features(np.arange(len(seen.truth)), seen.features),
     )
 
 
@@ -109,6 +123,7 @@ def window_of(seen: Traffic, *, labelled: int = 0, **changes) -> Window:
         "answers": len(seen.predicted),
         "most_repeated": 1,
         "bundles": {},
+        "features": Features(np.arange(len(seen.truth)), seen.features),
     }
     return Window(**{**values, **changes})
 

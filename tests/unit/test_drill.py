@@ -40,8 +40,9 @@ def bundle(tmp_path_factory):
 def deployment(bundle):
     """The model of grey squares behind its server, with a reference of 300 of them."""
     predictor, rows = Predictor.load(bundle), pictures(1, 300)
-    answers, properties = predictor.predict(rows.inputs), predictor.preprocessor.properties(rows.inputs)
-    seen = profile.build(answers, rows.labels, properties, predictor.labels, seed=0, rows=300)
+    logits, features = predictor.outputs(rows.inputs)
+    answers, properties = predictor.predictions(logits), predictor.preprocessor.properties(rows.inputs)
+    seen = profile.build(answers, rows.labels, properties, predictor.labels, features=features, seed=0, rows=300)
     model = LoadedModel.open("squares", 1, bundle, difference_allowed=1e-3)
     with traffic.deployed(
         model, watch.Reference("", lambda: seen), load(ROOT / "params.yaml").models["digits"]

@@ -20,14 +20,15 @@ NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 FOR_EVER = {"start": NOON - 9999 * DAY, "end": NOON + 9999 * DAY}
 PARAMS = JournalParams(
-    flush_s=1.0, seal_minutes=5.0, seal_megabytes=64, raw="sampled", raw_share=1.0, raw_days=30, features=False
+    flush_s=1.0, seal_minutes=5.0, seal_megabytes=64, raw="sampled", raw_share=1.0, raw_days=30, features=10
 )
 
 
 def answer(request_id: str, time: datetime = NOON, index: int = 0) -> rows.Answer:
     return rows.Answer(
-        request_id, index, time, "digits", 3, "champion", "a.b", "7", 0.75, (0.25, 0.75), {"width": 8.0}, 1.5, raw=b"x"
-    )
+        request_id, index, time, "digits", 3, "champion", "a.b", "7", 0.75, (0.25, 0.75), {"width": 8.0}, 1.5,
+        features=[0.5], raw=b"x",
+    )  # fmt: skip
 
 
 def write(folder: Path, *ids: str, time: datetime = NOON) -> None:
@@ -174,9 +175,9 @@ def test_a_log_that_ends_in_its_header_is_recovered_as_empty(tmp_path: Path) -> 
 def test_a_segment_of_a_newer_format_is_refused_by_name(tmp_path: Path) -> None:
     write(tmp_path, "a")
     (path,) = tmp_path.glob("answers/*.parquet")
-    newer = pq.read_table(path).replace_schema_metadata({"format": "3"})
+    newer = pq.read_table(path).replace_schema_metadata({"format": "4"})
     pq.write_table(newer, path)
-    with pytest.raises(DataError, match=r"parquet is a journal segment of format 3, formats 1, 2 can be read"):
+    with pytest.raises(DataError, match=r"parquet is a journal segment of format 4, formats 1, 2, 3 can be read"):
         ids(tmp_path)
 
 
@@ -202,6 +203,43 @@ def old_table(request_id: str, time: datetime) -> pa.Table:
             "property/width": [8.0],
         }
     ).replace_schema_metadata({"format": "1"})
+
+
+def format_2(request_id: str, time: datetime) -> pa.Table:
+    """A row as format 2 had it: what format 1 had, columns for refusals and clients, and features as floats."""
+    table = old_table(request_id, time).drop_columns("raw_sha256")
+    table = table.set_column(0, "format", pa.array([2], pa.int8()))
+    at = table.column_names.index("features")
+    table = table.set_column(at, "features", pa.array([[0.25, 1e9]], pa.list_(pa.float32())))
+    more = {"status": pa.array([200], pa.int16())} | {
+        name: pa.array([None], pa.string()) for name in ("reason", "bundle", "input_hash", "client")
+    }
+    for name, column in more.items():
+        table = table.append_column(name, column)
+    return table.replace_schema_metadata({"format": "2"})
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "arrow"])
+def test_features_of_format_2_are_read_in_half_precision_beside_those_of_today(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / "answers").mkdir()
+    path = tmp_path / "answers" / f"20260302T120000000000-1-0.{suffix}"
+    table = format_2("old", NOON)
+    if suffix == "parquet":
+        pq.write_table(table, path)
+    else:
+        path.write_bytes(log.header(table.schema) + log.message(table.to_batches()[0]))
+    write(tmp_path, "new", time=NOON + DAY)
+    read = reader.read(tmp_path, **FOR_EVER)
+    assert read["features"].to_pylist() == [[0.25, 65504.0], [0.5]]
+    assert read["format"].to_pylist() == [2, 3]
+
+
+def test_a_day_of_format_2_and_today_keeps_its_features(tmp_path: Path) -> None:
+    (tmp_path / "answers").mkdir()
+    pq.write_table(format_2("old", NOON - DAY), tmp_path / "answers" / "20260301T120000000000-1-0.parquet")
+    write(tmp_path, "new", time=NOON - DAY + timedelta(hours=1))
+    assert deletion.compact(tmp_path, now=NOON, raw_days=30).segments == 2
+    assert reader.read(tmp_path, **FOR_EVER)["features"].to_pylist() == [[0.25, 65504.0], [0.5]]
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "arrow"])
@@ -266,12 +304,16 @@ def test_a_deletion_waits_for_logs_that_are_still_open(tmp_path: Path) -> None:
     assert ids(tmp_path) == []
 
 
-def test_raw_inputs_expire_and_their_answers_stay(tmp_path: Path) -> None:
+def test_raw_inputs_and_features_expire_and_their_answers_stay(tmp_path: Path) -> None:
     write(tmp_path, "old", time=NOON - 31 * DAY)
     write(tmp_path, "young", time=NOON - 29 * DAY)
     assert deletion.compact(tmp_path, now=NOON, raw_days=30).expired == 1
-    kept = reader.read(tmp_path, **FOR_EVER).select(["request_id", "raw"]).to_pylist()
-    assert kept == [{"request_id": "old", "raw": None}, {"request_id": "young", "raw": b"x"}]
+    kept = reader.read(tmp_path, **FOR_EVER).select(["request_id", "raw", "features"]).to_pylist()
+    assert kept == [
+        {"request_id": "old", "raw": None, "features": None},
+        {"request_id": "young", "raw": b"x", "features": [0.5]},
+    ]
+    assert deletion.compact(tmp_path, now=NOON, raw_days=30).expired == 0
 
 
 def test_a_past_day_becomes_one_segment_and_late_segments_join_it(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ FOR_EVER = {"start": NOON - timedelta(days=9999), "end": NOON + timedelta(days=9
 def params(**changed: object) -> JournalParams:
     values = {
         "flush_s": 0.02, "seal_minutes": 5.0, "seal_megabytes": 1, "raw": "off", "raw_share": 0.5, "raw_days": 30,
-        "features": False,
+        "features": 0,
     }  # fmt: skip
     return JournalParams.model_validate(values | changed)
 
@@ -44,12 +44,12 @@ def ids(folder: Path) -> list[str]:
 
 
 def test_a_recorded_answer_is_read_back_with_every_column(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, params(features=True), clock=Clock())
+    journal = Journal(tmp_path, params(features=10), clock=Clock())
     journal.record([answer(bundle="b0", client="till/7")])
     journal.close()
     (row,) = reader.read(tmp_path, **FOR_EVER).to_pylist()
     assert row == {
-        "format": 2, "request_id": "r", "index": 0, "time": NOON, "model": "digits", "version": 3, "role": "champion",
+        "format": 3, "request_id": "r", "index": 0, "time": NOON, "model": "digits", "version": 3, "role": "champion",
         "contract": "a.b", "label": "7", "probability": 0.75, "probabilities": [0.25, 0.75], "features": [1.0, 2.0],
         "raw": None, "latency_ms": 1.5, "status": 200, "reason": None, "bundle": "b0", "input_hash": None,
         "client": "till/7", "property/width": 8.0,
@@ -196,6 +196,71 @@ def test_about_the_stated_share_of_raw_inputs_is_sampled_the_same_each_time(tmp_
         kept.append({row["request_id"] for row in rows if row["raw"] is not None})
     assert kept[0] == kept[1]
     assert 65 < len(kept[0]) < 135  # binomial(400, 0.25): 100, four standard deviations of 8.7 either way
+
+
+def featured(folder: Path) -> dict[str, list[float] | None]:
+    table = reader.read(folder, **FOR_EVER)
+    return dict(zip(table["request_id"].to_pylist(), table["features"].to_pylist(), strict=True))
+
+
+def hour_of(journal: Journal, rows: int, hour: int) -> None:
+    """So many answers, evenly over an hour."""
+    start = NOON + timedelta(hours=hour)
+    journal.record([answer(f"{hour}-{row}", time=start + timedelta(hours=row / rows)) for row in range(rows)])
+
+
+def test_features_are_kept_in_half_precision_and_too_large_ones_at_its_end(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, params(features=10), clock=Clock())
+    journal.record([answer("a", features=[0.1, 1e9]), answer("b", features=None)])
+    journal.close()
+    assert featured(tmp_path) == {"a": [0.0999755859375, 65504.0], "b": None}  # 0.1 is 1638 / 2**14 in half precision
+
+
+def test_no_features_are_kept_where_none_are_asked_for(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, params(features=0), clock=Clock())
+    hour_of(journal, 5, 0)
+    journal.close()
+    assert set(featured(tmp_path).values()) == {None}
+
+
+def test_all_answers_of_a_quiet_hour_keep_their_features(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, params(features=50), clock=Clock())
+    for hour in range(3):
+        hour_of(journal, 50, hour)
+    journal.close()
+    assert None not in featured(tmp_path).values()
+
+
+def test_no_hour_keeps_more_features_than_it_may_and_busy_ones_keep_them_evenly(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, params(features=50), clock=Clock())
+    for hour in range(3):
+        hour_of(journal, 500, hour)
+    journal.close()
+    kept = [name for name, features in featured(tmp_path).items() if features]
+    of_hour = [[int(name.split("-")[1]) for name in kept if name.startswith(f"{hour}-")] for hour in range(3)]
+    assert of_hour[0] == list(range(50))  # how busy it would be was not known
+    for rows in of_hour[1:]:
+        assert 25 < len(rows) <= 50  # binomial(500, 0.1): 50, standard deviation 6.7
+        assert max(rows) > 300
+
+
+def test_the_features_that_are_kept_follow_from_request_ids_alone(tmp_path: Path) -> None:
+    kept = []
+    for attempt in ("a", "b"):
+        journal = Journal(tmp_path / attempt, params(features=50), clock=Clock())
+        for hour in range(2):
+            hour_of(journal, 400, hour)
+        journal.close()
+        kept.append({name for name, features in featured(tmp_path / attempt).items() if features})
+    assert kept[0] == kept[1]
+
+
+def test_after_a_quiet_night_the_first_answers_keep_their_features(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, params(features=20), clock=Clock())
+    hour_of(journal, 400, 0)
+    hour_of(journal, 20, 9)
+    journal.close()
+    assert sum(features is not None for name, features in featured(tmp_path).items() if name.startswith("9-")) == 20
 
 
 def test_the_thread_writes_without_being_asked(tmp_path: Path) -> None:

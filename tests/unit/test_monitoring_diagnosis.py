@@ -8,6 +8,7 @@ import pytest
 from headstart.faults.signatures import Signature
 from headstart.findings import Finding
 from headstart.monitoring import diagnosis, label_shift
+from headstart.profile import Features
 from tests.unit.made_traffic import CLASSES, EVEN, TRIPLED, profile_of, traffic, window_of
 
 CONTRAST = {"property": "contrast", "side": "below", "median_outside": 0.01}
@@ -96,6 +97,18 @@ def test_properties_that_only_follow_the_classes_do_not_hide_label_shift():
     assert causes(found, *pair(1, shares=TRIPLED[::-1])) == ["label_shift"]
 
 
+def test_one_odd_input_of_many_does_not_speak_against_the_shares():
+    # pictures of the reference are all of one width: windows drawn from it never hold another
+    profile, window = pair(1)
+    width = window.properties["width"].copy()
+    width[500] += 1.0
+    window = replace(window, properties={**window.properties, "width": width})
+    assert causes([finding("predicted_classes")], profile, window) == ["label_shift"]
+    width[::20] += 1.0
+    window = replace(window, properties={**window.properties, "width": width})
+    assert causes([finding("predicted_classes")], profile, window) == ["unknown_shift"]
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"darker": 0.03}, {"evidence": 2.8}, {"foreign": 0.12}, {"foreign": 0.3, "rows": 200}],
@@ -111,10 +124,92 @@ def test_a_window_too_small_to_rule_out_foreign_inputs_is_not_named():
     assert causes([finding("predicted_classes")], profile, window) == ["unknown_shift"]
 
 
-def test_a_model_as_sure_of_its_mistakes_as_of_the_rest_explains_nothing():
+def test_a_reference_whose_labels_have_nothing_to_do_with_its_answers_names_nothing():
     profile, window = pair(1)
-    shuffled = np.random.default_rng(1).permutation(profile.labels).tolist()
-    assert label_shift.explain(replace(profile, labels=shuffled), window) is None
+    assert causes([finding("predicted_classes")], confused(profile), window) == ["unknown_shift"]
+
+
+@pytest.mark.parametrize("away", [2.0, 4.0, 8.0])
+@pytest.mark.parametrize("rows", [200, 1000])
+def test_strangers_that_look_like_a_class_by_their_probabilities_are_not_called_label_shift(away, rows):
+    # issue 17, "wrong name": 30% of the inputs show no digit, and the model is as sure of them as of its zeros. By
+    # probabilities alone 7 to 10 of 20 such windows were called label shift
+    strangers = {"shares": EVEN, "foreign": 0.3, "sure": 1.0, "away": away, "rows": rows}
+    for seed in range(3):
+        assert causes([finding("predicted_classes")], *pair(seed, **strangers)) == ["unknown_shift"]
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("away", [1.0, 2.0, 4.0, 8.0])
+def test_of_twenty_windows_with_strangers_that_look_like_a_class_none_is_called_label_shift(away):
+    strangers = {"shares": EVEN, "foreign": 0.3, "sure": 1.0, "away": away}
+    named = [causes([finding("predicted_classes")], *pair(seed, **strangers)) for seed in range(20)]
+    assert named == [["unknown_shift"]] * 20
+
+
+@pytest.mark.nightly
+def test_a_shift_of_the_classes_alone_is_taken_for_more_about_as_often_as_doubt_says():
+    p_values = [label_shift.explain(*pair(seed, rows=400)).p_value for seed in range(100)]
+    assert np.mean(np.array(p_values) <= diagnosis.DOUBT) <= 0.12  # 0.05, and three deviations of 0.022
+
+
+def test_few_features_leave_open_what_many_tell():
+    profile, window = pair(1)
+    some = np.arange(0, 1000, 50)
+    few = replace(window, features=Features(some, window.features.values[some]))
+    assert label_shift.explain(profile, window).p_foreign <= diagnosis.RULED_OUT
+    assert label_shift.explain(profile, few).p_foreign > diagnosis.RULED_OUT
+    assert causes([finding("predicted_classes")], profile, few) == ["unknown_shift"]
+
+
+def test_features_of_half_the_inputs_are_enough_to_name_a_shift_of_1000():
+    profile, window = pair(1)
+    half = np.arange(0, 1000, 2)
+    window = replace(window, features=Features(half, window.features.values[half]))
+    assert causes([finding("predicted_classes")], profile, window) == ["label_shift"]
+
+
+@pytest.mark.parametrize(
+    ("side", "advice"),
+    [("profile", "Build the model again: headstart run."), ("journal", "Set journal.features in params.yaml above 0.")],
+)
+def test_without_features_a_shift_is_not_named_and_the_answer_says_what_to_change(side, advice):
+    profile, window = pair(1)
+    if side == "profile":
+        profile = replace(profile, features=None)
+    else:
+        window = replace(window, features=None)
+    (found,) = diagnosis.causes([finding("predicted_classes")], profile, window, drop=0.05)
+    assert found["cause"] == "unknown_shift"
+    assert found["evidence"]["meaning"].startswith("Other shares of the classes would explain the window, but so might")
+    assert found["evidence"]["meaning"].endswith(advice)
+
+
+def test_a_window_that_the_shares_do_not_explain_gets_no_advice_about_features():
+    profile, window = pair(1, darker=0.03)
+    (found,) = diagnosis.causes([finding("predicted_classes")], profile, replace(window, features=None), drop=0.05)
+    assert found == entry("unknown_shift", "predicted_classes")
+
+
+def test_a_reference_of_two_classes_stands_in_for_strangers_too():
+    # what is left of the reference once a class is left out is of one class
+    def two(seen):
+        kept = np.flatnonzero(np.isin(seen.truth, ["0", "1"]))
+        shares = seen.probabilities[kept][:, :2]
+        return replace(
+            seen, truth=[seen.truth[row] for row in kept],
+            predicted=[CLASSES[digit] for digit in shares.argmax(axis=1)], confidence=shares.max(axis=1),
+            probabilities=shares / shares.sum(axis=1, keepdims=True),
+            properties={name: values[kept] for name, values in seen.properties.items()}, features=seen.features[kept],
+        )  # fmt: skip
+
+    rng = np.random.default_rng(3)
+    profile = replace(profile_of(two(traffic(rng, 3000))), classes=("0", "1"))
+    shares = np.array([0.8, 0.2, *[0.0] * 8])
+    found = label_shift.explain(profile, window_of(two(traffic(rng, 500, shares))))
+    assert found.shares["0"] == pytest.approx(0.8, abs=0.06)
+    assert found.p_value > diagnosis.DOUBT
+    assert found.p_foreign <= diagnosis.RULED_OUT
 
 
 @pytest.mark.parametrize("side", ["profile", "window"])
@@ -270,6 +365,22 @@ def test_what_a_cause_looks_like_outlasts_its_merging():
 def test_repeats_come_after_what_is_wrong_with_answers():
     found = [entry("input_quality", "repeated_inputs"), entry("unknown_shift", "confidence")]
     assert [one["cause"] for one in diagnosis.ranked(found, judged=True)] == ["unknown_shift", "input_quality"]
+
+
+@pytest.mark.parametrize(
+    ("causes", "against"),
+    [
+        ([], None),
+        ([entry("label_shift", "predicted_classes")], None),
+        ([entry("input_quality", "repeated_inputs")], None),
+        ([entry("input_quality", "confidence")], "inputs look damaged: shares would mean nothing."),
+        ([entry("label_shift", "predicted_classes"), entry("new_class", "unknown_labels")],
+         "labels name a class that the model does not know: shares of the others would mean nothing."),
+    ],
+    ids=["nothing named", "label shift", "repeats", "damage", "a new class"],
+)  # fmt: skip
+def test_shares_mean_something_where_no_other_cause_of_the_answers_is_named(causes, against):
+    assert diagnosis.against_shares(causes) == against
 
 
 @pytest.mark.parametrize(("judged", "named"), [(True, ["none"]), (False, [])])

@@ -28,7 +28,7 @@ from tests.unit.made_traffic import (
 )  # fmt: skip
 
 PARAMS = JournalParams(
-    flush_s=1.0, seal_minutes=5.0, seal_megabytes=8, raw="off", raw_share=0.0, raw_days=1, features=False
+    flush_s=1.0, seal_minutes=5.0, seal_megabytes=8, raw="off", raw_share=0.0, raw_days=1, features=5000
 )
 
 
@@ -41,6 +41,7 @@ def answers(seen, *, version=2, times=1, **changes):
             version=version, role="champion", contract="a.b", label=seen.predicted[row],
             probability=float(seen.confidence[row]), probabilities=seen.probabilities[row].tolist(),
             properties={name: float(values[row]) for name, values in seen.properties.items()}, latency_ms=1.0,
+            features=seen.features[row],
             **{"input_hash": f"{version}-{row}", "bundle": f"bundle-{version}", **changes},
         )
         for row in range(rows) for time in range(times)
@@ -109,8 +110,23 @@ def test_an_hour_of_clean_traffic_is_ok(journal, profile):
     }  # fmt: skip
 
 
+def test_shares_of_an_hour_whose_inputs_changed_too_are_not_given_and_the_document_says_why(journal, profile):
+    document = look(journal(answers(clean(400, shares=TRIPLED, darker=0.1))), profile).document
+    assert document["causes"][0]["cause"] == "unknown_shift"
+    assert document["estimates"]["shares"] is None
+    assert document["estimates"]["shares_reason"] == (
+        "something else than the shares of the classes may have changed: shares would mean nothing."
+    )
+
+
+def test_shares_of_a_clean_hour_are_given(journal, profile):
+    estimates = look(journal(answers(clean(400))), profile).document["estimates"]
+    assert sum(each["value"] for each in estimates["shares"].values()) == pytest.approx(1.0)
+    assert estimates["shares_reason"] is None
+
+
 def test_an_hour_with_a_tripled_class_is_an_alert_with_cause_remedy_and_shares(journal, profile):
-    document = look(journal(answers(clean(1000, seed=21, shares=TRIPLED))), profile).document
+    document = look(journal(answers(clean(1000, seed=22, shares=TRIPLED))), profile).document
     assert verdict(document) == ("alert", ["label_shift"], "correct_prior")
     assert document["findings"][0]["reason"].startswith("'0' is ")
     share = document["estimates"]["shares"]["0"]

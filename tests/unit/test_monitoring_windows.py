@@ -13,7 +13,7 @@ from headstart.params.operation import Journal as JournalParams
 from tests.unit.made_traffic import NOON
 
 PARAMS = JournalParams(
-    flush_s=1.0, seal_minutes=5.0, seal_megabytes=1, raw="off", raw_share=0.0, raw_days=1, features=False
+    flush_s=1.0, seal_minutes=5.0, seal_megabytes=1, raw="off", raw_share=0.0, raw_days=1, features=5000
 )
 
 
@@ -62,6 +62,24 @@ def test_a_window_ends_on_a_whole_minute_and_says_what_came_later(journal):
     traffic = select(folder, asked=NOON + timedelta(seconds=59))
     assert traffic.end == NOON
     assert (traffic.answers, traffic.later) == (1, 2)
+
+
+def test_features_are_of_the_distinct_inputs_that_have_any_whichever_answer_kept_them(journal):
+    folder = journal(
+        answer("a", 9, input_hash="one"),
+        answer("b", 8, input_hash="two", features=[1.0, 2.0]),
+        answer("c", 7, input_hash="one", features=[3.0, 4.0]),
+        answer("d", 6, input_hash="three"),
+        answer("e", 5, input_hash="two", features=[5.0, 6.0]),
+    )
+    features = only(folder).features
+    assert features.rows.tolist() == [0, 1]
+    assert features.values.tolist() == [[3.0, 4.0], [1.0, 2.0]]
+    assert features.values.dtype == np.float16
+
+
+def test_a_window_whose_features_were_not_kept_has_none(journal):
+    assert only(journal(answer("a", 9))).features is None
 
 
 def test_each_version_has_a_window_of_its_own(journal):

@@ -52,6 +52,14 @@ def test_all_problems_come_in_one_message_each_with_its_dotted_key(tmp_path):
     assert "models.digits.backbone: 'glyph' is not under backbones, did you mean glyphs?" in message
 
 
+@pytest.mark.parametrize(("written_as", "rows"), [(False, 0), (True, 10**9), (250, 250)])
+def test_features_of_the_journal_were_once_all_or_none(tmp_path, written_as, rows):
+    def change(document):
+        document["models"]["digits"]["journal"] = {"features": written_as}
+
+    assert load(written(tmp_path, change)).models["digits"].journal.features == rows
+
+
 @pytest.mark.parametrize("stage", ["plan", "train"])
 @pytest.mark.parametrize("place", ["models.apidocs", "defaults.text", "defaults.all"])
 def test_plan_and_train_have_one_adapted_backbone(tmp_path, stage, place):

@@ -26,7 +26,7 @@ from tests.fakes import IMAGE, LABELS, TEXT, Clock, FakePredictor, golden_of, pn
 
 SERVE = Serve(items=1024, megabytes=16, batch=8, queue=4096, timeout_s=5.0)
 JOURNAL = JournalParams(
-    flush_s=0.02, seal_minutes=5.0, seal_megabytes=64, raw="sampled", raw_share=1.0, raw_days=30, features=True
+    flush_s=0.02, seal_minutes=5.0, seal_megabytes=64, raw="sampled", raw_share=1.0, raw_days=30, features=1000
 )
 ODD = {"texts": Plausibility({"length": Range(1.0, 50.0, 0.5, 100.0)}), "images": Plausibility({})}
 EVER = {"start": datetime(2000, 1, 1, tzinfo=UTC), "end": datetime(2100, 1, 1, tzinfo=UTC)}

@@ -96,11 +96,13 @@ def _seal(folder: Path, parts: Path, model: bytes, modality: Modality, inputs: l
     calibration = bundle.Calibration(temperature, (0.0, 0.0), 0.0)
     (parts / "model.onnx").write_bytes(model)
     predictor = Predictor.open(model=parts / "model.onnx", contract=parts, calibration=calibration)
-    answers, nothing = predictor.predict(inputs), [None] * len(inputs)
+    logits, features = predictor.outputs(inputs)
+    answers, nothing = predictor.predictions(logits), [None] * len(inputs)
     truth, ids = [answer.label for answer in answers], [f"g{number}" for number in range(len(inputs))]
     golden.write(parts, Dataset(modality, ids, truth, inputs, nothing, nothing), answers)
     properties = predictor.preprocessor.properties(inputs)
-    profile.write(parts, profile.build(answers, truth, properties, predictor.labels, seed=0, rows=100))
+    seen = profile.build(answers, truth, properties, predictor.labels, features=features, seed=0, rows=100)
+    profile.write(parts, seen)
     files: dict[str, Path | bytes] = {path.name: path for path in parts.iterdir()}
     files["calibration.json"] = json.dumps(calibration.document()).encode()
     bundle.seal(folder, files)

@@ -36,6 +36,7 @@ def check_format(document: Mapping[str, Any], known: int | Sequence[int], name: 
     readable = [known] if isinstance(known, int) else list(known)
     if document.get("format") not in readable:
         raise BundleError(
-            f"{name} has format {document.get('format')!r}; this headstart reads {' and '.join(map(str, readable))}.",
+            f"{name} has format {document.get('format')!r}; this headstart reads "
+            f"{' and '.join(', '.join(map(str, readable)).rsplit(', ', 1))}.",
             action="Install the version of headstart that wrote it, or build the model again.",
         )

@@ -1,10 +1,11 @@
-"""Forgetting: answers by request id, raw inputs by age. Asked for at once, done when segments are compacted."""
+"""Forgetting: answers by request id, raw inputs and features by age. Asked for at once, done at compaction."""
 
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import reduce
 from pathlib import Path
 
 import pyarrow as pa
@@ -27,7 +28,7 @@ class Compaction:
         busy: another process was at it; nothing was done.
         segments: how many went into whole days.
         deleted: rows that went for good.
-        expired: raw inputs that were removed for their age.
+        expired: rows whose raw input or features were removed for their age.
     """
 
     busy: bool
@@ -45,7 +46,9 @@ def request(folder: Path, request_ids: Sequence[str]) -> None:
 
 
 def compact(folder: Path, *, now: datetime, raw_days: int) -> Compaction:
-    """Join each past day's segments into one, and rewrite what holds deleted requests or raw inputs too old.
+    """Join each past day's segments into one, and rewrite what holds deleted requests, or raw inputs too old.
+
+    Features go with raw inputs: much of a text can be guessed from them.
 
     Safe beside living writers and readers, and to be killed anywhere: run again, it ends the same.
     A request to delete is kept until no open log can hold its rows.
@@ -53,7 +56,7 @@ def compact(folder: Path, *, now: datetime, raw_days: int) -> Compaction:
     Args:
         folder: the model's journal.
         now: aware; a day before it is past.
-        raw_days: raw inputs older than this go.
+        raw_days: raw inputs and features older than this go.
 
     Raises:
         OSError: if the disk refuses.
@@ -106,7 +109,7 @@ def _join_days(folder: Path, today: str) -> int:
         if day >= today or not parts:
             continue
         whole = [path for path in paths if _is_day(path)]
-        tables = [reader.read_segment(path) for path in [*whole, *parts]]
+        tables = [rows.current(reader.read_segment(path)) for path in [*whole, *parts]]
         names = " ".join(path.stem for path in parts).encode()
         table = pa.concat_tables([table.replace_schema_metadata(None) for table in tables], promote_options="default")
         table = table.sort_by([("time", "ascending"), ("request_id", "ascending"), ("index", "ascending")])
@@ -123,22 +126,23 @@ def _is_day(path: Path) -> bool:
 
 
 def _forget(path: Path, gone: frozenset[str], before: datetime) -> tuple[int, int]:
-    """Rewrite a segment without what must go; how many rows, and raw inputs, went."""
-    names = ["request_id", "time"] + (["raw"] if "raw" in pq.read_schema(path).names else [])
-    table = pq.ParquetFile(path).read(columns=names)
+    """Rewrite a segment without what must go; how many rows went, and how many lost raw input or features."""
+    old_names = [name for name in ("raw", "features") if name in pq.read_schema(path).names]
+    table = pq.ParquetFile(path).read(columns=["request_id", "time", *old_names])
     going = pc.is_in(table["request_id"], pa.array(sorted(gone), pa.string()))
     deleted = pc.sum(going).as_py() or 0
     expired = 0
-    if "raw" in names:
-        old = pc.and_(pc.less(table["time"], pa.scalar(before, rows.TIME)), pc.is_valid(table["raw"]))
-        old = pc.and_(old, pc.invert(going))
-        expired = pc.sum(old).as_py() or 0
+    if old_names:
+        old = pc.and_(pc.less(table["time"], pa.scalar(before, rows.TIME)), pc.invert(going))
+        present = [pc.is_valid(table[name]) for name in old_names]
+        expired = pc.sum(pc.and_(old, reduce(pc.or_, present))).as_py() or 0
     if not deleted and not expired:
         return 0, 0
     whole = reader.read_segment(path)
     if expired:
-        kept = pc.if_else(old, pa.scalar(None, pa.binary()), whole["raw"])
-        whole = whole.set_column(whole.column_names.index("raw"), "raw", kept)
+        for name in old_names:
+            kept = pc.if_else(old, pa.scalar(None, whole[name].type), whole[name])
+            whole = whole.set_column(whole.column_names.index(name), name, kept)
     log.write_segment(path, whole.filter(pc.invert(going)))
     return deleted, expired
 

@@ -23,7 +23,8 @@ def read(
 ) -> pa.Table:
     """The answers of a model in `[start, end)`, oldest first, as `schema` describes them.
 
-    Rows of format 1 have status 200 and nulls in the other columns that format 2 brought.
+    Rows of format 1 have status 200 and nulls in the other columns that format 2 brought; `features` are float16
+    whatever the format.
 
     Answers whose deletion was asked for are left out, whether or not they are gone from the disk. An absent folder
     is a journal without answers.
@@ -111,7 +112,7 @@ def _gather(folder: Path, kind: str, empty: pa.Schema, where: pc.Expression | No
     What is to be deleted is read first: a request that is gone by then has been carried out.
     """
     gone = deleted(folder)
-    tables = [read_segment(path, where) for path in segments(folder / kind)]
+    tables = [rows.current(read_segment(path, where)) for path in segments(folder / kind)]
     tables = [empty.empty_table(), *(table for table in tables if table.num_rows)]
     table = pa.concat_tables([table.replace_schema_metadata(None) for table in tables], promote_options="default")
     if not gone:

@@ -3,7 +3,7 @@
 Columns of an answer: `format` int8, `request_id` string, `index` int32 (place in the request), `time` timestamp
 (us, UTC, when it was answered), `model`, `role`, `contract`, `label` string, `version` int64, `probability` double
 (of the label), `probabilities` list<float> (in the order of the contract's labels), `latency_ms` float, `features`
-list<float> or null, `raw` binary or null, `status` int16 (200, or the HTTP status of a refused input), `reason`
+list<halffloat> or null, `raw` binary or null, `status` int16 (200, or the HTTP status of a refused input), `reason`
 string (why it was refused, else null), `bundle` string (SHA-256 of the manifest of the bundle that answered),
 `input_hash` string (keyed, see `writer`), `client` string (who asked, as the client says), and one double column
 `property/<name>` for each property of the input. A refused input has no label, probability, probabilities, features
@@ -11,7 +11,9 @@ or properties.
 
 Columns of a label: `format`, `request_id`, `index`, `label`, `time` (when it arrived).
 
-Format 1 has no `status`, `reason`, `bundle`, `input_hash` and `client`; its rows are all answers, and `raw_sha256`
+Format 2 has `features` as list<float>.
+
+Format 1 also has no `status`, `reason`, `bundle`, `input_hash` and `client`; its rows are all answers, and `raw_sha256`
 (string or null) stands where `journal.raw: hashed` asked for it.
 """
 
@@ -26,11 +28,13 @@ from numpy.typing import NDArray
 
 from headstart.errors import DataError
 
-FORMAT = 2
-READABLE = (1, 2)
+FORMAT = 3
+READABLE = (1, 2, 3)
 ANSWERED = 200
 PROPERTY = "property/"
 ROW_BYTES = 512
+FEATURES = pa.list_(pa.float16())
+LARGEST = float(np.finfo(np.float16).max)
 TIME = pa.timestamp("us", tz="UTC")
 FIXED = (
     ("format", pa.int8()),
@@ -44,7 +48,7 @@ FIXED = (
     ("label", pa.string()),
     ("probability", pa.float64()),
     ("probabilities", pa.list_(pa.float32())),
-    ("features", pa.list_(pa.float32())),
+    ("features", FEATURES),
     ("raw", pa.binary()),
     ("latency_ms", pa.float32()),
     ("status", pa.int16()),
@@ -70,7 +74,7 @@ class Answer:
         contract: the contract's hash.
         label: None for a refusal, as are `probability` and `probabilities`.
         properties: of the input, by name; empty for a refusal.
-        features: what the network computed before its head; None where they are not kept.
+        features: what the network computed before its head, float16 once they are to be kept; None where they aren't.
         raw: the input's bytes (text in UTF-8); None where they are not kept.
         latency_ms: from the request's arrival to its answer.
         status: 200, or the HTTP status of the refusal.
@@ -92,7 +96,7 @@ class Answer:
     probabilities: Sequence[float] | None
     properties: Mapping[str, float]
     latency_ms: float
-    features: Sequence[float] | NDArray[np.float32] | None = None
+    features: Sequence[float] | NDArray[np.floating[Any]] | None = None
     raw: bytes | None = None
     status: int = ANSWERED
     reason: str | None = None
@@ -103,9 +107,10 @@ class Answer:
     @property
     def size(self) -> int:
         """About how many bytes it holds in memory."""
-        features = 0 if self.features is None else len(self.features)
-        floats = len(self.probabilities or ()) + len(self.properties) + features
-        return ROW_BYTES + 32 * floats + len(self.raw or b"") + len(self.reason or "") + len(self.client or "")
+        features = 0 if self.features is None else 2 * len(self.features)
+        floats = len(self.probabilities or ()) + len(self.properties)
+        texts = len(self.raw or b"") + len(self.reason or "") + len(self.client or "")
+        return ROW_BYTES + 32 * floats + features + texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +134,27 @@ def answers(properties: Sequence[str] = ()) -> pa.Schema:
     return pa.schema([*FIXED, *more], metadata=METADATA)
 
 
+def half(features: Sequence[float] | NDArray[np.floating[Any]]) -> NDArray[np.float16]:
+    """Features as they are kept; what float16 cannot hold becomes its largest number."""
+    return np.clip(np.asarray(features, dtype=np.float32), -LARGEST, LARGEST).astype(np.float16)
+
+
+def current(table: pa.Table) -> pa.Table:
+    """Rows of any readable format with the columns' types of this one; columns that they lack stay absent."""
+    if "features" not in table.column_names or table.schema.field("features").type == FEATURES:
+        return table
+    return table.set_column(
+        table.column_names.index("features"), "features", _halved(table["features"].combine_chunks())
+    )
+
+
 def answers_batch(rows: Sequence[Answer]) -> pa.RecordBatch:
     """Answers as columns; a property that a row lacks is null."""
     names = sorted({name for row in rows for name in row.properties})
     columns: dict[str, list[Any]] = {"format": [FORMAT] * len(rows)}
     for name, _ in FIXED[1:]:
         columns[name] = [getattr(row, name) for row in rows]
+    columns["features"] = _lists(columns["features"])
     for name in names:
         columns[PROPERTY + name] = [row.properties.get(name) for row in rows]
     return pa.RecordBatch.from_pydict(columns, schema=answers(names))
@@ -160,3 +180,20 @@ def check_format(schema: pa.Schema, where: str) -> None:
             f"{where} is a journal segment of format {found}, formats {', '.join(map(str, READABLE))} can be read.",
             action="Read it with the version of headstart that wrote it.",
         )
+
+
+def _lists(rows: Sequence[Sequence[float] | NDArray[np.floating[Any]] | None]) -> pa.ListArray:
+    """A column of features; one array for all values, since Arrow takes lists number by number."""
+    lengths = [0 if row is None else len(row) for row in rows]
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    values = [half(row) for row in rows if row is not None]
+    return pa.ListArray.from_arrays(
+        pa.array(offsets),
+        pa.array(np.concatenate([np.zeros(0, np.float16), *values])),
+        mask=pa.array([row is None for row in rows]),
+    )
+
+
+def _halved(features: Any) -> pa.ListArray:
+    """A column of features of format 1 or 2 as one of this format."""
+    return _lists([None if row is None else np.array(row) for row in features.to_pylist()])

@@ -75,6 +75,7 @@ class Journal:
         self._params = params
         self._answers = _Stream(folder / "answers", rows.answers_batch, params, clock)
         self._labels = _Stream(folder / "feedback", rows.labels_batch, params, clock)
+        self._features = Sample(params.features)
         self._recovery_trouble: str | None = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"journal {folder.name}", daemon=True)
@@ -91,7 +92,7 @@ class Journal:
         self._thread.start()
 
     def record(self, answers: Sequence[rows.Answer]) -> None:
-        """Keep answers, raw inputs only as the parameters allow; never waits for the disk."""
+        """Keep answers, raw inputs and features only as the parameters allow; never waits for the disk."""
         self._answers.add([self._allowed(answer) for answer in answers])
 
     def feedback(self, labels: Sequence[rows.Label]) -> None:
@@ -131,8 +132,10 @@ class Journal:
             self.flush()
 
     def _allowed(self, answer: rows.Answer) -> rows.Answer:
-        """The answer with as much of its raw input as may be kept; features only where they are asked for."""
-        features = answer.features if self._params.features else None
+        """The answer with as much of its raw input and features as may be kept."""
+        features = answer.features
+        if features is not None:
+            features = rows.half(features) if self._features.takes(answer) else None
         raw, input_hash = answer.raw, answer.input_hash
         if input_hash is None and raw is not None and self._key:
             input_hash = hmac.digest(self._key, raw, "sha256").hex()
@@ -142,10 +145,41 @@ class Journal:
 
     def _is_kept(self, answer: rows.Answer) -> bool:
         """Whether the raw input is in the sample."""
-        if self._params.raw != "sampled":
-            return False
-        drawn = determinism.fraction(f"{answer.request_id}:{answer.index}", seed=SAMPLE_SEED)
-        return drawn < self._params.raw_share
+        return self._params.raw == "sampled" and _drawn(answer) < self._params.raw_share
+
+
+class Sample:
+    """Which answers keep their features: about `most` an hour, never more, spread over the hour; thread-safe.
+
+    Rows are drawn by the hash of their request id, at the rate that the hour before would have needed. Where an hour
+    has more answers than that, the last ones of it keep none.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._hour: datetime | None = None
+        self._seen = self._kept = 0
+        self._rate = 1.0
+        self._lock = threading.Lock()
+
+    def takes(self, answer: rows.Answer) -> bool:
+        """Whether this answer keeps its features."""
+        hour = answer.time.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+        with self._lock:
+            if self._hour is None or hour > self._hour:
+                follows = self._hour is not None and hour - self._hour == timedelta(hours=1)
+                self._rate = min(1.0, self._most / max(self._seen, 1)) if follows else 1.0
+                self._hour, self._seen, self._kept = hour, 0, 0
+            self._seen += 1
+            if self._kept >= self._most or (self._rate < 1.0 and _drawn(answer) >= self._rate):
+                return False
+            self._kept += 1
+            return True
+
+
+def _drawn(answer: rows.Answer) -> float:
+    """The answer's place in [0, 1) among those of which a share is kept: raw inputs and features of the same ones."""
+    return determinism.fraction(f"{answer.request_id}:{answer.index}", seed=SAMPLE_SEED)
 
 
 class _Stream(Generic[Row]):

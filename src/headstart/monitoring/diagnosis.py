@@ -26,6 +26,21 @@ MOST_CLIENTS = 5  # that are looked at one by one: each look is one more chance 
 FEWEST_ALONE = 50  # inputs of a client that is looked at alone: the smallest window that naming was measured on
 LEAST_OF_CLIENT = 20  # inputs of a client, and of all others together, before anything is said of them
 SOUND, DAMAGED = 0.15, 0.5  # share of damaged inputs of those who do not cause it, at most; of one who does, at least
+MEANINGLESS = {
+    "model_artifact": "other files answered than those that the reference is of: shares would mean nothing.",
+    "preprocessing_mismatch": "inputs look damaged: shares would mean nothing.",
+    "input_quality": "inputs look damaged: shares would mean nothing.",
+    "new_class": "labels name a class that the model does not know: shares of the others would mean nothing.",
+    "unknown_shift": "something else than the shares of the classes may have changed: shares would mean nothing.",
+}
+FEATURELESS = {
+    side: f"Other shares of the classes would explain the window, but so might inputs of a class that the model does "
+    f"not know: {why}."
+    for side, why in {
+        "journal": "the journal keeps no features to tell them by. Set journal.features in params.yaml above 0",
+        "profile": "the bundle was sealed without features to tell them by. Build the model again: headstart run",
+    }.items()
+}
 FIRST = ("model_artifact", "preprocessing_mismatch", "input_quality", "new_class", "label_shift", "unknown_shift")
 
 
@@ -41,8 +56,9 @@ def causes(
 ) -> list[dict[str, Any]]:
     """What the failed findings of one version mean.
 
-    `label_shift` is named only where `label_shift.explain` finds that the shares account for entropy and input
-    properties too and that inputs of no known class are ruled out, and where two estimators of the shares agree;
+    `label_shift` is named only where `label_shift.explain` finds that the shares account for features, entropy and
+    input properties too and that inputs of no known class are ruled out, and where two estimators of the shares agree;
+    where there are no features to rule them out with, the cause is `unknown_shift`, and `meaning` says what to change;
     `new_class` where labels say so; `preprocessing_mismatch` and `input_quality` where the inputs bear the signature of
     such a fault and of no other cause's, the latter also where images are blank; `model_artifact` where the journal
     names other files. The rest is `unknown_shift`, with what the inputs look like, if they look like anything.
@@ -84,6 +100,16 @@ def causes(
     return named
 
 
+def against_shares(causes: Sequence[dict[str, Any]]) -> str | None:
+    """Why shares of the classes would mean nothing in a version's answers, a sentence; None where nothing says so.
+
+    Args:
+        causes: of that version, as `causes` gives them.
+    """
+    about_answers = [entry for entry in causes if not set(entry["evidence"]["checks"]) <= REQUESTS]
+    return next((MEANINGLESS[entry["cause"]] for entry in about_answers if entry["cause"] in MEANINGLESS), None)
+
+
 def ranked(found: Iterable[dict[str, Any]], *, judged: bool) -> list[dict[str, Any]]:
     """The causes of all versions together, each once, what explains most first.
 
@@ -121,12 +147,21 @@ def _cause(name: str, score: float, checks: Sequence[str]) -> dict[str, Any]:
 def _label_shift(
     profile: Profile, window: Window, checks: Sequence[str], estimate: label_shift.Estimate | None
 ) -> dict[str, Any] | None:
-    """The cause `label_shift`; None where other shares of the classes do not explain the window."""
+    """The cause `label_shift`; None where other shares of the classes do not explain the window.
+
+    Without features they may explain it, and inputs that belong to no class may explain it as well: `unknown_shift`.
+    """
     found = label_shift.explain(profile, window)
-    if found is None or found.p_value <= DOUBT or found.p_foreign > RULED_OUT:
+    if found is None or found.p_value <= DOUBT:
+        return None
+    if found.p_foreign is not None and found.p_foreign > RULED_OUT:
         return None
     if (estimate or label_shift.estimate(profile, window)).shares is None:
         return None
+    if found.missing is not None:
+        cause = _cause("unknown_shift", 1.0, checks)
+        cause["evidence"]["meaning"] = FEATURELESS[found.missing]
+        return cause
     return _cause("label_shift", found.p_value, checks)
 
 

@@ -1,36 +1,42 @@
 """Do other shares of the classes explain all that a window shows? A name is a claim, so doubt speaks against it.
 
-Under label shift a window is the reference with its classes reweighted. The weights are estimated from the window's
-probabilities (EM: Saerens et al. 2002, doi:10.1162/089976602753284446), and two questions follow, both answered by
-drawing windows from the reference (Efron's bootstrap, the reference's own sampling error included):
+Under label shift a window is the reference with its classes reweighted, and each class still looks as it did. The
+weights are estimated from the window's probabilities by expectation maximisation, and two questions follow, both
+answered by drawing windows from the reference (Efron's bootstrap, the reference's own sampling error included):
 
-1. Are entropy and input properties distributed as in the reweighted reference?
-2. Would the window look as it does if some of its inputs belonged to no class at all? A shift can only be named
-   where the answer is no: small windows of an unsure model cannot tell, and then it is not named.
+1. Are features, entropy, confidence and input properties distributed as in the reweighted reference?
+2. Would the features look as they do if a share of the inputs belonged to a class that the model does not know?
+   The classes of the reference, each in turn, stand in for it: as if it had been left out. A shift is only named
+   where the answer is no: small windows cannot tell, and then it is not named.
+
+Probabilities alone can't answer the second question: a model may be as sure of inputs of no known class as of others.
+Features are compared by the maximum mean discrepancy (Gretton et al. 2012, jmlr.org/papers/v13/gretton12a.html) with
+a Gaussian kernel, twice as wide as the median distance in the reference.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.monitoring.windows import Window
-from headstart.profile import Profile
+from headstart.profile import Features, Profile, kept
 from headstart.statistics import label_shift
 
 DRAWS = 400
-MOST_ROWS = 2_000  # of either side that are looked at; evenly spread
-STEPS = 50  # of EM
-CONVERGED = 1e-5
-FOREIGN = 0.05  # share of inputs of no known class that must be ruled out before a label shift is named; see below
-LEAST_WRONG = 10  # reference rows that stand for foreign inputs, at least
-TELLING = 0.88  # AUROC with which entropy tells the reference's wrong answers from its right ones, at least
+MOST_ROWS = 2_000  # of either side that are looked at; those with features first, then evenly spread
+MOST_ESTIMATED = 20_000  # of the window for shares, evenly spread; the reference's 5,000 leave more open than that
+UNSEEN = 6  # inputs of as many as the reference has; a value that so few have is missing there in 1 of 400 cases
+WIDE = 2.0  # of 0.5 to 2, most telling of classes left out of trec6 and cifar10_jpeg
+FOREIGN = 0.12  # share of inputs of an unknown class that must be ruled out before a label shift is named
 SEED = 0
 RESAMPLES = 100  # 0.2 to 0.4 seconds for 5,000 answers of 77 classes
 LEVEL = 0.95  # of each class's interval
 DISAGREEMENT = 0.02  # of the two estimators of a share, beyond their intervals: more is not label shift alone
 SHOWN = 10  # classes
+RAREST = 1e-9  # weight of all other classes, below which a class is not left out for the sake of comparison
 
 
 @dataclass(frozen=True)
@@ -40,12 +46,15 @@ class Explanation:
     Attributes:
         shares: the estimated share of each class.
         p_value: of "the window is the reference with these shares"; small where something else has changed.
-        p_foreign: of "a share `FOREIGN` of the inputs belongs to no class"; small where that is ruled out.
+        p_foreign: of "a share `FOREIGN` of the inputs belongs to a class that the model does not know"; small where
+            that is ruled out. None where one side has no features.
+        missing: the side without features, `profile` or `journal`; None where both have some.
     """
 
     shares: dict[str, float]
     p_value: float
-    p_foreign: float
+    p_foreign: float | None
+    missing: Literal["profile", "journal"] | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +82,36 @@ class _Side:
         return _Side(self.probabilities[rows], self.entropy[rows], self.codes[:, rows])
 
 
+class _Draws:
+    """Pairs of a weighted reference and a window, both drawn from the rows of a reference: what each row weighs."""
+
+    def __init__(self, rows: int) -> None:
+        self._reference, self._window = np.zeros((DRAWS, rows)), np.zeros((DRAWS, rows))
+        self._selves = np.zeros(DRAWS)
+
+    def put(
+        self, number: int, again: NDArray[np.int64], weights: NDArray[np.float64], chosen: NDArray[np.int64]
+    ) -> None:
+        """Keep one pair: the rows of its reference with their weights, and the rows of its window."""
+        rows = self._reference.shape[1]
+        self._reference[number] = np.bincount(again, weights=weights, minlength=rows)
+        self._window[number] = np.bincount(chosen, minlength=rows) / max(len(chosen), 1)
+        self._selves[number] = (weights**2).sum()
+
+    def discrepancies(self, kernel: NDArray[np.float64], selves: float) -> NDArray[np.float64]:
+        """Of each pair, `_unbiased`; `selves` is the weight of pairs of a row with itself in the windows."""
+        first, second = self._reference @ kernel, self._window @ kernel
+        return np.asarray(
+            _unbiased(
+                (first * self._reference).sum(axis=1),
+                (second * self._window).sum(axis=1),
+                (first * self._window).sum(axis=1),
+                self._selves,
+                selves,
+            )
+        )
+
+
 def estimate(profile: Profile, window: Window) -> Estimate:
     """The classes' shares in a window, if two estimators that rest on different things agree about them.
 
@@ -96,7 +135,7 @@ def estimate(profile: Profile, window: Window) -> Estimate:
     found = label_shift.estimate(
         profile.probabilities.astype(np.float64),
         labels,
-        window.probabilities,
+        kept(window.probabilities[_evenly(np.arange(window.rows), MOST_ESTIMATED)]).astype(np.float64),
         resamples=RESAMPLES,
         level=LEVEL,
         seed=SEED,
@@ -133,20 +172,19 @@ def moved(shares: Mapping[str, Mapping[str, float]]) -> list[tuple[str, Mapping[
 def explain(profile: Profile, window: Window) -> Explanation | None:
     """Hold a window against the reference with its classes reweighted.
 
-    None where one side lacks probabilities, and where the model is hardly less sure when it is wrong (`TELLING`): then
-    its confidence says nothing about inputs of no known class.
-
-    Inputs of no known class are taken to be as unsure as those that the model got wrong on the reference. Measured on
-    real sets they are half to once as unsure, hence a `FOREIGN` below the shares that matter.
+    None where one side lacks probabilities, or they are of other classes.
     """
     if profile.probabilities is None or window.probabilities is None:
         return None
     if window.probabilities.shape[1] != len(profile.classes):
         return None
-    at, of_window = _spread(len(profile.labels)), _spread(window.rows)
+    missing: Literal["profile", "journal"] | None = (
+        "profile" if profile.features is None else "journal" if window.features is None else None
+    )
+    all_rows = np.arange(len(profile.labels)) if profile.features is None else profile.features.rows
+    at, of_window = _evenly(all_rows, MOST_ROWS), _spread(window.rows, window.features)
     place = {name: number for number, name in enumerate(profile.classes)}
     labels = np.array([place[profile.labels[row]] for row in at])
-    predicted = np.array([place[profile.predicted[row]] for row in at])
     numbers = [(profile.confidence[at], window.confidence[of_window])]
     numbers += [
         (profile.properties[name][at], window.properties[name][of_window])
@@ -155,66 +193,129 @@ def explain(profile: Profile, window: Window) -> Explanation | None:
     ]
     coded = [_coded(before, after) for before, after in numbers]
     reference = _side(profile.probabilities[at], [before for before, _ in coded])
-    live = _side(window.probabilities[of_window], [after for _, after in coded])
-    wrong = np.flatnonzero(predicted != labels)
-    if _auroc(reference.entropy, predicted != labels) < TELLING:
-        return None
-    if len(wrong) < LEAST_WRONG:
-        wrong = np.argsort(-reference.entropy, kind="stable")[:LEAST_WRONG]
-
-    gap, distances, weights, shares = _compare(reference, labels, live)
+    live = _side(kept(window.probabilities[of_window]), [after for _, after in coded])
+    weights, shares = _weights(reference.probabilities, labels, live.probabilities)
     random = np.random.default_rng(SEED)
-    rows, size = len(labels), len(live.entropy)
+    rows, size = len(labels), len(of_window)
+    featured = 0 if missing or window.features is None else int(np.isin(of_window, window.features.rows).sum())
 
-    def draw(foreign: float) -> tuple[float, NDArray[np.float64]]:
-        strangers = random.binomial(size, foreign)
-        chosen = np.r_[random.choice(rows, size - strangers, p=weights), random.choice(wrong, strangers)]
-        again = random.integers(0, rows, rows)
-        drawn = _compare(reference.take(again), labels[again], reference.take(chosen))
-        return drawn[0], drawn[1]
-
-    clean = [draw(0.0) for _ in range(DRAWS)]
-    mixed = np.array([draw(FOREIGN)[0] for _ in range(DRAWS)])
-    gaps, farther = np.array([entry[0] for entry in clean]), np.array([entry[1] for entry in clean])
+    gap, distances = _compare(reference, weights, live)
+    gaps, farther, clean = np.zeros(DRAWS), np.zeros((DRAWS, len(distances))), _Draws(rows)
+    for number in range(DRAWS):
+        chosen, again = random.choice(rows, size, p=weights), random.integers(0, rows, rows)
+        drawn, before = reference.take(chosen), reference.take(again)
+        own, _ = _weights(before.probabilities, labels[again], drawn.probabilities, near=shares)
+        gaps[number], farther[number] = _compare(before, own, drawn)
+        clean.put(number, again, own, chosen[:featured])
     p_values = [2 * _reached(gaps, gap), 2 * _reached(-gaps, -gap)]
+    farther = np.maximum(farther, UNSEEN / rows)
     p_values += [_reached(farther[:, number], distance) for number, distance in enumerate(distances)]
+    p_foreign = None
+    if featured and profile.features is not None and window.features is not None:
+        kernel, cross, within = _kernels(profile.features.of(at), window.features.of(of_window))
+        found = _unbiased(
+            weights @ kernel @ weights, within, (weights @ cross).mean(), (weights**2).sum(), 1 / featured
+        )
+        p_values.append(_reached(clean.discrepancies(kernel, 1 / featured), found))
+        mixed = _with_strangers(random, reference.probabilities, labels, weights, size, featured)
+        p_foreign = 1.0 if mixed is None else _reached(-mixed.discrepancies(kernel, 1 / featured), -found)
     return Explanation(
         shares={name: float(shares[number]) for number, name in enumerate(profile.classes)},
-        p_value=min(1.0, (len(distances) + 1) * min(p_values)),
-        p_foreign=_reached(-mixed, -gap),
+        p_value=min(1.0, (len(p_values) - 1) * min(p_values)),  # the two of the gap are one test
+        p_foreign=p_foreign,
+        missing=missing,
     )
 
 
-def _compare(
-    reference: _Side, labels: NDArray[np.int64], window: _Side
-) -> tuple[float, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """A window against the reweighted reference.
+def _weights(
+    before: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    after: NDArray[np.float64],
+    near: NDArray[np.float64] | None = None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Weights of the reference's rows under which its classes come as in a window; they sum to 1. And the shares.
 
-    Returns:
-        How much higher the window's mean entropy is, the Kolmogorov-Smirnov distance of each number, the weights of
-        the reference rows (they sum to 1), and the shares of the classes.
+    Args:
+        before: probabilities of the reference.
+        labels: its classes.
+        after: probabilities of the window.
+        near: shares that are close to those looked for.
     """
-    classes = reference.probabilities.shape[1]
-    prior = reference.probabilities.mean(axis=0) + 1e-12
-    shares = _shares(window.probabilities, prior / prior.sum())
+    classes = before.shape[1]
+    prior = before.mean(axis=0) + 1e-12
+    start = None if near is None else 0.9 * near + 0.1 / classes  # no share of 0, which would stay
+    shares = label_shift.expectation_maximisation(
+        after, prior / prior.sum(), start=start, converged=label_shift.RESAMPLED
+    )
     counts = np.bincount(labels, minlength=classes)
     weights = (shares / np.maximum(counts, 1))[labels]
-    weights /= weights.sum()
+    return weights / weights.sum(), shares
+
+
+def _compare(reference: _Side, weights: NDArray[np.float64], window: _Side) -> tuple[float, NDArray[np.float64]]:
+    """How much higher a window's mean entropy is than the weighted reference's, and the distance of each number."""
     gap = float(window.entropy.mean() - weights @ reference.entropy)
     distances = [_distance(before, weights, after) for before, after in zip(reference.codes, window.codes, strict=True)]
-    return gap, np.array(distances), weights, shares
+    return gap, np.array(distances)
 
 
-def _shares(probabilities: NDArray[np.float64], prior: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The shares of the classes in a window, by EM from the reference's."""
-    shares = prior
-    for _ in range(STEPS):
-        posterior = probabilities * (shares / prior)
-        posterior /= posterior.sum(axis=1, keepdims=True)
-        shares, before = posterior.mean(axis=0), shares
-        if np.abs(shares - before).max() < CONVERGED:
-            break
-    return shares
+def _with_strangers(
+    random: np.random.Generator,
+    probabilities: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    size: int,
+    featured: int,
+) -> _Draws | None:
+    """Windows in which a share `FOREIGN` is of a class that the reference was robbed of; None where there is no other.
+
+    What a model without that class would say is taken to be what this one says of the other classes.
+    """
+    rows = np.arange(len(labels))
+    classes = [own for own in np.unique(labels) if weights[labels != own].sum() > RAREST]
+    if not classes:
+        return None
+    mixed = _Draws(len(rows))
+    for number in range(DRAWS):
+        unknown = random.choice(classes)
+        known, strange = rows[labels != unknown], rows[labels == unknown]
+        as_now = random.choice(known, size, p=weights[known] / weights[known].sum())
+        chosen = np.where(random.random(size) < FOREIGN, random.choice(strange, size), as_now)
+        again = random.choice(known, len(rows))
+        told = np.delete(probabilities, unknown, axis=1)
+        told /= told.sum(axis=1, keepdims=True)
+        own, _ = _weights(told[again], labels[again] - (labels[again] > unknown), told[chosen])
+        mixed.put(number, again, own, chosen[:featured])
+    return mixed
+
+
+def _unbiased(first: Any, second: Any, cross: Any, of_first: Any, of_second: Any) -> Any:
+    """The squared maximum mean discrepancy, 0 on average where nothing differs.
+
+    Args:
+        first: mean of the kernel over pairs of the reference, of a row with itself included, where it is 1.
+        second: likewise of the window.
+        cross: over pairs of both.
+        of_first: weight of the pairs of a row with itself in the reference.
+        of_second: likewise in the window.
+    """
+    return (first - of_first) / (1 - of_first) + (second - of_second) / (1 - of_second) - 2 * cross
+
+
+def _kernels(
+    before: NDArray[np.float16], after: NDArray[np.float16]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """The kernel of reference rows with each other, with those of the window, and the mean of the window's own."""
+    first, second = before.astype(np.float64), after.astype(np.float64)
+    squares = _squares(first, first)
+    scale = WIDE**2 * float(np.median(squares)) or 1.0
+    within = np.exp(-_squares(second, second) / scale).mean()
+    return np.exp(-squares / scale), np.exp(-_squares(first, second) / scale), float(within)
+
+
+def _squares(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+    squares = (first**2).sum(axis=1)[:, None] + (second**2).sum(axis=1) - 2 * first @ second.T
+    return np.asarray(np.maximum(squares, 0.0), dtype=np.float64)
 
 
 def _distance(before: NDArray[np.int64], weights: NDArray[np.float64], after: NDArray[np.int64]) -> float:
@@ -229,17 +330,6 @@ def _distance(before: NDArray[np.int64], weights: NDArray[np.float64], after: ND
     if total <= 0:
         return 1.0
     return float(np.abs(np.cumsum(first) / total - np.cumsum(second) / present.sum()).max())
-
-
-def _auroc(scores: NDArray[np.float64], wrong: NDArray[np.bool_]) -> float:
-    """How often a wrong answer has the higher score than a right one; 1 where there are none to compare."""
-    from scipy.stats import rankdata
-
-    mistakes, others = int(wrong.sum()), int((~wrong).sum())
-    if not mistakes or not others:
-        return 1.0
-    ranks = rankdata(scores)
-    return float((ranks[wrong].sum() - mistakes * (mistakes + 1) / 2) / (mistakes * others))
 
 
 def _reached(draws: NDArray[np.float64], observed: float) -> float:
@@ -262,6 +352,14 @@ def _coded(before: NDArray[np.float64], after: NDArray[np.float64]) -> tuple[NDA
     return codes[: len(before)], codes[len(before) :]
 
 
-def _spread(rows: int) -> NDArray[np.int64]:
-    """At most `MOST_ROWS` places in `rows`, evenly spread."""
-    return np.unique(np.linspace(0, rows - 1, min(rows, MOST_ROWS)).astype(np.int64))
+def _spread(rows: int, features: Features | None) -> NDArray[np.int64]:
+    """At most `MOST_ROWS` places in `rows`, evenly spread: of those with features first, in this order."""
+    first = _evenly(features.rows if features is not None else np.zeros(0, np.int64), MOST_ROWS)
+    rest = np.setdiff1d(np.arange(rows), first)
+    return np.concatenate([first, _evenly(rest, MOST_ROWS - len(first))])
+
+
+def _evenly(places: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    count = min(len(places), most)
+    chosen = np.linspace(0, len(places) - 1, count).astype(np.int64) if count else np.zeros(0, np.int64)
+    return np.asarray(places[chosen], dtype=np.int64)

@@ -71,6 +71,8 @@ def reference(profile: Profile, prior: Prior | None) -> Profile:
         confidence=profile.confidence[rows],
         properties={name: values[rows] for name, values in profile.properties.items()},
         probabilities=None if profile.probabilities is None else profile.probabilities[rows],
+        features=None,  # of other rows; shares are explained by `uncorrected`, which keeps them
+        confusion=None,
     )
 
 

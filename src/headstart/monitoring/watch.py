@@ -60,7 +60,8 @@ class Look:
         document: {`format`, `verdict` (`ok`, `alert`, `unsure`), `causes` [{`cause`, `score`, `evidence`}], `remedy`,
             `estimates` {`accuracy`, `shares` {class: {`reference`, `value`, `low`, `high`}}, `shares_reason`},
             `window`, `findings`, `retraining` {`started`, `reason`}}. Shares are of the version with most answers;
-            None where they can't be told, and the reason says why. Format 2 had one number a class.
+            None where they can't be told, or the cause speaks against them, and the reason says why. Format 2 had one
+            number a class.
         drawn: the version's answers that are worth drawing, and their reference; None where there are none.
     """
 
@@ -103,6 +104,7 @@ def watch(
     found: list[dict[str, Any]] = []
     profiles: dict[int | None, Profile] = {}
     estimates: dict[int | None, label_shift.Estimate] = {}
+    against: dict[int | None, str | None] = {}
     several = len(traffic.windows) > 1
     for window in traffic.windows:
         mine, profile = [requests.repeated_inputs(window, params.repeated_share)], None
@@ -121,7 +123,7 @@ def watch(
             mine = judge(profile, window, params, versions=len(traffic.windows)) + mine
             if window.rows >= params.rows:
                 estimates[window.version] = priors.estimate(*uncorrected, prior)
-        found += diagnosis.causes(
+        causes = diagnosis.causes(
             mine,
             profile,
             window,
@@ -130,6 +132,8 @@ def watch(
             estimate=estimates.get(window.version),
             uncorrected=uncorrected,
         )
+        against[window.version] = diagnosis.against_shares(causes)
+        found += causes
         findings += [_of(finding, window, several) for finding in mine]
     if not traffic.windows:
         findings.append(_too_small(traffic, None, params))
@@ -155,7 +159,7 @@ def watch(
             "verdict": "alert" if failed else "ok" if judged else "unsure",
             "causes": ranked,
             "remedy": diagnosis.remedy(ranked),
-            "estimates": {"accuracy": _accuracy(traffic), **_shares(main, estimates)},
+            "estimates": {"accuracy": _accuracy(traffic), **_shares(main, estimates, against)},
             "window": {**traffic.document(), "version": champion, "minutes": params.window_minutes},
             "findings": [finding.document() for finding in findings],
             "retraining": dict(UNDECIDED),
@@ -250,10 +254,18 @@ def _accuracy(traffic: Traffic) -> dict[str, Any] | None:
     return wilson(right, labelled, INTERVAL).document() if labelled else None
 
 
-def _shares(main: Window | None, estimates: Mapping[int | None, label_shift.Estimate]) -> dict[str, Any]:
-    """Of the version with most answers."""
+def _shares(
+    main: Window | None,
+    estimates: Mapping[int | None, label_shift.Estimate],
+    against: Mapping[int | None, str | None],
+) -> dict[str, Any]:
+    """Of the version with most answers; none where what was named speaks against them."""
     estimate = estimates.get(main.version) if main else None
-    return dict(NO_SHARES) if estimate is None else {"shares": estimate.shares, "shares_reason": estimate.reason}
+    if main is None or estimate is None:
+        return dict(NO_SHARES)
+    if estimate.shares is not None and (reason := against[main.version]):
+        return {"shares": None, "shares_reason": reason}
+    return {"shares": estimate.shares, "shares_reason": estimate.reason}
 
 
 def _no_reference(window: Window, error: HeadstartError) -> Finding:

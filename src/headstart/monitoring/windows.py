@@ -17,6 +17,7 @@ from headstart import settings
 from headstart.errors import UsageError
 from headstart.journal import reader
 from headstart.journal.schema import ANSWERED, TIME
+from headstart.profile import Features
 
 OTHER_CONTRACT = 409  # status of a refusal: the client was built for another contract
 PROPERTY = "property/"
@@ -43,6 +44,7 @@ class Window:
         most_repeated: how many of them went to the input that was sent most often.
         bundles: answers by the hash of the bundle that gave them; answers without one are left out.
         clients: who sent each input first; None where a client did not say.
+        features: of the inputs whose features the journal keeps; None where it keeps none.
     """
 
     start: datetime
@@ -57,6 +59,7 @@ class Window:
     most_repeated: int
     bundles: Mapping[str, int]
     clients: Sequence[str | None] | None = None
+    features: Features | None = None
 
     @property
     def rows(self) -> int:
@@ -225,6 +228,7 @@ def _window(answers: pa.Table, version: int | None, start: datetime, end: dateti
         most_repeated=max(Counter(inputs).values(), default=0),
         bundles=Counter(bundle for bundle in bundles if bundle is not None),
         clients=distinct["client"].to_pylist(),
+        features=_features(answers["features"].combine_chunks(), inputs, first),
     )
 
 
@@ -238,3 +242,26 @@ def _probabilities(table: pa.Table) -> NDArray[np.float64] | None:
     if len(lengths) != 1 or lengths == {0}:
         return None
     return np.array(rows, dtype=np.float64)
+
+
+def _features(column: Any, inputs: Sequence[Any], distinct: Mapping[Any, int]) -> Features | None:
+    """Of each distinct input the first that were kept: repeats of one input have the same.
+
+    Args:
+        column: of all answers.
+        inputs: what each answer was to.
+        distinct: the distinct inputs, in their order.
+    """
+    place = {asked: number for number, asked in enumerate(distinct)}
+    kept: dict[int, int] = {}
+    lengths = column.value_lengths().fill_null(0).to_numpy()
+    starts = np.cumsum(lengths) - lengths
+    for row in np.flatnonzero(lengths).tolist():
+        kept.setdefault(place[inputs[row]], row)
+    widths = {int(lengths[row]) for row in kept.values()}
+    if len(widths) != 1:
+        return None
+    rows = np.array(sorted(kept), dtype=np.int64)
+    (width,) = widths
+    taken = starts[[kept[row] for row in rows.tolist()]][:, None] + np.arange(width)
+    return Features(rows, column.flatten().to_numpy()[taken])

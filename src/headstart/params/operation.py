@@ -1,8 +1,17 @@
 """`serve`, `journal`, `monitor`, `retrain`: life after deployment. Nothing here retrains by being edited."""
 
-from typing import Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
 
 from headstart.params.section import Count, Positive, Section, Share
+
+EVERY = 10**9  # rows an hour: more than there are
+
+
+def _rows(value: Any) -> Any:
+    """`features` of an older file as a number of rows."""
+    return (EVERY if value else 0) if isinstance(value, bool) else value
 
 
 class Serve(Section):
@@ -18,7 +27,8 @@ class Serve(Section):
 class Journal(Section):
     """What is kept of each answer, and for how long raw inputs are.
 
-    `raw: hashed` is an older file's: every row has a keyed hash of its input now, so it means `off`.
+    `raw: hashed` is an older file's: every row has a keyed hash of its input now, so it means `off`. So are
+    `features: false`, which means 0, and `true`, which means all.
     """
 
     flush_s: Positive
@@ -27,7 +37,7 @@ class Journal(Section):
     raw: Literal["off", "sampled", "hashed"]
     raw_share: Share
     raw_days: Count
-    features: bool
+    features: Annotated[int, Field(ge=0), BeforeValidator(_rows)]
 
 
 class Monitor(Section):

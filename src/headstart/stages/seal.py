@@ -24,8 +24,11 @@ def run(model: str, params: Seal) -> None:
     expected = predictor.predict(chosen.inputs)
     kept = golden.clear(expected, params.golden)
     golden.write(out, chosen.select(kept), [expected[row] for row in kept])
-    answers, properties = predictor.predict(test.inputs), predictor.preprocessor.properties(test.inputs)
-    seen = profile.build(answers, test.labels, properties, predictor.labels, seed=params.seed, rows=params.profile)
+    logits, features = predictor.outputs(test.inputs)
+    answers, properties = predictor.predictions(logits), predictor.preprocessor.properties(test.inputs)
+    seen = profile.build(
+        answers, test.labels, properties, predictor.labels, features=features, seed=params.seed, rows=params.profile
+    )
     profile.write(out, seen)
     signatures.write(out, signatures.build(predictor.preprocessor, test.inputs, seed=params.seed))
     artifacts.write_json(out / "lineage.json", lineage(f"evaluate@{model}"))
