@@ -197,9 +197,11 @@ def test_where_no_chart_can_be_drawn_the_page_says_why():
 
 
 def test_layers_that_moved_are_a_strip_of_shades():
-    drift = Finding("batchnorm_drift", "fail", 0.4, 0.2, "layers moved.", "", {"layers": {"first": 0.1, "last": 0.4}})
+    layers = [{"layer": "first", "apart": 0.1, "moved": False}, {"layer": "last", "apart": 0.4, "moved": True}]
+    drift = Finding("batchnorm_drift", "fail", 1e-9, 1e-5, "layers moved.", "", {"layers": layers})
     html = monitor.render("digits", document_of(cause="batchnorm_drift", findings=[drift]))
     assert re.findall(r"--shade:(\d+)%", html) == ["25", "100"]
+    assert re.findall(r'title="([^"]* nats[^"]*)"', html) == ["first: 0.1 nats", "last: 0.4 nats, moved"]
 
 
 def test_what_comes_from_traffic_is_escaped():

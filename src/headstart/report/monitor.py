@@ -214,14 +214,19 @@ def _layers(findings: Sequence[Document]) -> dict[str, Any] | None:
     """How far the inputs of each layer moved, first to last, as shades; None where no finding says it by layer."""
     found = next((finding for finding in findings if finding["check"] == "batchnorm_drift"), None)
     layers = (found or {}).get("evidence", {}).get("layers")
-    if not isinstance(layers, Mapping) or not layers or found is None:
+    if not layers:
         return None
-    most = max(*(float(value) for value in layers.values()), float(found["bar"] or 0.0)) or 1.0
+    most = max(float(layer["apart"]) for layer in layers) or 1.0
     return {
         "cells": [
-            {"name": name, "value": scientific(float(value)), "shade": round(100 * max(0.0, float(value)) / most)}
-            for name, value in layers.items()
+            {
+                "name": layer["layer"],
+                "value": f"{scientific(float(layer['apart']))} nats{', moved' if layer['moved'] else ''}",
+                "shade": round(100 * max(0.0, float(layer["apart"])) / most),
+                "moved": layer["moved"],
+            }
+            for layer in layers
         ],
-        "first": next(iter(layers)),
-        "last": list(layers)[-1],
+        "first": layers[0]["layer"],
+        "last": layers[-1]["layer"],
     }

@@ -11,7 +11,7 @@ from headstart.report.plots import percent, scientific
 
 Document = Mapping[str, Any]
 
-P_VALUES = frozenset({"predicted_classes", "confidence", "input_range", "quality", "unknown_labels"})
+P_VALUES = frozenset({"predicted_classes", "confidence", "input_range", "quality", "unknown_labels", "batchnorm_drift"})
 SEND_LABELS = "curl -s localhost:8000/feedback/{name} -H 'content-type: application/json' -d '{body}'"
 BODY = '{"id": "ID OF THE ANSWER", "index": 0, "label": "THE RIGHT CLASS"}'
 CURES = {
