@@ -75,10 +75,10 @@ class Preprocessor:
         if isinstance(contract.input, TextSpec):
             tokenizer_json = _existing(folder / TOKENIZER_FILE).read_bytes().decode("utf-8", "replace")
             return cls(contract, Texts(text.Encoder(contract.input, tokenizer_json)))
-        session = _session(folder / PREPROCESS_FILE, threads=1)
+        graph = session(folder / PREPROCESS_FILE, threads=1)
 
         def tensor(levels: NDArray[np.uint8]) -> NDArray[np.float32]:
-            result: NDArray[np.float32] = session.run(None, {"image": levels})[0]
+            result: NDArray[np.float32] = graph.run(None, {"image": levels})[0]
             return result
 
         return cls(contract, Pictures(contract.input, tensor, threads=threads or determinism.threads()))
@@ -166,7 +166,7 @@ class Predictor:
         """
         count = threads or determinism.threads()
         preprocessor = Preprocessor.load(contract, threads=count)
-        return cls(_session(model, threads=count), preprocessor, calibration)
+        return cls(session(model, threads=count), preprocessor, calibration)
 
     @property
     def contract(self) -> Contract:
@@ -235,13 +235,20 @@ class Predictor:
         return self.calibration.apply(logits)
 
 
-def _session(path: Path, *, threads: int) -> ort.InferenceSession:
+def session(path: Path, *, threads: int | None = None) -> ort.InferenceSession:
     """A graph ready to run: on a CUDA device where onnxruntime has one, else on the CPU.
 
     Threads don't spin between runs: they would take the cores from the other sessions of a server.
+
+    Args:
+        path: the file.
+        threads: of one run; `determinism.threads()` where not given.
+
+    Raises:
+        BundleError: if the file is absent or unreadable.
     """
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads or determinism.threads()
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3  # errors; they are raised as well

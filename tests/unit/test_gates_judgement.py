@@ -8,7 +8,7 @@ from headstart.params.evaluation import Bootstrap, Gates
 
 CHECKS = [
     "accuracy", "macro_f1", "class_recall", "calibration_error", "log_loss", "baseline", "parity",
-    "preprocessing", "replay", "lost_classes", "champion",
+    "preprocessing", "batchnorm", "replay", "lost_classes", "champion",
 ]  # fmt: skip
 PARAMS = Gates(
     accuracy=0.6, macro_f1=0.5, calibration_error=0.15, baseline_margin=0.0, logit_difference=1e-3, label_flips=0,
@@ -34,7 +34,7 @@ def evidence(**changes):
             },
         },
         "parity": {
-            "examples": 128, "max_difference": 1e-5, "label_flips": 0,
+            "examples": 128, "max_difference": 1e-5, "label_flips": 0, "batch_difference": 1e-6,
             "graph": {"dropout": 0, "batchnorm_training": 0, "random_ops": 0},
         },
         "preprocessing": {
@@ -43,6 +43,7 @@ def evidence(**changes):
             "refused": ["empty"], "same_prepared": 1.01,
         },
         "served": {"inputs": 40, "refused": 1, "max_difference": 0.0, "label_flips": 0, "wrong": []},
+        "batchnorm": {"layers": [], "cure": None},
         "replay": {"examples": 16, "max_difference": 0.0, "label_flips": 0},
         "comparison": None,
         "champion": None,

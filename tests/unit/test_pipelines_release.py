@@ -82,7 +82,7 @@ def test_a_champion_that_was_deleted_closes_the_gates_with_the_way_out(versions,
     artifacts.write_json(sealed / "evaluation.json", {"format": 2})
     monkeypatch.setattr(judgement.golden, "replay", lambda *_: {})
     artifacts.write_json(artifacts.stage_output(versions.model, "data") / "findings.json", [])
-    for name in ("parity", "preprocessing"):
+    for name in ("parity", "preprocessing", "batchnorm"):
         artifacts.write_json(artifacts.stage_output(versions.model, "export") / f"{name}.json", {"format": 1})
     findings = {one.check: one for one in release.judge.fn(versions.model, GATES, champion, {})}
     assert overall(findings.values()) == "fail"

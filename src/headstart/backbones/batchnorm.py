@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from headstart.backbones.layers import LayerGroup
+from headstart.determinism import digest
 
 
 def freeze(groups: Iterable[LayerGroup]) -> list[str]:
@@ -66,6 +67,20 @@ def norms(modules: Iterable[nn.Module]) -> list[Any]:
     """Every BatchNorm at or below `modules`, each once."""
     found = (inner for module in modules for inner in module.modules() if isinstance(inner, _BatchNorm))
     return list(dict.fromkeys(found))
+
+
+def fingerprints(network: nn.Module) -> dict[str, str]:
+    """SHA-256 of each BatchNorm's running mean and variance, by its name in `network`; of those that keep any."""
+    known = {id(norm) for norm in norms([network]) if norm.running_mean is not None}
+    return {
+        name: digest(b"".join(values.detach().float().cpu().numpy().tobytes() for values in _statistics(module)))
+        for name, module in network.named_modules()
+        if id(module) in known
+    }
+
+
+def _statistics(norm: Any) -> tuple[Any, Any]:
+    return norm.running_mean, norm.running_var
 
 
 def _own(group: LayerGroup) -> Iterator[nn.Module]:

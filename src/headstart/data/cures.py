@@ -15,6 +15,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from headstart import artifacts
 from headstart.errors import DataError
 
@@ -24,6 +27,22 @@ NAMED = 10
 NO_PRIOR: Mapping[str, Any] = {"format": FORMAT, "shares": None, "source": None}
 NO_TENSORS = struct.pack("<Q", 2) + b"{}"
 """A safetensors file that holds nothing: the length of its header, and the header."""
+TAKE_BACK = "Take the cure back: headstart remedy NAME none."
+
+
+@dataclass(frozen=True)
+class BatchNorm:
+    """Re-estimated statistics.
+
+    Attributes:
+        tensors: means and variances by their name in the network's state.
+        network: SHA-256 of the other weights of the network that they were estimated for.
+        source: where they come from.
+    """
+
+    tensors: Mapping[str, NDArray[np.float32]]
+    network: str
+    source: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -136,6 +155,48 @@ def write_prior(folder: Path, shares: Mapping[str, float], *, source: Mapping[st
         source: where they come from: the window they were estimated on.
     """
     artifacts.write_json(folder / PRIOR, {"format": FORMAT, "shares": dict(shares), "source": dict(source)})
+
+
+def write_batchnorm(
+    folder: Path, tensors: Mapping[str, NDArray[np.float32]], *, network: str, source: Mapping[str, Any]
+) -> None:
+    """Say which statistics the network's BatchNorms have from now on.
+
+    Args:
+        folder: from `ensure`.
+        tensors: means and variances by their name in the network's state: `batchnorm.recalibration.tensors`.
+        network: SHA-256 of the network's other weights: `Instrumented.network`. Another network is not changed.
+        source: where they come from, as JSON can hold it: how many images, of which window or source.
+    """
+    from safetensors.numpy import save_file
+
+    metadata = {"format": str(FORMAT), "network": network, "source": json.dumps(dict(source), sort_keys=True)}
+    with artifacts.replaced(folder / BATCHNORM) as temporary:
+        save_file(dict(tensors), temporary, metadata=metadata)
+
+
+def read_batchnorm(folder: Path) -> "BatchNorm | None":
+    """The statistics that a cure puts into the network; None where there is no cure.
+
+    Raises:
+        DataError: if the file is of another format, or unreadable.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = folder / BATCHNORM
+    try:
+        with safe_open(path, framework="numpy") as file:
+            tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
+            metadata = file.metadata() or {}
+    except SafetensorError as error:
+        raise DataError(f"{path} cannot be read: {error}.", action=TAKE_BACK) from error
+    if not tensors:
+        return None
+    if metadata.get("format") != str(FORMAT) or "network" not in metadata:
+        raise DataError(
+            f"{path} has format {metadata.get('format')!r}; this headstart reads {FORMAT}.", action=TAKE_BACK
+        )
+    return BatchNorm(tensors, metadata["network"], json.loads(metadata.get("source", "{}")))
 
 
 def read_prior(folder: Path, classes: Sequence[str]) -> dict[str, float] | None:

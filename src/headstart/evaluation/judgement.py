@@ -34,6 +34,7 @@ def gather(
         evaluation=artifacts.read_json(sealed / "evaluation.json"),
         parity=artifacts.read_json(export / "parity.json"),
         preprocessing=artifacts.read_json(export / "preprocessing.json"),
+        batchnorm=artifacts.read_json(export / "batchnorm.json"),
         served=served,
         data_findings=artifacts.read_json(data / "findings.json"),
         replay=golden.replay(Predictor.load(sealed), sealed),

@@ -8,7 +8,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +49,8 @@ def export(network: Network, modality: Modality, path: Path, opset: int) -> None
             f"{len(training)} modules are in training mode, first {training[0]}: an export of them answers at random.",
             action="Call network.eval() before the export.",
         )
-    model = _exported(network, modality, opset)
-    _clear_metadata(model)
+    model = exported(_Positional(network, INPUTS[modality]), network, INPUTS[modality], OUTPUTS, opset)
+    clear_metadata(model)
     with artifacts.replaced(path) as temporary:
         temporary.write_bytes(model.SerializeToString(deterministic=True))
 
@@ -88,9 +88,28 @@ class _Positional(nn.Module):
         return tuple(outputs[name] for name in OUTPUTS)
 
 
-def _exported(network: Network, modality: Modality, opset: int) -> Any:
-    """The model in memory."""
-    names = INPUTS[modality]
+def exported(
+    wrapped: nn.Module,
+    network: Network,
+    names: tuple[str, ...],
+    outputs: tuple[str, ...],
+    opset: int,
+    *,
+    vectors: Sequence[Tensor] = (),
+) -> Any:
+    """The model in memory of a module that takes the network's inputs by position and gives a tuple.
+
+    Args:
+        wrapped: takes the network's inputs, then `vectors`.
+        network: whose inputs these are.
+        names: of the inputs, those of `vectors` last.
+        outputs: names of what the module gives.
+        opset: version of ONNX's operators.
+        vectors: examples of more inputs, whose shapes stay.
+
+    Raises:
+        OutsideError: if torch cannot express it in ONNX.
+    """
     batch = torch.export.Dim("batch", min=1, max=BATCH_LIMIT)
     if network.shape is None:
         config = network.backbone.config
@@ -103,17 +122,17 @@ def _exported(network: Network, modality: Modality, opset: int) -> Any:
         length = torch.export.Dim("sequence", min=1, max=most)
         shapes: Any = ({0: batch, 1: length},) * 2
     else:
-        examples = (_images(network.shape),)
-        shapes = ({0: batch},)
+        examples = (_images(network.shape), *vectors)
+        shapes = ({0: batch}, *({} for _ in vectors))
     with _quiet(), torch.no_grad():
         try:
             program = torch.onnx.export(
-                _Positional(network, names).eval(),
+                wrapped.eval(),
                 examples,
                 dynamo=True,
                 dynamic_shapes=(shapes,),
                 input_names=list(names),
-                output_names=list(OUTPUTS),
+                output_names=list(outputs),
                 opset_version=opset,
                 optimize=True,
                 verbose=False,
@@ -159,7 +178,7 @@ def _quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def _clear_metadata(model: Any) -> None:
+def clear_metadata(model: Any) -> None:
     """Drop stack traces, paths and documentation from graphs, nodes, values and functions."""
     del model.metadata_props[:]
     model.doc_string = ""

@@ -1,7 +1,8 @@
 """Faults of a network's stored BatchNorm statistics; each changes a `model.safetensors` in place.
 
 They are what public bug reports describe: statistics that moved while layers were frozen, statistics lost when
-training was resumed, and a momentum of TensorFlow read as PyTorch's, which keeps little but the last batch.
+training was resumed, batches that are too small, a last batch of one image, and a momentum of TensorFlow read as
+PyTorch's, which keeps little but the last batch.
 """
 
 from collections.abc import Callable
@@ -38,6 +39,31 @@ def last_batch_kept(path: Path, severity: int, generator: np.random.Generator) -
         error = generator.normal(0.0, 1.0, mean.shape) / np.sqrt(batch)
         factor = generator.chisquare(batch - 1, variance.shape) / (batch - 1)
         return mean + error * np.sqrt(variance), np.maximum(variance * factor, 1e-6)
+
+    _edit(path, noisy)
+
+
+def last_image_kept(path: Path, generator: np.random.Generator) -> None:
+    """Half of each statistic is that of a last batch of one image."""
+
+    def noisy(mean: Statistic, variance: Statistic) -> tuple[Statistic, Statistic]:
+        error = generator.normal(0.0, 1.0, mean.shape)
+        factor = generator.chisquare(1, variance.shape)
+        return mean + 0.5 * error * np.sqrt(variance), np.maximum(variance * (0.5 + 0.5 * factor), 1e-6)
+
+    _edit(path, noisy)
+
+
+def momentum_misread(path: Path, generator: np.random.Generator) -> None:
+    """0.99, the share that stays in TensorFlow, is PyTorch's share of the new batch: 99% of one batch of 32 images.
+
+    The momentum of transformers' MobileNets and EfficientNet.
+    """
+
+    def noisy(mean: Statistic, variance: Statistic) -> tuple[Statistic, Statistic]:
+        error = generator.normal(0.0, 1.0, mean.shape) / np.sqrt(32)
+        factor = generator.chisquare(31, variance.shape) / 31
+        return mean + 0.99 * error * np.sqrt(variance), variance * (0.01 + 0.99 * factor)
 
     _edit(path, noisy)
 

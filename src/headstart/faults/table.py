@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from headstart.faults import bundles, checkpoints, images, samples, texts
+from headstart.faults import bundles, checkpoints, exports, images, samples, texts
 
 Family = Literal["contract", "world", "model", "watch", "unknown", "none"]
 
@@ -111,8 +111,8 @@ class Fault:
     Attributes:
         name: a noun or participle, unique.
         cause: what a monitor has to call it.
-        target: what is changed: a `text` or an `image` on its way in, a `stream` of examples, the deployed `bundle`, or
-            a network's `checkpoint`.
+        target: what is changed: a `text` or an `image` on its way in, a `stream` of examples, the deployed `bundle`, a
+            network's `checkpoint`, or the folder of an `export`.
         meaning: a clause for people, to stand after "it looks as if".
         inject: plants it; its arguments depend on `target`, see the module it comes from.
         gate: the gate that blocks it before deployment; None where only production shows it.
@@ -120,7 +120,7 @@ class Fault:
 
     name: str
     cause: str
-    target: Literal["text", "image", "stream", "bundle", "checkpoint"]
+    target: Literal["text", "image", "stream", "bundle", "checkpoint", "export"]
     meaning: str
     inject: Callable[..., Any]
     gate: str | None = None
@@ -225,6 +225,31 @@ FAULTS = {
             "checkpoint",
             "BatchNorm statistics are those of one small batch",
             checkpoints.last_batch_kept,
+            "batchnorm",
+        ),
+        Fault(
+            "last_image_kept",
+            "batchnorm_drift",
+            "checkpoint",
+            "the last batch that BatchNorm statistics saw was one image",
+            checkpoints.last_image_kept,
+            "batchnorm",
+        ),
+        Fault(
+            "momentum_misread",
+            "batchnorm_drift",
+            "checkpoint",
+            "BatchNorm statistics have TensorFlow's momentum",
+            checkpoints.momentum_misread,
+            "batchnorm",
+        ),
+        # what the stage `export` wrote: inject(folder) -> None
+        Fault(
+            "training_mode",
+            "model_artifact",
+            "export",
+            "the network was exported in training mode",
+            exports.training_mode,
             "batchnorm",
         ),
     )

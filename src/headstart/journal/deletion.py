@@ -1,7 +1,7 @@
 """Forgetting: answers by request id, raw inputs and features by age. Asked for at once, done at compaction."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from headstart import artifacts, determinism
-from headstart.journal import log, reader
+from headstart.journal import log, moments, reader
 from headstart.journal import schema as rows
 
 FORMAT = 1
@@ -71,10 +71,12 @@ def compact(folder: Path, *, now: datetime, raw_days: int) -> Compaction:
         open_logs = [path for kind in KINDS for path in (folder / kind).glob(f"[!.]*{log.SUFFIX}")]
         gone = reader.deleted(folder)
         before = now - timedelta(days=raw_days)
-        joined = deleted = expired = 0
+        today = f"{now:%Y%m%d}"
+        _finish(folder / moments.KIND)
+        joined, deleted, expired = _join_days(folder / moments.KIND, today, moments.by_hour), 0, 0
         for kind in KINDS:
             _finish(folder / kind)
-            joined += _join_days(folder / kind, f"{now:%Y%m%d}")
+            joined += _join_days(folder / kind, today, _in_order)
             for path in reader.segments(folder / kind):
                 if path.suffix == ".parquet":
                     counts = _forget(path, gone, before)
@@ -94,7 +96,11 @@ def _finish(folder: Path) -> None:
             path.unlink()
 
 
-def _join_days(folder: Path, today: str) -> int:
+def _in_order(table: pa.Table) -> pa.Table:
+    return table.sort_by([("time", "ascending"), ("request_id", "ascending"), ("index", "ascending")])
+
+
+def _join_days(folder: Path, today: str, join: Callable[[pa.Table], pa.Table]) -> int:
     """Make one segment of each past day's, the day's own included; how many went into it.
 
     A segment whose log still stands beside it (its writer died in between) waits until `recovery` was there.
@@ -112,7 +118,7 @@ def _join_days(folder: Path, today: str) -> int:
         tables = [rows.current(reader.read_segment(path)) for path in [*whole, *parts]]
         names = " ".join(path.stem for path in parts).encode()
         table = pa.concat_tables([table.replace_schema_metadata(None) for table in tables], promote_options="default")
-        table = table.sort_by([("time", "ascending"), ("request_id", "ascending"), ("index", "ascending")])
+        table = join(table)
         metadata = {**rows.METADATA, reader.REPLACES.decode(): names}
         log.write_segment(folder / f"{reader.DAY}{day}.parquet", table.replace_schema_metadata(metadata))
         for path in parts:

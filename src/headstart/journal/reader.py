@@ -40,7 +40,7 @@ def read(
         DataError: if a segment has a newer format, or files keep vanishing while they are read.
     """
     within = (pc.field("time") >= _moment(start)) & (pc.field("time") < _moment(end))
-    table = _patiently(lambda: _gather(folder, "answers", rows.answers(), within), folder)
+    table = patiently(lambda: _gather(folder, "answers", rows.answers(), within), folder)
     status = pc.fill_null(table["status"], pa.scalar(rows.ANSWERED, pa.int16()))
     table = table.set_column(table.column_names.index("status"), "status", status)
     if not refusals:
@@ -54,7 +54,7 @@ def labels(folder: Path) -> pa.Table:
 
     Columns: `request_id`, `index`, `label`, `time`.
     """
-    table = _patiently(lambda: _gather(folder, "feedback", rows.FEEDBACK, None), folder)
+    table = patiently(lambda: _gather(folder, "feedback", rows.FEEDBACK, None), folder)
     table = table.append_column("order", pa.array(range(table.num_rows), pa.int64()))
     table = table.sort_by([("time", "ascending"), ("order", "ascending")])
     last = table.group_by(["request_id", "index"], use_threads=False).aggregate([("label", "last"), ("time", "last")])
@@ -120,7 +120,7 @@ def _gather(folder: Path, kind: str, empty: pa.Schema, where: pc.Expression | No
     return table.filter(pc.invert(pc.is_in(table["request_id"], pa.array(sorted(gone), pa.string()))))
 
 
-def _patiently(attempt: Callable[[], pa.Table], folder: Path) -> pa.Table:
+def patiently(attempt: Callable[[], pa.Table], folder: Path) -> pa.Table:
     """Try again from the start where a writer sealed or compacted files away in between."""
     for _ in range(ATTEMPTS):
         try:

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from headstart import determinism
 from headstart.errors import DataError
-from headstart.journal import recovery
+from headstart.journal import moments, recovery
 from headstart.journal import schema as rows
 from headstart.journal.log import Log
 from headstart.journal.seen import Seen
@@ -31,7 +31,7 @@ MEGABYTE = 1_000_000
 BATCH_ROWS = 10_000
 SAMPLE_SEED = 0
 UNWRITABLE = (ValueError, TypeError, OverflowError)  # of Arrow, about a value that its column cannot hold
-Row = TypeVar("Row", rows.Answer, rows.Label)
+Row = TypeVar("Row", rows.Answer, rows.Label, moments.LayerMoments)
 logger = logging.getLogger("headstart.journal")
 
 
@@ -76,6 +76,7 @@ class Journal:
         self._answers = _Stream(folder / "answers", rows.answers_batch, params, clock)
         self._labels = _Stream(folder / "feedback", rows.labels_batch, params, clock)
         self._features = Sample(params.features)
+        self._moments = _Stream(folder / moments.KIND, moments.batch, params, clock)
         self._recovery_trouble: str | None = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"journal {folder.name}", daemon=True)
@@ -99,23 +100,27 @@ class Journal:
         """Keep labels that came later; never waits for the disk."""
         self._labels.add(labels)
 
+    def record_moments(self, added: Sequence[moments.LayerMoments]) -> None:
+        """Keep sums over images that were answered; never waits for the disk."""
+        self._moments.add(added)
+
     def flush(self) -> None:
         """Write what waits, and seal what is old or large enough."""
-        self._answers.flush()
-        self._labels.flush()
+        for stream in self._streams:
+            stream.flush()
 
     def close(self) -> None:
         """Write what waits and seal; what the disk then refuses is lost, and said."""
         self._stopping.set()
         if self._thread.ident is not None:
             self._thread.join()
-        self._answers.close()
-        self._labels.close()
+        for stream in self._streams:
+            stream.close()
 
     @property
     def health(self) -> Health:
-        """What was written, waits and was lost: answers and labels together."""
-        streams = (self._answers, self._labels)
+        """What was written, waits and was lost: rows of all kinds together."""
+        streams = self._streams
         troubles = [stream.trouble for stream in streams if stream.trouble]
         if self._thread.ident is not None and not self._thread.is_alive() and not self._stopping.is_set():
             troubles.insert(0, "the thread that writes has died, its traceback stands in the log")
@@ -126,6 +131,10 @@ class Journal:
             sum(stream.lost for stream in streams),
             troubles[0] if troubles else None,
         )
+
+    @property
+    def _streams(self) -> "tuple[_Stream[rows.Answer], _Stream[rows.Label], _Stream[moments.LayerMoments]]":
+        return self._answers, self._labels, self._moments
 
     def _run(self) -> None:
         while not self._stopping.wait(self._params.flush_s):

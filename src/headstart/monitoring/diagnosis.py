@@ -1,8 +1,8 @@
 """What a window's findings mean: a cause that the evidence bears, or `unknown_shift`; never a wrong name."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from headstart.faults import signatures
 from headstart.faults.signatures import Match, Signature
-from headstart.faults.table import CAUSES
+from headstart.faults.table import CAUSES, FAULTS
 from headstart.findings import Finding
 from headstart.monitoring import label_shift
-from headstart.monitoring.detectors import quality
-from headstart.monitoring.windows import Window
+from headstart.monitoring.detectors import batchnorm, quality
+from headstart.monitoring.recalibration import FEWEST, Effect
+from headstart.monitoring.windows import Sample, Window
 from headstart.profile import Profile
 
 DOUBT = 0.05  # p-value below which something other than the classes' shares has changed; doubt leads to unknown_shift
@@ -41,7 +42,28 @@ FEATURELESS = {
         "profile": "the bundle was sealed without features to tell them by. Build the model again: headstart run",
     }.items()
 }
-FIRST = ("model_artifact", "preprocessing_mismatch", "input_quality", "new_class", "label_shift", "unknown_shift")
+FIRST = (
+    "model_artifact",
+    "preprocessing_mismatch",
+    "input_quality",
+    "new_class",
+    "label_shift",
+    "batchnorm_drift",
+    "unknown_shift",
+)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How re-estimated BatchNorm statistics are tried where the layers' inputs moved.
+
+    Attributes:
+        sample: reads the window's raw images.
+        effect: tries them; None where it can't be tried on these.
+    """
+
+    sample: Callable[[], Sample] = lambda: Sample([], [])
+    effect: Callable[[Sample], Effect | None] = lambda sample: None
 
 
 def causes(
@@ -53,6 +75,7 @@ def causes(
     known: Sequence[Signature] = (),
     estimate: label_shift.Estimate | None = None,
     uncorrected: tuple[Profile, Window] | None = None,
+    trial: Trial | None = None,
 ) -> list[dict[str, Any]]:
     """What the failed findings of one version mean.
 
@@ -61,7 +84,9 @@ def causes(
     where there are no features to rule them out with, the cause is `unknown_shift`, and `meaning` says what to change;
     `new_class` where labels say so; `preprocessing_mismatch` and `input_quality` where the inputs bear the signature of
     such a fault and of no other cause's, the latter also where images are blank; `model_artifact` where the journal
-    names other files. The rest is `unknown_shift`, with what the inputs look like, if they look like anything.
+    names other files; `batchnorm_drift` where the inputs of BatchNorms moved, no fault of clients fits, and
+    re-estimated statistics bring the predictions of the window's raw images back. The rest is `unknown_shift`, with
+    what the inputs look like, if they look like anything.
 
     Args:
         findings: of this version.
@@ -71,6 +96,7 @@ def causes(
         known: the signatures of this version's faults.
         estimate: of the classes' shares in the window; made where it is needed and not given.
         uncorrected: whole profile and window as the network answers without a corrected prior, where it has one.
+        trial: of re-estimated BatchNorm statistics.
 
     Returns:
         Causes [{`cause`, `score` in [0, 1], `evidence` {`checks`}}], the likeliest first; empty where nothing failed.
@@ -95,6 +121,8 @@ def causes(
         of_classes = "predicted_classes" in failed and not {"quality", "input_range"} & set(failed)
         shift = _label_shift(*(uncorrected or (profile, window)), about_answers, estimate) if of_classes else None
         named.append(shift or _by_looks(failed, about_answers, profile, window, known))
+        if named[0]["cause"] == "unknown_shift" and batchnorm.CHECK in failed:
+            named[0] = _by_layers(named[0], trial or Trial())
     if requests := sorted(set(failed) & REQUESTS):
         named.append(_cause("input_quality", 1.0, requests))
     return named
@@ -197,6 +225,48 @@ def _by_looks(
         "meaning": _sentence(best, client),
     }
     return cause
+
+
+def _by_layers(unnamed: dict[str, Any], trial: Trial) -> dict[str, Any]:
+    """`batchnorm_drift` where re-estimated statistics bring predictions back, else the cause that was there.
+
+    Where the inputs look like a fault of clients, among others, that may be the cause, and the cause stays unnamed.
+    """
+    sample = trial.sample()
+    found = trial.effect(sample) if len(sample.raw) >= FEWEST else None
+    before = unnamed["evidence"].get("meaning", "")
+    if found is None:
+        told = (
+            "The inputs of BatchNorm layers have moved. Whether re-estimated statistics would help was not tried: the "
+            f"journal holds {len(sample.raw)} raw images of this window, {FEWEST} are needed. "
+            "Set journal.raw: sampled, and raise journal.raw_share."
+        )
+        unnamed["evidence"] |= {"meaning": f"{before} {told}".strip()}
+        return unnamed
+    tried = {**asdict(found), "restored": round(found.share, 3)}
+    looks = {FAULTS[each["fault"]].cause for each in unnamed["evidence"].get("looks_like", [])}
+    told = f"On {found.images} images of this window, re-estimated BatchNorm statistics bring back {_restored(found)}"
+    if not found.restores or looks & CLIENTS:
+        told += ", but it may be a client that damages its inputs." if looks & CLIENTS else ": not enough to name them."
+        unnamed["evidence"] |= {"meaning": f"{before} {told}".strip(), "recalibration": tried}
+        return unnamed
+    told += "."
+    cause = _cause("batchnorm_drift", found.share, unnamed["evidence"]["checks"])
+    cause["evidence"] |= {**unnamed["evidence"], "meaning": f"{before} {told}".strip(), "recalibration": tried}
+    return cause
+
+
+def _restored(found: Effect) -> str:
+    """What of the predictions comes back."""
+    parts = []
+    if found.confidence_lost:
+        parts.append(
+            f"{found.confidence_share:.0%} of the lost confidence ({found.expected:.2f} on the reference, "
+            f"{found.confidence:.2f} now, {found.recalibrated:.2f} with them)"
+        )
+    if found.classes_lost:
+        parts.append(f"{found.classes_share:.0%} of the way to the reference's shares of predicted classes")
+    return " and ".join(parts) or "nothing: neither confidence nor the predicted classes have changed"
 
 
 def _of_one_client(known: Sequence[Signature], profile: Profile, window: Window) -> list[Match]:

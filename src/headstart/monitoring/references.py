@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from headstart import artifacts, profile
+from headstart.batchnorm import reference as layers
 from headstart.errors import UsageError
 from headstart.faults import signatures
-from headstart.monitoring import prior, remedies, watch
+from headstart.monitoring import prior, recalibration, remedies, watch
 from headstart.monitoring.remedies import Recorded
 from headstart.params.operation import Monitor
 from headstart.settings import Workspace
@@ -34,6 +35,8 @@ def of(name: str, registry: Any) -> Callable[[int], watch.Reference]:
             lambda: profile.read(folder()),
             lambda: signatures.read(folder()),
             prior=lambda: prior.read(folder()),
+            layers=lambda: layers.read(folder()),
+            effect=lambda sample: recalibration.effect(folder(), profile.read(folder()), sample),
         )
 
     return reference

@@ -3,15 +3,20 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from headstart.batchnorm.reference import Reference as LayerReference
 from headstart.errors import HeadstartError
 from headstart.faults.signatures import Signature
 from headstart.findings import Finding
+from headstart.journal import moments
+from headstart.journal.moments import LayerMoments
 from headstart.monitoring import diagnosis, label_shift, windows
 from headstart.monitoring import prior as priors
 from headstart.monitoring.detectors import (
+    batchnorm,
     confidence,
     input_range,
     predicted_classes,
@@ -21,7 +26,8 @@ from headstart.monitoring.detectors import (
     unknown_labels,
 )
 from headstart.monitoring.prior import Prior
-from headstart.monitoring.windows import Traffic, Window
+from headstart.monitoring.recalibration import Effect
+from headstart.monitoring.windows import Sample, Traffic, Window
 from headstart.params.operation import Monitor
 from headstart.profile import Profile
 from headstart.statistics import budget
@@ -44,12 +50,16 @@ class Reference:
         profile: reads its reference answers; may refuse with a `HeadstartError`, as where its files are damaged.
         signatures: reads what faults do to its inputs; likewise.
         prior: reads the class shares it was made for, None where they are its test split's; likewise.
+        layers: reads what its BatchNorms' inputs were on the reference, None where it has none; likewise.
+        effect: tries re-estimated BatchNorm statistics on raw images of a window; likewise.
     """
 
     bundle: str
     profile: Callable[[], Profile]
     signatures: Callable[[], Sequence[Signature]] = tuple
     prior: Callable[[], Prior | None] = lambda: None
+    layers: Callable[[], LayerReference | None] = lambda: None
+    effect: Callable[[Sample], Effect | None] = lambda sample: None
 
 
 @dataclass(frozen=True)
@@ -110,17 +120,23 @@ def watch(
         mine, profile = [requests.repeated_inputs(window, params.repeated_share)], None
         known: Sequence[Signature] = ()
         uncorrected = None
+        layers, trial = None, diagnosis.Trial()
         try:
             reference = _reference(references, window)
             if (files := requests.bundle(window, reference.bundle)) is not None:
                 mine.insert(0, files)
-            known, prior, profile = reference.signatures(), reference.prior(), reference.profile()
+            known, prior, layers = reference.signatures(), reference.prior(), reference.layers()
+            profile = reference.profile()
+            trial = diagnosis.Trial(partial(windows.sample, journal, window), reference.effect)
         except HeadstartError as error:
             mine.insert(0, _no_reference(window, error))
         if profile is not None:
             uncorrected = priors.uncorrected(profile, window, prior)
             profile = profiles[window.version] = priors.reference(profile, prior)
-            mine = judge(profile, window, params, versions=len(traffic.windows)) + mine
+            measured = _measured(journal, window, reference.bundle) if layers is not None else None
+            mine = (
+                judge(profile, window, params, versions=len(traffic.windows), layers=layers, measured=measured) + mine
+            )
             if window.rows >= params.rows:
                 estimates[window.version] = priors.estimate(*uncorrected, prior)
         causes = diagnosis.causes(
@@ -131,6 +147,7 @@ def watch(
             known=known,
             estimate=estimates.get(window.version),
             uncorrected=uncorrected,
+            trial=trial,
         )
         against[window.version] = diagnosis.against_shares(causes)
         found += causes
@@ -183,7 +200,15 @@ def not_looked(error: HeadstartError, end: datetime) -> dict[str, Any]:
     }
 
 
-def judge(profile: Profile, window: Window, params: Monitor, *, versions: int = 1) -> list[Finding]:
+def judge(
+    profile: Profile,
+    window: Window,
+    params: Monitor,
+    *,
+    versions: int = 1,
+    layers: LayerReference | None = None,
+    measured: LayerMoments | None = None,
+) -> list[Finding]:
     """All tests of one version's answers; in a small window a test that does not alarm is unsure.
 
     Args:
@@ -191,8 +216,11 @@ def judge(profile: Profile, window: Window, params: Monitor, *, versions: int = 
         window: its answers.
         params: the section `monitor`.
         versions: how many share the window's part of the budget.
+        layers: what its BatchNorms' inputs were on the reference; None where it has none.
+        measured: what they were in the window; None where no server measured any.
     """
-    classes_level, level = levels(params, others=4 + len(profile.properties), versions=versions)
+    others = 4 + len(profile.properties) + (layers is not None)
+    classes_level, level = levels(params, others=others, versions=versions)
     tested = [
         predicted_classes.detect(profile, window, classes_level),
         confidence.detect(profile, window, level),
@@ -200,6 +228,7 @@ def judge(profile: Profile, window: Window, params: Monitor, *, versions: int = 
         input_range.detect(profile, window, level),
         quality.detect(profile, window, level, needed=params.labels, drop=params.accuracy_drop),
         unknown_labels.detect(profile, window, level),
+        *([batchnorm.detect(layers, measured, level)] if layers is not None else []),
     ]
     if window.rows >= params.rows:
         return tested
@@ -224,6 +253,13 @@ def _reference(references: Callable[[int], Reference], window: Window) -> Refere
     if window.version is None:
         raise HeadstartError("the journal does not say which version answered.")
     return references(window.version)
+
+
+def _measured(journal: Path, window: Window, bundle: str) -> LayerMoments | None:
+    """What servers measured of the window's images under the registered bundle, or one of that version."""
+    found = moments.read(journal, start=window.start, end=window.end)
+    own = [each for each in found.values() if each.version == window.version]
+    return found.get(bundle) or (own[0] if own and not bundle else None)
 
 
 def _of(finding: Finding, window: Window, several: bool) -> Finding:

@@ -129,6 +129,19 @@ class Traffic:
         }
 
 
+@dataclass(frozen=True)
+class Sample:
+    """Inputs of a window that the journal kept as they came, each distinct one once.
+
+    Attributes:
+        raw: the inputs.
+        truth: the label that came later; None where none came.
+    """
+
+    raw: Sequence[bytes]
+    truth: Sequence[str | None]
+
+
 def moment(now: str | None) -> datetime:
     """When a look is asked for, in UTC.
 
@@ -196,6 +209,23 @@ def select(journal: Path, *, asked: datetime, minutes: float) -> Traffic:
         later=later,
         other_contract=int(pc.sum(pc.equal(table["status"], OTHER_CONTRACT)).as_py() or 0),
     )
+
+
+def sample(journal: Path, window: Window) -> Sample:
+    """The raw inputs of a window, as far as `journal.raw` has them kept.
+
+    Raises:
+        DataError: if the journal cannot be read.
+    """
+    columns = ("request_id", "index", "version", "raw")
+    table = reader.read(journal, start=window.start, end=window.end, columns=columns)
+    table = table.filter(pc.is_valid(table["raw"]))
+    mine = [version == window.version for version in table["version"].to_pylist()]
+    table = reader.with_truth(table.filter(pa.array(mine, pa.bool_())), reader.labels(journal))
+    truth: dict[bytes, str | None] = {}
+    for raw, label in zip(table["raw"].to_pylist(), table["truth"].to_pylist(), strict=True):
+        truth[raw] = truth.get(raw) or label
+    return Sample(list(truth), list(truth.values()))
 
 
 def _window(answers: pa.Table, version: int | None, start: datetime, end: datetime) -> Window:

@@ -330,7 +330,7 @@ class Desk:
         outcomes = order.merged(answered)
         refused = order.whole and any(isinstance(outcome, ContractError) for outcome in outcomes)
         nothing: dict[str, Any] = {"label": None, "probability": None, "probabilities": None, "properties": {}}
-        rows = []
+        rows, sampled = [], []
         for index, outcome in enumerate(outcomes):
             if isinstance(outcome, ContractError):
                 said = nothing | {"status": order.status, "reason": outcome.message}
@@ -338,6 +338,7 @@ class Desk:
                 continue
             else:
                 prediction = outcome.prediction
+                sampled.append(order.raw[index])
                 said = {
                     "label": prediction.label,
                     "probability": prediction.probability,
@@ -362,6 +363,7 @@ class Desk:
                 )
             )
         self._fleet.journal(order.name).record(rows)
+        self._fleet.sample(model, now, [each for each in sampled if not isinstance(each, ContractError)])
 
 
 @dataclass(frozen=True)

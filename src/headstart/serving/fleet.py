@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 
 from headstart.errors import BundleError, ContractError, HeadstartError
@@ -14,6 +15,7 @@ from headstart.params.operation import Serve
 from headstart.serving.batching import Batcher, Raw, RetiredError
 from headstart.serving.models import Answered, LoadedModel
 from headstart.serving.refusals import RefusedError, shown
+from headstart.serving.sampling import Answering, Sampler
 
 INSPECT_S = 3600.0  # a check costs under a second of one core: a damaged model answers for an hour at most
 MOST_SKIPPED = 20  # looks at the registry between two attempts at a champion that cannot be served: a minute
@@ -83,6 +85,7 @@ class Fleet:
         self._models = dict(models)
         self._berths = dict(berths)
         self._workers = workers
+        self._samplers = {name: Sampler(name, berth.journal) for name, berth in berths.items()}
         self._posted: dict[str, Posted] = {}
         self._troubles: dict[str, Trouble] = {}
         self.reload_failures = dict.fromkeys(berths, 0)
@@ -179,6 +182,8 @@ class Fleet:
         """Answer what waits, then write and seal the journals."""
         for posted in self._posted.values():
             posted.batcher.close()
+        for sampler in self._samplers.values():
+            sampler.close()
         for berth in self._berths.values():
             berth.journal.close()
 
@@ -265,6 +270,12 @@ class Fleet:
         """Whether the champion's bundle failed a check."""
         trouble = self._troubles.get(name)
         return trouble is not None and trouble.artifact
+
+    def sample(self, model: LoadedModel, when: datetime, inputs: Sequence[Raw]) -> None:
+        """Let inputs that a version just answered be measured in the background, where it has BatchNorm."""
+        if model.instrumented is not None:
+            images = [each for each in inputs if isinstance(each, bytes)]
+            self._samplers[model.name].offer(Answering(model.instrumented, model.version, model.bundle), when, images)
 
     def journal(self, name: str) -> Journal:
         return self._berths[name].journal

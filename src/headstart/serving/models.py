@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from headstart import bundle as bundles
 from headstart import profile
+from headstart.batchnorm.instrumented import Instrumented
 from headstart.contract.spec import Contract
 from headstart.errors import BundleError, ContractError, UsageError
 from headstart.evaluation import golden
@@ -79,6 +80,7 @@ class LoadedModel:
         role: `champion`, or what else it is to the journal.
         earlier: contracts of other registered versions by their short hash, to say what differs to a client of theirs.
         compare: holds what a client computed from a raw input against what the contract computes.
+        instrumented: measures what enters its BatchNorms; None where it has none.
     """
 
     name: str
@@ -91,6 +93,7 @@ class LoadedModel:
     role: str = "champion"
     earlier: Mapping[str, Contract] = field(default_factory=dict)
     compare: Callable[..., Comparison] = incomparable
+    instrumented: Instrumented | None = None
 
     @classmethod
     def open(
@@ -120,6 +123,7 @@ class LoadedModel:
             plausibility,
             earlier=earlier or {},
             compare=partial(clients.compare, bundle, predictor),
+            instrumented=Instrumented.load(bundle, predictor.preprocessor, threads=1),
         )
 
     @property

@@ -1,25 +1,40 @@
-"""Stage `export`: a trained network that passed its screen -> model.onnx, parity.json and preprocessing.json."""
+"""Stage `export`: a trained network that passed its screen -> model.onnx, batchnorm.onnx, and what they show."""
 
 from headstart import artifacts
 from headstart.backbones.network import Network
-from headstart.data import dataset
+from headstart.batchnorm.reference import GRAPH
+from headstart.data import cures, dataset
 from headstart.evaluation import screen
-from headstart.export import graph, parity, paths
+from headstart.export import graph, instrumented, parity, paths, statistics
 from headstart.params.evaluation import Export
 from headstart.stages import emptied, main
 
 
 def run(model: str, params: Export) -> None:
-    """Refuse a failed screen, export, and compare the two networks on validation inputs and on hard ones."""
+    """Refuse a failed screen, export with the cure, and compare the networks on validation inputs and on hard ones."""
     data, train = artifacts.stage_output(model, "data"), artifacts.stage_output(model, "train")
     screened = artifacts.read_json(train / "screen.json")
     screen.require(screened, params.override, model)
     out = emptied(artifacts.stage_output(model, "export"))
     network = Network.load(train / "model").eval()
+    validation = dataset.read(data / "validation.parquet")
+    cure = cures.read_batchnorm(artifacts.cures(model))
+    instrumented.export(network, out / GRAPH, params.opset)
+    document = statistics.check(
+        network,
+        out / GRAPH,
+        data / "contract",
+        kept=artifacts.read_json(train / "batchnorm.json")["kept"],
+        train=dataset.read(data / "train.parquet"),
+        validation=validation,
+        cure=cure,
+    )
+    artifacts.write_json(out / "batchnorm.json", document)
+    if instrumented.cured(network, cure):
+        instrumented.export(network, out / GRAPH, params.opset)
     graph.export(network, params.modality, out / "model.onnx", params.opset)
-    inputs = dataset.read(data / "validation.parquet").inputs[: params.parity_examples]
-    document = parity.check(network, out / "model.onnx", data / "contract", inputs)
-    artifacts.write_json(out / "parity.json", document)
+    inputs = validation.inputs[: params.parity_examples]
+    artifacts.write_json(out / "parity.json", parity.check(network, out / "model.onnx", data / "contract", inputs))
     artifacts.write_json(out / "preprocessing.json", paths.check(network, out / "model.onnx", data / "contract"))
     if screened["verdict"] != "pass" and params.override:
         artifacts.write_json(out / "override.json", {"format": artifacts.FORMAT, **params.override.model_dump()})

@@ -39,7 +39,7 @@ def symmetric_divergence(
     other_mean: NDArray[np.float64],
     other_variance: NDArray[np.float64],
     *,
-    epsilon: float,
+    epsilon: float | NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Sum of both Kullback-Leibler divergences between two normal distributions, channel by channel, in nats.
 
@@ -52,7 +52,7 @@ def symmetric_divergence(
         variance: likewise.
         other_mean: broadcast against it.
         other_variance: likewise.
-        epsilon: added to both variances, above 0.
+        epsilon: added to both variances, above 0; one, or one a channel.
     """
     here, there = variance + epsilon, other_variance + epsilon
     apart = np.square(mean - other_mean)

@@ -24,6 +24,7 @@ from headstart.transfer.finetune import soup
 from headstart.transfer.retention import Retention
 
 Weights = Mapping[str, Tensor]
+INTERPOLATION = "interpolation"  # how the names of those rungs begin
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def climb(
     points, broken = [tuned], list[str]()
     for alpha in sorted(params.alphas, reverse=True):
         mixed = soup.mixed(dict(start), dict(tuned.weights), alpha)
-        points.append(judge(f"interpolation {alpha:g}", mixed))
+        points.append(judge(f"{INTERPOLATION} {alpha:g}", mixed))
     rungs: list[tuple[str, Mapping[str, float]]] = [
         (f"pull {params.pull:g}", {"pull": params.pull}),
         (f"layer decay {params.layer_decay:g}", {"layer_decay": params.layer_decay}),

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart import artifacts, findings
-from headstart.backbones import layers
+from headstart.backbones import batchnorm, layers
 from headstart.backbones.network import Network
 from headstart.data import dataset
 from headstart.evaluation import screen
@@ -19,6 +19,7 @@ from headstart.params.transfer import Forgetting, Train
 from headstart.statistics import paired
 from headstart.statistics.interval import Interval
 from headstart.transfer import control, device, handover, ladder, probe, retention, shortening, strategies
+from headstart.transfer.adapt import adaptation
 from headstart.transfer.finetune import rates, schedule
 from headstart.transfer.finetune.course import Course
 from headstart.transfer.finetune.loop import Watch
@@ -34,7 +35,7 @@ FORMAT = 1
 def train(
     params: Train, *, plan: Mapping[str, Any], backbone: Path, data: Path, out: Path, partial: Path, cache: Path
 ) -> dict[str, float]:
-    """Write `model/`, `history.json` and `screen.json` into `out`, and answer with seconds by part.
+    """Write `model/`, `history.json`, `batchnorm.json` and `screen.json` into `out`, and answer with seconds by part.
 
     Args:
         params: the model's section.
@@ -86,6 +87,8 @@ def train(
     history["groups"] = [rate.document() for rate in rated]
     by_class = params.probe.class_weights == "balanced" or params.fine_tune.classes_alike  # layers start from the probe
     judged = screen.judge(history, params.screen, validate.targets, setting.classes, by_class=by_class)
+    kept = _kept_statistics(history, setting if history["strategy_used"] == "linear_probe" else whole)
+    artifacts.write_json(out / "batchnorm.json", {"format": FORMAT, "kept": kept})
     network.to("cpu").save(out / "model")
     artifacts.write_json(out / "history.json", history)
     artifacts.write_json(
@@ -165,6 +168,21 @@ def _tuned(
     chosen = climbed.points[climbed.chosen]
     seconds["retention"] = time.perf_counter() - started
     return _Tuned(ladder.put(network, chosen.weights), trained, scores[chosen.name], course, climbed, seconds)
+
+
+def _kept_statistics(history: Mapping[str, Any], setting: Setting) -> dict[str, str]:
+    """Fingerprints of the BatchNorm statistics that training had to leave alone, as they came with the backbone.
+
+    None of a network from scratch, and none where the ladder mixed statistics before and after adapting.
+    """
+    strategy, backbone = history["strategy_used"], setting.backbone
+    if strategy == "scratch":
+        return {}
+    if strategy == "adapt_then_fine_tune":
+        if (history["ladder"] or {}).get("chosen", "").startswith(ladder.INTERPOLATION):
+            return {}
+        backbone = adaptation.adapted(setting).backbone
+    return batchnorm.fingerprints(Network.from_backbone(backbone, setting.classes, dropout=0.0))
 
 
 def _split(setting: Setting, data: Path, name: str) -> Split:

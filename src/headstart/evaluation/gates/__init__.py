@@ -1,7 +1,7 @@
 """The gates after export: evidence documents in, one finding a gate out. They read no file and know no clock.
 
 accuracy  macro_f1  class_recall  calibration_error  log_loss  baseline  parity  preprocessing
-replay  lost_classes  champion
+batchnorm  replay  lost_classes  champion
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +11,7 @@ from typing import Any
 from headstart.evaluation.gates import (
     accuracy,
     baseline,
+    batchnorm,
     calibration_error,
     champion,
     class_recall,
@@ -40,6 +41,7 @@ class Evidence:
         preprocessing: `preprocessing.json` of the export.
         served: what a server of the bundle answered, from `serving.rehearsal`.
         data_findings: `findings.json` of the data, for what the backbone's own processor makes of them.
+        batchnorm: `batchnorm.json` of the export.
     """
 
     evaluation: Mapping[str, Any] | None
@@ -52,6 +54,7 @@ class Evidence:
     preprocessing: Mapping[str, Any] | None = None
     served: Mapping[str, Any] | None = None
     data_findings: Sequence[Mapping[str, Any]] = ()
+    batchnorm: Mapping[str, Any] | None = None
 
 
 def judge(evidence: Evidence, params: Gates) -> list[Finding]:
@@ -67,6 +70,7 @@ def judge(evidence: Evidence, params: Gates) -> list[Finding]:
         preprocessing.judge(
             evidence.preprocessing, params.logit_difference, evidence.served, data_findings=evidence.data_findings
         ),
+        batchnorm.judge(evidence.batchnorm, evidence.parity, params.logit_difference),
         replay.judge(evidence.replay, params.replay_difference),
         lost_classes.judge(
             evidence.comparison, champion=evidence.champion, model=evidence.model, deleted=evidence.deleted

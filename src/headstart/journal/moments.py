@@ -1,0 +1,122 @@
+"""Moments of BatchNorm inputs in the journal: sums over the sampled images of a minute, and nothing of any one image.
+
+Columns: `format` int8, `time` timestamp (us, UTC: the minute in which the images were answered), `version` int64,
+`bundle` string (SHA-256 of the manifest of the bundle that answered), `images` int64, `totals` and `squares`
+list<double>, one a channel, in the order of the bundle's `batchnorm.npz`. Rows of one version add up exactly: over
+minutes, servers and days.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from headstart.journal import reader
+from headstart.journal import schema as rows
+
+KIND = "batchnorm"
+SCHEMA = pa.schema(
+    [
+        ("format", pa.int8()),
+        ("time", rows.TIME),
+        ("version", pa.int64()),
+        ("bundle", pa.string()),
+        ("images", pa.int64()),
+        ("totals", pa.list_(pa.float64())),
+        ("squares", pa.list_(pa.float64())),
+    ],
+    metadata=rows.METADATA,
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerMoments:
+    """Sums over images that one bundle answered in one minute.
+
+    Attributes:
+        time: the minute, aware.
+        version: of the model that answered.
+        bundle: SHA-256 of its manifest.
+        images: how many; no two alike in one server's recent past.
+        totals: sums over images of each channel's mean, `(channels,)`.
+        squares: sums over images of each channel's mean square, `(channels,)`.
+    """
+
+    time: datetime
+    version: int
+    bundle: str
+    images: int
+    totals: NDArray[np.float64]
+    squares: NDArray[np.float64]
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it holds in memory."""
+        return rows.ROW_BYTES + 16 * len(self.totals)
+
+
+def batch(moments: Sequence[LayerMoments]) -> pa.RecordBatch:
+    """Rows as columns."""
+    columns = {name: [getattr(row, name) for row in moments] for name in SCHEMA.names[1:]}
+    return pa.RecordBatch.from_pydict({"format": [rows.FORMAT] * len(moments), **columns}, schema=SCHEMA)
+
+
+def read(folder: Path, *, start: datetime, end: datetime) -> dict[str, LayerMoments]:
+    """What the images of `[start, end)` add up to, by bundle; `time` is that of the first of them.
+
+    Args:
+        folder: the model's journal.
+        start: aware.
+        end: aware.
+
+    Raises:
+        DataError: if a segment has a newer format, or files keep vanishing while they are read.
+    """
+    within = (pc.field("time") >= pa.scalar(start, rows.TIME)) & (pc.field("time") < pa.scalar(end, rows.TIME))
+    table = reader.patiently(
+        lambda: pa.concat_tables(
+            [SCHEMA.empty_table().replace_schema_metadata(None)]
+            + [
+                part.replace_schema_metadata(None)
+                for path in reader.segments(folder / KIND)
+                if (part := reader.read_segment(path, within)).num_rows
+            ]
+        ),
+        folder,
+    )
+    return {row.bundle: row for row in merged(table)}
+
+
+def by_hour(table: pa.Table) -> pa.Table:
+    """One row an hour and bundle, in order of time: what a past day is kept as."""
+    hours = pc.floor_temporal(table["time"], unit="hour")
+    parts = [merged(table.filter(pc.equal(hours, hour))) for hour in sorted(pc.unique(hours).to_pylist())]
+    return pa.Table.from_batches([batch([row for part in parts for row in part])], SCHEMA)
+
+
+def merged(table: pa.Table) -> list[LayerMoments]:
+    """Rows added up by bundle, in order of time."""
+    found: dict[str, LayerMoments] = {}
+    for row in table.sort_by("time").to_pylist():
+        totals, squares = (np.array(row[name], dtype=np.float64) for name in ("totals", "squares"))
+        mine = LayerMoments(row["time"], row["version"], row["bundle"], row["images"], totals, squares)
+        before = found.get(mine.bundle)
+        found[mine.bundle] = mine if before is None else added(before, mine)
+    return list(found.values())
+
+
+def added(one: LayerMoments, other: LayerMoments) -> LayerMoments:
+    """Both together; the time is that of `one`."""
+    return LayerMoments(
+        one.time,
+        one.version,
+        one.bundle,
+        one.images + other.images,
+        one.totals + other.totals,
+        one.squares + other.squares,
+    )

@@ -1,0 +1,124 @@
+"""Do the inputs of the network's BatchNorms have the moments that they had on the reference?
+
+Each layer's statistic is the symmetric divergence of the window's moments from the reference's. The stored statistics
+are no yardstick: those of frozen layers are the backbone's, and sound images differ from them too. The evidence shows
+both.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.batchnorm.reference import Layers, Reference, divergences, summed
+from headstart.findings import Finding
+from headstart.journal.moments import LayerMoments
+from headstart.statistics.gaussian import Moments
+
+CHECK = "batchnorm_drift"
+FEWEST = 100  # images: the tails of smaller samples are heavier than those fitted (simulated on mnist: tenfold at 60)
+BLOCKS = 2  # of the reference: a window as small as one block has no null distribution
+DRAWS = 1000
+CHUNK = 100  # draws at once
+SEED = 0
+NAMED = 3
+
+
+def detect(reference: Reference, measured: LayerMoments | None, level: float) -> Finding:
+    """Whether any layer's inputs moved further than samples of this size differ by chance.
+
+    Args:
+        reference: of the version.
+        measured: what the server measured of the window; None where it measured nothing.
+        level: it fails at p-values at or below; of all layers together (Bonferroni).
+    """
+    needed = max(FEWEST, round(BLOCKS * reference.images / len(reference.blocks.count)))
+    images = 0 if measured is None else measured.images
+    if measured is None or images < needed or len(measured.totals) != reference.layers.channels:
+        reason = f"The inputs of BatchNorms were measured on {images} images of this window; {needed} are needed."
+        return Finding(CHECK, "unsure", None, level, reason, evidence={"images": images})
+    window = Moments(np.full_like(measured.totals, images), measured.totals, measured.squares)
+    apart = divergences(reference.layers, window, reference.whole)
+    p_values = tail(reference, images, apart)
+    p_value = min(1.0, float(len(p_values) * p_values.min()))
+    failed = p_value <= level
+    moved = p_values * len(p_values) <= level
+    layers = _by_layer(reference, window, apart, moved)
+    worst = int(apart.argmax()) if not failed else int(np.where(moved, apart, -1.0).argmax())
+    reason = (
+        f"The inputs of {int(moved.sum())} of {len(layers)} BatchNorms have other means and variances than on the "
+        f"reference; {layers[worst]['layer']} moved most, by {apart[worst]:.2g} nats, on {images} images; by chance "
+        f"with p = {p_value:.2g}{'' if failed else ', which is no alarm'}."
+    )
+    return Finding(
+        check=CHECK,
+        verdict="fail" if failed else "pass",
+        statistic=p_value,
+        bar=level,
+        reason=reason,
+        action="Look at recent images: are they darker, softer or noisier?" if failed else "",
+        evidence={"images": images, "layers": layers},
+    )
+
+
+def tail(reference: Reference, images: int, apart: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How often samples of so many images of the reference differ from it so far in each layer, `(layers,)`.
+
+    Both the window and the reference are drawn anew from the reference's blocks. Levels of one in a million lie beyond
+    any number of draws, so the tail is that of a distribution fitted to them: Pearson's type III by three moments, as
+    for weighted sums of chi-squares, or F, which allows for variances that come from so few blocks; the larger p-value
+    counts. Source: Zhang et al. 2005, "Approximate and asymptotic distributions of chi-squared-type mixtures",
+    doi:10.1198/016214504000000575.
+
+    Args:
+        reference: with its blocks.
+        images: of the window.
+        apart: its divergence from the reference, by layer.
+    """
+    from scipy.stats import f, pearson3, skew
+
+    drawn = _drawn(reference, images)
+    mean, deviation = drawn.mean(axis=0), drawn.std(axis=0, ddof=1)
+    skewness = np.maximum(skew(drawn, axis=0), 0.05)
+    third = pearson3.sf(apart, skewness, loc=mean, scale=deviation)
+    freedom = 2 * np.square(mean / deviation)
+    second = f.sf(apart / mean, freedom, freedom * (len(reference.blocks.count) - 1))
+    return np.asarray(np.maximum(third, second), dtype=np.float64)
+
+
+def _drawn(reference: Reference, images: int) -> NDArray[np.float64]:
+    """Divergences of resampled windows from resampled references, `(draws, layers)`."""
+    generator = np.random.default_rng(SEED)
+    blocks, count = reference.blocks, len(reference.blocks.count)
+    even = np.full(count, 1 / count)
+    size = max(1, round(images / reference.images * count))  # blocks of a window
+    parts = []
+    for _ in range(0, DRAWS, CHUNK):
+        one, other = (_together(blocks, generator.multinomial(each, even, CHUNK)) for each in (size, count))
+        parts.append(divergences(reference.layers, one, other))
+    return np.concatenate(parts)
+
+
+def _together(blocks: Moments, times: NDArray[np.int64]) -> Moments:
+    """Moments of blocks that are drawn so many times, `(draws, channels)` for `(draws, blocks)`."""
+    weights = times.astype(np.float64)
+    return Moments(weights @ blocks.count, weights @ blocks.total, weights @ blocks.squares)
+
+
+def _by_layer(
+    reference: Reference, window: Moments, apart: NDArray[np.float64], moved: NDArray[np.bool_]
+) -> list[dict[str, Any]]:
+    """One entry a layer, in the order in which an image passes them."""
+    layers: Layers = reference.layers
+    now, before = (divergences(layers, each, reference.stored) for each in (window, summed(reference.blocks)))
+    return [
+        {
+            "layer": name.removeprefix("backbone."),
+            "depth": depth,
+            "divergence": float(f"{now[depth]:.4g}"),
+            "reference": float(f"{before[depth]:.4g}"),
+            "apart": float(f"{apart[depth]:.4g}"),
+            "moved": bool(moved[depth]),
+        }
+        for depth, name in enumerate(layers.names)
+    ]

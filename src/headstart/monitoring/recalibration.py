@@ -1,0 +1,192 @@
+"""Would re-estimated BatchNorm statistics bring a window's predictions back? Tried on its sample of raw images.
+
+Half of the images gives the statistics, the other half is answered under them, and the other way round, so that no
+image is answered under statistics that it is part of. Where half or more of what the predictions lost comes back, and
+labels, where they came, do not say otherwise, the drift of the layers' inputs is the cause.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.batchnorm import recalibration, reference
+from headstart.batchnorm.instrumented import Instrumented
+from headstart.bundle import CALIBRATION, Calibration
+from headstart.contract import documents
+from headstart.errors import ContractError
+from headstart.monitoring.windows import Sample
+from headstart.predictor import Preprocessor
+from headstart.profile import Profile
+from headstart.statistics import two_sample
+from headstart.statistics.paired import mcnemar
+
+FEWEST = 2 * recalibration.LEAST  # images, in two halves
+MOST = 600  # images: 12 passes of a network of 224 by 224 pixels take a minute
+SEED = 0
+DOUBT = 0.01  # of the paired test that confidence rose
+RESTORED = 0.5  # share of the lost confidence
+LABELS = 30  # fewer say little
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What re-estimated statistics change on a window.
+
+    Attributes:
+        images: that were answered under both.
+        confidence: mean probability of the answer under the stored statistics.
+        recalibrated: likewise under re-estimated ones.
+        expected: likewise on the reference.
+        p_lost: of "confidence is not lower than on the reference".
+        p_raised: of "confidence did not rise", paired.
+        classes: how far the shares of the predicted classes are from the reference's under the stored statistics: half
+            the sum of the differences, in [0, 1].
+        classes_recalibrated: likewise under re-estimated ones.
+        p_classes: of "these shares are the reference's", under the stored statistics.
+        p_classes_recalibrated: likewise under re-estimated ones.
+        labelled: images with a label.
+        gained: of these, right under re-estimated statistics alone.
+        lost: of these, right under the stored statistics alone.
+    """
+
+    images: int
+    confidence: float
+    recalibrated: float
+    expected: float
+    p_lost: float
+    p_raised: float
+    classes: float
+    classes_recalibrated: float
+    p_classes: float
+    p_classes_recalibrated: float
+    labelled: int
+    gained: int
+    lost: int
+
+    @property
+    def restores(self) -> bool:
+        """Whether predictions come back: half or more of what was lost.
+
+        Where the predicted classes have other shares, these count: a network that gives most images one class is often
+        sure of it. Confidence must then not fall; else it must rise, and the shares must stay.
+        """
+        if self.harms or not (self.confidence_lost or self.classes_lost):
+            return False
+        if self.classes_lost:
+            return self.classes_share >= RESTORED and self.p_raised < 1 - DOUBT
+        rises = self.confidence_share >= RESTORED and self.p_raised <= DOUBT
+        return rises and self.p_classes_recalibrated > DOUBT
+
+    @property
+    def harms(self) -> bool:
+        """Whether labels say that more answers turn wrong than right."""
+        return self.labelled >= LABELS and self.lost > self.gained and mcnemar(self.lost, self.gained) <= DOUBT
+
+    @property
+    def confidence_lost(self) -> bool:
+        return self.p_lost <= DOUBT
+
+    @property
+    def classes_lost(self) -> bool:
+        return self.p_classes <= DOUBT
+
+    @property
+    def confidence_share(self) -> float:
+        """How much of the lost confidence comes back, in [0, 1]."""
+        missing = self.expected - self.confidence
+        return min(1.0, max(0.0, (self.recalibrated - self.confidence) / missing)) if missing > 0 else 0.0
+
+    @property
+    def classes_share(self) -> float:
+        """How much of the distance of the classes' shares is made good, in [0, 1]."""
+        return max(0.0, 1.0 - self.classes_recalibrated / self.classes) if self.classes > 0 else 0.0
+
+    @property
+    def share(self) -> float:
+        """How much of what was lost comes back: of the classes' shares where these are others, else of confidence."""
+        return self.classes_share if self.classes_lost else self.confidence_share
+
+
+def effect(bundle: Path, profile: Profile, sample: Sample) -> Effect | None:
+    """The effect on a window's sample; None where the network has no BatchNorm, or there are too few images.
+
+    Args:
+        bundle: of the version that answered.
+        profile: likewise.
+        sample: raw images of the window.
+
+    Raises:
+        BundleError: if a file of the bundle is unreadable.
+    """
+    known = reference.read(bundle)
+    preprocessor = Preprocessor.load(bundle)
+    network = Instrumented.load(bundle, preprocessor)
+    if known is None or network is None:
+        return None
+    items, labels = [], list[str | None]()
+    for raw, label in zip(sample.raw[:MOST], sample.truth[:MOST], strict=True):
+        try:
+            items += preprocessor.prepare([raw])
+        except ContractError:
+            continue
+        labels.append(label)
+    if len(items) < FEWEST:
+        return None
+    calibration = Calibration.from_document(documents.read(bundle / CALIBRATION))
+    before = network.run(items).logits
+    after = np.empty_like(before)
+    order = np.random.default_rng(SEED).permutation(len(items))
+    halves = order[: len(order) // 2], order[len(order) // 2 :]
+    for one, other in (halves, halves[::-1]):
+        found = recalibration.reestimate(network, [items[row] for row in one], known.whole)
+        after[other] = network.run([items[row] for row in other], found.statistics).logits
+    return compared(calibration.apply(before), calibration.apply(after), labels, preprocessor.contract.labels, profile)
+
+
+def compared(
+    before: NDArray[np.float64],
+    after: NDArray[np.float64],
+    labels: Sequence[str | None],
+    classes: Sequence[str],
+    profile: Profile,
+) -> Effect:
+    """Probabilities `(images, classes)` under the stored and under re-estimated statistics, held against each other."""
+    here, there = before.max(axis=1), after.max(axis=1)
+    known = np.asarray(profile.confidence, dtype=np.float64)
+    reference = np.array([profile.predicted_counts[name] for name in classes], dtype=np.int64)
+    counts, recounted = (np.bincount(each.argmax(axis=1), minlength=len(classes)) for each in (before, after))
+    places = {name: place for place, name in enumerate(classes)}
+    truth = np.array([-1 if label is None else places.get(label, -2) for label in labels])
+    labelled = truth != -1
+    right, now = (each.argmax(axis=1) == truth for each in (before, after))
+    return Effect(
+        images=len(before),
+        confidence=float(here.mean()),
+        recalibrated=float(there.mean()),
+        expected=float(known.mean()),
+        p_lost=_p_value(known.mean() - here.mean(), known.var() / len(known) + here.var() / len(here)),
+        p_raised=_p_value((there - here).mean(), (there - here).var() / len(here)),
+        classes=_distance(counts, reference),
+        classes_recalibrated=_distance(recounted, reference),
+        p_classes=two_sample.contingency(reference, counts, SEED).p_value,
+        p_classes_recalibrated=two_sample.contingency(reference, recounted, SEED).p_value,
+        labelled=int(labelled.sum()),
+        gained=int((now & ~right & labelled).sum()),
+        lost=int((right & ~now & labelled).sum()),
+    )
+
+
+def _distance(counts: NDArray[np.int64], reference: NDArray[np.int64]) -> float:
+    """Half the sum of the differences between two rows of shares."""
+    return float(np.abs(counts / counts.sum() - reference / reference.sum()).sum() / 2)
+
+
+def _p_value(difference: float, variance: float) -> float:
+    """One-sided, of "the mean is not above 0"; of samples of 32 and more, whose means are normal."""
+    if variance <= 0:
+        return 0.0 if difference > 0 else 1.0
+    return 1.0 - NormalDist().cdf(float(difference) / float(variance) ** 0.5)
