@@ -1,6 +1,7 @@
 """Moments of BatchNorm inputs: kept by the journal, measured off the request's path, compared with the reference."""
 
 import threading
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -24,18 +25,20 @@ PARAMS = JournalParams(
 )
 LAYERS = Layers(("first", "second"), (3, 5), (1e-5, 1e-5))
 LEVEL = 1e-5
+STORED = Statistics(np.zeros(8), np.ones(8))
 
 
 def images(count, *, seed, moved=0.0, layer=0):
     """Moments of images whose channels lean on each other; `moved` deviations in one layer."""
     generator = np.random.default_rng(seed)
     means = generator.normal(size=(count, 8)) + generator.normal(size=(count, 1))
+    spread = generator.chisquare(20, (count, 8)) / 20
     means[:, 3 * layer : 3 + 5 * layer] += moved * np.sqrt(2.0)
-    return of_images(means, means**2 + generator.chisquare(20, (count, 8)) / 20)
+    return of_images(means, means**2 + spread)
 
 
 def reference(count=1000):
-    return Reference(LAYERS, Statistics(np.zeros(8), np.ones(8)), in_blocks(images(count, seed=0), seed=0))
+    return Reference(LAYERS, STORED, STORED, in_blocks(images(count, seed=0), seed=0))
 
 
 def measured(seen, *, bundle="bundle-2", minute=0):
@@ -74,6 +77,15 @@ def test_names_the_layers_that_moved(moved, layer, expected):
     assert [each["depth"] for each in found.evidence["layers"]] == [0, 1]
 
 
+def test_drift_that_a_cure_makes_good_is_none_and_that_of_a_wrong_cure_is():
+    """Served with means of 0.8 deviations more, it sees images of 0.8 deviations more as it saw the reference."""
+    shift = 0.8 * np.sqrt(2.0) * np.array([1, 1, 1, 0, 0, 0, 0, 0])
+    cured = replace(reference(), served=Statistics(STORED.mean + shift, STORED.variance))
+    moved = images(200, seed=9, moved=0.8)
+    assert batchnorm.detect(cured, measured(moved), LEVEL).verdict == "pass"
+    assert batchnorm.detect(cured, measured(images(200, seed=9)), LEVEL).verdict == "fail"
+
+
 def test_is_unsure_where_too_few_images_or_none_were_measured():
     for seen in (None, measured(images(99, seed=1))):
         assert batchnorm.detect(reference(), seen, LEVEL).verdict == "unsure"
@@ -88,7 +100,7 @@ def test_moments_of_another_network_are_not_compared():
 def test_false_alarms_stay_near_their_level():
     alarms = {0.01: 0, 0.001: 0}
     for seed in range(40):
-        known = Reference(LAYERS, Statistics(np.zeros(8), np.ones(8)), in_blocks(images(800, seed=seed), seed=0))
+        known = Reference(LAYERS, STORED, STORED, in_blocks(images(800, seed=seed), seed=0))
         for window in range(50):
             count = (100, 300, 900)[window % 3]
             seen = measured(images(count, seed=10_000 + 100 * seed + window))

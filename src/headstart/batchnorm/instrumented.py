@@ -29,6 +29,7 @@ MEAN, VARIANCE = "running_mean", "running_var"
 INPUTS = ("pixel_values", "given_mean", "given_variance", "known_mean", "known_variance", "adapting")
 OUTPUTS = ("logits", "features", "means", "squares")
 STORED = ("stored_mean", "stored_variance")
+SERVED = ("served_mean", "served_variance")
 CONSTANT = "constant_"  # how the names of their constants begin
 BATCH = 16
 CHUNK = 256  # images prepared at once
@@ -55,7 +56,8 @@ class Instrumented:
         layers: its BatchNorms.
         network: SHA-256 of all its weights but the statistics: a cure is made for one network.
         preprocessor: the contract's.
-        stored: the statistics that it was exported with.
+        stored: the statistics that it was trained with.
+        served: those that it is served with; others than `stored` where a cure was exported.
     """
 
     def __init__(self, session: Any, preprocessor: Preprocessor, layers: Layers, network: str) -> None:
@@ -63,7 +65,7 @@ class Instrumented:
         self.network = network
         self.preprocessor = preprocessor
         self._session = session
-        self.stored = self._stored()
+        self.stored, self.served = self._statistics()
 
     @classmethod
     def load(cls, bundle: Path, preprocessor: Preprocessor, *, threads: int | None = None) -> "Instrumented | None":
@@ -101,8 +103,8 @@ class Instrumented:
         return cls(session, preprocessor, layers, network)
 
     def run(self, items: Sequence[Item], statistics: Statistics | None = None) -> Seen:
-        """What the network makes of prepared images, under `statistics` or the stored ones."""
-        return self._run(items, statistics or self.stored, None, BATCH)
+        """What the network makes of prepared images, under `statistics` or those that it is served with."""
+        return self._run(items, statistics or self.served, None, BATCH)
 
     def adapt(self, items: Sequence[Item], known: Moments | Statistics, *, batch: int) -> Seen:
         """What the network makes of prepared images whose every layer is aligned with a reference, batch by batch.
@@ -126,20 +128,22 @@ class Instrumented:
         return Seen(logits, of_images(means, squares))
 
     def reference(self, raw: Sequence[bytes], *, seed: int) -> Reference:
-        """What enters the BatchNorms on reference images, in random blocks; at most `MOST_IMAGES` of them are taken.
+        """What enters the BatchNorms, as trained, on reference images, at most `MOST_IMAGES`, in random blocks.
 
         Raises:
             ContractError: if the contract refuses an image.
         """
         chosen = np.random.default_rng(seed).permutation(len(raw))[:MOST_IMAGES]
         parts = [
-            self.run(self.preprocessor.prepare([raw[row] for row in chosen[start : start + CHUNK]])).moments
+            self.run(
+                self.preprocessor.prepare([raw[row] for row in chosen[start : start + CHUNK]]), self.stored
+            ).moments
             for start in range(0, len(chosen), CHUNK)
         ]
         moments = Moments(
             *(np.concatenate([getattr(part, name) for part in parts]) for name in ("count", "total", "squares"))
         )
-        return Reference(self.layers, self.stored, in_blocks(moments, seed=seed))
+        return Reference(self.layers, self.stored, self.served, in_blocks(moments, seed=seed))
 
     def _feed(self, statistics: Statistics, known: Moments | Statistics | None) -> dict[str, NDArray[np.float32]]:
         other = statistics if known is None else known
@@ -152,10 +156,11 @@ class Instrumented:
         )
         return {name: np.asarray(each, dtype=np.float32) for name, each in zip(INPUTS[1:], values, strict=True)}
 
-    def _stored(self) -> Statistics:
+    def _statistics(self) -> tuple[Statistics, Statistics]:
         image = next(each for each in self._session.get_inputs() if each.name == INPUTS[0])
         blank = np.zeros((1, *image.shape[1:]), dtype=np.float32)
         nothing = np.ones(self.layers.channels)
         feed = self._feed(Statistics(nothing, nothing), None)
-        mean, variance = self._session.run(list(STORED), {image.name: blank, **feed})
-        return Statistics(mean.astype(np.float64), variance.astype(np.float64))
+        values = self._session.run([*STORED, *SERVED], {image.name: blank, **feed})
+        mean, variance, served_mean, served_variance = (each.astype(np.float64) for each in values)
+        return Statistics(mean, variance), Statistics(served_mean, served_variance)

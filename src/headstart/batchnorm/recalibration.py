@@ -8,7 +8,8 @@ by it even where nothing has changed (`docs/batchnorm.md` has the numbers).
 
 A layer's input depends on the statistics below it, so layers are aligned on the way up, in batches. Moments measured in
 one pass under the old statistics are useless (accuracy falls to chance), and repeating such passes diverges in deep
-networks. The new statistics are shrunk towards the stored ones, which count as `SOURCE_IMAGES`.
+networks. Images are drawn so that the predicted classes keep their shares: else a shift of the classes would be taken
+for one of the images. The new statistics are shrunk towards the stored ones, which count as `SOURCE_IMAGES`.
 Sources: Li et al. 2016, arXiv:1603.04779 (AdaBN); Schneider et al. 2020, arXiv:2006.16971 (shrinkage).
 """
 
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart import profile
 from headstart.batchnorm import reference as references
 from headstart.batchnorm.instrumented import MEAN, VARIANCE, Instrumented
 from headstart.batchnorm.reference import Statistics, divergences, summed
@@ -128,7 +130,9 @@ def reestimate(
     return Recalibration(found, len(items), by_layer)
 
 
-def aligned(network: Instrumented, own: Moments, reference: Moments | Statistics, *, share: float) -> Statistics:
+def aligned(
+    network: Instrumented, own: Moments | Statistics, reference: Moments | Statistics, *, share: float
+) -> Statistics:
     """The statistics under which inputs of moments `own` are normalised as the stored ones normalise the reference's.
 
     Args:
@@ -159,16 +163,16 @@ def balance(predicted: NDArray[np.int64], targets: NDArray[np.float64]) -> NDArr
     return np.asarray(weights / weights.mean(), dtype=np.float64)
 
 
-def cure(bundle: Path, raw: Sequence[bytes], *, shares: Mapping[str, float] | None = None) -> Cure:
+def cure(bundle: Path, raw: Sequence[bytes]) -> Cure:
     """What `data.cures.write_batchnorm` takes, so that the stage `export` puts other statistics into the network.
 
     >>> found = recalibration.cure(bundle, images)
     >>> cures.write_batchnorm(cures.ensure(model), found.tensors, network=found.network, source=found.source)
 
     Args:
-        bundle: of the version at work. A cure that it was exported with is where re-estimation starts.
-        raw: recent encoded images; without labels.
-        shares: of the predicted classes, as in `recalibrate`.
+        bundle: of the version at work. A cure that it was exported with is replaced: re-estimation starts from the
+            statistics that the network was trained with.
+        raw: recent encoded images, without labels.
 
     Raises:
         DataError: if the network has no BatchNorm, or there are too few images.
@@ -181,6 +185,8 @@ def cure(bundle: Path, raw: Sequence[bytes], *, shares: Mapping[str, float] | No
             f"the network in {bundle} has no BatchNorm statistics that could be re-estimated.",
             action="Choose another remedy. If it has BatchNorm, seal it again first: headstart run.",
         )
+    counts = profile.read(bundle).predicted_counts
+    shares = {name: count / sum(counts.values()) for name, count in counts.items()}
     found = recalibrate(network, known.whole, raw, shares=shares)
     source = {"images": found.images, "moved": found.moved}
     return Cure(tensors(network, found.statistics), network.network, source)

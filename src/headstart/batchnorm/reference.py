@@ -1,7 +1,8 @@
 """What the inputs of a network's BatchNorms looked like on the test split: what live traffic is compared with.
 
 batchnorm.onnx    the network with the moments of each BatchNorm's input as outputs (`instrumented`)
-batchnorm.npz     per channel: the stored mean and variance, epsilon, and the moments of the test split in blocks
+batchnorm.npz     per channel: mean and variance as trained and as served, epsilon, and the moments of the test split,
+                  measured as trained, in blocks
 
 Channels of all layers stand side by side, layers in the order in which an input passes them. A network without
 BatchNorm has neither file.
@@ -74,13 +75,15 @@ class Reference:
 
     Attributes:
         layers: whose channels these are.
-        stored: what the network normalises by.
+        stored: what the network was trained with.
+        served: what it is served with: others where a cure was exported.
         blocks: moments of disjoint random parts of the reference, `(blocks, channels)`; an image counts 1, with its
             mean over all positions.
     """
 
     layers: Layers
     stored: Statistics
+    served: Statistics
     blocks: Moments
 
     @property
@@ -92,9 +95,15 @@ class Reference:
         """Moments of all images, `(channels,)`."""
         return summed(self.blocks)
 
-    def divergences(self, one: Moments, other: Moments | Statistics) -> NDArray[np.float64]:
-        """Symmetric divergence of each layer, `(..., layers)`, in nats: the mean over its channels."""
-        return divergences(self.layers, one, other)
+    def as_trained(self, live: Moments) -> Statistics:
+        """Live moments on the scale of the reference's: the same number once normalised, each by its own statistics.
+
+        So inputs that a cure brings back to where they were are told from inputs that drift on.
+        """
+        epsilon = self.layers.epsilon
+        ratio = (self.stored.variance + epsilon) / (self.served.variance + epsilon)
+        mean = self.stored.mean + (live.mean - self.served.mean) * np.sqrt(ratio)
+        return Statistics(mean, live.variance * ratio)
 
 
 def divergences(layers: Layers, one: Moments | Statistics, other: Moments | Statistics) -> NDArray[np.float64]:
@@ -137,6 +146,8 @@ def write(folder: Path, reference: Reference) -> None:
             epsilons=np.array(layers.epsilons),
             mean=reference.stored.mean,
             variance=reference.stored.variance,
+            served_mean=reference.served.mean,
+            served_variance=reference.served.variance,
             count=blocks.count[:, 0],
             total=blocks.total.astype(np.float32),
             squares=blocks.squares.astype(np.float32),
@@ -164,7 +175,8 @@ def read(folder: Path) -> Reference | None:
                 total,
                 file["squares"].astype(np.float64),
             )
-            return Reference(layers, Statistics(file["mean"], file["variance"]), blocks)
+            stored = Statistics(file["mean"], file["variance"])
+            return Reference(layers, stored, Statistics(file["served_mean"], file["served_variance"]), blocks)
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise BundleError(f"{path} cannot be read: {error}.", action=documents.REBUILD) from error
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from headstart import artifacts
 from headstart.backbones import batchnorm
 from headstart.backbones.network import Network
-from headstart.batchnorm.instrumented import CONSTANT, INPUTS, LAYERS, MEAN, OUTPUTS, STORED, VARIANCE
+from headstart.batchnorm.instrumented import CONSTANT, INPUTS, LAYERS, MEAN, OUTPUTS, SERVED, STORED, VARIANCE
 from headstart.batchnorm.reference import Layers, Statistics
 from headstart.data.cures import BatchNorm
 from headstart.determinism import digest
@@ -26,7 +26,7 @@ from headstart.export import graph
 
 
 def export(network: Network, path: Path, opset: int) -> Layers | None:
-    """Write the instrumented `network` to `path`; None, and no file, where it has no BatchNorm that keeps statistics.
+    """Write the instrumented `network`, as trained, to `path`; None, and no file, where it has no BatchNorm.
 
     Args:
         network: of images, in evaluation mode.
@@ -47,8 +47,9 @@ def export(network: Network, path: Path, opset: int) -> Layers | None:
         model = graph.exported(tapped, network, INPUTS, OUTPUTS, opset, vectors=[*vectors, *others, torch.zeros(1)])
     finally:
         tapped.remove()
-    for key, values in zip(STORED, vectors, strict=True):
-        _give(model, key, values.numpy())
+    for names in (STORED, SERVED):
+        for name, values in zip(names, vectors, strict=True):
+            _give(model, name, values.numpy())
     described = {**asdict(found), "network": digest_of(network)}
     graph.clear_metadata(model)
     entry = model.metadata_props.add()
@@ -56,6 +57,20 @@ def export(network: Network, path: Path, opset: int) -> Layers | None:
     with artifacts.replaced(path) as temporary:
         temporary.write_bytes(model.SerializeToString(deterministic=True))
     return found
+
+
+def serve(path: Path, statistics: Statistics) -> None:
+    """Say in the instrumented file that the network is served with other statistics than it was trained with."""
+    import onnx
+    from onnx import numpy_helper
+
+    model = onnx.load(path)
+    constants = {each.name: each for each in model.graph.initializer}
+    for name, values in zip(SERVED, (statistics.mean, statistics.variance), strict=True):
+        constant = constants[f"{CONSTANT}{name}"]
+        constant.CopyFrom(numpy_helper.from_array(values.astype(np.float32), constant.name))
+    with artifacts.replaced(path) as temporary:
+        temporary.write_bytes(model.SerializeToString(deterministic=True))
 
 
 def layers(network: Network) -> Layers | None:

@@ -141,8 +141,10 @@ def effect(bundle: Path, profile: Profile, sample: Sample) -> Effect | None:
     after = np.empty_like(before)
     order = np.random.default_rng(SEED).permutation(len(items))
     halves = order[: len(order) // 2], order[len(order) // 2 :]
+    counts = np.array([profile.predicted_counts[name] for name in preprocessor.contract.labels], dtype=np.float64)
     for one, other in (halves, halves[::-1]):
-        found = recalibration.reestimate(network, [items[row] for row in one], known.whole)
+        chosen = [items[row] for row in one]
+        found = recalibration.reestimate(network, chosen, known.whole, targets=counts / counts.sum())
         after[other] = network.run([items[row] for row in other], found.statistics).logits
     return compared(calibration.apply(before), calibration.apply(after), labels, preprocessor.contract.labels, profile)
 

@@ -19,7 +19,7 @@ def run(model: str, params: Export) -> None:
     network = Network.load(train / "model").eval()
     validation = dataset.read(data / "validation.parquet")
     cure = cures.read_batchnorm(artifacts.cures(model))
-    instrumented.export(network, out / GRAPH, params.opset)
+    layers = instrumented.export(network, out / GRAPH, params.opset)
     document = statistics.check(
         network,
         out / GRAPH,
@@ -30,8 +30,8 @@ def run(model: str, params: Export) -> None:
         cure=cure,
     )
     artifacts.write_json(out / "batchnorm.json", document)
-    if instrumented.cured(network, cure):
-        instrumented.export(network, out / GRAPH, params.opset)
+    if layers and instrumented.cured(network, cure):
+        instrumented.serve(out / GRAPH, instrumented.statistics(network, layers))
     graph.export(network, params.modality, out / "model.onnx", params.opset)
     inputs = validation.inputs[: params.parity_examples]
     artifacts.write_json(out / "parity.json", parity.check(network, out / "model.onnx", data / "contract", inputs))

@@ -105,4 +105,4 @@ def _cure(cure: Mapping[str, Any] | None) -> str:
             " The statistics in data/cures were re-estimated for another network, before it was trained again, and are "
             "left out."
         )
-    return " Re-estimated statistics from data/cures are exported in their place."
+    return " That is as trained: re-estimated statistics from data/cures are exported in their place."

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.batchnorm.reference import Layers, Reference, divergences, summed
+from headstart.batchnorm.reference import Layers, Reference, Statistics, divergences, summed
 from headstart.findings import Finding
 from headstart.journal.moments import LayerMoments
 from headstart.statistics.gaussian import Moments
@@ -37,7 +37,8 @@ def detect(reference: Reference, measured: LayerMoments | None, level: float) ->
     if measured is None or images < needed or len(measured.totals) != reference.layers.channels:
         reason = f"The inputs of BatchNorms were measured on {images} images of this window; {needed} are needed."
         return Finding(CHECK, "unsure", None, level, reason, evidence={"images": images})
-    window = Moments(np.full_like(measured.totals, images), measured.totals, measured.squares)
+    live = Moments(np.full_like(measured.totals, images), measured.totals, measured.squares)
+    window = reference.as_trained(live)
     apart = divergences(reference.layers, window, reference.whole)
     p_values = tail(reference, images, apart)
     p_value = min(1.0, float(len(p_values) * p_values.min()))
@@ -106,7 +107,7 @@ def _together(blocks: Moments, times: NDArray[np.int64]) -> Moments:
 
 
 def _by_layer(
-    reference: Reference, window: Moments, apart: NDArray[np.float64], moved: NDArray[np.bool_]
+    reference: Reference, window: Statistics, apart: NDArray[np.float64], moved: NDArray[np.bool_]
 ) -> list[dict[str, Any]]:
     """One entry a layer, in the order in which an image passes them."""
     layers: Layers = reference.layers
