@@ -11,10 +11,12 @@ severities: statistics come from at most 500 images of one half of the test spli
 - `sound`: accuracy on sound images under the cure, below that before: what the champion gate sees.
 
 Prints a line a fault and severity, and totals. `--tripled` draws the images with one class three times as often.
+`--windows N` asks the monitor instead: N sound windows of each size, and 20 of each fault at severities 3 to 5.
 """
 
 import argparse
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,10 @@ from headstart.contract import spec
 from headstart.contract.spec import Contract, ImageSpec
 from headstart.export import instrumented
 from headstart.faults import images, samples
+from headstart.journal.moments import LayerMoments
+from headstart.monitoring.detectors import batchnorm
 from headstart.predictor import Preprocessor
+from headstart.statistics.gaussian import Moments
 
 ROOT = Path(__file__).parents[1]
 FAULTS = {
@@ -44,6 +49,7 @@ FAULTS = {
 }
 SETS = ("mnist", "cifar10_jpeg")
 LEARN, IMAGES = 2000, 500
+LEVEL = 1.3e-5  # of one test of seventeen, with four false alarms a year and a look an hour
 CURES = ("recalibrated", "adabn", "one pass", "balanced")
 Raw = list[bytes]
 Labels = NDArray[np.int64]
@@ -59,6 +65,7 @@ def main() -> None:
     parser.add_argument("--glyphs", type=Path, required=True, help="the backbone `glyphs` of a workspace")
     parser.add_argument("--work", type=Path, required=True, help="where networks and results are kept")
     parser.add_argument("--images", type=int, default=IMAGES, help="that statistics come from")
+    parser.add_argument("--windows", type=int, help="sound windows that the monitor is asked about")
     parser.add_argument("--tripled", action="store_true", help="one class comes three times as often")
     chosen = parser.parse_args()
     folders = {"glyphs": chosen.glyphs, "mobilenet": chosen.data / "weights_mobilenet_v1_025_imagenet"}
@@ -66,6 +73,9 @@ def main() -> None:
         for backbone in chosen.backbones:
             case = Case(name, backbone, folders[backbone], chosen.data / name, chosen.work / f"{name}-{backbone}")
             print(f"\n{name} on {backbone}: accuracy {case.accuracy(None):.3f}")
+            if chosen.windows:
+                watched(case, chosen.windows)
+                continue
             rows = [
                 case.measure(fault, severity, count=chosen.images, tripled=chosen.tripled)
                 for fault in FAULTS
@@ -111,7 +121,8 @@ class Case:
             for rows in (order[: len(order) // 2], order[len(order) // 2 :][:IMAGES])
         )
         rows = np.random.default_rng(1).permutation(len(learn[0]))[:LEARN]
-        self.reference = summed(self.network.run(self.preprocessor.prepare([learn[0][row] for row in rows])).moments)
+        self.known = self.network.reference([learn[0][row] for row in rows], seed=0)
+        self.reference = self.known.whole
         self.sound = self.preprocessor.prepare(self.judged[0])
 
     def accuracy(self, statistics: Statistics | None, items: Any = None) -> float:
@@ -149,6 +160,31 @@ class Case:
         shown = " ".join(f"{name} {row[name]:.3f}" for name in ("damaged", *CURES, "sound"))
         print(f"{fault:11}{severity}  {shown}", flush=True)
         return row
+
+
+def watched(case: Case, count: int) -> None:
+    """Alarms of the monitor on windows of images that the reference has none of."""
+    generator = np.random.default_rng(0)
+
+    def p_values(moments: Moments, size: int, windows: int) -> NDArray[np.float64]:
+        found = []
+        for _ in range(windows):
+            rows = generator.choice(len(moments.count), size, replace=False)
+            totals, squares = moments.total[rows].sum(axis=0), moments.squares[rows].sum(axis=0)
+            sums = LayerMoments(datetime.now(UTC), 1, "", size, totals, squares)
+            found.append(batchnorm.detect(case.known, sums, LEVEL).statistic)
+        return np.array(found, dtype=np.float64)
+
+    sound = case.network.run(case.preprocessor.prepare(case.pool[0])).moments
+    for size in (100, 200, 500):
+        p = p_values(sound, size, count)
+        print(f"sound, {size} images: {(p <= LEVEL).sum()} alarms of {count}; p <= 0.01 in {(p <= 0.01).mean():.3f}")
+    for fault, inject in FAULTS.items():
+        for severity in (3, 4, 5):
+            raw = [inject(each, severity, generator) for each in case.pool[0][:700]]
+            moments = case.network.run(case.preprocessor.prepare(raw)).moments
+            rates = [f"{(p_values(moments, size, 20) <= LEVEL).mean():.0%} of {size}" for size in (100, 200, 500)]
+            print(f"{fault} {severity}: alarms in {', '.join(rates)} images", flush=True)
 
 
 def total(rows: list[dict[str, Any]]) -> None:

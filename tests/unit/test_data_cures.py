@@ -30,6 +30,28 @@ def test_what_is_there_is_left_alone():
     assert set(load_file(folder / cures.BATCHNORM)) == {"x"}
 
 
+def test_statistics_come_back_as_they_were_written_with_the_network_that_they_are_for():
+    folder = cures.ensure("m")
+    assert cures.read_batchnorm(folder) is None
+    tensors = {"a.running_mean": np.ones(3, dtype=np.float32), "a.running_var": np.full(3, 2.0, dtype=np.float32)}
+    cures.write_batchnorm(folder, tensors, network="f" * 64, source={"images": 500})
+    found = cures.read_batchnorm(folder)
+    assert (found.network, found.source) == ("f" * 64, {"images": 500})
+    assert {name: values.tolist() for name, values in found.tensors.items()} == {
+        "a.running_mean": [1, 1, 1],
+        "a.running_var": [2, 2, 2],
+    }
+    cures.clear("m")
+    assert cures.read_batchnorm(folder) is None
+
+
+def test_statistics_of_another_format_are_refused():
+    folder = cures.ensure("m")
+    save_file({"x": np.ones(1)}, folder / cures.BATCHNORM)
+    with pytest.raises(DataError, match=r"format None; this headstart reads 1.*headstart remedy NAME none"):
+        cures.read_batchnorm(folder)
+
+
 def test_a_class_added_since_has_no_share_and_one_that_is_gone_makes_the_cure_useless():
     folder = cures.ensure("m")
     cures.write_prior(folder, {"a": 0.9, "b": 0.1}, source={})

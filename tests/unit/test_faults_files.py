@@ -1,6 +1,7 @@
 """Injectors of files: what they leave behind is what an accident would leave."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -87,6 +88,15 @@ def test_statistics_of_a_small_batch_repeat_with_their_seed(checkpoint, tmp_path
         checkpoints.last_batch_kept(path, 5, np.random.default_rng(3))
     assert checkpoint.read_bytes() == again.read_bytes()
     assert (load_file(checkpoint)["norm.running_var"] > 0).all()
+
+
+def test_a_last_image_and_a_misread_momentum_leave_noise_that_repeats_with_its_seed(checkpoint, tmp_path):
+    for name, inject in (("image", checkpoints.last_image_kept), ("momentum", checkpoints.momentum_misread)):
+        one, other = (Path(shutil.copy(checkpoint, tmp_path / f"{name}{copy}")) for copy in range(2))
+        for path in (one, other):
+            inject(path, 1, np.random.default_rng(3))
+        assert one.read_bytes() == other.read_bytes() != checkpoint.read_bytes()
+        assert (load_file(one)["norm.running_var"] > 0).all()
 
 
 def test_a_network_without_batchnorm_is_refused(tmp_path):

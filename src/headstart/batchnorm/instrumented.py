@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart import predictor
+from headstart.batchnorm import reference
 from headstart.batchnorm.reference import GRAPH, Layers, Reference, Statistics, in_blocks, of_images
 from headstart.bundle import Bundle
 from headstart.contract import documents
@@ -164,3 +165,14 @@ class Instrumented:
         values = self._session.run([*STORED, *SERVED], {image.name: blank, **feed})
         mean, variance, served_mean, served_variance = (each.astype(np.float64) for each in values)
         return Statistics(mean, variance), Statistics(served_mean, served_variance)
+
+
+def write_reference(folder: Path, export: Path, preprocessor: Preprocessor, raw: Sequence[bytes], *, seed: int) -> None:
+    """Write `batchnorm.npz` into `folder`, where the folder `export` holds a network with BatchNorm.
+
+    Raises:
+        ContractError: if the contract refuses an image.
+    """
+    if (export / GRAPH).is_file():
+        network = Instrumented.open(export / GRAPH, preprocessor)
+        reference.write(folder, network.reference(raw, seed=seed))

@@ -43,8 +43,8 @@ def last_batch_kept(path: Path, severity: int, generator: np.random.Generator) -
     _edit(path, noisy)
 
 
-def last_image_kept(path: Path, generator: np.random.Generator) -> None:
-    """Half of each statistic is that of a last batch of one image."""
+def last_image_kept(path: Path, severity: int, generator: np.random.Generator) -> None:
+    """Half of each statistic is that of a last batch of one image; has no degrees."""
 
     def noisy(mean: Statistic, variance: Statistic) -> tuple[Statistic, Statistic]:
         error = generator.normal(0.0, 1.0, mean.shape)
@@ -54,10 +54,10 @@ def last_image_kept(path: Path, generator: np.random.Generator) -> None:
     _edit(path, noisy)
 
 
-def momentum_misread(path: Path, generator: np.random.Generator) -> None:
+def momentum_misread(path: Path, severity: int, generator: np.random.Generator) -> None:
     """0.99, the share that stays in TensorFlow, is PyTorch's share of the new batch: 99% of one batch of 32 images.
 
-    The momentum of transformers' MobileNets and EfficientNet.
+    The momentum of transformers' MobileNets and EfficientNet; has no degrees.
     """
 
     def noisy(mean: Statistic, variance: Statistic) -> tuple[Statistic, Statistic]:

@@ -119,9 +119,9 @@ class Journal:
 
     @property
     def health(self) -> Health:
-        """What was written, waits and was lost: rows of all kinds together."""
-        streams = self._streams
-        troubles = [stream.trouble for stream in streams if stream.trouble]
+        """What was written, waits and was lost: answers and labels together. Sums over images are no rows."""
+        streams = (self._answers, self._labels)
+        troubles = [stream.trouble for stream in self._streams if stream.trouble]
         if self._thread.ident is not None and not self._thread.is_alive() and not self._stopping.is_set():
             troubles.insert(0, "the thread that writes has died, its traceback stands in the log")
         troubles += [self._recovery_trouble] if self._recovery_trouble else []

@@ -1,8 +1,8 @@
 """Stage `seal`: everything a deployment needs, in one folder whose manifest is written last."""
 
 from headstart import artifacts, bundle, profile
-from headstart.batchnorm import reference
-from headstart.batchnorm.instrumented import Instrumented
+from headstart.batchnorm import instrumented
+from headstart.batchnorm.reference import GRAPH
 from headstart.bundle import Calibration
 from headstart.data import dataset
 from headstart.evaluation import golden
@@ -32,15 +32,13 @@ def run(model: str, params: Seal) -> None:
         answers, test.labels, properties, predictor.labels, features=features, seed=params.seed, rows=params.profile
     )
     profile.write(out, seen)
-    if (export / reference.GRAPH).is_file():
-        network = Instrumented.open(export / reference.GRAPH, predictor.preprocessor)
-        reference.write(out, network.reference(test.inputs, seed=params.seed))
+    instrumented.write_reference(out, export, predictor.preprocessor, test.inputs, seed=params.seed)
     signatures.write(out, signatures.build(predictor.preprocessor, test.inputs, seed=params.seed))
     artifacts.write_json(out / "lineage.json", lineage(f"evaluate@{model}"))
     artifacts.write_text(out / "params.yaml", resolved_params(model))
     copied = {path.name: path for path in (data / "contract").iterdir()}
     copied |= {"model.onnx": export / "model.onnx", "plan.json": plan / "plan.json"}
-    copied |= {path.name: path for path in export.glob(reference.GRAPH)}
+    copied |= {path.name: path for path in export.glob(GRAPH)}
     copied |= {name: evaluate / name for name in ("evaluation.json", "calibration.json")}
     bundle.seal(out, copied)
 
