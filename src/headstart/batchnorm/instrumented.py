@@ -7,6 +7,7 @@ batch with a reference, whatever the layers below it do.
 """
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,8 +168,8 @@ class Instrumented:
         return Statistics(mean, variance), Statistics(served_mean, served_variance)
 
 
-def write_reference(folder: Path, export: Path, preprocessor: Preprocessor, raw: Sequence[bytes], *, seed: int) -> None:
-    """Write `batchnorm.npz` into `folder`, where the folder `export` holds a network with BatchNorm.
+def write(folder: Path, export: Path, preprocessor: Preprocessor, raw: Sequence[bytes], *, seed: int) -> None:
+    """Write `batchnorm.onnx` and `batchnorm.npz` into `folder`, where the folder `export` holds the first.
 
     Raises:
         ContractError: if the contract refuses an image.
@@ -176,3 +177,4 @@ def write_reference(folder: Path, export: Path, preprocessor: Preprocessor, raw:
     if (export / GRAPH).is_file():
         network = Instrumented.open(export / GRAPH, preprocessor)
         reference.write(folder, network.reference(raw, seed=seed))
+        shutil.copyfile(export / GRAPH, folder / GRAPH)

@@ -2,7 +2,6 @@
 
 from headstart import artifacts, bundle, profile
 from headstart.batchnorm import instrumented
-from headstart.batchnorm.reference import GRAPH
 from headstart.bundle import Calibration
 from headstart.data import dataset
 from headstart.evaluation import golden
@@ -32,13 +31,12 @@ def run(model: str, params: Seal) -> None:
         answers, test.labels, properties, predictor.labels, features=features, seed=params.seed, rows=params.profile
     )
     profile.write(out, seen)
-    instrumented.write_reference(out, export, predictor.preprocessor, test.inputs, seed=params.seed)
+    instrumented.write(out, export, predictor.preprocessor, test.inputs, seed=params.seed)
     signatures.write(out, signatures.build(predictor.preprocessor, test.inputs, seed=params.seed))
     artifacts.write_json(out / "lineage.json", lineage(f"evaluate@{model}"))
     artifacts.write_text(out / "params.yaml", resolved_params(model))
     copied = {path.name: path for path in (data / "contract").iterdir()}
     copied |= {"model.onnx": export / "model.onnx", "plan.json": plan / "plan.json"}
-    copied |= {path.name: path for path in export.glob(GRAPH)}
     copied |= {name: evaluate / name for name in ("evaluation.json", "calibration.json")}
     bundle.seal(out, copied)
 
