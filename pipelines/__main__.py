@@ -26,6 +26,7 @@ def main() -> int:
     parser.add_argument("--until", help="training: end after this stage")
     parser.add_argument("--now", help="monitoring: the window's end, ISO 8601 with an offset")
     parser.add_argument("--remedy", help="remedy: which; the model's name is given by --model")
+    parser.add_argument("--data", help="remedy: a folder of images, for recalibrate_batchnorm")
     parser.add_argument("--refusal", type=Path, help="a file for the reason, where the flow is refused")
     arguments = parser.parse_args()
     workspace = settings.find_workspace(Path(__file__).parent)
@@ -40,7 +41,7 @@ def main() -> int:
             from pipelines.remedies import remedy as flow
 
             [name] = arguments.model
-            options = {"name": name, "wanted": arguments.remedy}
+            options = {"name": name, "wanted": arguments.remedy, "data": arguments.data}
         else:
             from pipelines.monitoring import monitoring as flow
 

@@ -5,6 +5,7 @@ came out stands in `state/monitor/<model>/remedy.json`.
 """
 
 import os
+from pathlib import Path
 from typing import Any
 
 from prefect import flow, task
@@ -13,7 +14,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from headstart import artifacts, registry, tracking
-from headstart.data import cures
+from headstart.data import cures, folders
 from headstart.errors import GateError, HeadstartError, OutsideError, UsageError
 from headstart.monitoring import references, remedies
 from headstart.params.loader import load
@@ -27,7 +28,7 @@ FORMAT = 1
 
 
 @flow(name="remedy")
-def remedy(name: str, wanted: str) -> State[Any]:
+def remedy(name: str, wanted: str, data: str | None = None) -> State[Any]:
     """Carry out a remedy for a model; `none` takes every cure back. The result is the verdict by model.
 
     Raises:
@@ -40,7 +41,7 @@ def remedy(name: str, wanted: str) -> State[Any]:
     with exclusive(workspace.state, "remedy"):
         graph.restore(artifacts.cures(name))
         before = cures.contents(name) if wanted != "none" else {}
-        effect = write_cure(name, wanted, params.models[name])
+        effect = write_cure(name, wanted, params.models[name], data)
     ended = training([name], return_state=True)
     outcome = ended.result(raise_on_failure=False)
     failed = isinstance(outcome, HeadstartError)
@@ -69,8 +70,11 @@ def remedy(name: str, wanted: str) -> State[Any]:
 
 
 @task(name="write cure", cache_policy=NO_CACHE)
-def write_cure(name: str, wanted: str, model: Model) -> dict[str, Any] | None:
-    """Write the cure, or empty ones; what it should do for the recorded window."""
+def write_cure(name: str, wanted: str, model: Model, data: str | None) -> dict[str, Any] | None:
+    """Write the cure, or empty ones; what it should do for the recorded window.
+
+    `data` is a folder of images to estimate BatchNorm statistics from, in place of those that the journal kept.
+    """
     if wanted == "none":
         cures.clear(name)
         return None
@@ -80,7 +84,8 @@ def write_cure(name: str, wanted: str, model: Model) -> dict[str, Any] | None:
         )
     workspace = world.workspace()
     tracking.open(workspace)
-    seen = references.recorded(workspace, name, model.monitor, registry)
+    images = [row.input for row in folders.loose_images(Path(data), [])] if data is not None else None
+    seen = references.recorded(workspace, name, model.monitor, registry, images=images)
     proposal = remedies.CURES[wanted](seen)
     proposal.write(cures.ensure(name))
     return proposal.effect

@@ -51,9 +51,7 @@ def deployment(bundle):
 
 
 def planted(name, deployment, bundle, n=120):
-    predictor, rows = Predictor.load(bundle), pictures(2, n)
-    answers = traffic.Answers.of(predictor, rows)
-    return traffic.plant(FAULTS[name], deployment, predictor, rows, answers, seed=0)
+    return traffic.plant(FAULTS[name], deployment, traffic.HeldOut.of(bundle, pictures(2, n)), seed=0)
 
 
 def test_pictures_with_more_light_are_detected_with_the_first_look(deployment, bundle):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -38,6 +39,10 @@ def remedy(
         str | None,
         typer.Argument(metavar="[REMEDY]", help="Carry this one out; `none` takes every cure back."),
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="For recalibrate_batchnorm: a folder of recent images; else those that the journal kept."),
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Say what would help after an alert, and its expected effect; with REMEDY carry it out.
@@ -45,8 +50,13 @@ def remedy(
     Without REMEDY it is the one that the last look of the monitor named, and nothing is changed. A cure that is
     carried out makes a challenger, which goes through the gates as any other; exit 1 where they say no.
     """
+    given = data.resolve() if data is not None else None
     workspace, params = enter()
     chosen(params, [name])
+    if given is not None and wanted != "recalibrate_batchnorm":
+        raise UsageError(
+            "--data belongs to the remedy recalibrate_batchnorm.", action="Leave it out, or name that one."
+        )
     from headstart.faults.table import REMEDIES
     from headstart.monitoring import references, remedies
 
@@ -57,10 +67,10 @@ def remedy(
             action=f"Did you mean {close[0]}?" if close else "",
         )
     if wanted == "none":
-        return _done(workspace, name, wanted, None, as_json)
+        return _done(workspace, name, wanted, None, as_json, None)
     latest = references.latest(workspace, name)
     if wanted is not None and wanted in remedies.CURES:
-        return _done(workspace, name, wanted, latest, as_json)
+        return _done(workspace, name, wanted, latest, as_json, given)
     document = _document(name, wanted or latest["remedy"], latest)
     if document["remedy"] in remedies.CURES:
         from headstart import registry, tracking
@@ -73,7 +83,9 @@ def remedy(
     return 0
 
 
-def _done(workspace: Workspace, name: str, wanted: str, latest: Mapping[str, Any] | None, as_json: bool) -> int:
+def _done(
+    workspace: Workspace, name: str, wanted: str, latest: Mapping[str, Any] | None, as_json: bool, data: Path | None
+) -> int:
     """Carry it out, and say what came of it."""
     from headstart.data import cures
 
@@ -84,7 +96,7 @@ def _done(workspace: Workspace, name: str, wanted: str, latest: Mapping[str, Any
             say(f"{name} has no cure in force; nothing is changed")
             emit(document, as_json, _lines)
             return 0
-    refusal = start_flow(workspace, "remedy", [name], "--remedy", wanted)
+    refusal = start_flow(workspace, "remedy", [name], "--remedy", wanted, *(["--data", str(data)] if data else []))
     if refusal and not isinstance(refusal, GateError):
         raise refusal
     done = artifacts.read_json(workspace.monitor(name) / "remedy.json")
@@ -144,7 +156,7 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _effect(effect: Mapping[str, Any]) -> Iterator[str]:
-    """Of a corrected prior: shares, and accuracy now and then."""
+    """Of a corrected prior: shares, and accuracy now and then. Of BatchNorm statistics: confidence now and then."""
     if "shares" in effect:
         from headstart.monitoring import label_shift
 
@@ -152,6 +164,14 @@ def _effect(effect: Mapping[str, Any]) -> Iterator[str]:
             interval = f"({share['low']:.1%} to {share['high']:.1%})"
             yield f"  share     {name}: {share['reference']:.1%}, now {share['value']:.1%} {interval}"
         yield f"  answers   {effect['changed']:.1%} of the window's inputs would get another label"
+    if "moved" in effect:
+        farthest = max(effect["moved"], key=lambda layer: effect["moved"][layer])
+        yield f"  images    {effect['images']}; layer {farthest} moves most, by {effect['moved'][farthest]:.2f} nats"
+        if said := effect["confidence"]:
+            yield (
+                f"  effect    mean confidence {said['now']:.3f}; recalibrated {said['recalibrated']:.3f}; "
+                f"{said['expected']:.3f} on the test split"
+            )
     for place, told in (("accuracy", "expected, from the test split at these shares"), ("labelled", "on its labels")):
         if found := effect.get(place):
             now, then, difference = found["now"], found["corrected"], found["difference"]

@@ -6,16 +6,14 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
-from headstart import artifacts, profile, registry
+from headstart import artifacts, registry
 from headstart.data import dataset
 from headstart.data.dataset import Dataset
 from headstart.drill import candidates, traffic
 from headstart.errors import UsageError
-from headstart.faults import signatures
 from headstart.faults.table import FAULTS, Fault
-from headstart.monitoring import prior, watch
+from headstart.monitoring import references
 from headstart.params.workspace import Model
-from headstart.predictor import Predictor
 from headstart.serving.models import LoadedModel
 
 UNNAMED = "unknown_shift"
@@ -141,21 +139,17 @@ def _after(
     seed: int,
 ) -> tuple[list[traffic.Outcome], dict[str, Any]]:
     """Sound traffic, then each fault in a window of its own."""
-    bundle, params = subject.bundle, subject.params
-    predictor = Predictor.load(bundle)
+    params, held = subject.params, traffic.HeldOut.of(subject.bundle, pool)
     allowed = params.gates.replay_difference
-    model = LoadedModel.open(subject.name, subject.version, bundle, difference_allowed=allowed)
-    known, seen = signatures.read(bundle), profile.read(bundle)
-    made_for = prior.read(bundle)
-    reference = watch.Reference(subject.registered, lambda: seen, lambda: known, prior=lambda: made_for)
-    answers = traffic.Answers.of(predictor, pool)
+    model = LoadedModel.open(subject.name, subject.version, subject.bundle, difference_allowed=allowed)
+    reference = references.of(subject.name, registry)(subject.version)
     found = []
     with traffic.deployed(model, reference, params) as deployment:
         say(f"after deployment: {traffic.CLEAN_WINDOWS} windows of sound inputs")
         clean = traffic.clean(deployment, validation, seed=seed)
         for fault in planted:
             say(f"after deployment: {fault.meaning}")
-            found.append(traffic.plant(fault, deployment, predictor, pool, answers, seed=seed))
+            found.append(traffic.plant(fault, deployment, held, seed=seed))
     return found, clean
 
 

@@ -3,7 +3,7 @@
 import math
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,16 +13,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.bundle import Calibration
+from headstart import profile
+from headstart.batchnorm import reference as layers
 from headstart.data.dataset import Dataset
 from headstart.errors import ContractError, OutsideError
 from headstart.evaluation import calibration
 from headstart.faults.table import Fault
 from headstart.journal.writer import Journal
-from headstart.monitoring import watch
+from headstart.monitoring import recalibration, watch, windows
 from headstart.params.workspace import Model
 from headstart.predictor import Predictor
+from headstart.profile import Profile
 from headstart.serving import rehearsal, server
+from headstart.serving.fleet import Fleet
 from headstart.serving.models import LoadedModel
 
 LOOKS = (50, 100, 200, 500)  # answers after which the monitor looks; a case sends no more than the last
@@ -31,7 +34,7 @@ CLEAN_WINDOWS, CLEAN_ANSWERS = 10, 200
 BATCH = 10  # inputs between two moments of the clock
 START = datetime(2026, 1, 1, tzinfo=UTC)
 FLUSH_S = 0.05
-PATIENCE_S = 30.0  # for the journal to be written
+PATIENCE_S = 60.0  # for the journal to be written
 STREAMS: Mapping[str, Mapping[str, float]] = {
     "class_tripled": {},
     "class_shares_drawn": {"alpha": 1.0},
@@ -112,10 +115,11 @@ class Deployment:
     """
 
     def __init__(
-        self, name: str, url: str, journal: Journal, reference: watch.Reference, params: Model, clock: Clock
+        self, name: str, url: str, fleet: Fleet, reference: watch.Reference, params: Model, clock: Clock
     ) -> None:
         self._name, self._reference, self._params = name, reference, params
-        self._journal, self._clock = journal, clock
+        self._fleet = fleet
+        self._journal, self._clock = fleet.journal(name), clock
         self._url = url
         self._minutes = params.monitor.window_minutes
         self._start = clock.now
@@ -153,17 +157,29 @@ class Deployment:
         asked = self._start + timedelta(minutes=math.floor(passed) + 1)
         return watch.watch(self._journal.folder, lambda version: self._reference, self._params.monitor, asked).document
 
+    def kept(self) -> windows.Sample:
+        """The raw inputs of the window so far that the journal keeps."""
+        start, end = self._start, self._start + timedelta(minutes=self._minutes)
+        traffic = windows.select(self._journal.folder, asked=end, minutes=(end - start) / timedelta(minutes=1))
+        return windows.sample(self._journal.folder, traffic.windows[0])
+
     def _wait(self) -> None:
-        """Until the journal holds every row: they are written after the answers are on their way."""
+        """Until the journal holds every row and sum: they are written after the answers are on their way."""
         end = time.monotonic() + PATIENCE_S
         while self._journal.health.written < self._rows:
-            if time.monotonic() > end:
-                raise OutsideError(
-                    f"after {PATIENCE_S:.0f} s the drill's journal holds {self._journal.health.written} of "
-                    f"{self._rows} rows: {self._journal.health.trouble or 'the machine is too busy'}.",
-                    action="Try again on a machine that is less busy.",
-                )
-            time.sleep(FLUSH_S)
+            self._rest(end)
+        self._fleet.drain()
+        while not self._journal.settled:
+            self._rest(end)
+
+    def _rest(self, end: float) -> None:
+        if time.monotonic() > end:
+            raise OutsideError(
+                f"after {PATIENCE_S:.0f} s the drill's journal holds {self._journal.health.written} of "
+                f"{self._rows} rows: {self._journal.health.trouble or 'the machine is too busy'}.",
+                action="Try again on a machine that is less busy.",
+            )
+        time.sleep(FLUSH_S)
 
 
 @contextmanager
@@ -180,8 +196,8 @@ def deployed(model: LoadedModel, reference: watch.Reference, params: Model) -> I
         journal = Journal(
             Path(temporary), params.journal.model_copy(update={"flush_s": FLUSH_S}), clock=clock, key=b"drill"
         )
-        with server.in_background(model, params.serve, journal, clock=clock) as url:
-            yield Deployment(model.name, url, journal, reference, params, clock)
+        with server.in_background(model, params.serve, journal, clock=clock) as (url, fleet):
+            yield Deployment(model.name, url, fleet, reference, params, clock)
 
 
 def clean(deployment: Deployment, held_out: Dataset, *, seed: int) -> dict[str, Any]:
@@ -204,31 +220,62 @@ def clean(deployment: Deployment, held_out: Dataset, *, seed: int) -> dict[str, 
     return {"windows": len(documents), "answers": size, "alarms": len(alarms), "causes": causes}
 
 
-def plant(
-    fault: Fault, deployment: Deployment, predictor: Predictor, rows: Dataset, answers: "Answers", *, seed: int
-) -> Outcome:
+@dataclass(frozen=True)
+class HeldOut:
+    """Rows that the version has not learned from, and what it says to them without a fault.
+
+    Attributes:
+        bundle: of the version.
+        predictor: of the same version.
+        profile: likewise.
+        rows: the rows.
+        logits: `(rows, classes)`.
+        labels: the most probable class of each.
+    """
+
+    bundle: Path
+    predictor: Predictor
+    profile: Profile
+    rows: Dataset
+    logits: NDArray[np.float32]
+    labels: Sequence[str]
+
+    @classmethod
+    def of(cls, bundle: Path, rows: Dataset) -> "HeldOut":
+        """The rows with the answers of the bundle."""
+        predictor = Predictor.load(bundle)
+        logits = predictor.logits(list(rows.inputs))
+        labels = [prediction.label for prediction in predictor.predictions(logits)]
+        return cls(bundle, predictor, profile.read(bundle), rows, logits, labels)
+
+    def expected(self, fault: Fault) -> str:
+        """The cause that should be named: drift of layers' inputs is one only where there is a BatchNorm."""
+        drifts = fault.cause == "batchnorm_drift"
+        return "covariate_shift" if drifts and layers.read(self.bundle) is None else fault.cause
+
+
+def plant(fault: Fault, deployment: Deployment, held: HeldOut, *, seed: int) -> Outcome:
     """Send a window with a fault, look while it fills, and try the remedy that the last look proposes.
 
     Args:
         fault: of a text, an image or a stream.
         deployment: of the version.
-        predictor: of the same version.
-        rows: held-out rows, each sent once at most.
-        answers: what the version says to them without a fault.
+        held: rows to send, each once at most.
         seed: of the rows that are drawn and of the damage.
     """
     random = np.random.default_rng(seed)
+    rows, expected = held.rows, held.expected(fault)
     at, note = _drawn(fault, rows.labels, random), ""
     inputs = [rows.inputs[row] for row in at]
     if fault.target != "stream":
         damaged = [fault.inject(raw, SEVERITY, random) for raw in inputs]
-        if not _changes(predictor, inputs, damaged):
+        if not _changes(held.predictor, inputs, damaged):
             at, note = at[:0], "it changes nothing for this model."
         inputs = damaged
     if not len(at):
         nothing = {"clean": None, "broken": None, "cured": None}
         why = note or "there are not enough held-out rows."
-        return Outcome(fault.name, fault.meaning, fault.cause, 0, None, None, None, "none", nothing, [], why)
+        return Outcome(fault.name, fault.meaning, expected, 0, None, None, None, "none", nothing, [], why)
     deployment.next_window()
     looks, labels, document = [], [], {}
     for before, size in zip((0, *LOOKS), LOOKS, strict=False):
@@ -242,46 +289,26 @@ def plant(
         looks.append(Look(len(labels), document["verdict"], named, document["remedy"]))
     truth = [rows.labels[row] for row in at]
     accuracy = {
-        "clean": _share(answers.labels[row] == label for row, label in zip(at, truth, strict=True)),
-        "broken": _share(said == label for said, label in zip(labels, truth, strict=True)),
+        "clean": _right([held.labels[row] for row in at], truth),
+        "broken": _right(labels, truth),
+        "cured": None,
     }
+    if looks[-1].cause:
+        cured = _cured(document, held, at, inputs, deployment.kept)
+        accuracy["cured"] = None if cured is None else _right(cured, truth)
     return Outcome(
         fault=fault.name,
         meaning=fault.meaning,
-        expected=fault.cause,
+        expected=expected,
         answers=len(at),
         detected_after=next((look.answers for look in looks if look.verdict == "alert"), None),
-        named_after=next((look.answers for look in looks if look.cause == fault.cause), None),
+        named_after=next((look.answers for look in looks if look.cause == expected), None),
         cause=looks[-1].cause,
         remedy=looks[-1].remedy if looks[-1].cause else "none",
-        accuracy=accuracy | {"cured": _cured(document, accuracy, answers, at, truth)},
+        accuracy=accuracy,
         looks=looks,
         note=_sentence(document),
     )
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What a version says to held-out rows.
-
-    Attributes:
-        classes: in the order of the logits.
-        logits: `(rows, classes)`.
-        labels: the most probable class of each.
-        calibration: of the version.
-    """
-
-    classes: Sequence[str]
-    logits: NDArray[np.float32]
-    labels: Sequence[str]
-    calibration: Calibration
-
-    @classmethod
-    def of(cls, predictor: Predictor, rows: Dataset) -> "Answers":
-        """The answers to all rows."""
-        logits = predictor.logits(list(rows.inputs))
-        labels = [prediction.label for prediction in predictor.predictions(logits)]
-        return cls(list(predictor.labels), logits, labels, predictor.calibration)
 
 
 def _drawn(fault: Fault, labels: Sequence[str], random: np.random.Generator) -> NDArray[np.int64]:
@@ -315,27 +342,27 @@ def _changes(predictor: Predictor, before: Sequence[Any], after: Sequence[Any]) 
 
 def _cured(
     document: Mapping[str, Any],
-    accuracy: Mapping[str, float | None],
-    answers: Answers,
-    rows: NDArray[np.int64],
-    truth: Sequence[str],
-) -> float | None:
-    """Accuracy of the same window once the proposed remedy was applied; None where that needs labels or training."""
-    if document["verdict"] != "alert":
-        return None
-    if document["remedy"] == "fix_client":
-        return accuracy["clean"]
-    if document["remedy"] == "correct_prior" and document["estimates"]["shares"] is not None:
+    held: HeldOut,
+    at: NDArray[np.int64],
+    inputs: Sequence[Any],
+    kept: Callable[[], windows.Sample],
+) -> Sequence[str] | None:
+    """The labels of the same window once the proposed remedy is applied; None where that needs labels or training."""
+    remedy = document["remedy"]
+    if remedy == "fix_client":
+        return [held.labels[row] for row in at]
+    if remedy == "correct_prior" and document["estimates"]["shares"] is not None:
         shares = {name: share["value"] for name, share in document["estimates"]["shares"].items()}
-        corrected = calibration.for_shares(answers.calibration, answers.logits, answers.classes, shares)
-        guessed = corrected.apply(answers.logits[rows]).argmax(axis=1)
-        return _share(answers.classes[guess] == label for guess, label in zip(guessed, truth, strict=True))
+        classes = held.predictor.labels
+        corrected = calibration.for_shares(held.predictor.calibration, held.logits, classes, shares)
+        return [classes[place] for place in corrected.apply(held.logits[at]).argmax(axis=1)]
+    if remedy == "recalibrate_batchnorm":
+        return recalibration.answered(held.bundle, held.profile, kept().raw, inputs)
     return None
 
 
-def _share(right: Iterator[bool]) -> float:
-    found = list(right)
-    return sum(found) / len(found)
+def _right(labels: Sequence[str | None], truth: Sequence[str]) -> float:
+    return sum(said == label for said, label in zip(labels, truth, strict=True)) / len(truth)
 
 
 def _sentence(document: Mapping[str, Any]) -> str:

@@ -133,6 +133,11 @@ class Journal:
         )
 
     @property
+    def settled(self) -> bool:
+        """Whether nothing waits to be written."""
+        return not any(stream.waiting for stream in self._streams)
+
+    @property
     def _streams(self) -> "tuple[_Stream[rows.Answer], _Stream[rows.Label], _Stream[moments.LayerMoments]]":
         return self._answers, self._labels, self._moments
 

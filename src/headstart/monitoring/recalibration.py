@@ -149,6 +149,31 @@ def effect(bundle: Path, profile: Profile, sample: Sample) -> Effect | None:
     return compared(calibration.apply(before), calibration.apply(after), labels, preprocessor.contract.labels, profile)
 
 
+def answered(bundle: Path, profile: Profile, images: Sequence[bytes], inputs: Sequence[bytes]) -> list[str]:
+    """The labels that a version would give to inputs under statistics re-estimated from images.
+
+    Args:
+        bundle: of the version; its network has BatchNorm.
+        profile: likewise.
+        images: raw, as the remedy would take them.
+        inputs: raw.
+
+    Raises:
+        DataError: if there are too few images.
+        ContractError: if the contract refuses an input.
+    """
+    known = reference.read(bundle)
+    preprocessor = Preprocessor.load(bundle)
+    network = Instrumented.load(bundle, preprocessor)
+    assert known is not None and network is not None
+    counts = profile.predicted_counts
+    shares = {name: count / sum(counts.values()) for name, count in counts.items()}
+    found = recalibration.recalibrate(network, known.whole, images, shares=shares)
+    logits = network.run(preprocessor.prepare(inputs), found.statistics).logits
+    calibration = Calibration.from_document(documents.read(bundle / CALIBRATION))
+    return [preprocessor.contract.labels[place] for place in calibration.apply(logits).argmax(axis=1)]
+
+
 def compared(
     before: NDArray[np.float64],
     after: NDArray[np.float64],

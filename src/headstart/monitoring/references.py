@@ -1,6 +1,6 @@
 """What the registry knows of a model's versions, and the window that its last look recorded."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -55,10 +55,26 @@ def latest(workspace: Workspace, name: str) -> dict[str, Any]:
     return document
 
 
-def recorded(workspace: Workspace, name: str, params: Monitor, registry: Any) -> Recorded:
+def recorded(
+    workspace: Workspace, name: str, params: Monitor, registry: Any, *, images: Sequence[Any] | None = None
+) -> Recorded:
     """The window that the model's last look saw, and what its version is held against.
+
+    Args:
+        workspace: of the model.
+        name: of the model.
+        params: the section `monitor`.
+        registry: the package `headstart.registry`, or what stands in for it.
+        images: to estimate BatchNorm statistics from; those that the journal kept where not given.
 
     Raises:
         UsageError: if there was no look, or the journal has no answer of its window any more.
     """
-    return remedies.recorded(workspace.journal(name), latest(workspace, name), of(name, registry), params)
+    return remedies.recorded(
+        workspace.journal(name),
+        latest(workspace, name),
+        of(name, registry),
+        params,
+        bundle=lambda version: Path(registry.download(name, version)),
+        images=images,
+    )

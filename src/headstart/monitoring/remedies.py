@@ -4,7 +4,7 @@ A remedy writes a cure, a tracked input of a stage (`data.cures`); what is made 
 other candidate. `CURES` names these remedies; all others are for people, or start a training.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.batchnorm import recalibration as statistics
 from headstart.data import cures
 from headstart.errors import DataError, UsageError
 from headstart.evaluation.calibration import RAREST
-from headstart.monitoring import label_shift, windows
+from headstart.monitoring import label_shift, recalibration, windows
 from headstart.monitoring import prior as priors
 from headstart.monitoring.prior import Prior
 from headstart.monitoring.watch import Reference
-from headstart.monitoring.windows import Window
+from headstart.monitoring.windows import Sample, Window
 from headstart.params.operation import Monitor
 from headstart.profile import Profile
 from headstart.statistics import paired
@@ -41,12 +42,16 @@ class Recorded:
         profile: its reference, all of the test split.
         prior: the class shares it was made for, where they are not its test split's.
         params: the section `monitor`.
+        bundle: of that version.
+        images: raw inputs to estimate statistics from: those of the window that the journal kept, or a person's own.
     """
 
     window: Window
     profile: Profile
     prior: Prior | None
     params: Monitor
+    bundle: Path = Path()
+    images: Sequence[Any] = ()
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,13 @@ class Proposal:
 
 
 def recorded(
-    journal: Path, latest: Mapping[str, Any], references: Callable[[int], Reference], params: Monitor
+    journal: Path,
+    latest: Mapping[str, Any],
+    references: Callable[[int], Reference],
+    params: Monitor,
+    *,
+    bundle: Callable[[int], Path],
+    images: Sequence[Any] | None = None,
 ) -> Recorded:
     """The window of a look, read again from the journal.
 
@@ -72,6 +83,8 @@ def recorded(
         latest: the look's document.
         references: what is known of a version, by its number.
         params: the section `monitor`.
+        bundle: of a version, by its number.
+        images: raw inputs of a person's own; those that the journal kept where not given.
 
     Raises:
         UsageError: if the journal has no answer of that window any more, or they do not say which version gave them.
@@ -87,7 +100,8 @@ def recorded(
             action="Look again while there is traffic: headstart monitor NAME.",
         )
     reference = references(main.version)
-    return Recorded(main, reference.profile(), reference.prior(), params)
+    kept = windows.sample(journal, main).raw if images is None else images
+    return Recorded(main, reference.profile(), reference.prior(), params, bundle(main.version), kept)
 
 
 def correct_prior(seen: Recorded) -> Proposal:
@@ -125,7 +139,39 @@ def correct_prior(seen: Recorded) -> Proposal:
     )
 
 
-CURES: Mapping[str, Callable[[Recorded], Proposal]] = {"correct_prior": correct_prior}
+def recalibrate_batchnorm(seen: Recorded) -> Proposal:
+    """The network's BatchNorm statistics, estimated anew from recent images.
+
+    The effect holds how many images there were, the divergence of each layer's new statistics from the stored ones
+    (`moved`, nats), and mean confidence on the images: on the reference (`expected`), now and with the new statistics,
+    each half of the images answered under statistics of the other half.
+
+    Raises:
+        DataError: if the network has no BatchNorm, or there are too few images.
+    """
+    if not seen.images:
+        raise DataError(
+            "the journal kept no raw image of the recorded window, and BatchNorm statistics are estimated from images.",
+            action="Set journal.raw: sampled in params.yaml and serve again, or name images: headstart remedy NAME "
+            "recalibrate_batchnorm --data FOLDER.",
+        )
+    found = statistics.cure(seen.bundle, list(seen.images))
+    tried = recalibration.effect(seen.bundle, seen.profile, Sample(list(seen.images), [None] * len(seen.images)))
+    confidence = None
+    if tried is not None:
+        confidence = {"expected": tried.expected, "now": tried.confidence, "recalibrated": tried.recalibrated}
+    window = {"start": seen.window.start.isoformat(), "end": seen.window.end.isoformat()}
+    source = {**found.source, **window, "version": seen.window.version}
+    return Proposal(
+        {"images": found.source["images"], "moved": dict(found.source["moved"]), "confidence": confidence},
+        lambda folder: cures.write_batchnorm(folder, found.tensors, network=found.network, source=source),
+    )
+
+
+CURES: Mapping[str, Callable[[Recorded], Proposal]] = {
+    "correct_prior": correct_prior,
+    "recalibrate_batchnorm": recalibrate_batchnorm,
+}
 
 
 def _effect(

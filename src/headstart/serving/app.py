@@ -362,8 +362,8 @@ class Desk:
                     **said,
                 )
             )
-        self._fleet.journal(order.name).record(rows)
         self._fleet.sample(model, now, [each for each in sampled if not isinstance(each, ContractError)])
+        self._fleet.journal(order.name).record(rows)
 
 
 @dataclass(frozen=True)

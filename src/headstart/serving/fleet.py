@@ -15,7 +15,7 @@ from headstart.params.operation import Serve
 from headstart.serving.batching import Batcher, Raw, RetiredError
 from headstart.serving.models import Answered, LoadedModel
 from headstart.serving.refusals import RefusedError, shown
-from headstart.serving.sampling import Answering, Sampler
+from headstart.serving.sampling import SHARE, Answering, Sampler
 
 INSPECT_S = 3600.0  # a check costs under a second of one core: a damaged model answers for an hour at most
 MOST_SKIPPED = 20  # looks at the registry between two attempts at a champion that cannot be served: a minute
@@ -74,18 +74,21 @@ def cannot_serve(version: int) -> str:
 class Fleet:
     """Named models that answer; thread-safe."""
 
-    def __init__(self, models: Mapping[str, LoadedModel], berths: Mapping[str, Berth], *, workers: int) -> None:
+    def __init__(
+        self, models: Mapping[str, LoadedModel], berths: Mapping[str, Berth], *, workers: int, sampled: float = SHARE
+    ) -> None:
         """Take up loaded models; nothing runs before `start()`.
 
         Args:
             models: by name.
             berths: by name, of models that are not loaded too: `note` says why they are not.
             workers: threads a model.
+            sampled: share of one core, at most, that measures BatchNorm inputs.
         """
         self._models = dict(models)
         self._berths = dict(berths)
         self._workers = workers
-        self._samplers = {name: Sampler(name, berth.journal) for name, berth in berths.items()}
+        self._samplers = {name: Sampler(name, berth.journal, share=sampled) for name, berth in berths.items()}
         self._posted: dict[str, Posted] = {}
         self._troubles: dict[str, Trouble] = {}
         self.reload_failures = dict.fromkeys(berths, 0)
@@ -276,6 +279,11 @@ class Fleet:
         if model.instrumented is not None:
             images = [each for each in inputs if isinstance(each, bytes)]
             self._samplers[model.name].offer(Answering(model.instrumented, model.version, model.bundle), when, images)
+
+    def drain(self) -> None:
+        """Wait until the sums of all sampled images are on their way to the journals."""
+        for sampler in self._samplers.values():
+            sampler.drain()
 
     def journal(self, name: str) -> Journal:
         return self._berths[name].journal

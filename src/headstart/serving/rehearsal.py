@@ -54,7 +54,7 @@ def rehearse(name: str, bundle: Path, test: Sequence[Any], params: Model) -> dic
     model = LoadedModel.open(name, 0, bundle, difference_allowed=allowed)
     with tempfile.TemporaryDirectory() as temporary:
         kept = Journal(Path(temporary), params.journal, clock=settings.now)
-        with server.in_background(model, params.serve, kept, clock=settings.now) as url:
+        with server.in_background(model, params.serve, kept, clock=settings.now) as (url, _):
             answers = ask(url, name, list(inputs.values()))
     wrong, largest, flips, refused = [], 0.0, 0, 0
     for (key, own), served in zip(expected.items(), answers, strict=True):

@@ -29,6 +29,7 @@ QUEUE_BYTES = 32_000_000
 BATCH = 8
 REMEMBERED = 10_000  # images that count once
 HAND_OVER_S = 10.0  # a row has as many numbers as the network has channels, twice
+DRAIN_S = 0.02  # between two looks at whether nothing waits
 CLOSING_S = 5.0  # a server that ends still measures what waits, for so long
 logger = logging.getLogger("headstart.serving")
 
@@ -56,6 +57,7 @@ class Sampler:
         self._handed_over = time.monotonic()
         self._changed = threading.Condition()
         self._closing: float | None = None
+        self._busy = False
         self._thread: threading.Thread | None = None
 
     def offer(self, answering: Answering, when: datetime, images: Sequence[bytes]) -> None:
@@ -79,6 +81,15 @@ class Sampler:
                 self._bytes += len(image)
             self._changed.notify()
 
+    def drain(self) -> None:
+        """Wait until every image that was offered is measured, and hand the sums to the journal."""
+        while True:
+            with self._changed:
+                if not self._waiting and not self._busy:
+                    self._hand_over(now=True)
+                    return
+            time.sleep(DRAIN_S)
+
     def close(self) -> None:
         """Measure what waits, for a few seconds at most, and hand everything to the journal."""
         with self._changed:
@@ -98,6 +109,7 @@ class Sampler:
             if not self._waiting or time.monotonic() - self._handed_over > HAND_OVER_S:
                 self._hand_over(now=False)
             with self._changed:
+                self._busy = False
                 self._changed.wait_for(lambda: self._closing is not None, seconds * (1 / self._share - 1))
         self._hand_over(now=True)
 
@@ -116,6 +128,7 @@ class Sampler:
                         taken.append(first)
                 over = self._closing is not None and time.monotonic() > self._closing
                 if taken and not over:
+                    self._busy = True
                     return taken
                 if self._closing is not None and (over or not self._waiting):
                     return []

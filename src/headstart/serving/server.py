@@ -88,8 +88,8 @@ def serve(
 @contextlib.contextmanager
 def in_background(
     model: LoadedModel, params: Serve, journal: Journal, *, clock: Callable[[], datetime]
-) -> Iterator[str]:
-    """Serve one version from a thread of this process, on a free port of this machine; its URL.
+) -> Iterator[tuple[str, Fleet]]:
+    """Serve one version from a thread of this process, on a free port of this machine; its URL, and the fleet.
 
     The journal is flushed and sealed when the block ends.
 
@@ -102,7 +102,7 @@ def in_background(
     Raises:
         BundleError: if the version does not give its golden answers.
     """
-    fleet = Fleet({model.name: model}, {model.name: Berth(params, journal)}, workers=determinism.threads())
+    fleet = Fleet({model.name: model}, {model.name: Berth(params, journal)}, workers=determinism.threads(), sampled=1.0)
     with _bound("127.0.0.1", 0) as listener, contextlib.ExitStack() as stack:
         stack.callback(fleet.close)
         fleet.start()
@@ -112,7 +112,7 @@ def in_background(
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="server", daemon=True)
         thread.start()
         try:
-            yield url
+            yield url, fleet
         finally:
             server.should_exit = True
             thread.join()
