@@ -1,5 +1,6 @@
 """Drills: what is planted is blocked or seen, counted rightly, and shown."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -51,7 +52,7 @@ def deployment(bundle):
 
 
 def planted(name, deployment, bundle, n=120):
-    return traffic.plant(FAULTS[name], deployment, traffic.HeldOut.of(bundle, pictures(2, n)), seed=0)
+    return traffic.plant(FAULTS[name], deployment, traffic.HeldOut.of(bundle, pictures(2, n), validation=n), seed=0)
 
 
 def test_pictures_with_more_light_are_detected_with_the_first_look(deployment, bundle):
@@ -75,15 +76,19 @@ def test_class_shares_end_where_a_class_has_no_row_left(deployment, bundle):
 
 
 def test_sound_traffic_does_not_alarm(deployment):
-    found = traffic.clean(deployment, pictures(3, 150), seed=0)
-    assert found == {"windows": 10, "answers": 150, "alarms": 0, "causes": []}
+    found = traffic.clean(deployment, pictures(3, 250), seed=0)
+    assert found == {"windows": 2, "answers": 100, "alarms": 0, "causes": []}  # no row comes twice
+
+
+def test_a_small_set_is_one_window(deployment):
+    assert traffic.clean(deployment, pictures(3, 30), seed=0)["windows"] == 1
 
 
 @pytest.mark.parametrize(
     ("fault", "checks"),
     [
-        ("labels_permuted", ("registered hash", "golden answers")),
-        ("file_altered", ("registered hash", "golden answers")),
+        ("labels_permuted", ("registered hash", "replay")),
+        ("file_altered", ("registered hash", "replay")),
     ],
 )
 def test_a_damaged_bundle_is_refused_by_every_check_that_can_see_it(bundle, fault, checks):
@@ -98,6 +103,15 @@ def test_other_files_cannot_be_planted_where_there_are_none(bundle):
     assert (outcome.planted, outcome.blocked) == (False, False)
 
 
+def test_a_corrected_prior_moves_the_log_odds_by_the_new_shares_over_the_old(bundle):
+    # two classes seen equally often: at 90 to 10 the log-odds move by log 9; a middle grey of even odds turns dark
+    held = traffic.HeldOut.of(bundle, pictures(2, 40), validation=40)
+    even = np.array([[0.5, 0.5], [0.05, 0.95]])  # log-odds of the second: log 19, more than log 9
+    known = replace(held, probabilities=np.vstack([even, even[:, ::-1]]), validation=4)
+    labels = known.at({"dark": 0.9, "light": 0.1}, np.arange(4))
+    assert labels == ["dark", "light", "dark", "dark"]
+
+
 def row(fault, expected, cause, detected):
     accuracy = {"clean": 0.9, "broken": 0.5, "cured": 0.9 if cause == expected else None}
     looks = [{"answers": 50, "verdict": "alert" if detected else "ok", "cause": cause, "remedy": "none"}]
@@ -109,7 +123,7 @@ def row(fault, expected, cause, detected):
 
 
 def document():
-    about = {"meaning": "a file was altered", "gate": "replay", "by": ["golden answers"], "reason": "it differs."}
+    about = {"meaning": "a file was altered", "gate": "replay", "by": ["replay"], "reason": "it differs."}
     blocked = {"fault": "file_altered", "planted": True, "blocked": True, **about}
     absent = {"fault": "statistics_lost", "planted": False, "blocked": False, **about}
     return {
@@ -123,8 +137,17 @@ def document():
             row("turned", "preprocessing_mismatch", None, False),
         ],
         "clean": {"windows": 10, "answers": 50, "alarms": 0, "causes": []},
+        "rows": {"validation": 50, "test": 0},
         "seconds": 12.0,
     }
+
+
+def test_a_fault_that_another_gate_happens_to_stop_is_not_counted_as_blocked():
+    drawn = document()
+    drawn["before"][0]["by"] = ["accuracy"]
+    counts = score.score(drawn)
+    assert (counts["planted_before"], counts["blocked"]) == (1, 0)
+    assert "Stopped by accuracy, not by replay, which should have named it" in page.render({**drawn, "score": counts})
 
 
 def test_the_score_counts_right_and_wrong_names_among_what_was_detected():

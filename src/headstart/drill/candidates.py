@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from headstart import artifacts, registry
+from headstart.bundle import manifest_hash
 from headstart.data import dataset
 from headstart.errors import HeadstartError
 from headstart.evaluation import gates, judgement
@@ -23,18 +24,11 @@ from headstart.params.evaluation import Gates
 from headstart.params.workspace import Model
 from headstart.serving import rehearsal
 from headstart.serving.models import LoadedModel
+from headstart.stages import errors_of
 
 SEED = 0
 SEVERITY = 4
 REBUILT = ("export", "evaluate", "seal")  # the stages after a checkpoint
-LEFT_BEHIND = (
-    "state",
-    ".git",
-    ".venv",
-    ".cache",
-    ".partial",
-    "raw",
-)  # of a workspace: no stage that is rebuilt reads it
 WEIGHTS = Path("model/backbone/model.safetensors")  # of the stage `train`
 
 
@@ -48,7 +42,7 @@ class Outcome:
         gate: the gate that has to block it; None where any may.
         planted: whether it could be planted; `reason` says why not.
         blocked: whether the candidate would not have been deployed.
-        by: the gates that failed or were unsure, the stage that ended, or the server's checks that refused.
+        by: the gates that failed or were unsure, the stage that refused, or the server's checks that did.
         reason: what the first of them said.
     """
 
@@ -92,7 +86,7 @@ def artefact(
             fault.inject(copy)
         checks: dict[str, Callable[[], None]] = {
             "registered hash": lambda: registry.require_registered(copy, registered),
-            "golden answers": lambda: LoadedModel.open(
+            "replay": lambda: LoadedModel.open(
                 name, version, copy, difference_allowed=params.replay_difference
             ).require_golden_answers(),
         }
@@ -101,19 +95,23 @@ def artefact(
     return Outcome(fault.name, fault.meaning, fault.gate, True, bool(refusals), tuple(refusals), reason)
 
 
-def checkpoint(fault: Fault | None, name: str, champion: tuple[int, Path], params: Model) -> Outcome:
+def checkpoint(fault: Fault | None, name: str, champion: tuple[int, Path], registered: str, params: Model) -> Outcome:
     """Damage the trained network in a copy of the workspace, run the stages after it, and ask the gates.
 
     Args:
         fault: of a checkpoint; None for a candidate without a fault.
         name: of the model, whose stages have run in this workspace.
         champion: its number and bundle, which the candidate is compared with.
+        registered: the hash of its manifest: only where the stages made that very version is anything planted.
         params: of the model.
     """
     about: tuple[str | None, str, str | None] = (None, "nothing was planted", None)
     if fault is not None:
         about = (fault.name, fault.meaning, fault.gate)
-    with _copy() as copy:
+    if not (sealed := artifacts.stage_output(name, "bundle")).is_dir() or manifest_hash(sealed) != registered:
+        why = "the workspace's stages made another version than the champion; headstart run makes it again."
+        return Outcome(*about, False, False, (), why)
+    with _copy(name) as copy:
         if fault is not None:
             try:
                 _damage(fault, copy / artifacts.stage_output(name, "train") / WEIGHTS)
@@ -129,8 +127,11 @@ def checkpoint(fault: Fault | None, name: str, champion: tuple[int, Path], param
                 check=False,
             )
             if ended.returncode:
-                said = [f"stage {stage} failed.", *ended.stderr.strip().splitlines()][-1]
-                return Outcome(*about, True, True, (f"stage {stage}",), said)
+                refused = copy / errors_of(name, stage)
+                if not refused.is_file():
+                    last = [f"status {ended.returncode}", *ended.stderr.strip().splitlines()][-1]
+                    return Outcome(*about, False, False, (), f"the stage {stage} died: {last}")
+                return Outcome(*about, True, True, (f"stage {stage}",), artifacts.read_json(refused)["message"])
         with _inside(copy):
             sealed = artifacts.stage_output(name, "bundle")
             test = dataset.read(artifacts.stage_output(name, "data") / "test.parquet")
@@ -172,16 +173,17 @@ def _not_planted(fault: Fault, reason: str) -> Outcome:
 
 
 @contextmanager
-def _copy() -> Iterator[Path]:
-    """A copy of this workspace, as far as the rebuilt stages read it."""
+def _copy(name: str) -> Iterator[Path]:
+    """A copy of what the rebuilt stages of a model read."""
+    made = [artifacts.stage_output(name, stage) for stage in ("data", "plan", "train")]
+    read = [*made, Path("artifacts/params"), Path("artifacts/code"), artifacts.cures(name)]
     with tempfile.TemporaryDirectory() as temporary:
-        yield Path(shutil.copytree(Path.cwd(), Path(temporary) / "copy", ignore=_ignored, symlinks=False))
-
-
-def _ignored(folder: str, names: list[str]) -> list[str]:
-    within = Path(folder).name
-    cache = [name for name in names if within == ".dvc" and name in ("cache", "tmp")]
-    return cache + [name for name in names if name in LEFT_BEHIND]
+        copy = Path(temporary)
+        for folder in read:
+            shutil.copytree(folder, copy / folder)
+        for file in ("params.yaml", "dvc.yaml", "dvc.lock"):
+            shutil.copy(file, copy / file)
+        yield copy
 
 
 @contextmanager

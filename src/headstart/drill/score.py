@@ -81,19 +81,23 @@ def run(
         "before": [outcome.document() for outcome in before],
         "after": [outcome.document() for outcome in after],
         "clean": clean,
+        "rows": {"validation": len(validation), "test": len(pool) - len(validation)},
     }
     document["score"] = score(document)
     return {**document, "summary": _summary(document["score"])}
 
 
 def score(document: dict[str, Any]) -> dict[str, int]:
-    """What the drill counts: faults planted before and blocked; planted after, detected, named right and wrongly."""
+    """What the drill counts.
+
+    Of faults planted before: those blocked by the gate that has to; of those after: detected, named right, wrongly.
+    """
     before = [row for row in document["before"] if row["planted"] and row["fault"] is not None]
     sent = [row for row in document["after"] if row["answers"]]
     detected = [row for row in sent if row["detected_after"]]
     return {
         "planted_before": len(before),
-        "blocked": sum(row["blocked"] for row in before),
+        "blocked": sum(row["gate"] in row["by"] for row in before),
         "clean_blocked": sum(row["blocked"] for row in document["before"] if row["fault"] is None),
         "planted_after": len(sent),
         "detected": len(detected),
@@ -123,10 +127,10 @@ def _before(subject: Subject, wanted: Sequence[Fault], say: Callable[[str], None
     rebuilt = []
     for fault in (fault for fault in blockable if fault.target == "checkpoint"):
         say(f"before deployment: {fault.meaning}")
-        rebuilt.append(candidates.checkpoint(fault, subject.name, champion, subject.params))
+        rebuilt.append(candidates.checkpoint(fault, subject.name, champion, subject.registered, subject.params))
     if any(outcome.planted for outcome in rebuilt):
         say("before deployment: a candidate without a fault")
-        rebuilt.append(candidates.checkpoint(None, subject.name, champion, subject.params))
+        rebuilt.append(candidates.checkpoint(None, subject.name, champion, subject.registered, subject.params))
     return found + rebuilt
 
 
@@ -139,7 +143,7 @@ def _after(
     seed: int,
 ) -> tuple[list[traffic.Outcome], dict[str, Any]]:
     """Sound traffic, then each fault in a window of its own."""
-    params, held = subject.params, traffic.HeldOut.of(subject.bundle, pool)
+    params, held = subject.params, traffic.HeldOut.of(subject.bundle, pool, validation=len(validation))
     allowed = params.gates.replay_difference
     model = LoadedModel.open(subject.name, subject.version, subject.bundle, difference_allowed=allowed)
     reference = references.of(subject.name, registry)(subject.version)
@@ -154,7 +158,9 @@ def _after(
 
 
 def _held_out(name: str) -> tuple[Dataset, Dataset]:
-    """Validation rows, which the profile does not hold, and validation and test rows together.
+    """Validation rows, which neither the profile nor the signatures hold, and the rows that faults are planted in.
+
+    These are the validation rows alone where they are enough for a window, else test rows too.
 
     Raises:
         UsageError: if the data is not here.
@@ -164,6 +170,8 @@ def _held_out(name: str) -> tuple[Dataset, Dataset]:
     if missing := [path for path in paths if not path.is_file()]:
         raise UsageError(f"{missing[0]} is not here.", action=f"Make it: headstart run {name}, or dvc pull.")
     validation, test = (dataset.read(path) for path in paths)
+    if len(validation) >= traffic.LOOKS[-1]:
+        return validation, validation
     both = (validation, test)
     pool = Dataset(
         modality=test.modality,

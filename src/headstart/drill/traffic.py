@@ -3,7 +3,7 @@
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from headstart import profile
 from headstart.batchnorm import reference as layers
 from headstart.data.dataset import Dataset
-from headstart.errors import ContractError, OutsideError
+from headstart.errors import ContractError, DataError, OutsideError
 from headstart.evaluation import calibration
 from headstart.faults.table import Fault
 from headstart.journal.writer import Journal
-from headstart.monitoring import recalibration, watch, windows
+from headstart.monitoring import prior as priors
+from headstart.monitoring import recalibration, remedies, watch, windows
+from headstart.monitoring.prior import Prior
 from headstart.params.workspace import Model
 from headstart.predictor import Predictor
 from headstart.profile import Profile
@@ -30,7 +32,7 @@ from headstart.serving.models import LoadedModel
 
 LOOKS = (50, 100, 200, 500)  # answers after which the monitor looks; a case sends no more than the last
 SEVERITY = 4  # of 5
-CLEAN_WINDOWS, CLEAN_ANSWERS = 10, 200
+CLEAN_WINDOWS, CLEAN_ANSWERS = 10, 100
 BATCH = 10  # inputs between two moments of the clock
 START = datetime(2026, 1, 1, tzinfo=UTC)
 FLUSH_S = 0.05
@@ -117,7 +119,7 @@ class Deployment:
     def __init__(
         self, name: str, url: str, fleet: Fleet, reference: watch.Reference, params: Model, clock: Clock
     ) -> None:
-        self._name, self._reference, self._params = name, reference, params
+        self._name, self._reference, self.params = name, reference, params
         self._fleet = fleet
         self._journal, self._clock = fleet.journal(name), clock
         self._url = url
@@ -145,7 +147,9 @@ class Deployment:
         for first in range(0, len(inputs), BATCH):
             passed = (done + share * first / len(inputs)) * self._minutes
             self._clock.now = self._start + timedelta(minutes=passed)
-            answers = rehearsal.ask(self._url, self._name, inputs[first : first + BATCH], client="drill")
+            answers = rehearsal.ask(
+                self._url, self._name, inputs[first : first + BATCH], self.params.serve, client="drill"
+            )
             labels += [answer.get("label") for answer in answers]
         self._rows += len(inputs)
         self._wait()
@@ -155,13 +159,16 @@ class Deployment:
         """What the monitor says of the window so far."""
         passed = (self._clock.now - self._start) / timedelta(minutes=1)
         asked = self._start + timedelta(minutes=math.floor(passed) + 1)
-        return watch.watch(self._journal.folder, lambda version: self._reference, self._params.monitor, asked).document
+        return watch.watch(self._journal.folder, lambda version: self._reference, self.params.monitor, asked).document
+
+    def window(self) -> windows.Window:
+        """The answers of the window so far."""
+        end = self._start + timedelta(minutes=self._minutes)
+        return windows.select(self._journal.folder, asked=end, minutes=self._minutes).windows[0]
 
     def kept(self) -> windows.Sample:
         """The raw inputs of the window so far that the journal keeps."""
-        start, end = self._start, self._start + timedelta(minutes=self._minutes)
-        traffic = windows.select(self._journal.folder, asked=end, minutes=(end - start) / timedelta(minutes=1))
-        return windows.sample(self._journal.folder, traffic.windows[0])
+        return windows.sample(self._journal.folder, self.window())
 
     def _wait(self) -> None:
         """Until the journal holds every row and sum: they are written after the answers are on their way."""
@@ -201,19 +208,21 @@ def deployed(model: LoadedModel, reference: watch.Reference, params: Model) -> I
 
 
 def clean(deployment: Deployment, held_out: Dataset, *, seed: int) -> dict[str, Any]:
-    """How many of some windows of sound traffic alarm: {`windows`, `answers`, `alarms`, `causes`}.
+    """How many windows of sound traffic alarm: {`windows`, `answers` of each, `alarms`, `causes`}.
+
+    No row comes twice, so a small set gives few windows.
 
     Args:
         deployment: of the version.
         held_out: rows that are not in its profile.
-        seed: of the windows.
+        seed: of the rows' order.
     """
-    random = np.random.default_rng(seed)
+    order = np.random.default_rng(seed).permutation(len(held_out))
     size = min(CLEAN_ANSWERS, len(held_out))
     documents = []
-    for _ in range(CLEAN_WINDOWS if size else 0):
+    for first in range(0, min(CLEAN_WINDOWS * size, len(order) - size + 1), max(1, size)):
         deployment.next_window()
-        deployment.ask([held_out.inputs[row] for row in random.permutation(len(held_out))[:size]], done=0.0, share=0.9)
+        deployment.ask([held_out.inputs[row] for row in order[first : first + size]], done=0.0, share=0.9)
         documents.append(deployment.look())
     alarms = [document for document in documents if document["verdict"] == "alert"]
     causes = sorted({document["causes"][0]["cause"] for document in alarms})
@@ -228,25 +237,43 @@ class HeldOut:
         bundle: of the version.
         predictor: of the same version.
         profile: likewise.
-        rows: the rows.
-        logits: `(rows, classes)`.
+        prior: the class shares it was made for, where they are not its test split's.
+        rows: the rows, those of validation first.
+        validation: how many these are.
+        probabilities: `(rows, classes)`.
         labels: the most probable class of each.
     """
 
     bundle: Path
     predictor: Predictor
     profile: Profile
+    prior: Prior | None
     rows: Dataset
-    logits: NDArray[np.float32]
+    validation: int
+    probabilities: NDArray[np.float64]
     labels: Sequence[str]
 
     @classmethod
-    def of(cls, bundle: Path, rows: Dataset) -> "HeldOut":
-        """The rows with the answers of the bundle."""
+    def of(cls, bundle: Path, rows: Dataset, *, validation: int) -> "HeldOut":
+        """The rows, of which the first are of validation, with the answers of the bundle."""
         predictor = Predictor.load(bundle)
-        logits = predictor.logits(list(rows.inputs))
-        labels = [prediction.label for prediction in predictor.predictions(logits)]
-        return cls(bundle, predictor, profile.read(bundle), rows, logits, labels)
+        predictions = predictor.predict(list(rows.inputs))
+        probabilities = np.array([each.probabilities for each in predictions], dtype=np.float64)
+        labels = [each.label for each in predictions]
+        seen, made_for = profile.read(bundle), priors.read(bundle)
+        return cls(bundle, predictor, seen, made_for, rows, validation, probabilities, labels)
+
+    def at(self, shares: Mapping[str, float], rows: NDArray[np.int64]) -> list[str]:
+        """The labels of rows with the prior set to class shares, as the stage `evaluate` sets it."""
+        classes = self.predictor.labels
+        plain = np.log(np.maximum(self.probabilities, np.finfo(float).tiny))
+        if self.prior is not None:
+            plain -= np.array([self.prior.correction[name] for name in classes])
+        plain -= np.logaddexp.reduce(plain, axis=1, keepdims=True)
+        old = np.exp(plain[: self.validation]).mean(axis=0)
+        new = np.array([shares[name] for name in classes])
+        moved = np.log(np.maximum(new, calibration.RAREST)) - np.log(np.maximum(old, calibration.RAREST))
+        return [classes[place] for place in (plain[rows] + moved).argmax(axis=1)]
 
     def expected(self, fault: Fault) -> str:
         """The cause that should be named: drift of layers' inputs is one only where there is a BatchNorm."""
@@ -294,7 +321,7 @@ def plant(fault: Fault, deployment: Deployment, held: HeldOut, *, seed: int) -> 
         "cured": None,
     }
     if looks[-1].cause:
-        cured = _cured(document, held, at, inputs, deployment.kept)
+        cured = _cured(document, held, at, inputs, deployment)
         accuracy["cured"] = None if cured is None else _right(cured, truth)
     return Outcome(
         fault=fault.name,
@@ -345,19 +372,23 @@ def _cured(
     held: HeldOut,
     at: NDArray[np.int64],
     inputs: Sequence[Any],
-    kept: Callable[[], windows.Sample],
+    deployment: Deployment,
 ) -> Sequence[str] | None:
     """The labels of the same window once the proposed remedy is applied; None where that needs labels or training."""
     remedy = document["remedy"]
     if remedy == "fix_client":
         return [held.labels[row] for row in at]
-    if remedy == "correct_prior" and document["estimates"]["shares"] is not None:
-        shares = {name: share["value"] for name, share in document["estimates"]["shares"].items()}
-        classes = held.predictor.labels
-        corrected = calibration.for_shares(held.predictor.calibration, held.logits, classes, shares)
-        return [classes[place] for place in corrected.apply(held.logits[at]).argmax(axis=1)]
+    if remedy == "correct_prior":
+        seen = remedies.Recorded(deployment.window(), held.profile, held.prior, deployment.params.monitor)
+        try:
+            return held.at(remedies.correct_prior(seen).effect["prior"], at)
+        except DataError:  # too few inputs, or shares that cannot be told
+            return None
     if remedy == "recalibrate_batchnorm":
-        return recalibration.answered(held.bundle, held.profile, kept().raw, inputs)
+        try:
+            return recalibration.answered(held.bundle, held.profile, deployment.kept().raw, inputs)
+        except DataError:  # too few images
+            return None
     return None
 
 

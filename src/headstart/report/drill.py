@@ -81,17 +81,23 @@ def _facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
             facts.append((percent(sum(won) / sum(lost)), "of the lost accuracy regained where a remedy was tried"))
     if document["clean"]:
         facts.append((str(document["clean"]["alarms"]), f"of {document['clean']['windows']} sound windows alarmed"))
+    rows = document["rows"]
+    facts.append(
+        (f"{rows['validation'] + rows['test']}", f"held-out rows, {rows['test']} of them known to its profile")
+    )
     return [*facts, (f"{document['seconds']:.0f} s", "on this machine")]
 
 
 def _candidate(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row of the list of candidates; the clean one passes where nothing blocks it."""
     sound = row["fault"] is None
-    good = row["planted"] and row["blocked"] != sound
+    good = row["planted"] and (not row["blocked"] if sound else row["gate"] in row["by"])
     title = "Nothing was planted" if sound else row["meaning"][0].upper() + row["meaning"][1:]
     if not row["planted"]:
         return {"verdict": "unsure", "title": title, "told": f"Not planted: {row['reason']}"}
-    by = f"Blocked by {', '.join(row['by'])}: " if row["blocked"] else "Not blocked: "
+    by = f"Blocked by {', '.join(row['by'])}: " if row["blocked"] else "" if sound else "Not blocked: "
+    if row["blocked"] and not good and not sound:
+        by = f"Stopped by {', '.join(row['by'])}, not by {row['gate']}, which should have named it: "
     told = by + re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1…", row["reason"])
     return {"verdict": "pass" if good else "fail", "title": title, "told": told}
 

@@ -40,7 +40,8 @@ def judge(
     if not isinstance(cases, Sequence) or not cases or same is None:
         return bars.missing(CHECK, logit_difference, "Hard inputs were not compared")
     if not served or not served.get("inputs"):
-        return bars.missing(CHECK, logit_difference, "No server of the bundle was asked")
+        why = f": {served['error'].rstrip('.')}" if served and served.get("error") else ""
+        return bars.missing(CHECK, logit_difference, f"No server of the bundle was asked{why}")
     refused = list((preprocessing or {}).get("refused", []))
     measured = [case["logit_difference"] for case in cases if case["logit_difference"] is not None]
     largest = max(measured, default=None)
