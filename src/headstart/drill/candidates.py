@@ -92,7 +92,7 @@ def artefact(
         }
         refusals = {check: said for check, ask in checks.items() if (said := _refusal(ask, copy))}
     reason = next(iter(refusals.values()), "the server would have served it.")
-    return Outcome(fault.name, fault.meaning, fault.gate, True, bool(refusals), tuple(refusals), reason)
+    return Outcome(fault.name, fault.meaning, None, True, bool(refusals), tuple(refusals), reason)
 
 
 def checkpoint(fault: Fault | None, name: str, champion: tuple[int, Path], registered: str, params: Model) -> Outcome:

@@ -97,7 +97,7 @@ def score(document: dict[str, Any]) -> dict[str, int]:
     detected = [row for row in sent if row["detected_after"]]
     return {
         "planted_before": len(before),
-        "blocked": sum(row["gate"] in row["by"] for row in before),
+        "blocked": sum(row["blocked"] and row["gate"] in (None, *row["by"]) for row in before),
         "clean_blocked": sum(row["blocked"] for row in document["before"] if row["fault"] is None),
         "planted_after": len(sent),
         "detected": len(detected),

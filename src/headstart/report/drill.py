@@ -91,7 +91,7 @@ def _facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _candidate(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row of the list of candidates; the clean one passes where nothing blocks it."""
     sound = row["fault"] is None
-    good = row["planted"] and (not row["blocked"] if sound else row["gate"] in row["by"])
+    good = row["planted"] and (not row["blocked"] if sound else row["blocked"] and row["gate"] in (None, *row["by"]))
     title = "Nothing was planted" if sound else row["meaning"][0].upper() + row["meaning"][1:]
     if not row["planted"]:
         return {"verdict": "unsure", "title": title, "told": f"Not planted: {row['reason']}"}
