@@ -139,7 +139,7 @@ def checkpoint(fault: Fault | None, name: str, champion: tuple[int, Path], regis
             findings = gates.judge(judgement.gather(name, champion, params.gates, served=served), params.gates)
     failed = [finding for finding in findings if finding.verdict == "fail"]
     unsure = [finding for finding in findings if finding.verdict == "unsure"]
-    stopping = failed or unsure
+    stopping = sorted(failed or unsure, key=lambda finding: fault is None or finding.check != fault.gate)
     return Outcome(*about, True, bool(stopping), tuple(each.check for each in stopping), _said(stopping))
 
 
