@@ -33,8 +33,8 @@ def test_a_drill_scores_faults_before_and_after_and_changes_nothing(finished, he
     assert files(finished) == before
 
 
-def test_a_fault_that_does_not_exist_is_refused_with_the_known_ones(finished, headstart):
-    answer = headstart(finished, "drill", "bars", "--fault", "flood", "--json")
+def test_a_fault_that_does_not_exist_is_refused_with_the_nearest_one(finished, headstart):
+    answer = headstart(finished, "drill", "bars", "--fault", "invertd", "--json")
     assert answer.status == 2
-    assert "there is no fault 'flood'" in answer.document["error"]["message"]
-    assert "inverted" in answer.document["error"]["action"]
+    assert "there is no fault 'invertd'" in answer.document["error"]["message"]
+    assert answer.document["error"]["action"] == "Did you mean inverted?"

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -36,7 +37,11 @@ def drill(
     from headstart.faults.table import FAULTS
 
     if unknown := sorted(set(fault or ()) - set(FAULTS)):
-        raise UsageError(f"there is no fault {unknown[0]!r}.", action=f"Known are: {', '.join(FAULTS)}.")
+        close = get_close_matches(unknown[0], FAULTS, n=1)
+        raise UsageError(
+            f"there is no fault {unknown[0]!r}.",
+            action=f"Did you mean {close[0]}?" if close else f"Known are: {', '.join(FAULTS)}.",
+        )
     from headstart import tracking
     from headstart.drill import score
     from headstart.report import drill as page

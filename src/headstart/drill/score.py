@@ -71,9 +71,10 @@ def run(
     planted = [] if stage == "before" else [fault for fault in wanted if fault.target in (params.modality, "stream")]
     after, clean = _after(subject, planted, validation, pool, say, seed) if planted else ([], None)
     if not before and not after:
+        half = {"before": " before deployment", "after": " after deployment", None: ""}[stage]
         raise UsageError(
-            f"none of {', '.join(only or [])} can be planted in {name}, a model of {params.modality}s.",
-            action="Leave --fault out to see all that can.",
+            f"{', '.join(only or [])} cannot be planted{half} in {name}, a model of {params.modality}s.",
+            action="Leave --stage or --fault out to see all that can.",
         )
     document: dict[str, Any] = {
         "model": name,

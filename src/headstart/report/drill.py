@@ -14,6 +14,7 @@ from headstart.report.plots import percent, rounded
 
 HERE = Path(__file__).parent
 UNNAMED = "unknown_shift"
+NO_BATCHNORM = "the network has no BatchNorm."  # `drill.candidates` says so
 
 
 def render(document: Mapping[str, Any]) -> str:
@@ -44,7 +45,8 @@ def _view(document: Mapping[str, Any]) -> dict[str, Any]:
         "version": document["version"],
         "status": _status(counts),
         "facts": _facts(document),
-        "before": [_candidate(row) for row in document["before"]],
+        "before": [_candidate(row) for row in document["before"] if row["reason"] != NO_BATCHNORM],
+        "without_batchnorm": sum(row["reason"] == NO_BATCHNORM for row in document["before"]),
         "after": [_window(row) for row in document["after"]],
         "clean": document["clean"],
     }
@@ -74,11 +76,19 @@ def _facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     if counts["planted_after"]:
         early = sum(1 for row in document["after"] if row["detected_after"] and row["detected_after"] <= 50)
         facts.append((f"{early} of {counts['planted_after']}", "detected within 50 answers"))
-        cured = [row["accuracy"] for row in document["after"] if row["accuracy"]["cured"] is not None]
+        carried_out = [
+            row for row in document["after"] if row["remedy"] != "fix_client"
+        ]
+        cured = [row["accuracy"] for row in carried_out if row["accuracy"]["cured"] is not None]
         lost = [each["clean"] - each["broken"] for each in cured if each["clean"] > each["broken"]]
         won = [each["cured"] - each["broken"] for each in cured if each["clean"] > each["broken"]]
         if sum(lost) > 0:
-            facts.append((percent(sum(won) / sum(lost)), "of the lost accuracy regained where a remedy was tried"))
+            facts.append(
+                (
+                    percent(sum(won) / sum(lost)),
+                    "of the accuracy lost regained by cures that headstart carries out itself",
+                )
+            )
     if document["clean"]:
         facts.append((str(document["clean"]["alarms"]), f"of {document['clean']['windows']} sound windows alarmed"))
     rows = document["rows"]
