@@ -38,7 +38,8 @@ FEATURELESS = {
     side: f"Other shares of the classes would explain the window, but so might inputs of a class that the model does "
     f"not know: {why}."
     for side, why in {
-        "journal": "the journal keeps no features to tell them by. Set journal.features in params.yaml above 0",
+        "journal": f"the journal has features of fewer than {label_shift.FEWEST} of them to tell them by. "
+        "Raise journal.features in params.yaml",
         "profile": "the bundle was sealed without features to tell them by. Build the model again: headstart run",
     }.items()
 }
