@@ -131,9 +131,7 @@ def test_a_reference_whose_labels_have_nothing_to_do_with_its_answers_names_noth
 
 @pytest.mark.parametrize("away", [2.0, 4.0, 8.0])
 @pytest.mark.parametrize("rows", [200, 1000])
-def test_an_unknown_class_that_looks_like_a_known_one_by_probabilities_is_not_called_label_shift(
-    away, rows
-):
+def test_an_unknown_class_that_looks_like_a_known_one_by_probabilities_is_not_called_label_shift(away, rows):
     # issue 17, "wrong name": 30% of the inputs show no digit, and the model is as sure of them as of its zeros. By
     # probabilities alone 7 to 10 of 20 such windows were called label shift
     foreign = {"shares": EVEN, "foreign": 0.3, "sure": 1.0, "away": away, "rows": rows}
