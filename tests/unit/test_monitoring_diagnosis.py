@@ -204,7 +204,9 @@ def test_without_features_a_shift_is_not_named_and_the_answer_says_what_to_chang
         window = replace(window, features=None)
     (found,) = diagnosis.causes([finding("predicted_classes")], profile, window, drop=0.05)
     assert found["cause"] == "unknown_shift"
-    assert found["evidence"]["meaning"].startswith("Other shares of the classes would explain the window, but so might")
+    assert found["evidence"]["meaning"].startswith(
+        "New class shares could explain this window, but so could inputs from"
+    )
     assert found["evidence"]["meaning"].endswith(advice)
 
 

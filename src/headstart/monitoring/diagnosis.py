@@ -32,15 +32,14 @@ MEANINGLESS = {
     "preprocessing_mismatch": "inputs look damaged: shares would mean nothing.",
     "input_quality": "inputs look damaged: shares would mean nothing.",
     "new_class": "labels name a class that the model does not know: shares of the others would mean nothing.",
-    "unknown_shift": "something else than the shares of the classes may have changed: shares would mean nothing.",
+    "unknown_shift": "something other than the class shares may have changed: shares would mean nothing.",
 }
 FEATURELESS = {
-    side: f"Other shares of the classes would explain the window, but so might inputs of a class that the model does "
-    f"not know: {why}."
+    side: f"New class shares could explain this window, but so could inputs from an unknown class: {why}."
     for side, why in {
-        "journal": f"the journal has features of fewer than {label_shift.FEWEST} of them to tell them by. "
+        "journal": f"the journal has features of fewer than {label_shift.FEWEST} inputs, too few to tell. "
         "Raise journal.features in params.yaml",
-        "profile": "the bundle was sealed without features to tell them by. Build the model again: headstart run",
+        "profile": "the bundle holds too few features to tell. Build the model again: headstart run",
     }.items()
 }
 FIRST = (
