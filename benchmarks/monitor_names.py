@@ -94,7 +94,7 @@ def measure(name: str, rows: Rows, count: int) -> None:
         world = World(rows, label)
         for size in SIZES:
             for share in (0.12, 0.3):
-                found = [world.judge(world.with_strangers(random, size, share)) for _ in range(count)]
+                found = [world.judge(world.with_unknown_class(random, size, share)) for _ in range(count)]
                 tables.setdefault((f"left out, {share:.0%}", size), []).extend(found)
     for (kind, size), windows in sorted(tables.items()):
         tell(name, kind, size, windows)
@@ -132,7 +132,7 @@ class World:
         scores = np.c_[-scores / 2, scores / 2] if scores.ndim == 1 else scores
         known = np.isin(rows.labels, model.classes_)
         tune, reference, self.pool = (part[known[part]] for part in (tune, reference, pool))
-        self.strangers = np.flatnonzero(rows.labels == left_out)
+        self.unknown = np.flatnonzero(rows.labels == left_out)
         place = {label: number for number, label in enumerate(self.classes)}
         right = np.array([place[label] for label in rows.labels[tune]])
 
@@ -170,14 +170,14 @@ class World:
         drawn = [random.choice(rows, n, replace=False) for rows, n in zip(of_class, counts, strict=True)]
         return np.concatenate(drawn)
 
-    def with_strangers(self, random: np.random.Generator, size: int, share: float) -> NDArray[np.int64]:
+    def with_unknown_class(self, random: np.random.Generator, size: int, share: float) -> NDArray[np.int64]:
         """Rows as they come, and a share of the class left out; fewer than `size` where there are not enough of them.
 
         No row comes twice: windows are of distinct inputs, and repeats alone would look like another distribution.
         """
-        size = int(min(size, len(self.strangers) / share, len(self.pool) / (1 - share)))
+        size = int(min(size, len(self.unknown) / share, len(self.pool) / (1 - share)))
         strange = int(size * share)
-        drawn = [(self.pool, size - strange), (self.strangers, strange)]
+        drawn = [(self.pool, size - strange), (self.unknown, strange)]
         return np.concatenate([random.choice(rows, count, replace=False) for rows, count in drawn])
 
     def judge(self, rows: NDArray[np.int64]) -> str:

@@ -238,10 +238,33 @@ def test_no_hour_keeps_more_features_than_it_may_and_busy_ones_keep_them_evenly(
     journal.close()
     kept = [name for name, features in featured(tmp_path).items() if features]
     of_hour = [[int(name.split("-")[1]) for name in kept if name.startswith(f"{hour}-")] for hour in range(3)]
-    assert of_hour[0] == list(range(50))  # how busy it would be was not known
-    for rows in of_hour[1:]:
+    for rows in of_hour:
         assert 25 < len(rows) <= 50  # binomial(500, 0.1): 50, standard deviation 6.7
         assert max(rows) > 300
+
+
+@pytest.mark.parametrize("before", [0, 30], ids=["after a silent hour", "after a quiet hour"])
+def test_an_hour_that_nobody_foresaw_keeps_features_from_beginning_to_end(tmp_path: Path, before: int) -> None:
+    journal = Journal(tmp_path, params(features=600), clock=Clock())
+    hour_of(journal, before, 0)
+    for minute in range(60):
+        moments = [NOON + timedelta(hours=1, minutes=minute, seconds=second * 0.18) for second in range(333)]
+        journal.record([answer(f"1-{minute}-{row}", time=moment) for row, moment in enumerate(moments)])
+        journal.flush()
+    journal.close()
+    kept = [name.split("-") for name, features in featured(tmp_path).items() if features and name.startswith("1-")]
+    tenths = [sum(int(minute) // 6 == tenth for _, minute, _ in kept) for tenth in range(10)]
+    assert tenths == [60] * 10  # 600 in all, as many as an hour may keep
+
+
+def test_of_one_large_request_features_are_kept_of_inputs_anywhere_in_it(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, params(features=600), clock=Clock())
+    journal.record([answer("batch", row) for row in range(1000)])
+    journal.close()
+    table = reader.read(tmp_path, **FOR_EVER)
+    kept = [row["index"] for row in table.select(["index", "features"]).to_pylist() if row["features"]]
+    assert len(kept) == 60  # a tenth of the hour's may be spent at once
+    assert 400 < sum(kept) / 60 < 600  # 500 and 2.7 standard errors of 37
 
 
 def test_the_features_that_are_kept_follow_from_request_ids_alone(tmp_path: Path) -> None:

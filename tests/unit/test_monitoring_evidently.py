@@ -39,8 +39,9 @@ def test_charts_open_without_a_network(drawn):
 def test_in_the_page_they_keep_to_a_frame_of_their_own_and_fetch_nothing(drawn):
     html = monitor.render("pets", document_of(), charts=drawn[0])
     assert not FETCHES.findall(html)
-    frame = re.search(r'srcdoc="([^"]*)"', html)
-    assert html_of(frame[1]) == drawn[0]
+    frame = re.search(r'<iframe [^>]*sandbox="([^"]*)"[^>]*srcdoc="([^"]*)"', html)
+    assert frame[1] == "allow-scripts"  # and not the origin of the page around it
+    assert html_of(frame[2]) == drawn[0] + monitor.SENDS_HEIGHT
 
 
 def test_what_the_charts_show_is_json_too(drawn):
@@ -56,6 +57,29 @@ def test_no_drift_test_of_evidentlys_can_contradict_the_verdict(drawn):
 def test_labels_are_drawn_beside_the_answers(drawn):
     columns = {metric["config"].get("column") for metric in drawn[1]["metrics"]}
     assert {"predicted", "confidence", "label", "answer", "brightness"} <= columns
+
+
+def test_no_label_class_or_property_name_can_end_the_script_that_holds_it():
+    rng = np.random.default_rng(6)
+    profile, window = profile_of(traffic(rng, 300)), window_of(traffic(rng, 120), labelled=60)
+    hostile = "</script><script>alert(&quot;{}&quot;)</script>".format
+    window = replace(
+        window,
+        truth=[hostile("label"), *window.truth[1:]],
+        predicted=[hostile("class"), *window.predicted[1:]],
+        properties={**window.properties, hostile("property"): window.confidence},
+    )
+    profile = replace(
+        profile,
+        predicted=[hostile("class"), *profile.predicted[1:]],
+        labels=[hostile("label"), *profile.labels[1:]],
+        properties={**profile.properties, hostile("property"): profile.confidence},
+    )
+    html, numbers = evidently.charts(profile, window)
+    assert "<script>alert" not in html and "&quot;" not in html
+    for name in ("label", "class", "property"):
+        assert hostile(name) not in json.dumps(numbers)
+        assert rf"\uff06quot;{name}\uff06quot;" in html  # drawn all the same, with a full-width ampersand
 
 
 def test_without_labels_none_are_drawn():

@@ -11,6 +11,7 @@ from headstart.monitoring import label_shift, watch
 from headstart.monitoring import prior as priors
 from headstart.monitoring.prior import Prior
 from headstart.monitoring.watch import Reference
+from headstart.profile import kept
 from tests.unit.made_traffic import CLASSES, EVEN, NOON, TRIPLED, monitor, profile_of, traffic, window_of
 from tests.unit.test_monitoring_watch import answers, failed, journal  # noqa: F401
 
@@ -57,6 +58,23 @@ def test_what_a_correction_did_to_probabilities_can_be_taken_back():
     assert after.probabilities == pytest.approx(plain.probabilities, abs=1e-12)
     assert list(after.predicted) == plain.predicted
     assert after.confidence == pytest.approx(plain.confidence)
+
+
+def test_a_correction_of_probabilities_of_which_only_the_largest_were_kept_is_never_taken_back():
+    # of 250 classes a profile keeps 20 probabilities a row; an equal share of the rest is no probability of any class
+    names = tuple(str(number) for number in range(250))
+    probabilities = np.random.default_rng(1).dirichlet(np.full(250, 0.1), 300)
+    seen = drawn(300, 8)
+    profile = replace(profile_of(seen), classes=names, probabilities=kept(probabilities).astype(np.float32))
+    window = replace(window_of(seen), probabilities=probabilities)
+    moved = {name: 9.0 if name == "0" else 0.0 for name in names}
+    prior = Prior(dict.fromkeys(names, 1 / 250), moved)
+    plain = priors.uncorrected(profile, window, prior)
+    assert label_shift.explain(*plain) is None
+    found = priors.estimate(*plain, prior)
+    assert found == label_shift.Estimate(None, priors.TRUNCATED)
+    assert "of more than 200 classes" in found.reason
+    assert priors.uncorrected(profile, window, None) == (profile, window)
 
 
 def test_after_the_cure_the_new_shares_are_what_is_expected(journal, profile):  # noqa: F811

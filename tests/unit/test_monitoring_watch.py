@@ -115,7 +115,7 @@ def test_shares_of_an_hour_whose_inputs_changed_too_are_not_given_and_the_docume
     assert document["causes"][0]["cause"] == "unknown_shift"
     assert document["estimates"]["shares"] is None
     assert document["estimates"]["shares_reason"] == (
-        "something else than the shares of the classes may have changed: shares would mean nothing."
+        "something other than the class shares may have changed: shares would mean nothing."
     )
 
 

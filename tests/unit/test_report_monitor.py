@@ -72,8 +72,8 @@ def test_the_first_screen_holds_cause_evidence_remedy_and_window():
     text = first_screen(document_of(cause="preprocessing_mismatch", evidence=SWAPPED, findings=[p_value()]))
     assert "It looks as if red and blue are swapped in 31% of the inputs." in text
     assert "preprocessing_mismatch" in text
-    assert "this fault explains 98.0%" in text
-    assert "strongest with p = 1 × 10⁻⁹ where it takes 1 × 10⁻⁴" in text
+    assert "This fault explains 98.0% of the change in input properties" in text
+    assert "1 of 1 statistical test alarmed; the smallest p-value is 1 × 10⁻⁹, its alarm threshold 1 × 10⁻⁴." in text
     assert "fix_client" in text
     assert "2 March 2026, 11:00 to 12:00 UTC" in text
     assert "500 answers, 480 of them distinct 60 of them with the right label 3 inputs were refused" in text
@@ -88,7 +88,7 @@ def test_chance_alarms_are_counted_over_all_tests():
 def test_a_client_that_damages_inputs_is_written_to_by_name():
     document = document_of(cause="preprocessing_mismatch", evidence={**SWAPPED, "client": CLIENT})
     text = first_screen(document)
-    assert "Write to app/2.1: Red and blue are swapped in 97.0% of the 60 distinct inputs you sent to digits" in text
+    assert "Contact app/2.1: Red and blue are swapped in 97.0% of the 60 distinct inputs you sent to digits" in text
     assert "headstart diff-client digits RAW TENSOR" in text
 
 
@@ -127,7 +127,10 @@ def test_a_label_shift_says_which_class_moved_most_and_lists_all_of_them():
     shares = {f"class {name}": {"reference": 0.01, "value": 0.01, "low": 0.0, "high": 0.02} for name in range(76)}
     shares["cat & dog"] = {"reference": 0.24, "value": 0.312, "low": 0.284, "high": 0.34}
     document = document_of(estimates={"accuracy": None, "shares": shares, "shares_reason": None})
-    assert "Most has moved 'cat & dog': 31.2% of the inputs, 24.0% before." in first_screen(document)
+    assert "The largest change is 'cat & dog': 31.2% of inputs, up from 24.0%." in first_screen(document)
+    shares["class 3"] = {"reference": 0.5, "value": 0.1, "low": 0.0, "high": 0.2}
+    assert "The largest change is 'class 3': 10.0% of inputs, down from 50.0%." in first_screen(document)
+    shares["class 3"] = shares["class 2"]
     text = shown(document)
     assert "cat & dog 24.0% 31.2% 28.4% – 34.0%" in text
     assert "The other 69 classes, which moved less" in text
@@ -180,14 +183,14 @@ def test_a_window_that_could_not_be_looked_at_has_a_page_that_says_why():
 
 def test_a_window_too_small_to_judge_says_that_nothing_found_means_nothing():
     text = first_screen(document_of("unsure"))
-    assert "that nothing alarms does not mean that nothing has changed" in text
+    assert "no alarm does not mean no change" in text
 
 
 def test_a_loss_of_accuracy_that_is_likely_but_not_shown_is_what_an_unsure_window_is_about():
     text = first_screen(
         document_of("unsure", findings=[p_value("quality", "unsure", 4e-5, action="Send more labels.")])
     )
-    assert "It is probably right less often than it was" in text
+    assert "Accuracy has probably dropped, but there are too few labels to be sure." in text
     assert "What to do Send more labels." in text
 
 

@@ -1,7 +1,7 @@
 """`serve`: champions over HTTP."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 
 import typer
@@ -10,6 +10,7 @@ from headstart import settings
 from headstart.cli.output import Json, say
 from headstart.cli.workspace import chosen, enter
 from headstart.errors import OutsideError, UsageError
+from headstart.params import operation
 
 
 def serve(
@@ -62,6 +63,8 @@ def serve(
 
     def listening(url: str, answering: Sequence[str]) -> None:
         say(f"serving {', '.join(answering)} at {url} (try {url}/docs; end with Ctrl-C)")
+        for line in _features_kept({name: params.models[name].journal for name in models}):
+            say(line)
         if as_json:
             print(json.dumps({"url": url, "models": list(answering)}), flush=True)
 
@@ -80,6 +83,24 @@ def serve(
         registered=registered,
     )
     return 0
+
+
+def _features_kept(params: Mapping[str, operation.Journal]) -> list[str]:
+    """What is kept of inputs where raw ones are not, and how to keep nothing; nothing where none is.
+
+    Args:
+        params: of the journal, by model.
+    """
+    names: dict[tuple[int, int], list[str]] = {}
+    for name, journal in params.items():
+        if journal.features and journal.raw != "sampled":
+            names.setdefault((journal.features, journal.raw_days), []).append(name)
+    lines = []
+    for (most, days), of in names.items():
+        answers = f"up to {most:,} answers an hour" if most < operation.EVERY else "all answers"
+        kept = f"{days} {'day' if days == 1 else 'days'} ({', '.join(of)})"
+        lines.append(f"features of {answers} are kept for {kept}; journal.features: 0 keeps none")
+    return lines
 
 
 def _require_one(models: Sequence[str], resolve: Callable[[str], int]) -> None:

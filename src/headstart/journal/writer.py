@@ -10,6 +10,7 @@ without the key, `settings.journal_key`, nobody can find out an input by hashing
 
 import hmac
 import logging
+import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -30,6 +31,7 @@ from headstart.params.operation import Journal as JournalParams
 MEGABYTE = 1_000_000
 BATCH_ROWS = 10_000
 SAMPLE_SEED = 0
+MINUTES, AT_ONCE = 60, 6  # of an hour, and those whose features may be spent in its first one
 UNWRITABLE = (ValueError, TypeError, OverflowError)  # of Arrow, about a value that its column cannot hold
 Row = TypeVar("Row", rows.Answer, rows.Label, moments.LayerMoments)
 logger = logging.getLogger("headstart.journal")
@@ -94,7 +96,8 @@ class Journal:
 
     def record(self, answers: Sequence[rows.Answer]) -> None:
         """Keep answers, raw inputs and features only as the parameters allow; never waits for the disk."""
-        self._answers.add([self._allowed(answer) for answer in answers])
+        featured = self._features.choose(answers)
+        self._answers.add([self._allowed(answer, place in featured) for place, answer in enumerate(answers)])
 
     def feedback(self, labels: Sequence[rows.Label]) -> None:
         """Keep labels that came later; never waits for the disk."""
@@ -145,11 +148,9 @@ class Journal:
         while not self._stopping.wait(self._params.flush_s):
             self.flush()
 
-    def _allowed(self, answer: rows.Answer) -> rows.Answer:
+    def _allowed(self, answer: rows.Answer, featured: bool) -> rows.Answer:
         """The answer with as much of its raw input and features as may be kept."""
-        features = answer.features
-        if features is not None:
-            features = rows.half(features) if self._features.takes(answer) else None
+        features = rows.half(answer.features) if featured and answer.features is not None else None
         raw, input_hash = answer.raw, answer.input_hash
         if input_hash is None and raw is not None and self._key:
             input_hash = hmac.digest(self._key, raw, "sha256").hex()
@@ -166,7 +167,8 @@ class Sample:
     """Which answers keep their features: about `most` an hour, never more, spread over the hour; thread-safe.
 
     Rows are drawn by the hash of their request id, at the rate that the hour before would have needed. Where an hour
-    has more answers than that, the last ones of it keep none.
+    has more answers than that, each minute keeps as many as the hour's share allows by then; a tenth of `most` may be
+    spent at once, so that the few answers of a quiet hour keep theirs.
     """
 
     def __init__(self, most: int) -> None:
@@ -176,19 +178,30 @@ class Sample:
         self._rate = 1.0
         self._lock = threading.Lock()
 
-    def takes(self, answer: rows.Answer) -> bool:
-        """Whether this answer keeps its features."""
-        hour = answer.time.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    def choose(self, answers: Sequence[rows.Answer]) -> set[int]:
+        """The places of answers that keep their features; of those of one minute, by their hashes."""
+        if not self._most:
+            return set()
+        candidates = sorted(
+            (answer.time.astimezone(UTC).replace(second=0, microsecond=0), _drawn(answer), place)
+            for place, answer in enumerate(answers)
+            if answer.features is not None
+        )
         with self._lock:
-            if self._hour is None or hour > self._hour:
-                follows = self._hour is not None and hour - self._hour == timedelta(hours=1)
-                self._rate = min(1.0, self._most / max(self._seen, 1)) if follows else 1.0
-                self._hour, self._seen, self._kept = hour, 0, 0
-            self._seen += 1
-            if self._kept >= self._most or (self._rate < 1.0 and _drawn(answer) >= self._rate):
-                return False
-            self._kept += 1
-            return True
+            return {place for minute, drawn, place in candidates if self._takes(minute, drawn)}
+
+    def _takes(self, minute: datetime, drawn: float) -> bool:
+        hour = minute.replace(minute=0)
+        if self._hour is None or hour > self._hour:
+            follows = self._hour is not None and hour - self._hour == timedelta(hours=1)
+            self._rate = min(1.0, self._most / max(self._seen, 1)) if follows else 1.0
+            self._hour, self._seen, self._kept = hour, 0, 0
+        self._seen += 1
+        allowed = math.ceil(self._most * max(minute.minute + 1, AT_ONCE) / MINUTES)
+        if self._kept >= allowed or (self._rate < 1.0 and drawn >= self._rate):
+            return False
+        self._kept += 1
+        return True
 
 
 def _drawn(answer: rows.Answer) -> float:

@@ -32,14 +32,14 @@ MEANINGLESS = {
     "preprocessing_mismatch": "inputs look damaged: shares would mean nothing.",
     "input_quality": "inputs look damaged: shares would mean nothing.",
     "new_class": "labels name a class that the model does not know: shares of the others would mean nothing.",
-    "unknown_shift": "something else than the shares of the classes may have changed: shares would mean nothing.",
+    "unknown_shift": "something other than the class shares may have changed: shares would mean nothing.",
 }
 FEATURELESS = {
-    side: f"Other shares of the classes would explain the window, but so might inputs of a class that the model does "
-    f"not know: {why}."
+    side: f"New class shares could explain this window, but so could inputs from an unknown class: {why}."
     for side, why in {
-        "journal": "the journal keeps no features to tell them by. Set journal.features in params.yaml above 0",
-        "profile": "the bundle was sealed without features to tell them by. Build the model again: headstart run",
+        "journal": f"the journal has features of fewer than {label_shift.FEWEST} inputs, too few to tell. "
+        "Raise journal.features in params.yaml",
+        "profile": "the bundle holds too few features to tell. Build the model again: headstart run",
     }.items()
 }
 FIRST = (

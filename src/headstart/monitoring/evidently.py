@@ -5,6 +5,9 @@ Only summaries are drawn, no drift test of Evidently's: its tests take the refer
 judged, nothing may say that there is no drift. Labels are drawn as one more column, because Evidently's own page on
 classification fails on two classes, on labels of some classes only, and on labels outside the classes.
 The charts carry their scripts and fonts and open without a network; the page around them is `report.monitor`'s.
+
+Evidently writes names into a script as they are, and labels come from whoever can send feedback: names that could end
+the script are drawn with characters that look alike.
 """
 
 import json
@@ -13,6 +16,8 @@ from typing import Any
 from headstart.monitoring.windows import Window
 from headstart.profile import Profile
 from headstart.settings import hush
+
+LOOKALIKES = str.maketrans({"<": "‹", ">": "›", "&": "＆"})
 
 
 def charts(profile: Profile, window: Window) -> tuple[str, dict[str, Any]]:
@@ -31,7 +36,7 @@ def charts(profile: Profile, window: Window) -> tuple[str, dict[str, Any]]:
     from evidently.presets import DataSummaryPreset
 
     current, reference = _frames(window, profile)
-    numbers = ["confidence", *sorted(profile.properties)]
+    numbers = ["confidence", *sorted(map(_harmless, profile.properties))]
     columns = DataDefinition(
         numerical_columns=numbers, categorical_columns=[name for name in current.columns if name not in numbers]
     )
@@ -49,19 +54,25 @@ def _frames(window: Window, profile: Profile) -> tuple[Any, Any]:
 
     missing = np.full(window.rows, np.nan)
     current: dict[str, Any] = {
-        "predicted": list(window.predicted),
+        "predicted": [_harmless(name) for name in window.predicted],
         "confidence": window.confidence,
-        **{name: window.properties.get(name, missing) for name in profile.properties},
+        **{_harmless(name): window.properties.get(name, missing) for name in profile.properties},
     }
     reference: dict[str, Any] = {
-        "predicted": list(profile.predicted),
+        "predicted": [_harmless(name) for name in profile.predicted],
         "confidence": profile.confidence,
-        **profile.properties,
+        **{_harmless(name): values for name, values in profile.properties.items()},
     }
     if window.labelled:
-        current |= {"label": list(window.truth), "answer": _answers(window.truth, window.predicted)}
-        reference |= {"label": list(profile.labels), "answer": _answers(profile.labels, profile.predicted)}
+        for table, side, labels in ((current, window, window.truth), (reference, profile, profile.labels)):
+            table["label"] = [None if label is None else _harmless(label) for label in labels]
+            table["answer"] = _answers(labels, side.predicted)
     return pd.DataFrame(current), pd.DataFrame(reference)
+
+
+def _harmless(name: str) -> str:
+    """The name without characters that mean something in HTML."""
+    return name.translate(LOOKALIKES)
 
 
 def _answers(labels: Any, predicted: Any) -> list[str | None]:

@@ -31,6 +31,7 @@ MOST_ESTIMATED = 20_000  # of the window for shares, evenly spread; the referenc
 UNSEEN = 6  # inputs of as many as the reference has; a value that so few have is missing there in 1 of 400 cases
 WIDE = 2.0  # of 0.5 to 2, most telling of classes left out of trec6 and cifar10_jpeg
 FOREIGN = 0.12  # share of inputs of an unknown class that must be ruled out before a label shift is named
+FEWEST = 24  # features of either side; of so few rows none is foreign in 0.88**24 = 5% of windows: fewer rule out none
 SEED = 0
 RESAMPLES = 100  # 0.2 to 0.4 seconds for 5,000 answers of 77 classes
 LEVEL = 0.95  # of each class's interval
@@ -47,8 +48,8 @@ class Explanation:
         shares: the estimated share of each class.
         p_value: of "the window is the reference with these shares"; small where something else has changed.
         p_foreign: of "a share `FOREIGN` of the inputs belongs to a class that the model does not know"; small where
-            that is ruled out. None where one side has no features.
-        missing: the side without features, `profile` or `journal`; None where both have some.
+            that is ruled out. None where one side has features of fewer than `FEWEST` rows.
+        missing: that side, `profile` or `journal`; None where both have enough.
     """
 
     shares: dict[str, float]
@@ -178,53 +179,80 @@ def explain(profile: Profile, window: Window) -> Explanation | None:
         return None
     if window.probabilities.shape[1] != len(profile.classes):
         return None
-    missing: Literal["profile", "journal"] | None = (
-        "profile" if profile.features is None else "journal" if window.features is None else None
-    )
-    all_rows = np.arange(len(profile.labels)) if profile.features is None else profile.features.rows
-    at, of_window = _evenly(all_rows, MOST_ROWS), _spread(window.rows, window.features)
+    before, after = _enough(profile.features), _enough(window.features)
+    at = _evenly(np.arange(len(profile.labels)) if before is None else before.rows, MOST_ROWS)
+    of_window = _spread(window.rows, after)
+    reference, live = _sides(profile, at, window, of_window)
     place = {name: number for number, name in enumerate(profile.classes)}
     labels = np.array([place[profile.labels[row]] for row in at])
-    numbers = [(profile.confidence[at], window.confidence[of_window])]
-    numbers += [
-        (profile.properties[name][at], window.properties[name][of_window])
-        for name in sorted(profile.properties)
-        if name in window.properties
-    ]
-    coded = [_coded(before, after) for before, after in numbers]
-    reference = _side(profile.probabilities[at], [before for before, _ in coded])
-    live = _side(kept(window.probabilities[of_window]), [after for _, after in coded])
     weights, shares = _weights(reference.probabilities, labels, live.probabilities)
     random = np.random.default_rng(SEED)
-    rows, size = len(labels), len(of_window)
-    featured = 0 if missing or window.features is None else int(np.isin(of_window, window.features.rows).sum())
+    size = len(of_window)
+    featured = 0 if before is None or after is None else min(len(after.rows), MOST_ROWS)
+    gaps, farther, clean = _reweighted(random, reference, labels, weights, shares, size, featured)
+    p_values = _of_numbers(gaps, farther, *_compare(reference, weights, live))
+    p_foreign = None
+    if before is not None and after is not None:
+        kernel, cross, within = _kernels(before.of(at), after.of(of_window))
+        selves = 1 / featured
+        found = _unbiased(weights @ kernel @ weights, within, (weights @ cross).mean(), (weights**2).sum(), selves)
+        p_values.append(_reached(clean.discrepancies(kernel, selves), found))
+        mixed = _with_left_out_class(random, reference.probabilities, labels, weights, size, featured)
+        p_foreign = 1.0 if mixed is None else _reached(-mixed.discrepancies(kernel, selves), -found)
+    return Explanation(
+        shares={name: float(shares[number]) for number, name in enumerate(profile.classes)},
+        p_value=min(1.0, (len(p_values) - 1) * min(p_values)),  # the two of the gap are one test
+        p_foreign=p_foreign,
+        missing="profile" if before is None else "journal" if after is None else None,
+    )
 
-    gap, distances = _compare(reference, weights, live)
-    gaps, farther, clean = np.zeros(DRAWS), np.zeros((DRAWS, len(distances))), _Draws(rows)
+
+def _enough(features: Features | None) -> Features | None:
+    """Features, where they are of enough rows."""
+    return features if features is not None and len(features.rows) >= FEWEST else None
+
+
+def _sides(
+    profile: Profile, at: NDArray[np.int64], window: Window, of_window: NDArray[np.int64]
+) -> tuple[_Side, _Side]:
+    """These rows of the reference, and those of the window, as far as both have the same numbers."""
+    assert profile.probabilities is not None and window.probabilities is not None
+    names = [name for name in sorted(profile.properties) if name in window.properties]
+    coded = [_coded(profile.confidence[at], window.confidence[of_window])]
+    coded += [_coded(profile.properties[name][at], window.properties[name][of_window]) for name in names]
+    return (
+        _side(profile.probabilities[at], [before for before, _ in coded]),
+        _side(kept(window.probabilities[of_window]), [after for _, after in coded]),
+    )
+
+
+def _reweighted(
+    random: np.random.Generator,
+    reference: _Side,
+    labels: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    shares: NDArray[np.float64],
+    size: int,
+    featured: int,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], _Draws]:
+    """What `_compare` finds in windows of the reweighted reference, a row each, and the draws."""
+    rows = len(labels)
+    gaps, farther, draws = np.zeros(DRAWS), np.zeros((DRAWS, len(reference.codes))), _Draws(rows)
     for number in range(DRAWS):
         chosen, again = random.choice(rows, size, p=weights), random.integers(0, rows, rows)
         drawn, before = reference.take(chosen), reference.take(again)
         own, _ = _weights(before.probabilities, labels[again], drawn.probabilities, near=shares)
         gaps[number], farther[number] = _compare(before, own, drawn)
-        clean.put(number, again, own, chosen[:featured])
-    p_values = [2 * _reached(gaps, gap), 2 * _reached(-gaps, -gap)]
-    farther = np.maximum(farther, UNSEEN / rows)
-    p_values += [_reached(farther[:, number], distance) for number, distance in enumerate(distances)]
-    p_foreign = None
-    if featured and profile.features is not None and window.features is not None:
-        kernel, cross, within = _kernels(profile.features.of(at), window.features.of(of_window))
-        found = _unbiased(
-            weights @ kernel @ weights, within, (weights @ cross).mean(), (weights**2).sum(), 1 / featured
-        )
-        p_values.append(_reached(clean.discrepancies(kernel, 1 / featured), found))
-        mixed = _with_strangers(random, reference.probabilities, labels, weights, size, featured)
-        p_foreign = 1.0 if mixed is None else _reached(-mixed.discrepancies(kernel, 1 / featured), -found)
-    return Explanation(
-        shares={name: float(shares[number]) for number, name in enumerate(profile.classes)},
-        p_value=min(1.0, (len(p_values) - 1) * min(p_values)),  # the two of the gap are one test
-        p_foreign=p_foreign,
-        missing=missing,
-    )
+        draws.put(number, again, own, chosen[:featured])
+    return gaps, np.maximum(farther, UNSEEN / rows), draws
+
+
+def _of_numbers(
+    gaps: NDArray[np.float64], farther: NDArray[np.float64], gap: float, distances: NDArray[np.float64]
+) -> list[float]:
+    """P-values of the gap, upwards and downwards, and of each distance, from what was found in draws."""
+    either = [2 * _reached(gaps, gap), 2 * _reached(-gaps, -gap)]
+    return either + [_reached(farther[:, number], distance) for number, distance in enumerate(distances)]
 
 
 def _weights(
@@ -259,7 +287,7 @@ def _compare(reference: _Side, weights: NDArray[np.float64], window: _Side) -> t
     return gap, np.array(distances)
 
 
-def _with_strangers(
+def _with_left_out_class(
     random: np.random.Generator,
     probabilities: NDArray[np.float64],
     labels: NDArray[np.int64],
@@ -267,7 +295,7 @@ def _with_strangers(
     size: int,
     featured: int,
 ) -> _Draws | None:
-    """Windows in which a share `FOREIGN` is of a class that the reference was robbed of; None where there is no other.
+    """Windows in which a share `FOREIGN` is of a class removed from the reference; None where it has only one.
 
     What a model without that class would say is taken to be what this one says of the other classes.
     """

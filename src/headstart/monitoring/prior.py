@@ -4,7 +4,8 @@ The profile in a bundle is of the whole test split, in which classes come in oth
 made for. Windows are compared with those of its rows in which classes come in the right ones (`reference`). Estimates
 of shares need every class's rows, also of classes that hardly come any more, and probabilities that know nothing of the
 new shares: those without the correction (`uncorrected`). So a window at the old shares alarms, and the old shares are
-what is estimated.
+what is estimated. Of more than `profile.MANY` classes a profile keeps the largest probabilities only: a correction
+can't be taken back there, and shares are not estimated.
 """
 
 from collections import Counter
@@ -20,10 +21,14 @@ from headstart.errors import BundleError
 from headstart.monitoring import label_shift
 from headstart.monitoring.label_shift import Estimate
 from headstart.monitoring.windows import Window
-from headstart.profile import Profile
+from headstart.profile import MANY, Profile
 from headstart.statistics import class_shares
 
 EVALUATION = "evaluation.json"
+TRUNCATED = (
+    f"the version has a corrected prior, and of more than {MANY} classes only the largest probabilities of an answer "
+    "are kept: they can't show what the model answers without it."
+)
 
 
 @dataclass(frozen=True)
@@ -77,11 +82,16 @@ def reference(profile: Profile, prior: Prior | None) -> Profile:
 
 
 def uncorrected(profile: Profile, window: Window, prior: Prior | None) -> tuple[Profile, Window]:
-    """Reference and window as the same network answers without the correction; as they are where there is none."""
+    """Reference and window as the same network answers without the correction; as they are where there is none.
+
+    Without probabilities where the correction can't be taken back.
+    """
     if prior is None or profile.probabilities is None or window.probabilities is None:
         return profile, window
     if window.probabilities.shape[1] != len(profile.classes):
         return profile, window
+    if len(profile.classes) > MANY:
+        return replace(profile, probabilities=None), replace(window, probabilities=None)
     moved = np.array([prior.correction[name] for name in profile.classes])
     before, after = (_without(moved, side.astype(np.float64)) for side in (profile.probabilities, window.probabilities))
     return (
@@ -108,6 +118,8 @@ def estimate(profile: Profile, window: Window, prior: Prior | None) -> Estimate:
         window: from `uncorrected`; at least one answer.
         prior: of the version.
     """
+    if prior is not None and len(profile.classes) > MANY:
+        return Estimate(None, TRUNCATED)
     found = label_shift.estimate(profile, window)
     if prior is None or found.shares is None:
         return found

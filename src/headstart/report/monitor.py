@@ -1,7 +1,7 @@
 """The page of one look at live traffic: what happened, how sure that is, what to do; the evidence and charts below.
 
 Everything on it comes from the monitor's document and from what earlier looks ended in. Charts are drawn elsewhere and
-decide nothing; they stand in a frame of their own, so that their styles and scripts touch nothing else.
+decide nothing; they stand in a sandboxed frame, so that their styles and scripts touch nothing else.
 """
 
 import math
@@ -26,6 +26,11 @@ HEADLINES = {"ok": "No change seen", "alert": "Something changed", "unsure": "To
 NO_LOOK = "No verdict"
 TONES = {"ok": "pass", "alert": "fail", "unsure": "unsure"}
 ORDER = {"fail": 0, "unsure": 1, "pass": 2}
+# the page can't look into the frame of the charts, so that they say how high they are
+SENDS_HEIGHT = (
+    "<script>new ResizeObserver(() => parent.postMessage(document.documentElement.scrollHeight, '*'))"
+    ".observe(document.documentElement)</script>"
+)
 
 
 def render(
@@ -41,7 +46,8 @@ def render(
         no_charts: why there is none, a sentence.
     """
     template = page.environment().get_template("monitor.html")
-    html = template.render(_view(model, document, looks), charts=charts, no_charts=no_charts)
+    framed = charts and charts + SENDS_HEIGHT
+    html = template.render(_view(model, document, looks), charts=framed, no_charts=no_charts)
     return html.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate cannot be written
 
 

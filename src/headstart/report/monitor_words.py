@@ -15,10 +15,10 @@ P_VALUES = frozenset({"predicted_classes", "confidence", "input_range", "quality
 SEND_LABELS = "curl -s localhost:8000/feedback/{name} -H 'content-type: application/json' -d '{body}'"
 BODY = '{"id": "ID OF THE ANSWER", "index": 0, "label": "THE RIGHT CLASS"}'
 CURES = {
-    "correct_prior": "Give the model the shares of the classes that production has now. The first command proposes "
-    "the correction with what it would gain, the second makes a challenger of it, which goes through the gates.",
-    "recalibrate_batchnorm": "Estimate the layers’ statistics again from recent inputs, without labels. The first "
-    "command proposes it with what it would gain, the second makes a challenger of it, which goes through the gates.",
+    "correct_prior": "Set the model’s prior to the current class shares. The first command previews the effect; the "
+    "second builds a candidate and runs the gates.",
+    "recalibrate_batchnorm": "Re-estimate the layers’ statistics from recent inputs, without labels. The first command "
+    "previews the effect; the second builds a candidate and runs the gates.",
     "recalibrate_confidence": "Fit the confidence again on recent labels. The command proposes how.",
     "refit_head": "Train the last layer again on recent labels. The command proposes how.",
     "fine_tune": "Train on recent labels. The command proposes how.",
@@ -63,8 +63,8 @@ def happened(document: Document) -> str:
         if document["window"]["rows"] == 0:
             return "Nothing was answered in this window, so there is nothing to judge."
         if _likely_loss(document):
-            return "It is probably right less often than it was, but too few labels came to be sure."
-        return "Too little is known to judge this window: that nothing alarms does not mean that nothing has changed."
+            return "Accuracy has probably dropped, but there are too few labels to be sure."
+        return "Too little is known to judge this window: no alarm does not mean no change."
     unnamed: Document = {"cause": "unknown_shift", "evidence": {}}
     cause = causes[0] if causes else unnamed
     if meaning := cause["evidence"].get("meaning"):
@@ -78,7 +78,8 @@ def happened(document: Document) -> str:
     if cause["cause"] == "label_shift" and (shares := document["estimates"]["shares"]):
         name, share = max(shares.items(), key=lambda entry: abs(entry[1]["value"] - entry[1]["reference"]))
         then, now = percent(share["reference"]), percent(share["value"])
-        return f"{said} Most has moved {name!r}: {now} of the inputs, {then} before."
+        way = "up" if share["value"] > share["reference"] else "down"
+        return f"{said} The largest change is {name!r}: {now} of inputs, {way} from {then}."
     return said
 
 
@@ -185,10 +186,11 @@ def _of_alarm(document: Document) -> str:
     failed = [finding for finding in tested if finding["verdict"] == "fail"]
     if not failed:
         return f"None of {tests} alarmed. Where nothing has changed, {one_in(level)} alarms by chance."
-    strongest = min(failed, key=lambda finding: finding["statistic"] / finding["bar"])
+    smallest = min(failed, key=lambda finding: finding["statistic"])
+    lowest = p_value(smallest["statistic"]).removeprefix("p = ").replace("p <", "below")
     return (
-        f"{len(failed)} of {tests} alarmed, the strongest with {p_value(strongest['statistic'])} where it takes "
-        f"{scientific(strongest['bar'])}. Where nothing has changed, {one_in(level)} alarms by chance."
+        f"{len(failed)} of {tests} alarmed; the smallest p-value is {lowest}, its alarm threshold "
+        f"{scientific(smallest['bar'])}. Where nothing has changed, {one_in(level)} alarms by chance."
     )
 
 
@@ -202,15 +204,15 @@ def _of_name(document: Document) -> str:
         return "The name is certain: hashes of files were compared, nothing was estimated."
     if cause["cause"] == "label_shift":
         return (
-            "Ruled out are inputs of no known class. With other shares of the classes everything else looks as it "
-            f"did: p = {score:.2g} against it, and small values would speak against the name."
+            "Inputs from an unknown class are ruled out. After reweighting the classes, nothing else differs "
+            f"(p = {score:.2g})."
         )
     if cause["cause"] == "new_class":
         return "The labels that came say so; nothing was estimated."
     if evidence.get("fault"):
         return (
-            f"Of how the inputs’ properties moved, this fault explains {percent(score)}. No known fault of another "
-            "cause explains as much."
+            f"This fault explains {percent(score)} of the change in input properties. No known fault of another cause "
+            "explains as much."
         )
     if set(evidence.get("checks", ())) <= {"refusals", "repeated_inputs"}:
         return "Requests were counted; nothing was estimated."
@@ -220,16 +222,14 @@ def _of_name(document: Document) -> str:
             f"{percent(each['explained'])} of it"
             for each in alike
         )
-        return (
-            f"What moved in the inputs would be explained by several faults, or by a change of the world. {explained}."
-        )
+        return f"Several faults, or a real change in the inputs, could explain this. {explained}."
     if cause["cause"] == "unknown_shift":
-        return "The change is sure, its cause is not: no known fault and no other shares of the classes explain it all."
-    return f"The evidence bears this name with a score of {score:.2f} of 1."
+        return "Something has changed, but neither a known fault nor new class shares explain all of it."
+    return f"Score of this cause: {score:.2f} (of 1)."
 
 
 def _fix_client(model: str, document: Document, failed: Sequence[Document]) -> Advice:
-    """A letter to who sends damaged inputs."""
+    """A message to whoever sends damaged inputs."""
     evidence, window = document["causes"][0]["evidence"], document["window"]
     client = evidence.get("client")
     when = span(window)
@@ -252,7 +252,7 @@ def _fix_client(model: str, document: Document, failed: Sequence[Document]) -> A
         told = f"Inputs to {model} look empty or damaged on {when}."
     check = f"To check one of yours: POST /verify/{model} says where it first differs from what the model expects."
     return Advice(
-        f"Write to {client['name']}:" if client else "Write to who sends these inputs:",
+        f"Contact {client['name']}:" if client else "Contact whoever sends these inputs:",
         f"{told} Please send them raw, as they are before any preparation. {check}",
         (f"headstart diff-client {name} RAW TENSOR",),
     )
