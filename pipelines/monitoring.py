@@ -32,7 +32,7 @@ from headstart.params.loader import load
 from headstart.params.workspace import Model, Params
 from headstart.report import monitor
 from pipelines import world
-from pipelines.remedies import remedy
+from pipelines.remedies import NOT_SURE, remedy
 from pipelines.training import training
 
 FORMAT = 2  # of the numbers beside an alert's page
@@ -184,7 +184,7 @@ def tidy(name: str, model: Model, asked: datetime) -> None:
 def retraining(name: str, params: Params, document: dict[str, Any]) -> State[Any]:
     """Cure or train where an alert has lasted and that is its remedy; say in any case what was decided.
 
-    A cure needs nothing new; a training does.
+    A cure needs nothing new, but an effect that is surely good; a training needs something new.
 
     Raises:
         HeadstartError: if one was started and failed, other than by a gate's verdict.
@@ -196,7 +196,11 @@ def retraining(name: str, params: Params, document: dict[str, Any]) -> State[Any
     if not due:
         return decided(name, document, started=False, reason=reason)
     if document["remedy"] in remedies.CURES:
-        ended = remedy(name, document["remedy"], return_state=True)
+        ended = remedy(name, document["remedy"], unattended=True, return_state=True)
+        if ended.name == NOT_SURE:
+            by_hand = f"headstart remedy {name} {document['remedy']}"
+            told = f"{reason}, but it is left to a person ({by_hand}): {ended.message}"
+            return decided(name, document, started=False, reason=told)
         return concluded(name, document, reason, ended, history, end)
     try:
         stale = fresh.stale_models(workspace, params, [name])

@@ -18,13 +18,13 @@ from headstart.backbones import fetch as backbone_source
 from headstart.data import feedback, revisions, sources
 from headstart.data import ingest as data_source
 from headstart.data import reference as own_domain
-from headstart.data.cures import written
 from headstart.errors import DataError, OutsideError
 from headstart.journal import reader as journal
 from headstart.params.loader import load
 from headstart.params.section import Modality
 from headstart.params.workspace import Params
 from headstart.report import data_page, decision
+from headstart.stages import cures as recorded
 from headstart.stages import graph, outcome
 from headstart.stages.resolve import resolve as write_resolved
 
@@ -111,11 +111,8 @@ def _export_feedback(name: str, modality: Modality, params: Params) -> None:
 
 @task(name="cures")
 def cures(name: str) -> None:
-    """Record the cures in force with DVC, or that there are none any more; a fresh clone gets its own back."""
-    folder = artifacts.cures(name)
-    graph.restore(folder)
-    if written(name) or folder.with_name(f"{folder.name}.dvc").is_file():
-        graph.record(folder)
+    """Record the cures in force with DVC, or that there are none any more; those that `git pull` brought come first."""
+    recorded.record(name)
 
 
 @task(name="resolve")

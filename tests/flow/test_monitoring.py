@@ -270,7 +270,13 @@ def label_shift(flow, monkeypatch):
 
     ended = SimpleNamespace(name="Completed", message="digits: pass.", result=lambda raise_on_failure: {})
     monkeypatch.setattr(flow.watch, "watch", named)
-    monkeypatch.setattr(flow, "remedy", lambda name, wanted, return_state: asked.append((name, wanted)) or ended)
+
+    def remedy(name, wanted, unattended, return_state):
+        assert unattended
+        asked.append((name, wanted))
+        return ended
+
+    monkeypatch.setattr(flow, "remedy", remedy)
     return SimpleNamespace(asked=asked, ended=ended)
 
 
@@ -289,6 +295,15 @@ def test_a_cure_that_did_not_help_is_not_tried_again_within_the_cooldown(flow, t
     look(flow, "digits")
     assert label_shift.asked == [("digits", "correct_prior")]
     assert "retrain.cooldown_days" in latest(tmp_path, "digits")["retraining"]["reason"]
+
+
+def test_a_cure_whose_effect_is_not_surely_good_is_left_to_a_person_and_spends_no_cooldown(flow, tmp_path, label_shift):
+    label_shift.ended.name, label_shift.ended.message = "Not sure", "the window has 200 inputs."
+    state, retraining, started = lasting(flow, tmp_path)
+    assert (state.name, retraining["started"], started) == ("Alert", False, None)
+    assert retraining["reason"].endswith(
+        "but it is left to a person (headstart remedy digits correct_prior): the window has 200 inputs."
+    )
 
 
 def test_a_cure_that_failed_for_a_reason_that_may_pass_spends_no_cooldown(flow, tmp_path, label_shift):

@@ -2,6 +2,8 @@
 
 import inspect
 import io
+import json
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -9,18 +11,23 @@ import torch
 from PIL import Image
 from safetensors.numpy import load_file
 
+from headstart import profile
 from headstart.backbones import batchnorm
 from headstart.backbones.network import Network
 from headstart.batchnorm import recalibration, reference
 from headstart.batchnorm.instrumented import Instrumented
+from headstart.bundle import CALIBRATION, Calibration, seal
 from headstart.contract import spec
 from headstart.data import cures
 from headstart.data.dataset import Dataset
 from headstart.evaluation.gates import batchnorm as gate
 from headstart.export import graph, instrumented, parity, statistics
 from headstart.faults.table import FAULTS
+from headstart.monitoring.remedies import Recorded, recalibrate_batchnorm
 from headstart.predictor import Preprocessor
+from headstart.profile import Profile
 from tests.unit import backbone_folders as tiny
+from tests.unit.made_traffic import monitor, traffic, window_of
 
 SHAPE = (1, 16, 16)
 CLASSES = ("a", "b", "c")
@@ -171,6 +178,36 @@ def test_re_estimation_brings_back_what_light_took_and_changes_nothing_where_not
     still = recalibration.recalibrate(measured, known, pictures(120, seed=4).inputs)
     assert right(measured, preprocessor, sound, still.statistics) >= right(measured, preprocessor, sound) - 0.02
     assert max(still.moved.values()) < 0.1 * max(found.moved.values())
+
+
+def test_the_remedy_writes_statistics_of_the_windows_images_and_says_what_they_do(made, tmp_path):
+    """On brighter images a network that was frozen is less sure than on its reference, and surer when recalibrated."""
+    spec.write(tmp_path, spec.Contract("image", FORM, CLASSES), tokenizer_json=None)
+    measured, preprocessor = opened(made), made[2]
+    judged = pictures(150, seed=2)
+    reference.write(tmp_path, measured.reference(judged.inputs, seed=0))
+    neutral = Calibration.identity(3)
+    probabilities = neutral.apply(measured.run(preprocessor.prepare(judged.inputs)).logits)
+    answers = [CLASSES[place] for place in probabilities.argmax(axis=1)]
+    known = Profile(
+        classes=CLASSES, n=150, predicted_counts=Counter(answers), label_counts=Counter(judged.labels), accuracy=1.0,
+        labels=judged.labels, predicted=answers, confidence=probabilities.max(axis=1), properties={},
+        probabilities=probabilities.astype(np.float32), features=None,
+    )  # fmt: skip
+    profile.write(tmp_path, known)
+    seal(tmp_path, {reference.GRAPH: made[0] / reference.GRAPH, CALIBRATION: json.dumps(neutral.document()).encode()})
+    window = window_of(traffic(np.random.default_rng(0), 200))
+    seen = Recorded(window, known, None, monitor(), tmp_path, pictures(120, seed=3, brighter=110.0).inputs)
+    proposal = recalibrate_batchnorm(seen)
+    said = proposal.effect["confidence"]
+    assert proposal.effect["images"] == 120 and set(proposal.effect["moved"]) == set(measured.layers.names)
+    assert said["now"] < said["recalibrated"] and said["expected"] == pytest.approx(probabilities.max(axis=1).mean())
+    proposal.write(tmp_path)
+    found = cures.read_batchnorm(tmp_path)
+    assert found.network == measured.network and found.source["version"] == 2 and found.source["images"] == 120
+    network = Network.load(made[0] / "model")
+    before = batchnorm.fingerprints(network)
+    assert instrumented.cured(network, found) and batchnorm.fingerprints(network) != before
 
 
 def checked(made, folder, *, plant=None, kept=True):

@@ -1,16 +1,18 @@
 """What a cure should do for the recorded window, and what it writes."""
 
+import re
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from headstart.data import cures
 from headstart.errors import DataError, UsageError
-from headstart.faults.table import REMEDIES, UNTRAINED
+from headstart.faults.table import CARRIED_OUT, REMEDIES, UNTRAINED
 from headstart.monitoring import remedies
-from headstart.monitoring.remedies import Recorded, correct_prior
+from headstart.monitoring.remedies import Recorded, correct_prior, recalibrate_batchnorm
 from headstart.monitoring.watch import Reference
 from tests.unit.made_traffic import CLASSES, EVEN, NOON, monitor, profile_of, traffic, window_of
 from tests.unit.test_monitoring_prior import PRIOR, corrected
@@ -82,12 +84,62 @@ def test_the_window_of_a_look_is_read_again_with_the_profile_of_who_answered_mos
         asked.append(version)
         return Reference("bundle", lambda: profile, prior=lambda: PRIOR)
 
-    found = remedies.recorded(book, latest, references, monitor())
+    found = remedies.recorded(book, latest, references, monitor(), bundle=lambda version: Path(f"bundle-{version}"))
     assert (asked, found.window.rows, found.profile, found.prior) == ([2], 200, profile, PRIOR)
+    assert (found.bundle, list(found.images)) == (Path("bundle-2"), [])
     latest["window"]["end"] = (NOON + timedelta(days=1)).isoformat()
     with pytest.raises(UsageError, match="has no answer of a known version in the window that ended at 2026-03-03"):
-        remedies.recorded(book, latest, references, monitor())
+        remedies.recorded(book, latest, references, monitor(), bundle=lambda version: Path(f"bundle-{version}"))
 
 
 def test_what_headstart_carries_out_are_remedies_of_the_table():
-    assert set(remedies.CURES) <= set(REMEDIES) - UNTRAINED
+    assert tuple(remedies.CURES) == CARRIED_OUT
+    assert set(CARRIED_OUT) <= set(REMEDIES) - UNTRAINED
+
+
+def test_shares_that_only_chance_moved_are_drawn_back_to_those_that_the_model_was_made_for(profile):
+    effect = correct_prior(recorded(profile, drawn(500, 6))).effect
+    shares, prior = effect["shares"], effect["prior"]
+    assert effect["inputs"] == 500
+    estimated = sum(abs(share["value"] - share["reference"]) for share in shares.values())
+    written = sum(abs(prior[name] - share["reference"]) for name, share in shares.items())
+    assert estimated > 0.03 and written < 0.5 * estimated
+
+
+GAIN = {"value": 0.02, "low": 0.005, "high": 0.03}
+EFFECT = {"inputs": 500, "accuracy": {"difference": GAIN}, "labelled": None}
+
+
+@pytest.mark.parametrize(
+    ("effect", "said"),
+    [
+        pytest.param(EFFECT, "", id="surely good"),
+        pytest.param({**EFFECT, "inputs": 499}, "the window has 499 inputs, .* from 500 on", id="small window"),
+        pytest.param(
+            {**EFFECT, "accuracy": {"difference": {**GAIN, "low": 0.0}}}, r"\+0.020 \(\+0.000 to", id="perhaps no gain"
+        ),
+        pytest.param({**EFFECT, "labelled": {"difference": GAIN}}, "", id="labels agree"),
+        pytest.param(
+            {**EFFECT, "labelled": {"difference": {"value": -0.01, "low": -0.1, "high": 0.08}}},
+            r"on the window's labels accuracy would change by -0.010 \(-0.100 to \+0.080\)",
+            id="labels are against it",
+        ),
+        pytest.param({"confidence": {"now": 0.61, "recalibrated": 0.8, "expected": 0.9}}, "", id="surer"),
+        pytest.param(
+            {"confidence": {"now": 0.8, "recalibrated": 0.61, "expected": 0.9}},
+            "0.800, recalibrated 0.610",
+            id="less so",
+        ),
+        pytest.param({"confidence": None}, "cannot be told", id="too few images to try it on"),
+    ],
+)
+def test_a_cure_is_doubted_unless_its_effect_is_surely_good(effect, said):
+    found = remedies.doubt(effect)
+    assert bool(found) is bool(said) and re.search(said, found)
+
+
+def test_without_images_statistics_are_refused_with_how_to_get_some(profile):
+    with pytest.raises(DataError, match="kept no raw image of the recorded window") as refused:
+        recalibrate_batchnorm(recorded(profile, drawn(500, 6)))
+    assert "journal.raw: sampled" in refused.value.action
+    assert "headstart remedy NAME recalibrate_batchnorm --data FOLDER" in refused.value.action

@@ -71,6 +71,34 @@ def test_hours_of_trouble_that_training_does_not_cure_do_not_count_towards_it(tm
     assert found == [False, False, False, False, True]
 
 
+@pytest.mark.parametrize(
+    ("remedies", "due"),
+    [
+        pytest.param(["correct_prior"] * 3, True, id="each window names it"),
+        pytest.param(["collect_labels", "collect_labels", "correct_prior"], False, id="only the newest does"),
+        pytest.param([*["correct_prior", "collect_labels"] * 3, "correct_prior"], False, id="each second one does"),
+        pytest.param(
+            ["correct_prior", "fix_client", "correct_prior", "correct_prior"], False, id="once something else"
+        ),
+        pytest.param(["fine_tune", *["correct_prior"] * 3], True, id="the last three do"),
+    ],
+)
+def test_a_cure_is_due_only_where_every_window_that_lasted_names_it(tmp_path, remedies, due):
+    history = tmp_path / "history.json"
+    found = [look(history, hour, remedy=remedy) for hour, remedy in enumerate(remedies)]
+    assert found[-1][0] is due
+
+
+def test_a_window_that_names_a_cure_by_itself_says_why_it_waits(tmp_path):
+    history = tmp_path / "history.json"
+    found = [
+        look(history, hour, remedy=remedy) for hour, remedy in enumerate(["collect_labels"] * 2 + ["correct_prior"])
+    ]
+    assert found[-1][1] == (
+        "correct_prior has been the remedy of 1 of 3 alerts in a row, in windows that do not overlap (retrain.windows)"
+    )
+
+
 def test_a_training_that_was_started_is_not_started_again_before_the_cooldown_is_over(tmp_path):
     history = tmp_path / "history.json"
     for hour in range(3):
@@ -79,7 +107,8 @@ def test_a_training_that_was_started_is_not_started_again_before_the_cooldown_is
     due, reason = look(history, 3)
     assert not due
     assert reason == (
-        "an alert started training on 2026-03-02 14:00 UTC, the next may on 2026-03-09 14:00 (retrain.cooldown_days)"
+        "the last training or cure that an alert started was on 2026-03-02 14:00 UTC, the next may start on "
+        "2026-03-09 14:00 (retrain.cooldown_days)"
     )
     assert [look(history, 24 * 7 + 2 + hour)[0] for hour in range(3)][-1]
 

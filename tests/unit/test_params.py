@@ -74,6 +74,17 @@ def test_plan_and_train_have_one_adapted_backbone(tmp_path, stage, place):
     assert message.count("adapted backbone") == 1
 
 
+@pytest.mark.parametrize("place", ["models.digits", "defaults.image", "defaults.all"])
+def test_expected_shares_have_one_place(tmp_path, place):
+    def change(document):
+        kind, name = place.split(".")
+        document[kind][name].setdefault("evaluate", {})["expected_shares"] = {"0": 0.9, "1": 0.1}
+
+    said = rf"{place}\.evaluate\.expected_shares arrived, {place}\.data\.expected_shares was expected"
+    with pytest.raises(ParamsError, match=said):
+        load(written(tmp_path, change))
+
+
 @pytest.mark.parametrize("name", ["a/b", "A", "", "ü", "-x", "x" * 64])
 def test_a_name_that_could_not_be_a_folder_is_refused(tmp_path, name):
     def change(document):

@@ -218,3 +218,16 @@ def test_what_comes_from_traffic_is_escaped():
     )
     html = monitor.render(HOSTILE, document, charts=HOSTILE, no_charts=HOSTILE)
     assert HOSTILE not in html
+
+
+@pytest.mark.parametrize(
+    ("cause", "started", "said"),
+    [
+        ("label_shift", True, "The cure correct_prior was carried out: it lasted. It ended: digits: pass."),
+        ("label_shift", False, "The cure correct_prior was not carried out: it lasted. It ended: digits: pass."),
+        ("concept_drift", True, "Training was started: it lasted. It ended: digits: pass."),
+    ],
+)
+def test_the_page_says_whether_a_training_or_a_cure_was_started(cause, started, said):
+    decided = {"started": started, "reason": "it lasted. It ended: digits: pass."}
+    assert said in shown(document_of(cause=cause, retraining=decided))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from headstart import artifacts, bundle
-from headstart.errors import BackboneError, DataError, HeadstartError
+from headstart.errors import BackboneError, DataError, HeadstartError, UsageError
 from headstart.params.workspace import Params
 from headstart.settings import Workspace
 
@@ -35,12 +35,33 @@ def _stale(
         graph.restore(artifacts.cures(name))
     resolve(params)
     alone = len(models) == 1
-    candidates = [name for name in models if _sources_unchanged(params, name, alone=alone) and ended(name)]
+    candidates = [
+        name
+        for name in models
+        if _cures_as_recorded(name, alone=alone) and _sources_unchanged(params, name, alone=alone) and ended(name)
+    ]
     if not candidates:
         return list(models)
     owners = {step.owner for step in graph.plan(params, candidates, until=until) if step.stale}
     fresh = {name for name in candidates if not owners & {name, params.models[name].backbone}}
     return [name for name in models if name not in fresh]
+
+
+def _cures_as_recorded(name: str, *, alone: bool) -> bool:
+    """Whether the model's cures are the recorded ones or changed here; those that `git pull` brought are checked out.
+
+    Raises:
+        UsageError: if both changed and the model is `alone`.
+    """
+    from headstart.stages import cures
+
+    try:
+        cures.restore(name)
+    except UsageError:
+        if alone:
+            raise
+        return False
+    return True
 
 
 def _sources_unchanged(params: Params, name: str, *, alone: bool) -> bool:

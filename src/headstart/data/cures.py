@@ -202,10 +202,9 @@ def read_batchnorm(folder: Path) -> "BatchNorm | None":
 def read_prior(folder: Path, classes: Sequence[str]) -> dict[str, float] | None:
     """The class shares that production sees; None where no cure says so.
 
-    A class that was added since then gets share 0 here; one that is gone makes the cure useless.
-
     Raises:
-        DataError: if the file is of another format, or knows a class that the model no longer has.
+        DataError: if the file is of another format, or was made for other classes: one that is gone leaves shares that
+            do not sum to 1, and one that was added would count as one that never comes.
     """
     shares = _document(folder)["shares"]
     if shares is None:
@@ -215,7 +214,12 @@ def read_prior(folder: Path, classes: Sequence[str]) -> dict[str, float] | None:
             f"{folder / PRIOR} holds a share of class {unknown[0]!r}, which the model no longer has.",
             action="Take the cure back (headstart remedy NAME none), or estimate it again.",
         )
-    return {name: float(shares.get(name, 0.0)) for name in classes}
+    if added := [name for name in classes if name not in shares]:
+        raise DataError(
+            f"{folder / PRIOR} holds no share of class {added[0]!r}, which the model did not have when it was made.",
+            action="Take the cure back (headstart remedy NAME none), and estimate it again when that class was seen.",
+        )
+    return {name: float(shares[name]) for name in classes}
 
 
 def _fill(folder: Path) -> Path:

@@ -26,6 +26,10 @@ REMEDIES = (
     "collect_labels",
 )
 UNTRAINED = frozenset({"none", "fix_client", "rollback"})  # remedies that no training carries out
+CARRIED_OUT = (
+    "correct_prior",
+    "recalibrate_batchnorm",
+)  # by `headstart remedy NAME REMEDY`: `monitoring.remedies.CURES`
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """When an alert is acted on: it lasts, it is still there, a training or cure helps, and the last one had time to help.
 
-A cure (`remedies.CURES`) is cheap, and waits for the same cooldown: one that did not help would be tried every hour.
+A cure (`table.CARRIED_OUT`) is cheap, and waits for the same cooldown: one that did not help would be tried every hour.
+It changes what production answers with nothing new learnt, so each window that lasted has to name it.
 
 What was seen before is kept beside the monitor's pages: {`format`, `looks` [{`start`, `end`, `verdict`, `remedy`}],
 `started`}. Format 1 has no remedies; its alerts count as ones that training cures.
@@ -13,7 +14,7 @@ from typing import Any
 
 from headstart import artifacts
 from headstart.errors import UsageError
-from headstart.faults.table import UNTRAINED
+from headstart.faults.table import CARRIED_OUT, UNTRAINED
 from headstart.params.operation import Retrain
 
 FORMAT = 2
@@ -36,7 +37,7 @@ def lasting(verdicts: Sequence[str]) -> int:
 
 
 def cooled_down(last: datetime | None, *, now: datetime, days: float) -> bool:
-    """Whether `days` have passed since the last training that an alert started; True where there was none."""
+    """Whether `days` have passed since the last training or cure that an alert started; True where there was none."""
     return last is None or now - last >= timedelta(days=days)
 
 
@@ -61,7 +62,7 @@ def looks(history: Path) -> list[dict[str, str]]:
 
 
 def due(history: Path, params: Retrain, end: datetime, document: Mapping[str, Any]) -> tuple[bool, str]:
-    """Whether the looks up to the window that ends at `end` ask for a training, and why (not), as a clause.
+    """Whether the looks up to the window that ends at `end` ask for a training or cure, and why (not), as a clause.
 
     Args:
         history: the looks, this one included.
@@ -76,37 +77,55 @@ def due(history: Path, params: Retrain, end: datetime, document: Mapping[str, An
     known = _read(history)
     looks = [look for look in known["looks"] if datetime.fromisoformat(look["end"]) <= end]
     lasted = lasting(apart(looks))
+    if document["remedy"] in CARRIED_OUT and (named := lasting(apart(looks, cure=document["remedy"]))) < params.windows:
+        return False, (
+            f"{document['remedy']} has been the remedy of {named} of {params.windows} alerts in a row, in windows that "
+            "do not overlap (retrain.windows)"
+        )
     if lasted < params.windows:
         return False, f"the alert has lasted {lasted} of {params.windows} windows that do not overlap (retrain.windows)"
     last = datetime.fromisoformat(known["started"]) if known["started"] else None
     if last is not None and not cooled_down(last, now=end, days=params.cooldown_days):
         again = last + timedelta(days=params.cooldown_days)
         return False, (
-            f"an alert started training on {last:%Y-%m-%d %H:%M} UTC, the next may on {again:%Y-%m-%d %H:%M} "
-            "(retrain.cooldown_days)"
+            f"the last training or cure that an alert started was on {last:%Y-%m-%d %H:%M} UTC, the next may start on "
+            f"{again:%Y-%m-%d %H:%M} (retrain.cooldown_days)"
         )
     return True, f"the alert has lasted {lasted} windows, and its remedy is {document['remedy']}"
 
 
 def started(history: Path, now: datetime) -> None:
-    """Remember that an alert started a training at `now`; the cooldown begins."""
+    """Remember that an alert started a training or a cure at `now`; the cooldown begins."""
     artifacts.write_json(history, {**_read(history), "started": now.isoformat()})
 
 
-def apart(looks: Sequence[Mapping[str, str]]) -> list[str]:
+def apart(looks: Sequence[Mapping[str, str]], *, cure: str | None = None) -> list[str]:
     """Verdicts of the newest look and of earlier ones that share no minute with each other, oldest first.
 
     Looking three times within an hour is not trouble that lasted three windows. An alert that training does not cure
     says nothing about whether one is needed: it counts as `unsure`.
+
+    Args:
+        looks: oldest first.
+        cure: whether this one is needed is asked, and not whether a training is: an alert with another remedy says that
+            it is not, and counts as `ok`.
     """
     verdicts: list[str] = []
     before: datetime | None = None
     for look in reversed(looks):
         if before is None or datetime.fromisoformat(look["end"]) <= before:
-            cured = look["verdict"] != "alert" or look.get("remedy") not in UNTRAINED
-            verdicts.append(look["verdict"] if cured else "unsure")
+            verdicts.append(_counts_as(look, cure))
             before = datetime.fromisoformat(look["start"])
     return verdicts[::-1]
+
+
+def _counts_as(look: Mapping[str, str], cure: str | None) -> str:
+    verdict, remedy = look["verdict"], look.get("remedy")
+    if verdict != "alert":
+        return verdict
+    if cure is not None:
+        return "alert" if remedy == cure else "ok"
+    return "unsure" if remedy in UNTRAINED else "alert"
 
 
 def _read(history: Path) -> dict[str, Any]:

@@ -126,6 +126,8 @@ def _model(
             for stage in ("plan", "train")
             if _holds(layer, (stage, "adapt"))
         ]
+        if _holds(layer, ("evaluate", "expected_shares")):
+            problems.append(f"{place}.evaluate.expected_shares arrived, {place}.data.expected_shares was expected")
     return _check(Model, merged, where, problems, named=lambda key, missing: _standing(layers, key, missing))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from headstart.faults.table import CAUSES
+from headstart.faults.table import CARRIED_OUT, CAUSES
 from headstart.report import monitor_words, page, strips
 from headstart.report.monitor_words import is_p_value, p_value, short, span
 from headstart.report.plots import percent, rounded, scientific
@@ -99,12 +99,13 @@ def _facts(window: Document) -> list[tuple[str, str]]:
 
 
 def _retraining(document: Document) -> str:
-    """Whether the alert started a training, and why not; empty where that is no question."""
-    decided = document["retraining"]
+    """Whether the alert started a training or a cure, and why (not); empty where that is no question."""
+    decided, remedy = document["retraining"], document["remedy"]
     if document["verdict"] != "alert":
         return ""
-    started = "was started" if decided["started"] else "was not started"
-    return f"Training {started}: {decided['reason'].rstrip('.')}."
+    what, done = (f"The cure {remedy}", "carried out") if remedy in CARRIED_OUT else ("Training", "started")
+    was = "was" if decided["started"] else "was not"
+    return f"{what} {was} {done}: {decided['reason'].rstrip('.')}."
 
 
 def _looks(looks: Sequence[Document], end: str) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from headstart.faults.table import CAUSES, FAULTS
+from headstart.faults.table import CARRIED_OUT, CAUSES, FAULTS
 from headstart.report.plots import percent, scientific
 
 Document = Mapping[str, Any]
@@ -35,7 +35,6 @@ SHOWS_IN = {
     "repeated_inputs": "repeated inputs",
     "bundle": "the files that answered",
 }
-CARRIED_OUT = ("correct_prior", "recalibrate_batchnorm")  # by `headstart remedy NAME REMEDY`
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ DVC looks at a stage's own files only: below a stale stage everything looks fres
 so a flow asks `is_stale` again at each stage it reaches.
 """
 
+import hashlib
 import logging
 import os
 import shutil
@@ -115,6 +116,20 @@ def revision(folder: Path) -> str:
     """The MD5 by which DVC knows a recorded folder."""
     [out] = yaml.safe_load(folder.with_name(f"{folder.name}.dvc").read_text(encoding="utf-8"))["outs"]
     return str(out["md5"])
+
+
+def digest(folder: Path) -> str:
+    """The MD5 by which DVC would know a folder's files as they are, recorded or not."""
+    from dvc_data.hashfile.hash_info import HashInfo
+    from dvc_data.hashfile.tree import Tree
+
+    tree = Tree()  # type: ignore[no-untyped-call]
+    for path in folder.rglob("*"):
+        if path.is_file():
+            content = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+            tree.add(path.relative_to(folder).parts, None, HashInfo("md5", content))
+    tree.digest()
+    return str(tree.hash_info.value)
 
 
 def revisions(folder: Path) -> list[str]:
