@@ -84,7 +84,7 @@ def test_an_alert_shows_the_classes_that_moved_most_then_and_now(monitor):
 
 def test_an_alert_says_why_there_are_no_shares(monitor):
     _, printed = monitor(GateError("alert"), as_json=False, digits=document("alert"))
-    assert "classes shares can't be estimated: the window holds no probabilities." in printed.out
+    assert "classes no estimate of their shares: the window holds no probabilities." in printed.out
 
 
 def test_an_alert_says_whether_training_was_started_and_why_not(monitor):

@@ -138,7 +138,13 @@ def test_a_cure_is_doubted_unless_its_effect_is_surely_good(effect, said):
     assert bool(found) is bool(said) and re.search(said, found)
 
 
-def test_without_images_statistics_are_refused_with_how_to_get_some(profile):
+def test_a_network_without_batchnorm_has_no_statistics_to_estimate(profile):
+    with pytest.raises(DataError, match="the network has no BatchNorm"):
+        recalibrate_batchnorm(recorded(profile, drawn(500, 6)))
+
+
+def test_without_images_statistics_are_refused_with_how_to_get_some(profile, monkeypatch):
+    monkeypatch.setattr(remedies.layers, "read", lambda bundle: object())
     with pytest.raises(DataError, match="kept no raw image of the recorded window") as refused:
         recalibrate_batchnorm(recorded(profile, drawn(500, 6)))
     assert "journal.raw: sampled" in refused.value.action

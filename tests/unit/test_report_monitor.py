@@ -57,6 +57,18 @@ def first_screen(document, **about):
     return shown(document, **about).split("What was found")[0]
 
 
+def test_a_quiet_window_whose_classes_seem_to_have_moved_says_so():
+    share = {"reference": 0.159, "value": 0.398, "low": 0.359, "high": 0.45}
+    same = {"reference": 0.5, "value": 0.48, "low": 0.4, "high": 0.55}
+    estimates = {"accuracy": None, "shares": {"billing": same, "access": share}, "shares_reason": None}
+    page = first_screen(document_of("ok", estimates=estimates))
+    assert (
+        "No test alarms, but classes may come in other shares: 'access' is estimated at 39.8% of inputs (35.9% to "
+        "45.0%), 15.9% in the reference." in page
+    )
+    assert "look as they did when the model was judged" not in page
+
+
 def p_value(check="confidence", verdict="fail", statistic=1e-9, bar=1e-4, action="Look at them."):
     return Finding(check, verdict, statistic, bar, "it moved.", action)
 
@@ -88,7 +100,7 @@ def test_chance_alarms_are_counted_over_all_tests():
 def test_a_client_that_damages_inputs_is_written_to_by_name():
     document = document_of(cause="preprocessing_mismatch", evidence={**SWAPPED, "client": CLIENT})
     text = first_screen(document)
-    assert "Contact app/2.1: Red and blue are swapped in 97.0% of the 60 distinct inputs you sent to digits" in text
+    assert "Contact app/2.1: Red and blue are swapped in about 97% of the 60 distinct inputs you sent to digits" in text
     assert "headstart diff-client digits RAW TENSOR" in text
 
 

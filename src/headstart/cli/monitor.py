@@ -87,7 +87,7 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
 def _class_mix(estimates: Mapping[str, Any]) -> Iterator[str]:
     """The classes whose shares moved most, then and now."""
     if estimates["shares"] is None:
-        yield f"  classes shares can't be estimated: {estimates['shares_reason']}"
+        yield f"  classes no estimate of their shares: {estimates['shares_reason']}"
         return
     from headstart.monitoring import label_shift
 

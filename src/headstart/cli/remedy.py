@@ -148,9 +148,13 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
         version = f"version {challenger['version']}" if challenger["version"] else "no version"
         yield f"  made      {version}: {challenger['verdict']}{alias}"
     if document.get("refused"):
-        stays = "stays in data/cures" if document["applied"] else "was taken back"
         yield f"            {document['refused']}"
-        yield f"            The cure {stays}."
+        stays = "stays in data/cures" if document["applied"] else "was taken back"
+        yield "            No cure is in force." if document["remedy"] == "none" else f"            The cure {stays}."
+        if challenger and challenger["version"] and challenger["alias"] != "champion":
+            name, version = document["model"], challenger["version"]
+            yield f"  way out   `{program()} status {name}` names the gates; to promote it all the same, with a reason"
+            yield f"            that is recorded: {program()} promote {name} {version} --reason WHY"
     if document["next"]:
         yield f"  next      nothing was changed; to carry it out: {document['next']}"
 

@@ -76,9 +76,7 @@ def _facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     if counts["planted_after"]:
         early = sum(1 for row in document["after"] if row["detected_after"] and row["detected_after"] <= 50)
         facts.append((f"{early} of {counts['planted_after']}", "detected within 50 answers"))
-        carried_out = [
-            row for row in document["after"] if row["remedy"] != "fix_client"
-        ]
+        carried_out = [row for row in document["after"] if row["remedy"] != "fix_client"]
         cured = [row["accuracy"] for row in carried_out if row["accuracy"]["cured"] is not None]
         lost = [each["clean"] - each["broken"] for each in cured if each["clean"] > each["broken"]]
         won = [each["cured"] - each["broken"] for each in cured if each["clean"] > each["broken"]]

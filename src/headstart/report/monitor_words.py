@@ -54,7 +54,7 @@ def is_p_value(check: str) -> bool:
 def happened(document: Document) -> str:
     """The verdict in one sentence; the likeliest cause where one is named."""
     if document["verdict"] == "ok":
-        return "Answers and inputs look as they did when the model was judged."
+        return _quiet(document)
     causes = document["causes"]
     if document["verdict"] == "unsure":
         if document["window"]["start"] is None:
@@ -80,6 +80,20 @@ def happened(document: Document) -> str:
         way = "up" if share["value"] > share["reference"] else "down"
         return f"{said} The largest change is {name!r}: {now} of inputs, {way} from {then}."
     return said
+
+
+def _quiet(document: Document) -> str:
+    """Of a window without an alarm: shares of classes can look other ones before any test can tell."""
+    shares = document["estimates"]["shares"] or {}
+    apart = {name: share for name, share in shares.items() if not share["low"] <= share["reference"] <= share["high"]}
+    if not apart:
+        return "Answers and inputs look as they did when the model was judged."
+    name, share = max(apart.items(), key=lambda entry: abs(entry[1]["value"] - entry[1]["reference"]))
+    between = f"{percent(share['low'])} to {percent(share['high'])}"
+    return (
+        f"No test alarms, but classes may come in other shares: {name!r} is estimated at {percent(share['value'])} of "
+        f"inputs ({between}), {percent(share['reference'])} in the reference."
+    )
 
 
 def shows_in(document: Document) -> str:
@@ -129,7 +143,7 @@ def advice(model: str, document: Document) -> Advice:
     if remedy == "collect_labels":
         return Advice(
             "Look at inputs of this window and send the right labels back, also of answers that are right: labels "
-            "show how much was lost, and train the next version.",
+            "show how much was lost. Where journal.raw is sampled, they train the next version, too.",
             commands=(
                 SEND_LABELS.format(name=name, body=BODY),
                 f"headstart add {name} --from-feedback",
@@ -238,7 +252,7 @@ def _fix_client(model: str, document: Document, failed: Sequence[Document]) -> A
     if fault := FAULTS.get(evidence.get("fault", "")):
         share = client["share"] if client else evidence["share"]
         inputs = f"the {client['inputs']:,} distinct inputs you sent" if client else "the inputs"
-        told = f"{first_up(fault.meaning)} in {percent(share)} of {inputs} to {model} on {when}."
+        told = f"{first_up(fault.meaning)} in about {share:.0%} of {inputs} to {model} on {when}."
     elif "refusals" in by_check and checks == {"refusals"}:
         reasons = by_check["refusals"]["evidence"]["reasons"]
         first = next(iter(reasons), "").rstrip(".")
