@@ -24,7 +24,7 @@ def test_what_became_of_each_model_is_said():
 
 
 def test_one_champion_is_enough():
-    _require_one(["bars", "topics"], resolve)
+    assert _require_one(["bars", "topics"], resolve) is None
 
 
 def test_features_that_are_kept_where_raw_inputs_are_not_are_said_once_for_all_models():

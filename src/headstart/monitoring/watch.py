@@ -1,6 +1,6 @@
 """One look at a window of live traffic: the alarm is decided here, and nowhere else."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -79,6 +79,17 @@ class Look:
     drawn: tuple[Window, Profile] | None
 
 
+@dataclass(frozen=True)
+class _Version:
+    """What one version answered in a window, judged; no profile where its reference cannot be read."""
+
+    window: Window
+    profile: Profile | None
+    findings: Sequence[Finding]
+    causes: Sequence[dict[str, Any]]
+    estimate: label_shift.Estimate | None
+
+
 def watch(
     journal: Path,
     references: Callable[[int], Reference],
@@ -110,64 +121,18 @@ def watch(
         DataError: if the journal cannot be read.
     """
     traffic = windows.select(journal, asked=asked, minutes=params.window_minutes)
-    findings: list[Finding] = []
-    found: list[dict[str, Any]] = []
-    profiles: dict[int | None, Profile] = {}
-    estimates: dict[int | None, label_shift.Estimate] = {}
-    against: dict[int | None, str | None] = {}
-    several = len(traffic.windows) > 1
-    for window in traffic.windows:
-        mine, profile = [requests.repeated_inputs(window, params.repeated_share)], None
-        known: Sequence[Signature] = ()
-        uncorrected = None
-        layers, trial = None, diagnosis.Trial()
-        try:
-            reference = _reference(references, window)
-            if (files := requests.bundle(window, reference.bundle)) is not None:
-                mine.insert(0, files)
-            known, prior, layers = reference.signatures(), reference.prior(), reference.layers()
-            profile = reference.profile()
-            trial = diagnosis.Trial(partial(windows.sample, journal, window), reference.effect)
-        except HeadstartError as error:
-            mine.insert(0, _no_reference(window, error))
-        if profile is not None:
-            uncorrected = priors.uncorrected(profile, window, prior)
-            profile = profiles[window.version] = priors.reference(profile, prior)
-            measured = _measured(journal, window, reference.bundle) if layers is not None else None
-            mine = (
-                judge(profile, window, params, versions=len(traffic.windows), layers=layers, measured=measured) + mine
-            )
-            if window.rows >= params.rows:
-                estimates[window.version] = priors.estimate(*uncorrected, prior)
-        causes = diagnosis.causes(
-            mine,
-            profile,
-            window,
-            drop=params.accuracy_drop,
-            known=known,
-            estimate=estimates.get(window.version),
-            uncorrected=uncorrected,
-            trial=trial,
-        )
-        against[window.version] = diagnosis.against_shares(causes)
-        found += causes
-        findings += [_of(finding, window, several) for finding in mine]
-    if not traffic.windows:
+    versions = [_version(journal, references, params, window, len(traffic.windows)) for window in traffic.windows]
+    findings = [finding for version in versions for finding in version.findings]
+    found = [cause for version in versions for cause in version.causes]
+    if not versions:
         findings.append(_too_small(traffic, None, params))
     refused = requests.refusals(traffic, params.refused_share)
     findings.append(refused)
     if refused.verdict == "fail":
         most = "preprocessing_mismatch" if 2 * traffic.other_contract > traffic.refused else "input_quality"
         found.append({"cause": most, "score": 1.0, "evidence": {"checks": [refused.check]}})
-    main = max(traffic.windows, key=lambda window: window.answers, default=None)
-    compared = sum(window.answers for window in traffic.windows if window.version in profiles)
-    judged = (
-        main is not None
-        and main.version in profiles
-        and main.rows >= params.rows
-        and compared >= COMPARED * sum(window.answers for window in traffic.windows)
-        and not any(_likely_loss(finding) for finding in findings)
-    )
+    main = max(versions, key=lambda version: version.window.answers, default=None)
+    judged = _is_judged(versions, main, params) and not any(_likely_loss(finding) for finding in findings)
     failed = any(finding.verdict == "fail" for finding in findings)
     ranked = diagnosis.ranked(found, judged=judged)
     return Look(
@@ -176,12 +141,12 @@ def watch(
             "verdict": "alert" if failed else "ok" if judged else "unsure",
             "causes": ranked,
             "remedy": diagnosis.remedy(ranked),
-            "estimates": {"accuracy": _accuracy(traffic), **_shares(main, estimates, against)},
+            "estimates": {"accuracy": _accuracy(traffic), **_shares(main)},
             "window": {**traffic.document(), "version": champion, "minutes": params.window_minutes},
             "findings": [finding.document() for finding in findings],
             "retraining": dict(UNDECIDED),
         },
-        drawn=_worst(traffic, findings, profiles),
+        drawn=_worst(versions),
     )
 
 
@@ -249,6 +214,47 @@ def levels(params: Monitor, *, others: int, versions: int = 1) -> tuple[float, f
     return share / 2, share / (2 * others)
 
 
+def _version(
+    journal: Path, references: Callable[[int], Reference], params: Monitor, window: Window, versions: int
+) -> _Version:
+    """The answers of one version, judged by its own reference."""
+    findings: list[Finding] = [requests.repeated_inputs(window, params.repeated_share)]
+    try:
+        reference = _reference(references, window)
+        if (files := requests.bundle(window, reference.bundle)) is not None:
+            findings.insert(0, files)
+        known, prior, layers = reference.signatures(), reference.prior(), reference.layers()
+        plain = reference.profile()
+    except HeadstartError as error:
+        findings.insert(0, _no_reference(window, error))
+        causes = diagnosis.causes(findings, None, window, drop=params.accuracy_drop)
+        return _Version(window, None, [_of(finding, window, versions) for finding in findings], causes, None)
+    uncorrected = priors.uncorrected(plain, window, prior)
+    profile = priors.reference(plain, prior)
+    measured = _measured(journal, window, reference.bundle) if layers is not None else None
+    findings = judge(profile, window, params, versions=versions, layers=layers, measured=measured) + findings
+    estimate = priors.estimate(*uncorrected, prior) if window.rows >= params.rows else None
+    causes = diagnosis.causes(
+        findings,
+        profile,
+        window,
+        drop=params.accuracy_drop,
+        known=known,
+        estimate=estimate,
+        uncorrected=uncorrected,
+        trial=diagnosis.Trial(partial(windows.sample, journal, window), reference.effect),
+    )
+    return _Version(window, profile, [_of(finding, window, versions) for finding in findings], causes, estimate)
+
+
+def _is_judged(versions: Sequence[_Version], main: _Version | None, params: Monitor) -> bool:
+    """Whether enough of the window has a reference, and the version with most answers gave enough of them."""
+    if main is None or main.profile is None or main.window.rows < params.rows:
+        return False
+    compared = sum(version.window.answers for version in versions if version.profile is not None)
+    return compared >= COMPARED * sum(version.window.answers for version in versions)
+
+
 def _reference(references: Callable[[int], Reference], window: Window) -> Reference:
     if window.version is None:
         raise HeadstartError("the journal does not say which version answered.")
@@ -262,9 +268,9 @@ def _measured(journal: Path, window: Window, bundle: str) -> LayerMoments | None
     return found.get(bundle) or (own[0] if own and not bundle else None)
 
 
-def _of(finding: Finding, window: Window, several: bool) -> Finding:
+def _of(finding: Finding, window: Window, versions: int) -> Finding:
     """The finding with its version in the evidence, and in the sentence where several versions answered."""
-    reason = f"version {window.version}: {finding.reason}" if several else finding.reason
+    reason = f"version {window.version}: {finding.reason}" if versions > 1 else finding.reason
     return replace(finding, reason=reason, evidence={**finding.evidence, "version": window.version})
 
 
@@ -274,14 +280,15 @@ def _likely_loss(finding: Finding) -> bool:
     return unsure and finding.statistic is not None and finding.statistic <= DOUBT
 
 
-def _worst(
-    traffic: Traffic, findings: list[Finding], profiles: Mapping[int | None, Profile]
-) -> tuple[Window, Profile] | None:
+def _worst(versions: Sequence[_Version]) -> tuple[Window, Profile] | None:
     """The version to draw: the one with most failed findings, of several the one with most answers."""
-    failed = [finding.evidence.get("version") for finding in findings if finding.verdict == "fail"]
-    known = [window for window in traffic.windows if window.version in profiles and window.rows]
-    worst = max(known, key=lambda window: (failed.count(window.version), window.answers), default=None)
-    return None if worst is None else (worst, profiles[worst.version])
+
+    def trouble(version: _Version) -> tuple[int, int]:
+        return sum(finding.verdict == "fail" for finding in version.findings), version.window.answers
+
+    known = [version for version in versions if version.profile is not None and version.window.rows]
+    worst = max(known, key=trouble, default=None)
+    return None if worst is None or worst.profile is None else (worst.window, worst.profile)
 
 
 def _accuracy(traffic: Traffic) -> dict[str, Any] | None:
@@ -290,18 +297,13 @@ def _accuracy(traffic: Traffic) -> dict[str, Any] | None:
     return wilson(right, labelled, INTERVAL).document() if labelled else None
 
 
-def _shares(
-    main: Window | None,
-    estimates: Mapping[int | None, label_shift.Estimate],
-    against: Mapping[int | None, str | None],
-) -> dict[str, Any]:
+def _shares(main: _Version | None) -> dict[str, Any]:
     """Of the version with most answers; none where what was named speaks against them."""
-    estimate = estimates.get(main.version) if main else None
-    if main is None or estimate is None:
+    if main is None or main.estimate is None:
         return dict(NO_SHARES)
-    if estimate.shares is not None and (reason := against[main.version]):
+    if main.estimate.shares is not None and (reason := diagnosis.against_shares(main.causes)):
         return {"shares": None, "shares_reason": reason}
-    return {"shares": estimate.shares, "shares_reason": estimate.reason}
+    return {"shares": main.estimate.shares, "shares_reason": main.estimate.reason}
 
 
 def _no_reference(window: Window, error: HeadstartError) -> Finding:
