@@ -112,7 +112,7 @@ def journalled(workspace: Path, model: str, inputs: list[str], start: datetime, 
     journal = Journal(space.journal(model), load(space.params).models[model].journal, clock=lambda: moments[-1])
     properties = predictor.preprocessor.properties(inputs)
     logits, features = predictor.outputs(inputs)
-    journal.record(
+    answers = [
         Answer(
             request_id=f"{start:%d%H}-{at}",
             index=0,
@@ -132,7 +132,8 @@ def journalled(workspace: Path, model: str, inputs: list[str], start: datetime, 
         for at, (moment, prediction, seen, kept) in enumerate(
             zip(moments, predictor.predictions(logits), properties, features, strict=True)
         )
-    )
+    ]
+    journal.record(answers)
     journal.close()
 
 

@@ -25,6 +25,12 @@ LABELS = ("a", "b", "c")
 pytestmark = pytest.mark.slow
 
 
+def judged(found):
+    """The gate's finding where the server answers as the bundle does."""
+    served = {"inputs": 1, "refused": 0, "max_difference": 0.0, "label_flips": 0, "wrong": []}
+    return preprocessing.judge(found, 1e-3, served)
+
+
 def made(folder, modality):
     """A network under a head that is no constant, its contract's folder and its exported file."""
     writer = tiny.write_text if modality == "text" else tiny.write_image
@@ -55,7 +61,7 @@ def test_hard_texts_come_out_alike_and_what_no_contract_accepts_is_refused(texts
     assert found["refused"] == ["empty", "invisible", "binary", "half_a_pair"]
     assert {"long", "longest", "emoji", "right_to_left"} <= {case["name"] for case in found["cases"]}
     assert all(case["prepared_difference"] == 0.0 and not case["mistakes"] for case in found["cases"])
-    assert preprocessing.judge(found, 1e-3).verdict == "pass"
+    assert judged(found).verdict == "pass"
     json.dumps(found, allow_nan=False)
 
 
@@ -64,7 +70,7 @@ def test_hard_pictures_come_out_alike_and_what_no_contract_accepts_is_refused(pi
     found = paths.check(network, folder / "model.onnx", folder / "contract")
     assert found["refused"] == ["cut_off", "empty", "no_picture"]
     assert {"wide", "one_pixel", "cmyk", "16_bit", "exif_6"} <= {case["name"] for case in found["cases"]}
-    assert preprocessing.judge(found, 1e-3).verdict == "pass"
+    assert judged(found).verdict == "pass"
     json.dumps(found, allow_nan=False)
 
 
@@ -76,7 +82,7 @@ def test_inputs_beyond_the_contracts_limits_are_refusals_and_no_fault(texts, tmp
     write(tmp_path, smaller, tokenizer_json=tokenizer)
     found = paths.check(network, folder / "model.onnx", tmp_path)
     assert "long" in found["refused"] and "longest" not in found["refused"]
-    assert preprocessing.judge(found, 1e-3).verdict == "pass"
+    assert judged(found).verdict == "pass"
 
 
 def test_a_preprocessing_graph_with_another_filter_is_blocked_by_name(pictures, tmp_path):
@@ -85,7 +91,7 @@ def test_a_preprocessing_graph_with_another_filter_is_blocked_by_name(pictures, 
     spec = read(contract).input
     other = "bicubic" if spec.resample != "bicubic" else "bilinear"
     onnx.save(image.author(replace(spec, resample=other)), contract / PREPROCESS_FILE)
-    finding = preprocessing.judge(paths.check(network, folder / "model.onnx", contract), 1e-3)
+    finding = judged(paths.check(network, folder / "model.onnx", contract))
     assert finding.verdict == "fail"
     assert f"the difference starts before the network: resized by the {other} filter." in finding.reason
 
@@ -95,7 +101,7 @@ def test_a_preprocessing_graph_that_divides_twice_is_blocked_by_name(pictures, t
     contract = shutil.copytree(folder / "contract", tmp_path / "contract")
     spec = read(contract).input
     onnx.save(image.author(replace(spec, rescale=spec.rescale / 255)), contract / PREPROCESS_FILE)
-    finding = preprocessing.judge(paths.check(network, folder / "model.onnx", contract), 1e-3)
+    finding = judged(paths.check(network, folder / "model.onnx", contract))
     assert "the difference starts before the network: levels were divided by 255 twice." in finding.reason
 
 
@@ -108,7 +114,7 @@ def test_a_tokenizer_with_another_truncation_is_blocked_by_name(texts, monkeypat
         self._tokenizer.enable_truncation(max_length=spec.max_tokens - 4)
 
     monkeypatch.setattr(text.Encoder, "__init__", shorter)
-    finding = preprocessing.judge(paths.check(network, folder / "model.onnx", folder / "contract"), 1e-3)
+    finding = judged(paths.check(network, folder / "model.onnx", folder / "contract"))
     assert finding.verdict == "fail"
     assert "the difference starts before the network: cut to 12 tokens instead of 16." in finding.reason
 
@@ -118,7 +124,7 @@ def test_a_network_that_answers_otherwise_is_told_apart_from_its_input(pictures,
     other = Network.from_backbone(folder / "backbone", 3, dropout=0.1)
     other.set_head(np.cos(np.arange(3 * network.hidden_size)).reshape(3, -1), [0.3, 0.2, 0.1])
     graph.export(other, "image", tmp_path / "model.onnx", 20)
-    finding = preprocessing.judge(paths.check(network, tmp_path / "model.onnx", folder / "contract"), 1e-3)
+    finding = judged(paths.check(network, tmp_path / "model.onnx", folder / "contract"))
     assert "it is prepared alike, so the difference starts in model.onnx" in finding.reason
 
 
@@ -136,7 +142,7 @@ def test_files_that_give_no_answer_are_blocked(pictures, monkeypatch):
 
     network, folder = pictures
     monkeypatch.setattr(Predictor, "run", broken)
-    finding = preprocessing.judge(paths.check(network, folder / "model.onnx", folder / "contract"), 1e-3)
+    finding = judged(paths.check(network, folder / "model.onnx", folder / "contract"))
     assert (finding.verdict, finding.statistic) == ("fail", None)
     assert "give no answer at all" in finding.reason
 
@@ -148,5 +154,5 @@ def test_answers_that_are_no_numbers_are_blocked(pictures, monkeypatch):
     monkeypatch.setattr(Predictor, "run", lambda self, items: tuple(each * np.nan for each in run(self, items)))
     network, folder = pictures
     found = paths.check(network, folder / "model.onnx", folder / "contract")
-    assert preprocessing.judge(found, 1e-3).verdict == "fail"
+    assert judged(found).verdict == "fail"
     json.dumps(found, allow_nan=False)
