@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from headstart import artifacts
+from headstart import artifacts, settings
 from tests.e2e.test_production import NOON, journalled, questions
 
 pytestmark = pytest.mark.slow
@@ -14,8 +14,11 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def own(finished: Path, tmp_path: Path) -> Path:
-    """The finished workspace with its registry, to be changed at will."""
-    return Path(shutil.copytree(finished, tmp_path / "own", symlinks=True))
+    """The finished workspace with its registry and without what others journalled in it, to be changed at will."""
+    folder = Path(shutil.copytree(finished, tmp_path / "own", symlinks=True))
+    for name in ("topics", "bars"):
+        shutil.rmtree(settings.Workspace(folder).journal(name), ignore_errors=True)
+    return folder
 
 
 def test_other_class_shares_are_proposed_cured_watched_and_taken_back(own, headstart, tmp_path):
