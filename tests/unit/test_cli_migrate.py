@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+import yaml
 
 from headstart.cli import lift, template
 from headstart.cli.migrate import migrate
@@ -134,6 +135,7 @@ def test_a_new_workspace_has_nothing_to_lift(workspace, capsys):
         "to": 1,
         "changed": [],
         "added": [],
+        "removed": {},
         "applied": False,
         "findings": [],
     }
@@ -162,6 +164,48 @@ def test_a_file_that_lacks_a_key_is_told_of_migrate_and_is_mended_by_it(workspac
     assert answered(capsys, yes=True)["added"] == ["defaults.all.export.opset"]
     assert path.read_text() == lines(whole, "models:") + entry
     assert load(path).models["m"].export.opset == 20
+
+
+RETIRED = """\
+defaults:
+  all:
+    plan:
+      choice:
+        folds: 7              # my own
+        mended: 3             # theirs
+    fine_tune:
+      shares: [1, 2]          # a comment
+models:
+  m:
+    plan: {choice: {mended: 1}}
+"""
+
+
+def test_keys_that_are_no_longer_read_go_and_renamed_ones_keep_their_value(monkeypatch):
+    monkeypatch.setattr(lift, "RENAMED", {"fine_tune.shares": "plan.portions"})
+    text, removed = lift.prune(RETIRED)
+    assert yaml.safe_load(text) == {
+        "defaults": {"all": {"plan": {"choice": {"folds": 7}, "portions": [1, 2]}}},
+        "models": {"m": {}},
+    }
+    assert "folds: 7              # my own\n" in text
+    assert removed == {
+        "defaults.all.fine_tune.shares": "is called plan.portions now",
+        "defaults.all.plan.choice.mended": "nothing reads it any more",
+        "models.m.plan.choice.mended": "nothing reads it any more",
+    }
+
+
+def test_a_file_with_a_key_that_went_is_told_what_became_of_it_and_fixed_by_migrate(workspace, capsys):
+    path = workspace / "params.yaml"
+    entry = "models:\n  m:\n    modality: text\n    backbone: minilm\n    data:\n      source: a.csv\n"
+    path.write_text(lines(path.read_text(), "models:") + entry + "    plan:\n      choice:\n        mended: 1\n")
+    told = r"models\.m\.plan\.choice\.mended: is no longer used: nothing reads it any more"
+    with pytest.raises(ParamsError, match=told) as caught:
+        load(path)
+    assert "headstart migrate" in caught.value.action
+    assert answered(capsys, yes=True)["removed"] == {"models.m.plan.choice.mended": "nothing reads it any more"}
+    assert load(path).models["m"]
 
 
 def ship(monkeypatch, **texts):

@@ -1,6 +1,6 @@
-"""An older params.yaml lifted to the installed version's: steps between formats, then the keys that it lacks.
+"""An older params.yaml lifted to the installed version's: steps between formats, keys that went, keys that it lacks.
 
-Only lines are added; every byte of the user's own, comments included, stays as it is (a step may change more).
+All else of the user's own, comments included, stays as it is (a step may change more).
 """
 
 from collections.abc import Callable
@@ -8,8 +8,10 @@ from typing import Any
 
 import yaml
 
+from headstart.cli import roundtrip
 from headstart.errors import ParamsError
 from headstart.params.loader import FORMAT
+from headstart.params.retired import REMOVED, RENAMED
 
 Step = Callable[[Any], None]
 STEPS: dict[int, Step] = {}  # from format n to n + 1, in place, on ruamel's mapping, which keeps comments
@@ -34,13 +36,51 @@ def climb(text: str, found: int) -> str:
             f"params.yaml has format {found}, and no step leads on from format {absent[0]}.",
             action="Make a new workspace with `headstart init`, and copy your entries over.",
         )
-    from headstart.cli import roundtrip
-
     document = roundtrip.loads(text)
     for number in range(found, FORMAT):
         STEPS[number](document)
         document["format"] = number + 1
     return roundtrip.dumps(document)
+
+
+def prune(text: str) -> tuple[str, dict[str, str]]:
+    """`text` without the keys that are no longer read, and what became of each, by its dotted name.
+
+    A renamed key keeps its value and its place among its neighbours; a section that is left empty goes too.
+    """
+    document, went = roundtrip.loads(text), dict[str, str]()
+    for where in ("defaults", "models"):
+        for name, layer in (document.get(where) or {}).items():
+            for old, new in RENAMED.items():
+                if (value := _taken(layer, old.split("."))) is not _ABSENT:
+                    _put(layer, new.split("."), value)
+                    went[f"{where}.{name}.{old}"] = f"is called {new} now"
+            for old, reason in REMOVED.items():
+                if _taken(layer, old.split(".")) is not _ABSENT:
+                    went[f"{where}.{name}.{old}"] = reason
+    return (roundtrip.dumps(document), went) if went else (text, went)
+
+
+_ABSENT = object()
+
+
+def _taken(layer: Any, key: list[str]) -> Any:
+    """The value under a key, which is taken out of its mapping; `_ABSENT` where there is none."""
+    first, *rest = key
+    if not isinstance(layer, dict) or first not in layer:
+        return _ABSENT
+    if not rest:
+        return layer.pop(first)
+    value = _taken(layer[first], rest)
+    if value is not _ABSENT and layer[first] == {}:
+        del layer[first]
+    return value
+
+
+def _put(layer: Any, key: list[str], value: Any) -> None:
+    for part in key[:-1]:
+        layer = layer.setdefault(part, {})
+    layer.setdefault(key[-1], value)
 
 
 def fill(text: str, shipped: str) -> tuple[str, list[str]]:

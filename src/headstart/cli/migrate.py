@@ -22,14 +22,16 @@ def migrate(
 ) -> int:
     """Lift params.yaml, dvc.yaml and pipelines/ to the installed version; the difference is shown first.
 
-    Keys that are new get the installed version's values; yours are left as they are. A file that you edited is never
-    replaced: the difference is shown, for you to merge. Git and DVC hold what was there before.
+    Keys that are new get the installed version's values, and keys that are no longer read go; all else of yours stays.
+    A file that you edited is never replaced: the difference is shown, for you to merge. Git and DVC hold what was
+    there before.
     """
     workspace = settings.find_workspace()
     shipped = template.files()
     found = _format(read(workspace.params))
     before = workspace.params.read_text(encoding="utf-8")
-    after, added = lift.fill(lift.climb(before, found), shipped["params.yaml"])
+    pruned, removed = lift.prune(lift.climb(before, found))
+    after, added = lift.fill(pruned, shipped["params.yaml"])
     changes: Changes = {"params.yaml": (before, after)} if after != before else {}
     record = _record(workspace.root)
     replaced, findings = _flows(workspace.root, shipped, record)
@@ -45,6 +47,7 @@ def migrate(
         "to": FORMAT,
         "changed": sorted(changes),
         "added": added,
+        "removed": removed,
         "applied": applied,
         "findings": [finding.document() for finding in findings],
     }
@@ -153,5 +156,6 @@ def _lines(document: dict[str, Any]) -> Any:
     for path in document["changed"]:
         yield f"{'lifted' if document['applied'] else 'to lift':8} {path}"
     yield from (f"  new key  {key}" for key in document["added"])
+    yield from (f"  old key  {key}: {reason}" for key, reason in document["removed"].items())
     for finding in document["findings"]:
         yield f"  {finding['verdict']:8} {finding['reason']} {finding['action']}"

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from headstart.errors import ParamsError, listed
+from headstart.params import retired
 from headstart.params.backbones import Backbone
 from headstart.params.operation import Schedules
 from headstart.params.workspace import Model, Params
@@ -17,10 +18,10 @@ from headstart.params.workspace import Model, Params
 FORMAT = 1
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 EXPONENT = re.compile(r"\d+e[+-]?\d+")  # numbers to people, text to YAML 1.1
+OLDER = re.compile(r"^format: |: is missing$|: is no longer used: |: is called \S+ now$")  # problems of older files
 TOP = {"format", "schedules", "defaults", "backbones", "models"}
 STRATEGIES = ("probe", "fine_tune", "lora", "adapt", "scratch")
 SHARED = {"prepare": ("probe",), "plan": STRATEGIES, "train": (*STRATEGIES, "forgetting", "screen")}
-RETIRED = ("mended", "mended_at_most")  # keys of plan.choice that older files have and nothing reads any more
 STAGES_WITH_MODALITY = ("prepare", "plan", "train", "export", "evaluate", "seal")
 STAGES_WITH_BACKBONE = ("prepare", "plan", "train", "export")
 Key = tuple[Any, ...]
@@ -52,12 +53,12 @@ def load(path: Path, *, named: Path | None = None) -> Params:
             models[name] = model
     problems = list(dict.fromkeys(problems))  # what stands in defaults is wrong in each model alike
     if problems:
-        older = any(problem.endswith(": is missing") or problem.startswith("format: ") for problem in problems)
+        older = any(OLDER.search(problem) for problem in problems)
         raise ParamsError(
             f"{(named or path).name} has {len(problems)} problem{'s' if len(problems) > 1 else ''}:\n"
             f"{listed(problems)}\n",
             action=f"Mend {named or path} and try again."
-            + (" `headstart migrate` adds what a newer headstart needs and an older file lacks." if older else ""),
+            + (" `headstart migrate` brings a file of an older headstart up to date." if older else ""),
         )
     assert schedules is not None
     checked = {name: backbone for name, backbone in backbones.items() if backbone}
@@ -108,8 +109,6 @@ def _model(
         problems.append(f"{where}.backbone: {backbone} is for {known.modality}, the model for {modality}")
         return None
     merged = _merge(_merge(defaults.get("all") or {}, defaults.get(modality) or {}), entry)
-    for key in RETIRED:
-        merged.get("plan", {}).get("choice", {}).pop(key, None)
     shared = {key: merged.pop(key, None) for key in (*STRATEGIES, "forgetting", "screen")}
     for stage, keys in SHARED.items():
         held = {key: shared[key] for key in keys if shared[key] is not None}
@@ -209,6 +208,8 @@ def _check(
 
 def _sentence(kind: type[BaseModel], key: str, detail: Any) -> str:
     if detail["type"] == "extra_forbidden":
+        if told := retired.sentence(key):
+            return told
         section: Any = kind
         for part in detail["loc"][:-1]:
             section = section.model_fields[part].annotation if hasattr(section, "model_fields") else None
