@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
+from headstart import syntax
 from headstart.data import sources
 from headstart.data.ingest import ingest
 from headstart.data.rows import Row, plain, whole_numbers, without_decimal_point
@@ -215,6 +217,59 @@ def test_the_fingerprint_changes_with_the_files_and_the_columns_alone(tmp_path):
     assert sources.fingerprint(data(path, label="label"), "text") != before
     jsonl(path, {"text": "ab", "label": "x"})
     assert sources.fingerprint(data(path), "text") != before
+
+
+@pytest.fixture
+def editable(tmp_path, monkeypatch):
+    """A copy of the package whose code counts; a function that edits a module of it and gives a source's fingerprint.
+
+    The code that runs is the installed one.
+    """
+    copy = shutil.copytree(syntax.PACKAGE, tmp_path / "headstart", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(syntax, "PACKAGE", copy)
+    source = jsonl(tmp_path / "a.jsonl", {"text": "a", "label": "x"})
+
+    def fingerprint(module: str = "", *edit: str) -> str:
+        if module:
+            path = copy / module
+            before = path.read_text()
+            assert edit[0] in before
+            path.write_text(before.replace(*edit))
+        for cached in (syntax._imports, syntax.module_digest):
+            cached.cache_clear()
+        return sources.fingerprint(data(source), "text")
+
+    yield fingerprint
+    for cached in (syntax._imports, syntax.module_digest):
+        cached.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("module", "then", "now"),
+    [
+        pytest.param("data/tables.py", "# NaN is unlike itself", "# other words", id="a comment"),
+        pytest.param("data/tables.py", '"""Files of rows', '"""Rows', id="a docstring"),
+        pytest.param("data/tables.py", " has no row.", " is empty.", id="an error message"),
+        pytest.param("data/checks/metadata.py", "FEWEST = 20", "FEWEST = 21", id="a check of rows that are there"),
+        pytest.param("data/ingest.py", "NAMED = 10", "NAMED = 9", id="a finding about the source"),
+    ],
+)
+def test_an_edit_that_changes_no_row_leaves_the_fingerprint_alone(editable, module, then, now):
+    before = editable()
+    assert editable(module, then, now) == before
+
+
+@pytest.mark.parametrize(
+    ("module", "then", "now"),
+    [
+        ("data/tables.py", "value != -1", "value != -2"),
+        ("contract/labels.py", '" ".join(label.split())', '"_".join(label.split())'),
+        ("data/builtin/digits.py", "/ 16 * 255", "/ 15 * 255"),
+    ],
+)
+def test_an_edit_that_may_change_rows_changes_the_fingerprint(editable, module, then, now):
+    before = editable()
+    assert editable(module, then, now) != before
 
 
 def test_several_sources_come_in_their_order_and_the_unlabelled_pool_last(tmp_path):

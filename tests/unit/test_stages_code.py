@@ -2,6 +2,7 @@
 
 import pytest
 
+from headstart import syntax
 from headstart.stages import code
 
 STAGES = ("backbone", "prepare", "plan", "train", "export", "evaluate", "seal")
@@ -21,15 +22,15 @@ def package(tmp_path, monkeypatch):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
-    monkeypatch.setattr(code, "PACKAGE", tmp_path)
+    monkeypatch.setattr(syntax, "PACKAGE", tmp_path)
 
     def described():
-        for cached in (code._imports, code._syntax_digest):
+        for cached in (syntax._imports, syntax.module_digest):
             cached.cache_clear()
         return code.describe("train")
 
     yield tmp_path, described
-    for cached in (code._imports, code._syntax_digest):
+    for cached in (syntax._imports, syntax.module_digest):
         cached.cache_clear()
 
 
@@ -39,6 +40,34 @@ def test_a_comment_a_docstring_and_a_module_it_does_not_reach_change_nothing(pac
     (folder / "layers.py").write_text('"""Other words."""\n\n\ndef rate():\n    """Why."""\n    return 0.1\n')
     (folder / "monitor.py").write_text("x = 2\n")
     assert described() == before
+
+
+@pytest.mark.parametrize(
+    ("then", "now"),
+    [
+        ("    raise DataError(f'row {row} is bad.', action='Go.')", "    raise DataError(f'{row}: bad.')"),
+        ("    return OutsideError('away')", "    return OutsideError(sentence(row))"),
+        ("    raise errors.DataError('a') from None", "    raise errors.DataError('b') from None"),
+        ("    raise refusal(row, 'a')", "    raise refusal(row, 'b')"),
+    ],
+)
+def test_the_words_of_an_exception_change_nothing(package, then, now):
+    folder, described = package
+    texts = [f"def rate(row=1):\n    if row:\n        return 0.1\n{line}\n" for line in (then, now)]
+    found = []
+    for text in texts:
+        (folder / "layers.py").write_text(text)
+        found.append(described())
+    assert found[0] == found[1]
+
+
+def test_another_exception_changes_it(package):
+    folder, described = package
+    found = []
+    for name in ("DataError", "ValueError"):
+        (folder / "layers.py").write_text(f"def rate():\n    raise {name}('a')\n")
+        found.append(described())
+    assert found[0] != found[1]
 
 
 @pytest.mark.parametrize("text", ["def rate():\n    return 0.2\n", "import torch\n\ndef rate():\n    return 0.1\n"])

@@ -27,7 +27,7 @@ def fingerprint(source: str, modality: Modality) -> str:
         DataError: if the source does not exist.
         OutsideError: if a server cannot be reached.
     """
-    return sources.fingerprint(Data(source=source, columns=sources.PLAIN), modality)
+    return sources.fingerprint(Data(source=source, columns=sources.PLAIN), modality, made_by=__name__)
 
 
 def write(source: str, modality: Modality, path: Path) -> None:

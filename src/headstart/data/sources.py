@@ -20,6 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from headstart import syntax
 from headstart.data import columns as naming
 from headstart.data import feedback, folders, hub, remote, tables
 from headstart.data.builtin import apidocs, digits
@@ -33,6 +34,7 @@ from headstart.params.section import Modality
 BUILTIN: dict[str, tuple[Modality, ModuleType]] = {"apidocs": ("text", apidocs), "digits": ("image", digits)}
 PLAIN = Columns(input=None, label=None, id=None, group=None, time=None, split=None)
 SOURCE, POOL = "data.source", "data.unlabelled"  # the keys of params.yaml that name one
+ROWS = "headstart.data.spool"  # with what it imports: all code that a written row hangs on
 ADDRESSES = ("builtin:", remote.SCHEME, hub.SCHEME, feedback.SCHEME)
 
 
@@ -77,11 +79,16 @@ def open(data: Data, modality: Modality, *, payload: bool = True) -> list[Source
     return opened
 
 
-def fingerprint(data: Data, modality: Modality) -> str:
+def fingerprint(data: Data, modality: Modality, *, made_by: str = ROWS) -> str:
     """SHA-256 (hex) that changes when a source may have: sizes and times of files, versions of packages, ETags.
 
     Takes a moment: no file of a source is opened, nothing is downloaded; a server is asked for its listing. The code
-    that reads sources counts too.
+    that makes rows of sources counts too, comments and messages left out.
+
+    Args:
+        data: the sources.
+        modality: what the inputs are.
+        made_by: the module that reads them; it counts with all that it imports.
 
     Raises:
         DataError: if a source does not exist.
@@ -89,8 +96,8 @@ def fingerprint(data: Data, modality: Modality) -> str:
     """
     states = [_state(name, modality, SOURCE) for name in data.sources]
     states += [_state(data.unlabelled, modality, POOL)] if data.unlabelled else []
-    code = [file.read_text(encoding="utf-8") for file in sorted(Path(__file__).parent.rglob("*.py"))]
-    return digest([data.model_dump(exclude={"expected_shares"}), modality, states, digest(code)])
+    code, _ = syntax.digests(made_by)
+    return digest([data.model_dump(exclude={"expected_shares"}), modality, states, code])
 
 
 def shown(source: str) -> str:
