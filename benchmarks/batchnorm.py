@@ -30,7 +30,7 @@ from headstart.backbones.network import Network
 from headstart.batchnorm import recalibration
 from headstart.batchnorm.instrumented import Instrumented
 from headstart.batchnorm.reference import Statistics, summed
-from headstart.contract import spec
+from headstart.contract import files
 from headstart.contract.spec import Contract, ImageSpec
 from headstart.export import instrumented
 from headstart.faults import images, samples
@@ -111,7 +111,7 @@ class Case:
             10**7,
         )
         if not (work / "batchnorm.onnx").is_file():
-            spec.write(work, Contract("image", form, tuple(map(str, range(classes)))), tokenizer_json=None)
+            files.write(work, Contract("image", form, tuple(map(str, range(classes)))), tokenizer_json=None)
             fit(folder, work, learn, classes, (1 if self.grey else 3, side, side))
         self.preprocessor = Preprocessor.load(work)
         self.network = Instrumented.open(work / "batchnorm.onnx", self.preprocessor)

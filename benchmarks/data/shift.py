@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from headstart.backbones import fetch, processor, store
 from headstart.backbones.network import Network
-from headstart.contract import spec
+from headstart.contract import files, spec
 from headstart.data.dataset import Dataset
 from headstart.determinism import folder_digest
 from headstart.params.loader import load
@@ -51,7 +51,7 @@ def main() -> None:
         fetch.fetch("minilm", params.backbones["minilm"], asked.work / "fetched")
         store.make(asked.work / "fetched", params.backbones["minilm"], backbone)
     form, tokenizer_json = processor.input_spec(backbone, prepare.limits)
-    spec.write(asked.work / "contract", spec.Contract("text", form, ("a", "b")), tokenizer_json=tokenizer_json)
+    files.write(asked.work / "contract", spec.Contract("text", form, ("a", "b")), tokenizer_json=tokenizer_json)
     preprocessor = Preprocessor.load(asked.work / "contract")
     network = Network.from_backbone(backbone, 2, dropout=0.0).to(device.settle(0))
     key = folder_digest(backbone)

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from headstart.backbones import processor, reference, store
-from headstart.contract import spec
+from headstart.contract import files, spec
 from headstart.data import dataset
 from headstart.data.dataset import Dataset
 from headstart.data.identity import content_key
@@ -102,7 +102,7 @@ def _write(
         if part == "train" and name in UNLABELLED:
             pool = [inputs[row] for row in drawn[rows:]]
     classes = tuple(sorted({label for _, labels in splits.values() for label in labels}))
-    spec.write(home / "contract", spec.Contract(modality, raw, classes), tokenizer_json=tokenizer_json)
+    files.write(home / "contract", spec.Contract(modality, raw, classes), tokenizer_json=tokenizer_json)
     for part, (inputs, labels) in splits.items():
         none = [None] * len(inputs)
         ids = [f"{part}-{row}" for row in range(len(inputs))]

@@ -1,8 +1,11 @@
-"""Imports go down only; what serves starts without torch; help needs nothing heavy."""
+"""Imports go down only, and never in a circle; what serves starts without torch; help needs nothing heavy."""
 
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
+
+import grimp
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "transformers", "mlflow", "prefect", "dvc", "evidently", "numpy", "pandas", "sklearn", "fastapi")
@@ -12,6 +15,12 @@ def test_the_layers_hold():
     command = [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    graph = grimp.build_graph("headstart", cache_dir=None)
+    imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    TopologicalSorter(imports).prepare()  # raises CycleError, which names the modules of a circle
 
 
 def test_help_needs_nothing_heavy():

@@ -8,7 +8,7 @@ from transformers import BertConfig, BertForMaskedLM
 
 from headstart.backbones import processor, store
 from headstart.backbones.silence import quiet
-from headstart.contract import spec
+from headstart.contract import files, spec
 from headstart.params.adapt import Adapt
 from headstart.params.backbones import Backbone
 from headstart.params.prepare import Limits
@@ -41,7 +41,7 @@ def with_params(**changes):
 def contract(backbone, folder):
     """The preprocessor of a contract made for a stored backbone."""
     found, tokenizer_json = processor.input_spec(backbone, LIMITS)
-    spec.write(folder, spec.Contract("text", found, ("a", "b")), tokenizer_json=tokenizer_json)
+    files.write(folder, spec.Contract("text", found, ("a", "b")), tokenizer_json=tokenizer_json)
     return Preprocessor.load(folder)
 
 

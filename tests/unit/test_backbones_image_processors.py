@@ -15,7 +15,8 @@ from transformers import ResNetConfig
 
 from headstart.backbones import processor
 from headstart.contract import agreement
-from headstart.contract.spec import Contract, write
+from headstart.contract.files import write
+from headstart.contract.spec import Contract
 from headstart.errors import BackboneError
 from headstart.params.prepare import Limits
 from headstart.predictor import Preprocessor

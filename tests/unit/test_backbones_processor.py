@@ -141,7 +141,8 @@ def turned():
 def test_every_kind_of_image_is_prepared_alike_on_both_sides_of_the_comparison(tmp_path, image, kind, channels):
     """One transparent PNG among 43 images stopped a run: the comparison dropped what the contract lays over white."""
     from headstart.contract import agreement
-    from headstart.contract.spec import Contract, write
+    from headstart.contract.files import write
+    from headstart.contract.spec import Contract
     from headstart.predictor import Preprocessor
 
     halves = {"image_mean": [0.5] * channels, "image_std": [0.5] * channels}
@@ -187,7 +188,8 @@ def test_convnext_enlarges_then_crops_below_384_and_stretches_from_there(tmp_pat
     ids=["crop", "convnext", "raw levels", "bicubic"],
 )
 def test_a_contract_made_of_the_specification_computes_what_the_reference_does(tmp_path, changes):
-    from headstart.contract.spec import Contract, write
+    from headstart.contract.files import write
+    from headstart.contract.spec import Contract
     from headstart.predictor import Preprocessor
 
     folder = image_folder(tmp_path / "backbone", **changes)

@@ -17,7 +17,7 @@ from headstart.backbones.network import Network
 from headstart.batchnorm import recalibration, reference
 from headstart.batchnorm.instrumented import Instrumented
 from headstart.bundle import CALIBRATION, Calibration, seal
-from headstart.contract import spec
+from headstart.contract import files, spec
 from headstart.data import cures
 from headstart.data.dataset import Dataset
 from headstart.evaluation.gates import batchnorm as gate
@@ -53,7 +53,7 @@ def pictures(count, *, seed, brighter=0.0):
 def made(tmp_path_factory):
     """A small ResNet whose statistics fit nothing exactly, a head that separates the classes, and what is exported."""
     folder = tmp_path_factory.mktemp("batchnorm")
-    spec.write(folder, spec.Contract("image", FORM, CLASSES), tokenizer_json=None)
+    files.write(folder, spec.Contract("image", FORM, CLASSES), tokenizer_json=None)
     network = Network(tiny.model(tiny.resnet()), len(CLASSES), dropout=0.0, shape=SHAPE).eval()
     for number, norm in enumerate(batchnorm.norms([network])):
         norm.running_mean.copy_(0.1 * torch.sin(torch.arange(norm.num_features) + float(number)))
@@ -182,7 +182,7 @@ def test_re_estimation_brings_back_what_light_took_and_changes_nothing_where_not
 
 def test_the_remedy_writes_statistics_of_the_windows_images_and_says_what_they_do(made, tmp_path):
     """On brighter images a network that was frozen is less sure than on its reference, and surer when recalibrated."""
-    spec.write(tmp_path, spec.Contract("image", FORM, CLASSES), tokenizer_json=None)
+    files.write(tmp_path, spec.Contract("image", FORM, CLASSES), tokenizer_json=None)
     measured, preprocessor = opened(made), made[2]
     judged = pictures(150, seed=2)
     reference.write(tmp_path, measured.reference(judged.inputs, seed=0))

@@ -3,6 +3,7 @@
 import pytest
 
 from headstart.cli import output
+from headstart.cli.app import app
 
 
 @pytest.fixture
@@ -33,3 +34,8 @@ def test_lines_for_people_have_them_so_and_json_as_they_are(own, capsys):
     assert capsys.readouterr().out == "/opt/it/bin/headstart run bars\n"
     output.emit({"action": "headstart run bars"}, True, lambda document: [document["action"]])
     assert '"headstart run bars"' in capsys.readouterr().out
+
+
+def test_every_command_of_the_program_is_told_so():
+    names = [command.name or command.callback.__name__ for command in app.registered_commands]
+    assert sorted(output.COMMANDS) == sorted(names)

@@ -15,10 +15,8 @@ from onnx import helper
 from PIL import Image
 
 from headstart.contract import agreement
-from headstart.contract.graph import INT64, UINT8, Graph
-from headstart.contract.image import author, decode
-from headstart.contract.preprocess import IR_VERSION, OPSET
-from headstart.contract.resize import Window, resize
+from headstart.contract.image import decode
+from headstart.contract.preprocess import INT64, IR_VERSION, OPSET, UINT8, Graph, Window, author, resize
 from tests.unit.contract_examples import image_spec, levels, picture
 
 FILTERS = {

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headstart import bundle
+from headstart.contract import files
 from headstart.contract import spec as contracts
 from headstart.contract.spec import Contract
 from headstart.errors import BackboneError, BundleError
@@ -134,14 +135,14 @@ def test_a_contract_is_for_the_input_it_holds():
 def test_a_folder_gives_back_what_was_written(tmp_path):
     tokenizer = tokenizer_json()
     contract = Contract("text", text_spec(tokenizer), LABELS)
-    contracts.write(tmp_path, contract, tokenizer_json=tokenizer)
+    files.write(tmp_path, contract, tokenizer_json=tokenizer)
     assert contracts.read(tmp_path) == contract
     assert (tmp_path / "tokenizer.json").read_text() == tokenizer
 
 
 def test_the_same_contract_is_the_same_bytes_in_any_folder(tmp_path):
     for name in ("here", "there"):
-        contracts.write(tmp_path / name, picture_contract(), tokenizer_json=None)
+        files.write(tmp_path / name, picture_contract(), tokenizer_json=None)
     for name in ("contract.json", "preprocess.onnx"):
         assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "there" / name).read_bytes()
 
@@ -149,7 +150,7 @@ def test_the_same_contract_is_the_same_bytes_in_any_folder(tmp_path):
 def test_another_tokenizer_than_the_contracts_is_not_written(tmp_path):
     contract = Contract("text", text_spec(tokenizer_json()), LABELS)
     with pytest.raises(BackboneError, match=r"SHA-256 .*; the contract was made for"):
-        contracts.write(tmp_path, contract, tokenizer_json=tokenizer_json(baked=True))
+        files.write(tmp_path, contract, tokenizer_json=tokenizer_json(baked=True))
     assert not (tmp_path / "contract.json").exists()
 
 
@@ -192,6 +193,6 @@ def test_a_folder_without_a_contract_is_refused(tmp_path, content, sentence):
 
 
 def test_contract_files_are_those_a_bundle_expects(tmp_path):
-    contracts.write(tmp_path, picture_contract(), tokenizer_json=None)
+    files.write(tmp_path, picture_contract(), tokenizer_json=None)
     assert {path.name for path in tmp_path.iterdir()} <= set(bundle.FILES["image"])
     assert document(tmp_path / "contract.json")["format"] == 1

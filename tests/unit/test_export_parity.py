@@ -7,7 +7,8 @@ from onnx import numpy_helper
 
 from headstart.backbones import processor, store
 from headstart.backbones.network import Network
-from headstart.contract.spec import Contract, write
+from headstart.contract.files import write
+from headstart.contract.spec import Contract
 from headstart.errors import DataError
 from headstart.export import graph, parity
 from headstart.params.backbones import Backbone

@@ -10,8 +10,9 @@ import pytest
 
 from headstart.backbones import processor, store
 from headstart.backbones.network import Network
-from headstart.contract import image, text
-from headstart.contract.spec import PREPROCESS_FILE, Contract, read, write
+from headstart.contract import preprocess, text
+from headstart.contract.files import write
+from headstart.contract.spec import PREPROCESS_FILE, Contract, read
 from headstart.evaluation.gates import preprocessing
 from headstart.export import graph, paths
 from headstart.faults import corpus
@@ -90,7 +91,7 @@ def test_a_preprocessing_graph_with_another_filter_is_blocked_by_name(pictures, 
     contract = shutil.copytree(folder / "contract", tmp_path / "contract")
     spec = read(contract).input
     other = "bicubic" if spec.resample != "bicubic" else "bilinear"
-    onnx.save(image.author(replace(spec, resample=other)), contract / PREPROCESS_FILE)
+    onnx.save(preprocess.author(replace(spec, resample=other)), contract / PREPROCESS_FILE)
     finding = judged(paths.check(network, folder / "model.onnx", contract))
     assert finding.verdict == "fail"
     assert f"the difference starts before the network: resized by the {other} filter." in finding.reason
@@ -100,7 +101,7 @@ def test_a_preprocessing_graph_that_divides_twice_is_blocked_by_name(pictures, t
     network, folder = pictures
     contract = shutil.copytree(folder / "contract", tmp_path / "contract")
     spec = read(contract).input
-    onnx.save(image.author(replace(spec, rescale=spec.rescale / 255)), contract / PREPROCESS_FILE)
+    onnx.save(preprocess.author(replace(spec, rescale=spec.rescale / 255)), contract / PREPROCESS_FILE)
     finding = judged(paths.check(network, folder / "model.onnx", contract))
     assert "the difference starts before the network: levels were divided by 255 twice." in finding.reason
 

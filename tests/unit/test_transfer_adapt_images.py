@@ -10,7 +10,7 @@ from PIL import Image
 
 from headstart.backbones import processor, store
 from headstart.backbones.network import Network
-from headstart.contract import spec
+from headstart.contract import files, spec
 from headstart.determinism import file_digest
 from headstart.errors import BackboneError, DataError
 from headstart.params.backbones import Backbone
@@ -42,7 +42,7 @@ def image(tmp_path_factory):
     tiny.write_image(folder / "fetched")
     store.make(folder / "fetched", Backbone(modality="image", source="x", sha256={}, pretrain=None), folder / "stored")
     found, _ = processor.input_spec(folder / "stored", LIMITS)
-    spec.write(folder / "contract", spec.Contract("image", found, ("a", "b")), tokenizer_json=None)
+    files.write(folder / "contract", spec.Contract("image", found, ("a", "b")), tokenizer_json=None)
     return folder / "stored", Preprocessor.load(folder / "contract")
 
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from headstart.contract import spec
+from headstart.contract import files, spec
 from headstart.data import dataset
 from headstart.data.dataset import Dataset
 from headstart.errors import DataError, ParamsError
@@ -56,7 +56,7 @@ def test_more_labels_than_examples_leave_classes_that_are_never_answered(tmp_pat
     contract = spec.read(folder / "data/contract")
     many = (*contract.labels, *(f"zz-{place:03d}" for place in range(200)))
     tokenizer_json = (folder / "data/contract/tokenizer.json").read_text(encoding="utf-8")
-    spec.write(folder / "data/contract", dataclasses.replace(contract, labels=many), tokenizer_json=tokenizer_json)
+    files.write(folder / "data/contract", dataclasses.replace(contract, labels=many), tokenizer_json=tokenizer_json)
     found = plan(folder)
     assert found["evidence"]["examples"]["classes"] == 3
     assert found["evidence"]["probe"]["value"] > 0.4

@@ -17,7 +17,7 @@ from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from headstart import bundle, profile
-from headstart.contract import spec
+from headstart.contract import files, spec
 from headstart.data.dataset import Dataset
 from headstart.determinism import digest
 from headstart.evaluation import golden
@@ -41,7 +41,7 @@ def text_bundle(folder: Path, *, temperature: float = 1.0, vote: float = 4.0) ->
     tokenizer_json = tokenizer.to_str()
     form = spec.TextSpec(8, 200, 0, "[PAD]", "right", digest(tokenizer_json))
     parts = folder.with_name(f"{folder.name}-parts")
-    spec.write(parts, spec.Contract("text", form, ("negative", "positive")), tokenizer_json=tokenizer_json)
+    files.write(parts, spec.Contract("text", form, ("negative", "positive")), tokenizer_json=tokenizer_json)
     votes = np.array([[0, 0], [0, 0], [0, vote], [vote, 0]], dtype=np.float32)
     nodes = [
         helper.make_node("Gather", ["votes", "input_ids"], ["each"]),
@@ -62,7 +62,7 @@ def image_bundle(folder: Path) -> Path:
     """A sealed image bundle with labels `dark`, `light`: grey pictures, stretched to 4 by 4."""
     form = spec.ImageSpec("L", "stretch", 4, 4, None, "bilinear", None, 1 / 255, (0.5,), (1.0,), 10_000, 100_000)
     parts = folder.with_name(f"{folder.name}-parts")
-    spec.write(parts, spec.Contract("image", form, ("dark", "light")), tokenizer_json=None)
+    files.write(parts, spec.Contract("image", form, ("dark", "light")), tokenizer_json=None)
     nodes = [
         helper.make_node("ReduceMean", ["pixel_values", "sides"], ["features"], keepdims=0),
         helper.make_node("MatMul", ["features", "weight"], ["logits"]),

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from headstart import artifacts
-from headstart.contract import spec
+from headstart.contract import files, spec
 from headstart.data import dataset
 from headstart.data.dataset import Dataset
 from headstart.determinism import digest
@@ -53,7 +53,7 @@ def text_model(folder: Path, *, rows: int = 120) -> Path:
     tokenizer_json = (folder / "backbone/tokenizer.json").read_text(encoding="utf-8")
     form = spec.TextSpec(32, 1000, 0, "[PAD]", "right", digest(tokenizer_json))
     contract = spec.Contract("text", form, tuple(sorted(workspace.TOPICS)))
-    spec.write(folder / "data/contract", contract, tokenizer_json=tokenizer_json)
+    files.write(folder / "data/contract", contract, tokenizer_json=tokenizer_json)
     topics = sorted(workspace.TOPICS)
     # a seventh of the labels is one topic further, so that no loss can reach zero
     labels = [topics[(topics.index(row["label"]) + (at % 7 == 3)) % 3] for at, row in enumerate(found)]
@@ -67,7 +67,7 @@ def image_model(folder: Path, *, rows: int = 90) -> Path:
     form = spec.ImageSpec("L", "stretch", 12, 12, None, "bilinear", None, 1 / 255, (0.5,), (0.5,), 10_000, 100_000)
     paths = sorted((folder / "bars").rglob("*.png"), key=lambda path: path.name)
     contract = spec.Contract("image", form, ("leaning", "lying", "standing"))
-    spec.write(folder / "data/contract", contract, tokenizer_json=None)
+    files.write(folder / "data/contract", contract, tokenizer_json=None)
     return _split(folder, "image", [path.read_bytes() for path in paths], [path.parent.name for path in paths])
 
 

@@ -12,6 +12,11 @@ from typing import Annotated, Any
 import typer
 
 NAMED = 10
+COMMANDS = (
+    "init", "add", "data", "rank", "run", "plan", "status", "promote", "rollback", "predict", "score", "serve",
+    "diff-client", "monitor", "remedy", "drill", "doctor", "migrate",
+)  # fmt: skip
+"""Of `cli.app`, which cannot be asked here: its commands import this module."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output, nothing else.")]
 
@@ -53,11 +58,8 @@ def typed(sentence: str) -> str:
     Those who word advice do not know where the program is; a person who is told commands by path once and by name the
     next time can use only half of them.
     """
-    from headstart.cli.app import app
-
-    names = [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
     own = program()
-    return re.sub(rf"(?<![\w/.-])headstart (?=({'|'.join(map(re.escape, names))})\b)", lambda _: f"{own} ", sentence)
+    return re.sub(rf"(?<![\w/.-])headstart (?=({'|'.join(COMMANDS)})\b)", lambda _: f"{own} ", sentence)
 
 
 def metric(name: str, value: Mapping[str, Any]) -> str:

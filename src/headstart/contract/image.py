@@ -16,7 +16,6 @@ within about 12 bytes a pixel of `max_pixels`, 20 where there is transparency.
 import io
 import struct
 import zlib
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +23,6 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from headstart.contract.spec import ImageSpec
 from headstart.errors import ContractError
-
-if TYPE_CHECKING:
-    import onnx
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """What is read; Pillow knows more, some of them interpreters in disguise."""
@@ -99,13 +95,6 @@ def decode(data: object, spec: ImageSpec, *, index: int = 0) -> NDArray[np.uint8
             index=index,
             action="Send the whole file as it was saved.",
         ) from error
-
-
-def author(spec: ImageSpec) -> "onnx.ModelProto":
-    """The graph that turns what `decode` gives into one float tensor; see `contract.preprocess`."""
-    from headstart.contract import preprocess
-
-    return preprocess.author(spec)
 
 
 def _accept(image: Image.Image, spec: ImageSpec, index: int) -> None:

@@ -2,7 +2,7 @@
 
     contract.json      the values below, with `format`
     tokenizer.json     text: the backbone's own, byte for byte
-    preprocess.onnx    images: authored from the values, see `contract.image`
+    preprocess.onnx    images: authored from the values, see `contract.preprocess`
 
 `input` and `labels` are hashed apart: new labels leave features and tokens valid, new pixels don't.
 """
@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-from headstart import artifacts
 from headstart.contract import documents
 from headstart.determinism import digest
 from headstart.errors import BackboneError, BundleError
@@ -193,34 +192,8 @@ class Contract:
         return contract
 
 
-def write(folder: Path, contract: Contract, *, tokenizer_json: str | None) -> None:
-    """Write the contract and what carries it out into `folder`; `contract.json` comes last.
-
-    Args:
-        folder: made where it does not exist; other files in it are left alone.
-        contract: what to write.
-        tokenizer_json: the text of `tokenizer.json`; None for images.
-
-    Raises:
-        BackboneError: if `tokenizer_json` is not the one whose hash the contract holds.
-    """
-    if isinstance(contract.input, ImageSpec):
-        from headstart.contract import image
-
-        with artifacts.replaced(folder / PREPROCESS_FILE) as temporary:
-            temporary.write_bytes(image.author(contract.input).SerializeToString(deterministic=True))
-    else:
-        arrived = "none" if tokenizer_json is None else digest(tokenizer_json)
-        if arrived != contract.input.tokenizer_sha256:
-            raise BackboneError(
-                f"{TOKENIZER_FILE} has SHA-256 {arrived}; the contract was made for {contract.input.tokenizer_sha256}."
-            )
-        artifacts.write_text(folder / TOKENIZER_FILE, cast(str, tokenizer_json))
-    artifacts.write_json(folder / CONTRACT_FILE, contract.document())
-
-
 def read(folder: Path) -> Contract:
-    """The contract that `write` wrote into `folder`.
+    """The contract that `contract.files.write` wrote into `folder`.
 
     Raises:
         BundleError: if it is absent, unreadable, altered, or of another format.

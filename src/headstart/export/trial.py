@@ -19,7 +19,8 @@ from headstart.backbones import compatibility, depth, processor
 from headstart.backbones.checkpoint import FAILURES
 from headstart.backbones.network import Network
 from headstart.contract import agreement
-from headstart.contract.spec import Contract, ImageSpec, write
+from headstart.contract.files import write
+from headstart.contract.spec import Contract, ImageSpec
 from headstart.errors import BackboneError, BundleError, OutsideError
 from headstart.export import graph, parity
 from headstart.params.prepare import Limits

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from headstart import artifacts
 from headstart.report import plots, vocabulary, words
 from headstart.report.plots import Row, percent
+from headstart.report.templates import environment
 
 Document = Mapping[str, Any]
 ADAPTING = "adapt_then_fine_tune"
@@ -19,8 +20,6 @@ ADAPTING = "adapt_then_fine_tune"
 
 def write(model: str) -> Path:
     """Render `plan.json` to `artifacts/releases/<model>/plan.html`; where that is."""
-    from headstart.report.page import environment
-
     plan = artifacts.read_json(artifacts.stage_output(model, "plan") / "plan.json")
     predicted = plan["predicted"]
     row = Row("predicted", predicted["value"], predicted["low"], predicted["high"], strong=True)

@@ -12,10 +12,11 @@ from typing import Any
 from markupsafe import Markup
 
 from headstart.faults.table import CARRIED_OUT, CAUSES
-from headstart.report import monitor_words, page, strips
+from headstart.report import monitor_words, strips
 from headstart.report.monitor_words import is_p_value, p_value, short, span
 from headstart.report.plots import percent, rounded, scientific
 from headstart.report.strips import Strip
+from headstart.report.templates import environment
 
 HERE = Path(__file__).parent
 Document = Mapping[str, Any]
@@ -45,7 +46,7 @@ def render(
         charts: a whole HTML page with charts of the window; None where there is none.
         no_charts: why there is none, a sentence.
     """
-    template = page.environment().get_template("monitor.html")
+    template = environment().get_template("monitor.html")
     framed = charts and charts + SENDS_HEIGHT
     html = template.render(_view(model, document, looks), charts=framed, no_charts=no_charts)
     return html.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate cannot be written

@@ -1,18 +1,14 @@
 """One self-contained page about one run, for people: no network, no script, the same bytes for the same evidence."""
 
-import re
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
 
 from headstart import artifacts
 from headstart.report import advice, confusion, decision, forgetting, plots, strips, tables, vocabulary, words
 from headstart.report.evidence import Evidence, gather
 from headstart.report.plots import Row, percent
+from headstart.report.templates import environment
 
 HERE = Path(__file__).parent
 Document = Mapping[str, Any]
@@ -29,21 +25,6 @@ def render(evidence: Evidence) -> str:
     """The page as HTML; everything that comes from data is escaped, what is absent is named."""
     html = environment().get_template("page.html").render(_view(evidence))
     return html.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate cannot be written
-
-
-@cache
-def environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(percent=percent, rounded=plots.rounded, duration=vocabulary.duration)
-    environment.filters.update(title_of=vocabulary.title, strip_of=strips.of_finding, breakable=_breakable)
-    environment.globals["style"] = Markup((HERE / "page.css").read_text(encoding="utf-8"))  # our own file
-    return environment
 
 
 def _view(evidence: Evidence) -> dict[str, Any]:
@@ -202,11 +183,6 @@ def _trust(evidence: Evidence, level: float) -> dict[str, Any] | None:
     bins = [one for one in evaluation["reliability"] if one["n"]]
     chart = plots.reliability(evaluation["reliability"], f"Reliability diagram. {text}", level=level) if bins else None
     return {"words": text, "chart": chart}
-
-
-def _breakable(text: str) -> Markup:
-    """Escaped, with places where a long label may be broken."""
-    return Markup(re.sub(r"(?<=[_/.:-])(?=\w)", "<wbr>", str(escape(text))))  # escaped first
 
 
 def _row(label: str, interval: Document, *, strong: bool = False, note: str = "") -> Row:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from headstart import artifacts
 from headstart.backbones import processor
-from headstart.contract import agreement, spec
+from headstart.contract import agreement, files, spec
 from headstart.data import dataset, prepare
 from headstart.data.checks import rows, watch
 from headstart.params.prepare import Prepare
@@ -29,7 +29,7 @@ def run(model: str, params: Prepare) -> None:
     prepared = prepare.prepare(artifacts.raw(model), params, out=out, decodes=decodes, inspectors=looking)
     prepare.judge(prepared.findings)
     contract = spec.Contract(params.modality, raw_spec, tuple(prepared.classes))
-    spec.write(out / "contract", contract, tokenizer_json=tokenizer_json)
+    files.write(out / "contract", contract, tokenizer_json=tokenizer_json)
     samples = list(dataset.read(out / "train.parquet", first=COMPARED).inputs)
     ours = Preprocessor.load(out / "contract").prepare(samples)
     theirs = processor.reference(backbone, params.limits)(samples)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from headstart.backbones import processor
 from headstart.backbones.network import Network
-from headstart.contract import spec
+from headstart.contract import files, spec
 from headstart.data.dataset import Dataset
 from headstart.determinism import folder_digest
 from headstart.params.prepare import Limits
@@ -130,7 +130,7 @@ def _measured(
     form, tokenizer_json = processor.input_spec(folder, limits)
     with tempfile.TemporaryDirectory() as home:
         contract = Path(home) / "contract"
-        spec.write(contract, spec.Contract(learn.modality, form, labels), tokenizer_json=tokenizer_json)
+        files.write(contract, spec.Contract(learn.modality, form, labels), tokenizer_json=tokenizer_json)
         preprocessor = Preprocessor.load(contract)
     network = Network.from_backbone(folder, len(labels), dropout=0.0).to(device.settle(0))
     key, saying = folder_digest(folder), f"features by {folder.name}"
