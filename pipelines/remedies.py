@@ -104,7 +104,9 @@ def write_cure(
         )
     workspace = world.workspace()
     tracking.open(workspace)
-    images = [row.input for row in folders.loose_images(Path(data), [])] if data is not None else None
+    images = None
+    if data is not None:
+        images = [image for batch in folders.loose_images(Path(data), []) for image in batch["image"].to_pylist()]
     try:
         seen = references.recorded(workspace, name, model.monitor, registry, images=images)
         proposal = remedies.CURES[wanted](seen)

@@ -35,6 +35,7 @@ def examples(payloads, labels=None, splits=None, groups=None):
         labels=np.array([classes.index(label) for label in labels], np.int32),
         classes=classes,
         splits=np.array([SPLITS.index(split) for split in splits], np.int8),
+        given=np.array([SPLITS.index(split) for split in splits], np.int8),
         contents=np.array([contents.setdefault(content_key(payload), len(contents)) for payload in payloads]),
         groups=np.array([names.index(group) for group in groups]) if groups else np.full(n, -1),
         group_names=names,

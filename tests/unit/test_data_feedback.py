@@ -66,19 +66,19 @@ def test_answers_with_a_label_are_examples_and_others_are_not(journal):
     )
     assert export(journal) == 2
     [source] = sources.open(DATA, "text")
-    rows = [row for batch in source.batches for row in batch.rows]
-    assert [(row.id, row.input, row.label, row.split) for row in rows] == [
+    rows = [row for batch in source.batches for row in batch.to_pylist()]
+    assert [(row["id"], row["text"], row["label"], row["split"]) for row in rows] == [
         ("r1/0", "Where is my card?", "a", None),
         ("r3/0", "Ünïcode", "b", None),
     ]
-    assert rows[0].time == NOON.isoformat()
+    assert rows[0]["time"] == NOON.isoformat()
 
 
 def test_images_come_as_the_bytes_that_were_sent(journal):
     asked(journal, {"r1": b"\x89PNG..."}, {"r1": "a"})
     export(journal, modality="image")
     [source] = sources.open(DATA, "image")
-    assert [row.input for batch in source.batches for row in batch.rows] == [b"\x89PNG..."]
+    assert [image for batch in source.batches for image in batch["image"].to_pylist()] == [b"\x89PNG..."]
 
 
 def test_feedback_joins_a_source_whose_columns_have_other_names(journal, tmp_path):

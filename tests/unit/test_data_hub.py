@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -51,7 +52,8 @@ def data(folder: Path | str, **columns: str) -> Data:
 
 
 def read(given: Data, modality: str = "text") -> list:
-    return [row for source in sources.open(given, modality) for batch in source.batches for row in batch.rows]
+    batches = [batch for source in sources.open(given, modality) for batch in source.batches]
+    return [SimpleNamespace(**row, input=row[modality]) for batch in batches for row in batch.to_pylist()]
 
 
 LABEL = {"names": ["neg", "pos"], "_type": "ClassLabel"}

@@ -181,7 +181,7 @@ def test_ids_are_those_of_the_rule_however_they_clash(tmp_path, rows):
     ingest.ingest("m", "text", source(tmp_path / "a.jsonl", *rows), tmp_path / "raw/m")
     found = dict(zip(*(raw.columns(tmp_path / "raw/m")[name].to_pylist() for name in ("row", "id")), strict=True))
     if (tmp_path / "raw/m" / raw.UNLABELLED).exists():
-        rest = raw.columns(tmp_path / "raw/m", file=raw.UNLABELLED)
+        rest = pq.read_table(tmp_path / "raw/m" / raw.UNLABELLED)
         found |= dict(zip(rest["row"].to_pylist(), rest["id"].to_pylist(), strict=True))
     assert [found[number] for number in sorted(found)] == told_apart(rows)
 

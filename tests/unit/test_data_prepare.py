@@ -83,7 +83,7 @@ def test_sound_rows_are_all_kept_in_their_order(tmp_path):
     assert (result.train.inputs, result.validation.inputs, result.test.inputs) == (
         ["one", "two"], ["three", "four"], ["five", "six"],
     )  # fmt: skip
-    assert result.quarantine == []
+    assert result.quarantine.num_rows == 0
     unsure = {finding.check for finding in result.findings if finding.verdict != "pass"}
     assert unsure == {"unjudged_classes"}  # one test row each
     assert result.classes == ["x", "y"]
@@ -99,7 +99,7 @@ def test_a_leaked_row_is_put_aside_from_train_and_validation_and_never_from_test
     ]
     result = prepared(tmp_path, rows, leaked_share=1.0)
     assert result.test.inputs == ["five", "six"]
-    assert [(aside.row.number, aside.reason) for aside in result.quarantine] == [
+    assert [(row["row"], row["reason"]) for row in result.quarantine.to_pylist()] == [
         (7, "equal to source row 5 (test)"),
         (8, "equal to source row 5 (test)"),
         (9, "equal to source row 6 (test)"),
@@ -137,7 +137,7 @@ def test_a_test_set_that_is_all_leaked_is_a_refusal_of_the_gate_and_can_be_writt
 
 def test_white_space_makes_no_new_text_and_case_does(tmp_path):
     result = prepared(tmp_path, [*SOUND, ("train", "Five", "x"), ("train", "one\t", "x")])
-    assert [(aside.check, aside.reason) for aside in result.quarantine] == [
+    assert [(row["check"], row["reason"]) for row in result.quarantine.to_pylist()] == [
         ("duplicates", "repeats source row 1 (train)")
     ]
 
@@ -145,7 +145,7 @@ def test_white_space_makes_no_new_text_and_case_does(tmp_path):
 def test_equal_rows_with_different_labels_leave_train_and_validation_and_stay_in_test(tmp_path):
     rows = [*SOUND, ("train", "same", "x"), ("train", "same", "y"), ("test", "both", "x"), ("test", "both", "y")]
     result = prepared(tmp_path, rows)
-    assert [(aside.row.number, aside.check) for aside in result.quarantine] == [
+    assert [(row["row"], row["check"]) for row in result.quarantine.to_pylist()] == [
         (7, "label_conflicts"),
         (8, "label_conflicts"),
     ]
@@ -156,7 +156,7 @@ def test_equal_rows_with_different_labels_leave_train_and_validation_and_stay_in
 def test_repeats_are_put_aside_but_for_a_test_split_that_the_source_brings(tmp_path):
     rows = [*SOUND, ("train", "one", "x"), ("train", "one", "x"), ("test", "five", "x")]
     result = prepared(tmp_path, rows)
-    assert [aside.row.number for aside in result.quarantine] == [7, 8]
+    assert [row["row"] for row in result.quarantine.to_pylist()] == [7, 8]
     assert result.test.inputs == ["five", "six", "five"]
     assert finding(result, "duplicates").statistic == 3.0
 
@@ -171,9 +171,9 @@ def test_repeats_in_splits_made_here_are_put_aside_wherever_they_fall(tmp_path):
 def test_texts_that_the_contract_refuses_are_put_aside_from_any_split(tmp_path):
     rows = [*SOUND, ("test", "  ", "x"), ("train", "w" * 51, "x"), ("validation", "a\0b", "x"), ("train", None, "x")]
     result = prepared(tmp_path, rows)
-    assert [aside.row.number for aside in result.quarantine] == [7, 8, 9, 10]
-    assert result.quarantine[0].reason == "the row has no text"
-    assert result.quarantine[1].reason.startswith("has 51 characters; at most 50")
+    assert [row["row"] for row in result.quarantine.to_pylist()] == [7, 8, 9, 10]
+    assert result.quarantine["reason"][0].as_py() == "the row has no text"
+    assert result.quarantine["reason"][1].as_py().startswith("has 51 characters; at most 50")
     found = finding(result, "payloads")
     assert (found.verdict, found.statistic) == ("unsure", 4.0)
     assert "source row 7 (test): the row has no text" in found.reason
@@ -192,8 +192,8 @@ def test_images_that_do_not_decode_are_put_aside(tmp_path):
     pq.write_table(table, tmp_path / "a.parquet")
     ingest.ingest("m", "image", Data(source=str(tmp_path / "a.parquet"), columns=PLAIN), tmp_path / "raw/m")
     result = prepare_into(tmp_path / "out", tmp_path / "raw/m", params("image"), IMAGE)
-    assert [aside.row.number for aside in result.quarantine] == [7, 8, 9]
-    assert {aside.check for aside in result.quarantine} == {"payloads"}
+    assert [row["row"] for row in result.quarantine.to_pylist()] == [7, 8, 9]
+    assert {row["check"] for row in result.quarantine.to_pylist()} == {"payloads"}
 
 
 def test_labels_are_trimmed_and_mapped_and_slips_are_said(tmp_path):
@@ -273,12 +273,12 @@ def test_no_row_is_lost_whatever_arrives(tmp_path, rows):
     ]
     result = prepared(tmp_path, rows, leaked_share=1.0)
     kept = [name for dataset in result.splits.values() for name in dataset.ids]
-    aside = [str(item.row.id) for item in result.quarantine]
+    aside = result.quarantine["id"].to_pylist()
     assert len(kept) + len(aside) == len(rows) == len({*kept, *aside})
-    assert all(item.reason for item in result.quarantine)
+    assert all(result.quarantine["reason"].to_pylist())
     texts = {name: {text.strip() for text in dataset.inputs} for name, dataset in result.splits.items()}
     assert not (texts["train"] & texts["test"] or texts["train"] & texts["validation"])
-    assert Counter(aside.check for aside in result.quarantine) == result.summary["quarantined_by"]
+    assert Counter(result.quarantine["check"].to_pylist()) == result.summary["quarantined_by"]
 
 
 @pytest.mark.parametrize("put_aside", [(), ("near_leak",)], ids=["kept", "put aside"])

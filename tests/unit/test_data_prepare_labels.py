@@ -46,7 +46,7 @@ def test_classes_that_can_be_judged_pass(tmp_path):
 
 def test_labels_that_train_lacks_are_put_aside_and_said(tmp_path):
     result = prepared(tmp_path, [*SOUND, ("test", "seven", "new")])
-    assert [(aside.check, aside.row.number) for aside in result.quarantine] == [("untrained_labels", 7)]
+    assert [(row["check"], row["row"]) for row in result.quarantine.to_pylist()] == [("untrained_labels", 7)]
     assert "train lacks: new" in finding(result, "untrained_labels").reason
 
 

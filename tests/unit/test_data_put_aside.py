@@ -22,4 +22,4 @@ class Says:
 def test_rows_go_to_the_quarantine_under_the_first_check_that_put_aside_names(tmp_path, put_aside, expected):
     rows = [*SOUND, ("train", "seven", "x")]
     result = prepared(tmp_path, rows, put_aside=put_aside, looking=lambda chosen: [Says("mojibake", "markup")])
-    assert [(aside.row.number, aside.check) for aside in result.quarantine] == expected
+    assert [(row["row"], row["check"]) for row in result.quarantine.to_pylist()] == expected

@@ -49,7 +49,7 @@ def data(source: str) -> Data:
 
 def texts(source: str) -> list[tuple[str | bytes | None, str | None]]:
     [opened] = sources.open(data(source), "text")
-    return [(row.input, row.split) for batch in opened.batches for row in batch.rows]
+    return [(row["text"], row["split"]) for batch in opened.batches for row in batch.to_pylist()]
 
 
 def test_a_file_is_read_and_copied_once(bucket):

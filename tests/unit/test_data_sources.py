@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,7 +15,7 @@ from pydantic import ValidationError
 from headstart import syntax
 from headstart.data import sources
 from headstart.data.ingest import ingest
-from headstart.data.rows import Row, plain, whole_numbers, without_decimal_point
+from headstart.data.rows import plain, whole_numbers, without_decimal_point
 from headstart.errors import DataError
 from headstart.params.data import Columns, Data
 
@@ -25,9 +26,10 @@ def data(source: Path | str, **columns: str) -> Data:
     return Data(source=str(source), columns=Columns(**NO_COLUMNS | columns))
 
 
-def read(given: Data, modality: str) -> list[Row]:
-    """All rows of all sources."""
-    return [row for source in sources.open(given, modality) for batch in source.batches for row in batch.rows]
+def read(given: Data, modality: str) -> list[SimpleNamespace]:
+    """All rows of all sources, the payload as `input`."""
+    batches = [batch for source in sources.open(given, modality) for batch in source.batches]
+    return [SimpleNamespace(**row, input=row[modality]) for batch in batches for row in batch.to_pylist()]
 
 
 def png(level: int = 0) -> bytes:
@@ -84,7 +86,8 @@ def test_class_folders_give_labels_ids_and_splits_and_name_what_is_no_image(tmp_
     (tmp_path / "train/ant/Thumbs.db").write_bytes(b"?")
     (tmp_path / "train/ant/.DS_Store").write_bytes(b"?")
     [source] = sources.open(data(tmp_path), "image")
-    assert [(row.id, row.label, row.split) for batch in source.batches for row in batch.rows] == [
+    rows = [row for batch in source.batches for row in batch.to_pylist()]
+    assert [(row["id"], row["label"], row["split"]) for row in rows] == [
         ("train/ant/1.png", "ant", "train"),
         ("train/bee/2.PNG", "bee", "train"),
         ("test/ant/3.png", "ant", "test"),

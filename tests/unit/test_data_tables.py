@@ -12,7 +12,7 @@ from headstart.data import tables
 from headstart.errors import DataError
 
 
-def read(path: Path, **wanted: list[str]) -> tables.Table:
+def read(path: Path, **wanted: list[str]) -> tables.Chunk:
     """The batches of a file as one."""
     parts = list(tables.batches(path, **wanted))
     names = parts[-1].names
@@ -20,7 +20,7 @@ def read(path: Path, **wanted: list[str]) -> tables.Table:
     for part in parts:
         for name, values in columns.items():
             values += part.columns.get(name, [None] * len(part))
-    return tables.Table(path, columns, [number for part in parts for number in part.numbers], names)
+    return tables.Chunk(path, columns, [number for part in parts for number in part.numbers], names)
 
 
 def file(folder: Path, name: str, content: str | bytes) -> Path:

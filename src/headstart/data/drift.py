@@ -27,7 +27,7 @@ WORDS = 1000
 """Words compared, those in most rows of both sides."""
 
 Flags = NDArray[np.bool_]
-Labels = NDArray[np.int64]
+Labels = NDArray[np.int32]
 Before = tuple[Path, Labels, Flags, Flags]
 After = tuple[Path, Labels, Flags]
 Sizes = dict[str, Callable[[Any], float | None]]

@@ -1,17 +1,27 @@
-"""Rows as columns: all that checks go by. Payloads are left out and pass by in batches, so that millions fit."""
+"""Labelled rows as columns of numbers: all that checks and comparisons of revisions go by.
 
-from collections.abc import Mapping, Sequence
+Payloads are left out: they pass by once, in batches, so that millions fit.
+"""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from headstart.data import labels, raw, split
 from headstart.data.dataset import SPLITS
+from headstart.data.identity import content_key, content_number
 from headstart.findings import Finding, Verdict
+from headstart.params.prepare import Prepare
 
 NAMED = 10
+SHOWN = 3
+KEPT_NOTES = 100
 Reasons = dict[int, str]  # why a row is put aside, by its place
 Places = NDArray[np.int64]
 
@@ -26,6 +36,7 @@ class Examples:
         labels: indices into `classes`.
         classes: every label, sorted.
         splits: indices into `SPLITS`.
+        given: the split that the source names, likewise; -1 where it names none.
         contents: rows with equal payloads, and no others, share a number.
         groups: indices into `group_names`; -1 where a row has none.
         group_names: every group.
@@ -38,6 +49,7 @@ class Examples:
     labels: NDArray[np.int32]
     classes: Sequence[str]
     splits: NDArray[np.int8]
+    given: NDArray[np.int8]
     contents: NDArray[np.int64]
     groups: NDArray[np.int64]
     group_names: Sequence[str]
@@ -52,6 +64,11 @@ class Examples:
     def at(self) -> Places:
         """Places of the rows still in, in order."""
         return np.flatnonzero(self.kept)
+
+    @property
+    def carved(self) -> list[str]:
+        """The splits that the source does not name."""
+        return split.carved({SPLITS[code] for code in np.unique(self.given) if code >= 0})
 
     def split(self, name: str) -> Places:
         """Places of the rows still in that stand in a split, in order."""
@@ -95,3 +112,87 @@ class Examples:
         return Finding(
             check, verdict, float(len(places)), None, reason, action, {"rows": self.listed(places)} | evidence
         )
+
+
+def read(
+    folder: Path, params: Prepare, see: Callable[[int, Sequence[Any]], None] | None = None
+) -> tuple[Examples, Finding]:
+    """The labelled rows of a folder that ingest wrote, with labels and splits as the model gets them.
+
+    Args:
+        folder: `data/raw/<model>/`, or a revision of it.
+        params: the label map, and how splits are carved.
+        see: is shown each batch of payloads, and the place of its first.
+
+    Returns:
+        The rows, all of them in, and the finding `labels`.
+    """
+    columns = raw.columns(folder)
+    contents, positions = np.empty(len(columns), np.int64), np.empty(len(columns))
+    first = 0
+    for batch in batches(folder, len(columns), "looking at rows"):
+        payloads = batch[params.modality].to_pylist()
+        for place, (payload, group) in enumerate(zip(payloads, batch["group"].to_pylist(), strict=True), start=first):
+            key = content_key(payload)
+            contents[place] = content_number(key)
+            positions[place] = split.position(group or key, params.split)
+        if see is not None:
+            see(first, payloads)
+        first += len(payloads)
+    written, label_at = _coded(columns["label"])
+    counts = dict(zip(written, np.bincount(label_at, minlength=len(written)).tolist(), strict=True))
+    becomes, finding = labels.clean(counts, params.labels)
+    classes = sorted(set(becomes.values()))
+    number = {name: position for position, name in enumerate(classes)}
+    names, group_at = _coded(columns["group"])
+    named, split_at = _coded(columns["split"])
+    given = np.array([*map(SPLITS.index, named), -1], dtype=np.int8)[split_at]
+    result = Examples(
+        ids=columns["id"].combine_chunks(),
+        numbers=columns["row"].to_numpy(),
+        labels=np.array([number[becomes[name]] for name in written], dtype=np.int32)[label_at],
+        classes=classes,
+        splits=split.assign(positions, given, params.split),
+        given=given,
+        contents=contents,
+        groups=group_at,
+        group_names=names,
+        times=columns["time"].combine_chunks(),
+        kept=np.ones(len(columns), dtype=bool),
+    )
+    return result, finding
+
+
+def batches(folder: Path, count: int, saying: str) -> Iterator[pa.RecordBatch]:
+    """Batches of raw rows, with a bar on standard error where it takes longer than a moment."""
+    from tqdm import tqdm
+
+    with tqdm(total=count, desc=saying, unit=" rows", file=sys.stderr, leave=False, delay=2) as bar:
+        for batch in raw.batches(folder):
+            yield batch
+            bar.update(len(batch))
+
+
+class Notes(dict[int, str]):
+    """What was seen in a row, by its place; only of the first hundred rows, so that memory stays flat."""
+
+    def add(self, place: int, note: str) -> None:
+        """Keep the note, if there is room."""
+        if len(self) < KEPT_NOTES:
+            self[place] = note
+
+
+def some(examples: Examples, places: Sequence[int] | Places, notes: Mapping[int, str] | None = None) -> str:
+    """`source row 4 (train): it reads 'Ã©', source row 9 (test) and 12 more`."""
+    notes = notes or {}
+    first = sorted((int(place) for place in places), key=lambda place: (place not in notes, place))[:SHOWN]
+    names = [examples.named(place) + (f": {notes[place]}" if place in notes else "") for place in first]
+    more = len(places) - len(names)
+    return ", ".join(names) + (f" and {more:,} more" if more else "")
+
+
+def _coded(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int64]]:
+    """The distinct strings of a column, and for each row which one it has, -1 for null."""
+    coded = column.combine_chunks().dictionary_encode()
+    places = np.asarray(coded.indices.fill_null(-1), dtype=np.int64)
+    return coded.dictionary.to_pylist(), places

@@ -4,11 +4,13 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
 
 from headstart.data import tables
 from headstart.data.dataset import SPLITS
-from headstart.data.intake import SPLIT_NAMES
-from headstart.data.rows import Row
+from headstart.data.rows import SPLIT_NAMES, batched
 from headstart.errors import DataError
 
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
@@ -48,7 +50,7 @@ def is_saved_dataset(folder: Path) -> bool:
     return (folder / "dataset_dict.json").is_file() or all((folder / name).is_file() for name in one)
 
 
-def class_folders(folder: Path, passed_over: list[str], *, read: bool) -> Iterator[Row]:
+def class_folders(folder: Path, passed_over: list[str], *, read: bool) -> Iterator[pa.RecordBatch]:
     """The images of class folders, which may lie in split folders; labels are the folders' names, ids the paths.
 
     Args:
@@ -59,40 +61,16 @@ def class_folders(folder: Path, passed_over: list[str], *, read: bool) -> Iterat
     Raises:
         DataError: if there are split folders without train; at the end, if there was no image.
     """
-    splits = {SPLIT_NAMES[entry.name.lower()]: entry for entry in _folders(folder) if entry.name.lower() in SPLIT_NAMES}
-    if splits and "train" not in splits:
-        raise DataError(f"{folder} has {', '.join(splits)}, but no folder train.", action="Add one.")
-    number = 0
-    for split in SPLITS if splits else (None,):
-        for label in _folders(splits[split]) if split in splits else _folders(folder) if split is None else ():
-            for name in _images(folder, label, passed_over):
-                number += 1
-                payload = (folder / name).read_bytes() if read else None
-                yield Row(input=payload, label=label.name, id=name, split=split, number=number)
-    if not number:
-        single = next((file.name for file in sorted(folder.iterdir()) if tables.suffix(file)), None)
-        raise DataError(
-            f"{folder} holds neither a file train.* nor class folders with images ({', '.join(sorted(IMAGES))}).",
-            action=f"Is {folder / single} meant? Name the file itself."
-            if single
-            else "Mend data.source in params.yaml.",
-        )
+    return batched(_labelled_images(folder, passed_over, read=read), "image")
 
 
-def loose_images(folder: Path, passed_over: list[str]) -> Iterator[Row]:
+def loose_images(folder: Path, passed_over: list[str]) -> Iterator[pa.RecordBatch]:
     """Every image anywhere below the folder, without label or split; the ids are the paths.
 
     Raises:
         DataError: at the end, if there was none.
     """
-    number = 0
-    for name in _images(folder, folder, passed_over):
-        number += 1
-        yield Row(input=(folder / name).read_bytes(), label=None, id=name, number=number)
-    if not number:
-        raise DataError(
-            f"{folder} holds no images ({', '.join(sorted(IMAGES))}).", action="Mend data.unlabelled in params.yaml."
-        )
+    return batched(_all_images(folder, passed_over), "image")
 
 
 def stats(path: Path) -> list[list[object]]:
@@ -111,6 +89,38 @@ def stats(path: Path) -> list[list[object]]:
                     stat = entry.stat()
                     found.append([entry.path, stat.st_size, stat.st_mtime_ns])
     return sorted(found, key=lambda file: str(file[0]))
+
+
+def _labelled_images(folder: Path, passed_over: list[str], *, read: bool) -> Iterator[dict[str, Any]]:
+    splits = {SPLIT_NAMES[entry.name.lower()]: entry for entry in _folders(folder) if entry.name.lower() in SPLIT_NAMES}
+    if splits and "train" not in splits:
+        raise DataError(f"{folder} has {', '.join(splits)}, but no folder train.", action="Add one.")
+    number = 0
+    for split in SPLITS if splits else (None,):
+        for label in _folders(splits[split]) if split in splits else _folders(folder) if split is None else ():
+            for name in _images(folder, label, passed_over):
+                number += 1
+                payload = (folder / name).read_bytes() if read else None
+                yield {"image": payload, "label": label.name, "id": name, "split": split, "row": number}
+    if not number:
+        single = next((file.name for file in sorted(folder.iterdir()) if tables.suffix(file)), None)
+        raise DataError(
+            f"{folder} holds neither a file train.* nor class folders with images ({', '.join(sorted(IMAGES))}).",
+            action=f"Is {folder / single} meant? Name the file itself."
+            if single
+            else "Mend data.source in params.yaml.",
+        )
+
+
+def _all_images(folder: Path, passed_over: list[str]) -> Iterator[dict[str, Any]]:
+    number = 0
+    for name in _images(folder, folder, passed_over):
+        number += 1
+        yield {"image": (folder / name).read_bytes(), "id": name, "row": number}
+    if not number:
+        raise DataError(
+            f"{folder} holds no images ({', '.join(sorted(IMAGES))}).", action="Mend data.unlabelled in params.yaml."
+        )
 
 
 def _images(root: Path, folder: Path, passed_over: list[str]) -> Iterator[str]:

@@ -13,12 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from headstart.data import columns as naming
 from headstart.data import folders
 from headstart.data.dataset import SPLITS
-from headstart.data.intake import SPLIT_NAMES, Intake
-from headstart.data.rows import Batch
-from headstart.data.tables import Table
+from headstart.data.rows import SPLIT_NAMES, Reader
+from headstart.data.tables import Chunk
 from headstart.errors import DataError, HeadstartError, OutsideError
 from headstart.params.data import Columns
 from headstart.params.section import Modality
@@ -89,7 +90,7 @@ def head(source: str, rows: int) -> dict[str, list[Any]]:
 
 def batches(
     source: str, columns: Columns, modality: Modality, found: dict[str, str], *, labelled: bool
-) -> Iterator[Batch]:
+) -> Iterator[pa.RecordBatch]:
     """The rows, split by split in the order train, validation, test, then splits without labels.
 
     Args:
@@ -107,13 +108,13 @@ def batches(
     for name, split in _ordered(source, list(splits)).items():
         content = splits[name]
         labels = labelled and name not in WITHOUT_LABELS
-        intake = Intake(where := f"{source} ({name})", columns, modality, split=split, labelled=labels)
+        reader = Reader(where := f"{source} ({name})", columns, modality, split=split, labelled=labels)
         known = tuple(content.features)
         naming.resolve(known, columns, modality, where, labelled=labels)
-        content = content.select_columns([each for each in known if each in intake.names.values()])
-        for table in _tables(source, name, content, ROWS[modality]):
-            yield from intake.take(replace(table, names=known), complete=True)
-        found.update(intake.finish())
+        content = content.select_columns([each for each in known if each in reader.names.values()])
+        for chunk in _chunks(source, name, content, ROWS[modality]):
+            yield from reader.take(replace(chunk, names=known), complete=True)
+        found.update(reader.finish())
 
 
 def _open(source: str) -> dict[str, Any]:
@@ -162,7 +163,7 @@ def _ordered(source: str, found: list[str]) -> dict[str, str | None]:
     return ours
 
 
-def _tables(source: str, split: str, content: Any, rows: int) -> Iterator[Table]:
+def _chunks(source: str, split: str, content: Any, rows: int) -> Iterator[Chunk]:
     import datasets
 
     classes = {name: feature for name, feature in content.features.items() if isinstance(feature, datasets.ClassLabel)}
@@ -181,7 +182,7 @@ def _tables(source: str, split: str, content: Any, rows: int) -> Iterator[Table]
         for name in images:
             values[name] = [_with_bytes(value) for value in values[name]]
         count = len(next(iter(values.values()), []))
-        yield Table(Path(f"{source}/{split}"), values, list(range(start, start + count)), tuple(values))
+        yield Chunk(Path(f"{source}/{split}"), values, list(range(start, start + count)), tuple(values))
         start += count
 
 

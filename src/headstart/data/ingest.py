@@ -1,7 +1,7 @@
 """Bring sources into the workspace: any in, `data/raw/<model>/` out (see `data.raw`), in memory that stays flat.
 
-The rows are streamed into Parquet below `data/raw/.partial/<model>/`. Where ids clash or labels need another form,
-which is known only at the end, the files are streamed once more. Then they take their places, the manifest last.
+The rows are streamed into Parquet below `data/raw/.partial/<model>/` (see `data.staging`). Then the files take their
+places, the manifest last.
 """
 
 import shutil
@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from headstart import artifacts
-from headstart.data import raw, sources, spool
-from headstart.data.checks.words import counted
-from headstart.data.ids import Clashes
+from headstart.data import raw, sources, staging
+from headstart.data.staging import Staged
 from headstart.determinism import digest, file_digest
 from headstart.errors import DataError
-from headstart.findings import Finding
+from headstart.findings import Finding, counted
 from headstart.params.data import Data
 from headstart.params.section import Modality
 
@@ -49,25 +48,22 @@ def ingest(model: str, modality: Modality, data: Data, into: Path, *, mark: str 
         return digest(artifacts.read_json(into / raw.MANIFEST))
     opened = sources.open(data, modality)
     with _partial(into) as folder:
-        content = spool.fill(folder, opened, modality)
-        if not content.written[raw.LABELLED]:
+        staged = staging.write(folder, opened, modality)
+        if not staged.written[raw.LABELLED]:
             raise DataError(
-                f"none of {sum(content.rows.values())} rows of {', '.join(data.sources)} (model {model}) has a label.",
+                f"none of {sum(staged.rows.values())} rows of {', '.join(data.sources)} (model {model}) has a label.",
                 action="Name the column that holds it: data.columns.label in params.yaml.",
             )
-        clashes = content.register.clashes(lambda mask: spool.clashing(folder, content, mask))
-        if content.points or clashes.renamed:
-            spool.rewrite(folder, modality, content, clashes)
-        findings = [_ids(clashes), _passed_over([name for source in opened for name in source.passed_over])]
+        findings = [_ids(staged), _passed_over([name for source in opened for name in source.passed_over])]
         if len(opened) > 1:
-            findings.append(_shares(opened, content.rows))
+            findings.append(_shares(opened, staged.rows))
         document = {
             "format": raw.FORMAT,
             "modality": modality,
             "source": ", ".join(sources.shown(name) for name in data.sources),
             "columns": {role: name for source in reversed(opened) for role, name in source.columns.items()},
-            "rows": {"labelled": content.written[raw.LABELLED], "unlabelled": content.written[raw.UNLABELLED]},
-            "splits": dict(content.splits),
+            "rows": {"labelled": staged.written[raw.LABELLED], "unlabelled": staged.written[raw.UNLABELLED]},
+            "splits": dict(staged.splits),
             "findings": [finding.document() for finding in findings],
         }
         _place(folder, into, document)
@@ -132,16 +128,16 @@ def _place(folder: Path, into: Path, document: dict[str, Any]) -> None:
         artifacts.write_json(manifest, document)
 
 
-def _ids(clashes: Clashes) -> Finding:
-    reason = f"{clashes.repeated} ids stand on more than one row; they were told apart by split and count."
+def _ids(staged: Staged) -> Finding:
+    reason = f"{staged.repeated} ids stand on more than one row; they were told apart by split and count."
     return Finding(
         check="ids",
-        verdict="unsure" if clashes.repeated else "pass",
-        statistic=float(clashes.repeated),
+        verdict="unsure" if staged.repeated else "pass",
+        statistic=float(staged.repeated),
         bar=0.0,
-        reason=reason if clashes.repeated else "No id stands on more than one row.",
-        action="Give each row its own id, so that answers can be traced." if clashes.repeated else "",
-        evidence={"ids": clashes.named},
+        reason=reason if staged.repeated else "No id stands on more than one row.",
+        action="Give each row its own id, so that answers can be traced." if staged.repeated else "",
+        evidence={"ids": staged.named},
     )
 
 

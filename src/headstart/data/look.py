@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from headstart.contract.labels import normal
 from headstart.data import columns as naming
 from headstart.data import labels, sources
-from headstart.data.checks.words import counted
 from headstart.data.rows import whole_numbers, without_decimal_point
 from headstart.errors import DataError
+from headstart.findings import counted
 from headstart.params.data import Columns, Data
 from headstart.params.section import Modality
 
@@ -52,7 +52,7 @@ def propose(source: str, modality: Modality, given: Mapping[str, str | None]) ->
     counts, splits, unlabelled = Counter[str](), Counter[str](), 0
     written = Counter[str]()
     for batch in opened.batches:
-        for label, split in zip(batch.labels, batch.splits, strict=True):
+        for label, split in zip(batch["label"].to_pylist(), batch["split"].to_pylist(), strict=True):
             if label and (name := normal(label)):
                 counts[name] += 1
                 written[label] += 1
@@ -92,7 +92,7 @@ def pool(source: str, modality: Modality, columns: Mapping[str, str | None]) -> 
     named = Columns(**(dict.fromkeys(Columns.model_fields) | dict(columns)))
     read = Data.model_construct(source=[], unlabelled=source, columns=named)
     [opened] = sources.open(read, modality, payload=False)
-    rows = sum(len(batch.labels) for batch in opened.batches)
+    rows = sum(len(batch) for batch in opened.batches)
     return f"{counted(rows, 'row')} in {sources.shown(source)}, whose labels are not looked at"
 
 

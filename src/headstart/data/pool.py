@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from headstart.data import dataset
 from headstart.data import raw as raw_rows
-from headstart.data.identity import content_key
+from headstart.data.identity import content_key, content_number
 from headstart.findings import Finding, Verdict
 from headstart.params.section import Modality
 
@@ -26,7 +26,7 @@ SHOWN = 3
 
 
 def write(
-    raw: Path, out: Path, modality: Modality, decodes: Callable[[Any], str | None], judges: NDArray[np.uint64]
+    raw: Path, out: Path, modality: Modality, decodes: Callable[[Any], str | None], judges: NDArray[np.int64]
 ) -> Finding | None:
     """Hand on the rows without a label that may be learned from; the finding `unlabelled`, or None if there are none.
 
@@ -37,7 +37,7 @@ def write(
         out: the folder of the splits.
         modality: what the payload is.
         decodes: why the contract refuses a payload, or None where it takes it.
-        judges: of each validation and test row, the first 64 bits of its `content_key`.
+        judges: of each validation and test row, the `content_number` of its `content_key`.
     """
     if not (raw / raw_rows.UNLABELLED).is_file():
         return None
@@ -55,7 +55,7 @@ def write(
                     refused += 1
                     if len(named) < NAMED:
                         named.append({"row": batch["row"][place].as_py(), "reason": reason})
-                elif int(content_key(payload)[:16], 16) in known:
+                elif content_number(content_key(payload)) in known:
                     held_out += 1
                 else:
                     good[place] = True

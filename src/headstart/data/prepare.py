@@ -28,12 +28,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from headstart import artifacts
-from headstart.data import dataset, passing, pool
+from headstart.data import dataset, pool
 from headstart.data import raw as raw_rows
 from headstart.data.checks import Inspector, metadata, rows, shares, splits
 from headstart.data.dataset import SPLITS, Dataset
-from headstart.data.examples import Examples, Reasons
-from headstart.data.rows import Row
+from headstart.data.examples import Examples, Reasons, batches, read
 from headstart.determinism import drawn
 from headstart.errors import DataError, GateError
 from headstart.findings import Finding
@@ -45,15 +44,6 @@ QUARANTINE = "quarantine.parquet"
 NEAR_LEAK = "near_leak.json"
 
 Inspectors = Callable[[NDArray[np.bool_]], Sequence[Inspector]]
-
-
-@dataclass(frozen=True)
-class Aside:
-    """A row that is in no split: which check put it aside, and why."""
-
-    row: Row
-    check: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -95,25 +85,9 @@ class Prepared:
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
     @cached_property
-    def quarantine(self) -> list[Aside]:
-        """What was put aside, in the order of the raw rows."""
-        found = pq.read_table(self.folder / QUARANTINE).to_pylist()
-        return [
-            Aside(
-                Row(
-                    input=row[self.modality],
-                    label=row["label"],
-                    id=row["id"],
-                    group=row["group"],
-                    time=row["time"],
-                    split=row["split"],
-                    number=row["row"],
-                ),
-                row["check"],
-                row["reason"],
-            )
-            for row in found
-        ]
+    def quarantine(self) -> pa.Table:
+        """What is in no split, in the order of the raw rows: their columns, with `check` and `reason`."""
+        return pq.read_table(self.folder / QUARANTINE)
 
 
 def prepare(
@@ -145,10 +119,19 @@ def prepare(
             f"{raw} holds {about.modality}, the model is for {params.modality}.",
             action="Mend modality or data.source in params.yaml, and run again.",
         )
-    columns = raw_rows.columns(raw)
-    looking = inspectors(drawn(columns["id"].to_pylist(), params.checks.sample, seed=params.checks.seed))
-    seen = passing.look(raw, params, len(columns), decodes, looking)
-    examples, label_finding, carved = passing.examples(columns, seen, params)
+    looking = inspectors(
+        drawn(raw_rows.columns(raw, "id")["id"].to_pylist(), params.checks.sample, seed=params.checks.seed)
+    )
+    refused: Reasons = {}
+
+    def see(first: int, payloads: Sequence[Any]) -> None:
+        found = {place: decodes(payload) for place, payload in enumerate(payloads, first)}
+        refused.update((place, reason) for place, reason in found.items() if reason is not None)
+        for inspector in looking:
+            inspector.see(first, payloads)
+
+    examples, label_finding = read(raw, params, see)
+    carved = examples.carved
     findings = [*about.findings, label_finding, rows.groups(examples)]
     aside: dict[int, tuple[str, str]] = {}
     near: dict[str, Any] = {"format": FORMAT, "looked_at": 0, "test": []}
@@ -160,7 +143,7 @@ def prepare(
             aside.setdefault(place, (finding.check, reason))  # the first check that says so
         examples = examples.without(reasons)
 
-    sort_out(*rows.unusable(examples, params.modality, seen.refused))
+    sort_out(*rows.unusable(examples, params.modality, refused))
     sort_out(*rows.leak(examples, params.checks.leaked_share))
     if findings[-1].verdict != "fail":
         sort_out(*rows.conflicts(examples))
@@ -184,7 +167,7 @@ def prepare(
         ]
     _write(raw, examples, aside, out, params.modality)
     artifacts.write_json(out / NEAR_LEAK, near)
-    judges = seen.contents[examples.splits != SPLITS.index("train")]
+    judges = examples.contents[examples.splits != SPLITS.index("train")]
     if (found := pool.write(raw, out, params.modality, decodes, judges)) is not None:
         findings.append(found)
     classes = [examples.classes[label] for label in np.unique(examples.labels[examples.split("train")])]
@@ -239,7 +222,7 @@ def _write(raw: Path, examples: Examples, aside: Mapping[int, tuple[str, str]], 
         append = [files.enter_context(dataset.writer(out / f"{name}.parquet", plain)) for name in SPLITS]
         quarantine = files.enter_context(dataset.writer(out / QUARANTINE, put_aside))
         first = 0
-        for batch in passing.batches(raw, len(examples), "writing splits"):
+        for batch in batches(raw, len(examples), "writing splits"):
             here = slice(first, first + len(batch))
             table = pa.Table.from_batches([batch])
             table = _with(table, "label", classes.take(pa.array(examples.labels[here])))

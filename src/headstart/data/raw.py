@@ -86,15 +86,15 @@ def stream(content: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
         yield from content.iter_batches(min(BATCH_ROWS, max(1, BATCH_BYTES // bytes_a_row)), row_groups=[place])
 
 
-def columns(raw: Path, *, file: str = LABELLED) -> pa.Table:
-    """All rows in their order without the payload: id, label, group, time, split, row.
+def columns(raw: Path, *names: str) -> pa.Table:
+    """All labelled rows in their order: the columns `names`, or all but the payload.
 
     Raises:
         DataError: as `meta`.
     """
     modality = meta(raw).modality
-    with pq.ParquetFile(raw / file) as content:
-        return content.read([name for name in content.schema_arrow.names if name != modality])
+    with pq.ParquetFile(raw / LABELLED) as content:
+        return content.read(names or [name for name in content.schema_arrow.names if name != modality])
 
 
 def schema(modality: Modality, *, labels: bool) -> pa.Schema:

@@ -6,11 +6,12 @@ sample among the backbone's files, in the form that `data.dataset` reads.
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
 
 from headstart.data import dataset, sources
-from headstart.data.dataset import Dataset
 from headstart.data.identity import content_key
-from headstart.data.rows import Row
 from headstart.determinism import fraction
 from headstart.errors import DataError
 from headstart.params.data import Data
@@ -40,12 +41,12 @@ def write(source: str, modality: Modality, path: Path) -> None:
         DataError: if the source cannot be read, or holds no input.
         OutsideError: if a server cannot be reached.
     """
-    kept: dict[str, tuple[float, Row]] = {}
+    kept: dict[str, tuple[float, dict[str, Any]]] = {}
     bar = 1.0
     for row in _rows(source, modality):
-        if not row.input:
+        if not row[modality]:
             continue
-        key = content_key(row.input)
+        key = content_key(row[modality])
         if (place := fraction(key, seed=SEED)) < bar:
             kept.setdefault(key, (place, row))
         if len(kept) >= 2 * ROWS:
@@ -57,20 +58,18 @@ def write(source: str, modality: Modality, path: Path) -> None:
             action="Name another source under backbones.<name>.reference in params.yaml, or none.",
         )
     chosen = sorted(kept.items(), key=lambda item: item[1][0])[:ROWS]
-    rows = [row for _, (_, row) in chosen]
-    labels = [(row.label or "").strip() for row in rows]
-    groups, times = [row.group for row in rows], [row.time for row in rows]
-    ids, inputs = [key[:16] for key, _ in chosen], [row.input for row in rows]
-    dataset.write(path, Dataset(modality, ids, labels, inputs, groups, times))
+    rows = [{**row, "id": key[:16], "label": (row["label"] or "").strip()} for key, (_, row) in chosen]
+    with dataset.writer(path, dataset.schema(modality)) as append:
+        append(pa.Table.from_pylist(rows, dataset.schema(modality)))
 
 
-def _rows(source: str, modality: Modality) -> Iterator[Row]:
+def _rows(source: str, modality: Modality) -> Iterator[dict[str, Any]]:
     if _labelled(source):
         [opened] = sources.open(Data(source=source, columns=sources.PLAIN), modality)
     else:  # a pool alone, which no model may have, and so no `Data` that was checked
         [opened] = sources.open(Data.model_construct(source=[], unlabelled=source, columns=sources.PLAIN), modality)
     for batch in opened.batches:
-        yield from batch.rows
+        yield from batch.to_pylist()
 
 
 def _labelled(source: str) -> bool:

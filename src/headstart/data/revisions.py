@@ -9,7 +9,7 @@ two revisions share most rows, and as wholes they would look more alike than cha
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart import settings
-from headstart.data import raw, split
+from headstart.data import raw
 from headstart.data.checks.privacy import masked, masked_id
-from headstart.data.contents import Content, alike, changed, codes_of, distinct, read, signatures
 from headstart.data.dataset import SPLITS
 from headstart.data.drift import drift
+from headstart.data.examples import Examples, Places, read
+from headstart.determinism import digest
 from headstart.findings import Finding
 from headstart.params.prepare import Prepare
 
 NAMED = 10
-Flags = NDArray[np.bool_]
+Signatures = tuple[NDArray[np.int64], NDArray[np.uint64]]
 
 
 @dataclass(frozen=True)
@@ -81,10 +82,10 @@ def compare(old: Path, new: Path, params: Prepare) -> dict[str, Any]:
     Raises:
         DataError: if a folder holds no ingested data.
     """
-    before, after = alike(read(old, params), read(new, params))
-    came, went = ~np.isin(after.keys, before.keys), ~np.isin(before.keys, after.keys)
+    before, after = _with_all_classes(read(old, params)[0], read(new, params)[0])
+    came, went = ~np.isin(after.contents, before.contents), ~np.isin(before.contents, after.contents)
     rows = _row_counts(before, after)
-    relabelled, moved = _relabelled(before, after, params), _moved(before, after)
+    relabelled, moved = _relabelled(before, after, new, params), _moved(before, after)
     counts = [np.bincount(side.labels, minlength=len(side.classes)).tolist() for side in (before, after)]
     each = [{"before": then, "after": now} for then, now in zip(*counts, strict=True)]
     classes = {
@@ -107,8 +108,8 @@ def compare(old: Path, new: Path, params: Prepare) -> dict[str, Any]:
                 _about_classes(classes),
                 _about_splits(moved),
                 *drift(
-                    (before.folder, before.labels, ~went, went),
-                    (after.folder, after.labels, came),
+                    (old, before.labels, ~went, went),
+                    (new, after.labels, came),
                     before.classes,
                     params,
                 ),
@@ -121,29 +122,29 @@ def _log(folder: Path) -> Path:
     return folder.parent / ".revisions" / f"{folder.name}.jsonl"
 
 
-def _row_counts(before: Content, after: Content) -> dict[str, int]:
+def _row_counts(before: Examples, after: Examples) -> dict[str, int]:
     """Rows of both, those that came in and went out, and those that stayed; equal ones are told apart by number."""
-    keys, at = np.unique(np.concatenate([before.keys, after.keys]), return_inverse=True)
-    first, second = (np.bincount(part, minlength=len(keys)) for part in np.split(at, [len(before.keys)]))
+    keys, at = np.unique(np.concatenate([before.contents, after.contents]), return_inverse=True)
+    first, second = (np.bincount(part, minlength=len(keys)) for part in np.split(at, [len(before.contents)]))
     counts = {"in": np.maximum(second - first, 0), "out": np.maximum(first - second, 0)}
     counts |= {"stayed": np.minimum(first, second)}
-    return {"before": len(before.keys), "after": len(after.keys)} | {k: int(v.sum()) for k, v in counts.items()}
+    return {"before": len(before.contents), "after": len(after.contents)} | {k: int(v.sum()) for k, v in counts.items()}
 
 
-def _relabelled(before: Content, after: Content, params: Prepare) -> dict[str, Any]:
+def _relabelled(before: Examples, after: Examples, folder: Path, params: Prepare) -> dict[str, Any]:
     """Contents of both revisions whose labels are not the same; the first few by name."""
-    places = changed(after, *(signatures(side.keys, side.labels) for side in (before, after)))
+    places = _changed(after, *(_signatures(side.contents, side.labels) for side in (before, after)))
     held = [
-        [sorted(side.classes[code] for code in codes) for codes in codes_of(side, "labels", after.keys[places])]
+        [sorted(side.classes[code] for code in codes) for codes in _codes_of(side, "labels", after.contents[places])]
         for side in (before, after)
     ]
     pairs = Counter((" / ".join(old), " / ".join(new)) for old, new in zip(*held, strict=True))
-    shown = _payloads(after.folder, places[:NAMED], params.modality)
+    shown = _payloads(folder, places[:NAMED], params.modality)
     return {
         "count": len(places),
         "pairs": [{"old": old, "new": new, "count": count} for (old, new), count in pairs.most_common(NAMED)],
         "rows": [
-            {"id": masked_id(after.ids[place]), "old": old, "new": new, "text": shown.get(place)}
+            {"id": masked_id(str(after.ids[place])), "old": old, "new": new, "text": shown.get(place)}
             for place, old, new in list(zip(places, *held, strict=True))[:NAMED]
         ],
     }
@@ -161,41 +162,38 @@ def _payloads(folder: Path, places: Sequence[int], modality: str) -> dict[int, s
     return found
 
 
-def _moved(before: Content, after: Content) -> dict[str, Any]:
+def _moved(before: Examples, after: Examples) -> dict[str, Any]:
     """Contents of both revisions that stand in other splits than before, and why."""
-    carved = [
-        set(split.carved({SPLITS[code] for code in np.unique(side.given) if code >= 0})) for side in (before, after)
-    ]
-    places = changed(after, *(signatures(side.keys, side.homes.astype(np.int64)) for side in (before, after)))
-    keys = after.keys[places]
-    homes, given = ([codes_of(side, name, keys) for side in (before, after)] for name in ("homes", "given"))
+    places = _changed(after, *(_signatures(side.contents, side.splits) for side in (before, after)))
+    keys = after.contents[places]
+    homes, given = ([_codes_of(side, name, keys) for side in (before, after)] for name in ("splits", "given"))
     rows = []
     for at, place in enumerate(places):
         why = "its group changed"
         if given[0][at] != given[1][at]:
             why = "the source names another split"
-        elif carved[0] != carved[1]:
+        elif before.carved != after.carved:
             why = "the source now brings other splits"
         names = [[SPLITS[code] for code in sorted(side[at])] for side in homes]
-        rows.append({"id": masked_id(after.ids[place]), "old": names[0], "new": names[1], "reason": why})
+        rows.append({"id": masked_id(str(after.ids[place])), "old": names[0], "new": names[1], "reason": why})
     return {"count": len(rows), "reasons": dict(Counter(str(row["reason"]) for row in rows)), "rows": rows[:NAMED]}
 
 
-def _duplicates(side: Content) -> int:
+def _duplicates(side: Examples) -> int:
     """Rows that repeat content and label of an earlier one."""
-    return len(side.keys) - len(distinct(side))
+    return len(side.contents) - len(_distinct(side))
 
 
-def _conflicts(side: Content) -> int:
+def _conflicts(side: Examples) -> int:
     """Rows whose content stands with more than one label."""
-    keys, counts = np.unique(distinct(side)[:, 0], return_counts=True)
-    return int(np.isin(side.keys, keys[counts > 1]).sum())
+    keys, counts = np.unique(_distinct(side)[:, 0], return_counts=True)
+    return int(np.isin(side.contents, keys[counts > 1]).sum())
 
 
-def _splits(before: Content, after: Content) -> dict[str, dict[str, int]]:
+def _splits(before: Examples, after: Examples) -> dict[str, dict[str, int]]:
     """How many different contents each split has, before what prepare puts aside."""
     counts = [
-        [len(np.unique(side.keys[side.homes == place])) for place in range(len(SPLITS))] for side in (before, after)
+        [len(np.unique(side.contents[side.splits == code])) for code in range(len(SPLITS))] for side in (before, after)
     ]
     return {name: {"before": old, "after": new} for name, old, new in zip(SPLITS, *counts, strict=True)}
 
@@ -238,3 +236,45 @@ def _about_splits(moved: dict[str, Any]) -> Finding:
         )
 
     return _finding("revision_splits", moved["count"], said, "No example that stayed changed sides.")
+
+
+def _with_all_classes(before: Examples, after: Examples) -> tuple[Examples, Examples]:
+    """Both with the labels of either."""
+    classes = sorted({*before.classes, *after.classes})
+
+    def renumbered(side: Examples) -> Examples:
+        place = np.array([classes.index(name) for name in side.classes], dtype=np.int32)
+        return replace(side, labels=place[side.labels], classes=classes)
+
+    return renumbered(before), renumbered(after)
+
+
+def _signatures(contents: Places, values: NDArray[np.integer]) -> Signatures:
+    """Each content once, and a number that two share if and (but for one in 2^64) only if they have equal values."""
+    pairs = np.unique(np.stack([contents, values.astype(np.int64)], axis=1), axis=0)
+    mixed = np.array([int(digest(int(value))[:16], 16) for value in range(int(values.max(initial=0)) + 1)], np.uint64)
+    known, first = np.unique(pairs[:, 0], return_index=True)
+    return known, np.add.reduceat(mixed[pairs[:, 1]], first) if len(known) else mixed[:0]
+
+
+def _changed(after: Examples, old: Signatures, new: Signatures) -> list[int]:
+    """Where in `after` the contents stand first whose signature is not what it was."""
+    both, at_old, at_new = np.intersect1d(old[0], new[0], assume_unique=True, return_indices=True)
+    others = both[old[1][at_old] != new[1][at_new]]
+    known, first = np.unique(after.contents, return_index=True)
+    places: list[int] = np.sort(first[np.searchsorted(known, others)]).tolist()
+    return places
+
+
+def _codes_of(side: Examples, name: str, keys: Places) -> list[set[int]]:
+    """The values that each content has in a column."""
+    held: dict[int, set[int]] = {key: set() for key in keys.tolist()}
+    for place in np.flatnonzero(np.isin(side.contents, keys)):
+        held[int(side.contents[place])].add(int(getattr(side, name)[place]))
+    return [held[key] for key in keys.tolist()]
+
+
+def _distinct(side: Examples) -> Places:
+    """Each content once for each label it has."""
+    pairs: Places = np.unique(np.stack([side.contents, side.labels.astype(np.int64)], axis=1), axis=0)
+    return pairs

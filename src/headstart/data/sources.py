@@ -20,12 +20,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pyarrow as pa
+
 from headstart import syntax
 from headstart.data import columns as naming
 from headstart.data import feedback, folders, hub, remote, tables
 from headstart.data.builtin import apidocs, digits
-from headstart.data.intake import Intake
-from headstart.data.rows import Batch, batched
+from headstart.data.rows import Reader
 from headstart.determinism import digest
 from headstart.errors import DataError
 from headstart.params.data import Columns, Data
@@ -34,7 +35,7 @@ from headstart.params.section import Modality
 BUILTIN: dict[str, tuple[Modality, ModuleType]] = {"apidocs": ("text", apidocs), "digits": ("image", digits)}
 PLAIN = Columns(input=None, label=None, id=None, group=None, time=None, split=None)
 SOURCE, POOL = "data.source", "data.unlabelled"  # the keys of params.yaml that name one
-ROWS = "headstart.data.spool"  # with what it imports: all code that a written row hangs on
+ROWS = "headstart.data.staging"  # with what it imports: all code that a written row hangs on
 ADDRESSES = ("builtin:", remote.SCHEME, hub.SCHEME, feedback.SCHEME)
 
 
@@ -45,14 +46,15 @@ class Source:
     Attributes:
         name: as `params.yaml` says it.
         labelled: whether its labels count.
-        batches: its rows, labelled and unlabelled ones, file by file in the order train, validation, test.
+        batches: its rows in the columns of `data.raw`, labelled and unlabelled ones, file by file in the order train,
+            validation, test; ids may be null, and repeat.
         columns: names by role, empty where a source has none; whole when `batches` has ended.
         passed_over: files that lie in class folders and are no images; whole when `batches` has ended.
     """
 
     name: str
     labelled: bool
-    batches: Iterator[Batch]
+    batches: Iterator[pa.RecordBatch]
     columns: dict[str, str] = field(default_factory=dict)
     passed_over: list[str] = field(default_factory=list)
 
@@ -63,7 +65,7 @@ def open(data: Data, modality: Modality, *, payload: bool = True) -> list[Source
     Args:
         data: which.
         modality: what the inputs are.
-        payload: without, images need not be read: where that saves time, `Row.input` is None.
+        payload: without, images need not be read: where that saves time, they are null.
 
     Raises:
         DataError: if one does not exist, or is named twice; `batches` raise it for one of the other modality, that
@@ -156,7 +158,7 @@ def first_columns(source: str) -> list[str] | None:
 def _open(name: str, columns: Columns, modality: Modality, *, labelled: bool, payload: bool) -> Source:
     source, key = Source(name, labelled, iter(())), SOURCE if labelled else POOL
     if name.startswith("builtin:"):
-        source.batches = batched(_builtin(name, modality, key).rows())
+        source.batches = (built.rows() for built in [_builtin(name, modality, key)])
     elif name.startswith(hub.SCHEME):
         hub.parse(name)
         source.batches = hub.batches(name, columns, modality, source.columns, labelled=labelled)
@@ -176,18 +178,18 @@ def _open(name: str, columns: Columns, modality: Modality, *, labelled: bool, pa
                 action="Name a file, or a folder with one file a split; class folders are read for images only.",
             )
         elif labelled:
-            source.batches = batched(folders.class_folders(path, source.passed_over, read=payload))
+            source.batches = folders.class_folders(path, source.passed_over, read=payload)
         else:
-            source.batches = batched(folders.loose_images(path, source.passed_over))
+            source.batches = folders.loose_images(path, source.passed_over)
     return source
 
 
 def _tables(
     files: Mapping[str | None, list[Path]], columns: Columns, modality: Modality, source: Source, *, payload: bool
-) -> Iterator[Batch]:
+) -> Iterator[pa.RecordBatch]:
     for split, paths in files.items():
         for path in paths:
-            intake = Intake(
+            reader = Reader(
                 str(path),
                 columns,
                 modality,
@@ -197,9 +199,9 @@ def _tables(
                 payload=payload,
             )
             complete = ".jsonl" not in path.name.lower()
-            for table in tables.batches(path, intake.names.values()):
-                yield from intake.take(table, complete=complete)
-            source.columns.update(intake.finish())
+            for chunk in tables.batches(path, reader.names.values()):
+                yield from reader.take(chunk, complete=complete)
+            source.columns.update(reader.finish())
 
 
 def _state(name: str, modality: Modality, key: str) -> Any:

@@ -27,7 +27,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
-class Table:
+class Chunk:
     """Some rows of a file, in its order.
 
     Attributes:
@@ -72,7 +72,7 @@ def suffix(path: Path) -> str | None:
     return next((known for known in SUFFIXES if path.name.lower().endswith(known)), None)
 
 
-def batches(path: Path, wanted: Collection[str] | None = None) -> Iterator[Table]:
+def batches(path: Path, wanted: Collection[str] | None = None) -> Iterator[Chunk]:
     """The file from end to end, at most 4,096 rows and about 16 MB at a time.
 
     Numbers count rows below the header in CSV and Parquet, lines in JSONL (where blank lines are passed over).
@@ -105,7 +105,7 @@ def batches(path: Path, wanted: Collection[str] | None = None) -> Iterator[Table
         raise DataError(f"{path} has no row.", action="Fill it, or leave it out of the source.")
 
 
-def _parquet(path: Path, wanted: Collection[str] | None) -> Iterator[Table]:
+def _parquet(path: Path, wanted: Collection[str] | None) -> Iterator[Chunk]:
     start, problems = 1, Problems()
     try:
         with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as file:
@@ -121,7 +121,7 @@ def _parquet(path: Path, wanted: Collection[str] | None) -> Iterator[Table]:
                 for name in chosen:
                     if name in classes:
                         columns[name] = _named(columns[name], name, classes[name], start, problems)
-                yield Table(path, columns, list(range(start, start + batch.num_rows)), names)
+                yield Chunk(path, columns, list(range(start, start + batch.num_rows)), names)
                 start += batch.num_rows
     except pa.ArrowException as error:
         raise DataError(
@@ -168,7 +168,7 @@ def _named(values: list[Any], column: str, names: Sequence[str], start: int, pro
     return result
 
 
-def _csv(path: Path, wanted: Collection[str] | None) -> Iterator[Table]:
+def _csv(path: Path, wanted: Collection[str] | None) -> Iterator[Chunk]:
     problems, number = Problems(), 0
     form = delimited.form(path)
     with path.open(encoding="utf-8-sig", newline="") as file:
@@ -192,7 +192,7 @@ def _csv(path: Path, wanted: Collection[str] | None) -> Iterator[Table]:
                             problems.add(f"row {at} has {len(row)} fields")
                 if not problems:
                     values = list(zip(*rows, strict=True))
-                    yield Table(path, {name: list(values[place]) for name, place in chosen}, numbers, named)
+                    yield Chunk(path, {name: list(values[place]) for name, place in chosen}, numbers, named)
         except csv.Error as error:
             begins, here = lines.whole + 1, lines.number
             where = f"line {begins}" if here <= begins else f"the row that begins on line {begins}, seen on line {here}"
@@ -237,14 +237,14 @@ def _rows(reader: Iterator[list[str]], lines: _Counted, width: int) -> list[Sequ
     return rows
 
 
-def _jsonl(path: Path, wanted: Collection[str] | None, *, compressed: bool) -> Iterator[Table]:
+def _jsonl(path: Path, wanted: Collection[str] | None, *, compressed: bool) -> Iterator[Chunk]:
     problems, names = Problems(), dict[str, None]()
     numbers: list[int] = []
     rows: list[dict[str, Any]] = []
 
-    def table() -> Table:
+    def table() -> Chunk:
         chosen = [name for name in names if wanted is None or name in wanted]
-        return Table(path, {name: [row.get(name) for row in rows] for name in chosen}, numbers, tuple(names))
+        return Chunk(path, {name: [row.get(name) for row in rows] for name in chosen}, numbers, tuple(names))
 
     size = 0
     for number, line in enumerate(_lines(path, compressed=compressed), start=1):

@@ -15,10 +15,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 from tqdm import tqdm
 
-from headstart.data.rows import Row
+from headstart.data.rows import batch
 from headstart.determinism import digest
 from headstart.errors import DataError
 
@@ -75,7 +77,7 @@ class Sentence:
     text: str
 
 
-def rows() -> list[Row]:
+def rows() -> pa.RecordBatch:
     """Every example, library by library in alphabetical order; the same for the same installed versions.
 
     Raises:
@@ -87,21 +89,20 @@ def rows() -> list[Row]:
     for sentence in found:
         libraries_of.setdefault(sentence.text.casefold(), set()).add(sentence.library)
     taken: Counter[str] = Counter()
-    result: list[Row] = []
+    chosen: list[Sentence] = []
     for sentence in found:
         if len(libraries_of[sentence.text.casefold()]) > 1 or taken[sentence.library] == PER_LIBRARY:
             continue
         taken[sentence.library] += 1
-        result.append(
-            Row(
-                input=sentence.text,
-                label=sentence.library,
-                id=f"{sentence.file}:{sentence.name}",
-                group=sentence.file,
-                number=len(result) + 1,
-            )
-        )
-    return result
+        chosen.append(sentence)
+    columns: dict[str, Sequence[Any]] = {
+        "id": [f"{sentence.file}:{sentence.name}" for sentence in chosen],
+        "label": [sentence.library for sentence in chosen],
+        "text": [sentence.text for sentence in chosen],
+        "group": [sentence.file for sentence in chosen],
+        "row": range(1, len(chosen) + 1),
+    }
+    return batch(columns, "text")
 
 
 def versions() -> dict[str, str]:

@@ -8,18 +8,24 @@ import io
 from importlib import metadata
 from typing import Any
 
-from headstart.data.rows import Row
+import pyarrow as pa
+
+from headstart.data.rows import batch
 
 
-def rows() -> list[Row]:
+def rows() -> pa.RecordBatch:
     """Every scan in scikit-learn's order; ids are `digit-0000` onwards."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
-    return [
-        Row(input=encode(scan), label=str(label), id=f"digit-{number:04d}", number=number + 1)
-        for number, (scan, label) in enumerate(zip(digits.images, digits.target, strict=True))
-    ]
+    numbers = range(len(digits.target))
+    columns: dict[str, list[Any]] = {
+        "id": [f"digit-{number:04d}" for number in numbers],
+        "label": [str(label) for label in digits.target],
+        "image": [encode(scan) for scan in digits.images],
+        "row": [number + 1 for number in numbers],
+    }
+    return batch(columns, "image")
 
 
 def encode(scan: Any) -> bytes:
