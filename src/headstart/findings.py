@@ -48,18 +48,3 @@ def overall(findings: Iterable[Finding]) -> Verdict:
     if "fail" in verdicts:
         return "fail"
     return "unsure" if "unsure" in verdicts else "pass"
-
-
-def of(count: int, total: int, noun: str) -> str:
-    """`3 of 4,907 texts`."""
-    return f"{count:,} of {counted(total, noun)}"
-
-
-def counted(count: int, noun: str) -> str:
-    """`1 row`, `4,682 rows`, `2 classes`."""
-    return f"{count:,} {noun}{'' if count == 1 else 'es' if noun.endswith('s') else 's'}"
-
-
-def does(count: int, one: str, many: str) -> str:
-    """The verb that goes with a count: `1 row repeats`, `2 rows repeat`."""
-    return one if count == 1 else many

@@ -12,8 +12,8 @@ from statistics import median
 from typing import Any
 
 from headstart.data import labels
+from headstart.data.checks.words import counted
 from headstart.errors import DataError, UsageError
-from headstart.findings import counted
 from headstart.params.section import Modality
 
 ROWS = 2000

@@ -20,8 +20,6 @@ from headstart.findings import Finding, Verdict
 from headstart.params.prepare import Prepare
 
 NAMED = 10
-SHOWN = 3
-KEPT_NOTES = 100
 Reasons = dict[int, str]  # why a row is put aside, by its place
 Places = NDArray[np.int64]
 
@@ -171,24 +169,6 @@ def batches(folder: Path, count: int, saying: str) -> Iterator[pa.RecordBatch]:
         for batch in raw.batches(folder):
             yield batch
             bar.update(len(batch))
-
-
-class Notes(dict[int, str]):
-    """What was seen in a row, by its place; only of the first hundred rows, so that memory stays flat."""
-
-    def add(self, place: int, note: str) -> None:
-        """Keep the note, if there is room."""
-        if len(self) < KEPT_NOTES:
-            self[place] = note
-
-
-def some(examples: Examples, places: Sequence[int] | Places, notes: Mapping[int, str] | None = None) -> str:
-    """`source row 4 (train): it reads 'Ã©', source row 9 (test) and 12 more`."""
-    notes = notes or {}
-    first = sorted((int(place) for place in places), key=lambda place: (place not in notes, place))[:SHOWN]
-    names = [examples.named(place) + (f": {notes[place]}" if place in notes else "") for place in first]
-    more = len(places) - len(names)
-    return ", ".join(names) + (f" and {more:,} more" if more else "")
 
 
 def _coded(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int64]]:

@@ -12,10 +12,11 @@ from typing import Any
 
 from headstart import artifacts
 from headstart.data import raw, sources, staging
+from headstart.data.checks.words import counted
 from headstart.data.staging import Staged
 from headstart.determinism import digest, file_digest
 from headstart.errors import DataError
-from headstart.findings import Finding, counted
+from headstart.findings import Finding
 from headstart.params.data import Data
 from headstart.params.section import Modality
 

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from headstart.contract.labels import normal
+from headstart.data.checks.words import counted
 from headstart.data.columns import nearest
-from headstart.findings import Finding, counted
+from headstart.findings import Finding
 
 NAMED, SHOWN = 10, 3
 _BETWEEN = re.compile(r"(?<=\w)[\s_-]+(?=\w)")

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from headstart.contract.labels import normal
 from headstart.data import columns as naming
 from headstart.data import labels, sources
+from headstart.data.checks.words import counted
 from headstart.data.rows import whole_numbers, without_decimal_point
 from headstart.errors import DataError
-from headstart.findings import counted
 from headstart.params.data import Columns, Data
 from headstart.params.section import Modality
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.data.checks.words import counted, does, of
 from headstart.data.dataset import SPLITS
 from headstart.data.examples import NAMED, Examples, Places, Reasons
-from headstart.findings import Finding, counted, does, of
+from headstart.findings import Finding
 from headstart.params.section import Modality
 
 FIRST = ("test", "validation", "train")

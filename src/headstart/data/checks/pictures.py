@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from headstart.data.checks import outliers
 from headstart.data.checks.image import Picture
-from headstart.data.examples import Examples, Places, Reasons, some
-from headstart.findings import Finding, of
+from headstart.data.checks.words import of, some
+from headstart.data.examples import Examples, Places, Reasons
+from headstart.findings import Finding
 
 READ, CUT, ANIMATED, TURNED, PLAIN, CLEAR = 1, 2, 4, 8, 16, 32
 PLAIN_CONTRAST = 8  # grey levels from darkest to brightest: compression noise, and nothing else

@@ -20,8 +20,9 @@ import numpy as np
 import phonenumbers
 from scipy import stats
 
-from headstart.data.examples import Examples, Notes, Reasons, some
-from headstart.findings import Finding, of
+from headstart.data.checks.words import Notes, of, some
+from headstart.data.examples import Examples, Reasons
+from headstart.findings import Finding
 
 KINDS = {
     1: "an e-mail address",

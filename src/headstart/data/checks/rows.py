@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from headstart.contract import image, text
 from headstart.contract.labels import is_blank
 from headstart.contract.spec import ImageSpec, TextSpec
+from headstart.data.checks.words import counted, does, of
 from headstart.data.dataset import SPLITS
 from headstart.data.examples import NAMED, Examples, Places, Reasons
 from headstart.errors import ContractError
-from headstart.findings import Finding, counted, does, of
+from headstart.findings import Finding
 
 FEWEST_TO_JUDGE = 5  # test rows: where half of a class is found, all of 4 are right by chance in 1 of 16 cases
 

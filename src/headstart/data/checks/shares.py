@@ -5,9 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.data.checks.words import counted
 from headstart.data.dataset import SPLITS
 from headstart.data.examples import Examples
-from headstart.findings import Finding, counted
+from headstart.findings import Finding
 from headstart.statistics import class_shares, two_sample
 
 APART = 0.05  # of all rows would have to change class for two splits to agree: less is no reason to act

@@ -17,8 +17,9 @@ import numpy as np
 from ftfy import badness
 
 from headstart.data.checks import outliers
-from headstart.data.examples import Examples, Notes, Reasons, some
-from headstart.findings import Finding, of
+from headstart.data.checks.words import Notes, of, some
+from headstart.data.examples import Examples, Reasons
+from headstart.findings import Finding
 
 MOJIBAKE, CONTROL, MARKUP = 1, 2, 4
 INVISIBLE = {

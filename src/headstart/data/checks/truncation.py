@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.data.checks.words import of
 from headstart.data.examples import Examples, Places, Reasons
-from headstart.findings import Finding, of
+from headstart.findings import Finding
 from headstart.statistics.interval import wilson
 
 STEP = 32  # tokens; limits are proposed in multiples of it
