@@ -250,6 +250,11 @@ def without_decimal_point(label: str) -> str:
     return _INTEGRAL.sub(r"\1", label)
 
 
+def whole_characters(text: str) -> str:
+    """The text with U+FFFD for half characters: JSON can hold a lone surrogate, UTF-8 can't."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def _text(value: Any) -> str | None:
     if isinstance(value, bytes):
         raise TypeError("bytes where a text was expected (is modality: image meant?)")
@@ -270,14 +275,9 @@ def _transposed(rows: Sequence[Mapping[str, Any]], modality: Modality) -> pa.Rec
 
 
 def _array(values: Sequence[Any] | None, kind: pa.DataType, count: int) -> pa.Array:
-    """A column; half characters (JSON can hold a lone surrogate, UTF-8 can't) become U+FFFD."""
     if values is None:
         return pa.nulls(count, kind)
     try:
         return pa.array(values, kind)
     except UnicodeEncodeError:
-        whole = [
-            value.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if isinstance(value, str) else value
-            for value in values
-        ]
-        return pa.array(whole, kind)
+        return pa.array([whole_characters(value) if isinstance(value, str) else value for value in values], kind)

@@ -1,8 +1,14 @@
-"""Files of rows: `.csv`, `.tsv`, `.jsonl`, `.jsonl.gz` and `.parquet`, read a few thousand rows at a time."""
+"""Files of rows: `.csv`, `.tsv`, `.jsonl`, `.jsonl.gz` and `.parquet`, read a few thousand rows at a time.
+
+How a file is written (delimiter, header, encoding) is decided here for training and for batch scoring alike.
+"""
 
 import csv
 import gzip
+import io
 import json
+import re
+import shlex
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -15,14 +21,21 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from headstart.data import delimited
-from headstart.data.encoding import not_utf8, refuse_zero_bytes
 from headstart.errors import LISTED, DataError, listed
 
-SUFFIXES = (*delimited.SUFFIXES, ".jsonl", ".jsonl.gz", ".parquet")
+DELIMITED = (".csv", ".tsv")
+SUFFIXES = (*DELIMITED, ".jsonl", ".jsonl.gz", ".parquet")
 BATCH_ROWS = 4096
 BATCH_BYTES = 16 << 20
 LARGEST_FIELD = 1 << 30
+"""Characters of one CSV field; the standard library stops at 128 KiB unless told otherwise."""
+
+DELIMITERS = ",;\t|"
+SAMPLE_LINES, SAMPLE_CHARACTERS = 200, 1 << 18  # that the delimiter is told by
+SAMPLE_BYTES, SHOWN = 1 << 16, 60  # that an encoding is guessed by, and characters that show it
+RENEW = "Fetch or write it again; a download that was cut short looks like this."
+_QUOTE = "Put fields that hold the delimiter, quotes or line breaks between double quotes."
+_DECLARED = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -44,6 +57,19 @@ class Chunk:
 
     def __len__(self) -> int:
         return len(self.numbers)
+
+
+@dataclass(frozen=True)
+class Form:
+    """How delimited text is written. Spreadsheets write `sep=;` above the header.
+
+    Attributes:
+        delimiter: one character.
+        skipped: lines above the header: blank ones, and one that declares the delimiter.
+    """
+
+    delimiter: str
+    skipped: int
 
 
 class Problems:
@@ -93,10 +119,10 @@ def batches(path: Path, wanted: Collection[str] | None = None) -> Iterator[Chunk
         )
     if kind == ".parquet":
         tables = _parquet(path, wanted)
-    elif kind in delimited.SUFFIXES:
+    elif kind in DELIMITED:
         tables = _csv(path, wanted)
     else:
-        tables = _jsonl(path, wanted, compressed=kind.endswith(".gz"))
+        tables = _jsonl(path, wanted)
     empty = True
     for table in tables:
         empty = empty and not len(table)
@@ -105,13 +131,71 @@ def batches(path: Path, wanted: Collection[str] | None = None) -> Iterator[Chunk
         raise DataError(f"{path} has no row.", action="Fill it, or leave it out of the source.")
 
 
+def csv_form(path: Path) -> Form:
+    """The delimiter with which the first rows have as many fields as the header, and where that stands.
+
+    Raises:
+        DataError: if the first lines hold zero bytes, as UTF-16 does.
+    """
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        lines: list[str] = []
+        room = SAMPLE_CHARACTERS
+        while len(lines) < SAMPLE_LINES and room > 0 and (line := file.readline()):
+            lines.append(line)
+            room -= len(line)
+    if "\ufffd" not in "".join(lines[:1]):  # else it is not UTF-8, which its reader says better
+        _refuse_zero_bytes(path, "".join(lines[:1]))
+    skipped = next((place for place, line in enumerate(lines) if line.strip()), 0)
+    if lines and (declared := _DECLARED.fullmatch(lines[skipped])):
+        return Form(declared[1], skipped + 1)
+    sample = "".join(lines[skipped:])
+    return Form(max(DELIMITERS, key=lambda mark: (*_fit(sample, mark), mark == ",")), skipped)
+
+
+def csv_names(header: Sequence[str]) -> tuple[str, ...]:
+    """The columns' names, without those that have none at the end; one without a name elsewhere is `""`."""
+    return tuple(trimmed([name.strip() for name in header]))
+
+
+def trimmed(row: Sequence[str], width: int = 0) -> Sequence[str]:
+    """The row without empty fields beyond the first `width`, such as a spreadsheet writes: `text,label,,`."""
+    end = len(row)
+    while end > width and not row[end - 1].strip():
+        end -= 1
+    return row[:end]
+
+
+def lines(path: Path) -> Iterator[bytes]:
+    """The lines of JSONL as bytes, without a byte order mark.
+
+    Raises:
+        DataError: if it should be compressed and is no whole gzip file.
+    """
+    try:
+        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
+            for line in file:
+                yield line.removeprefix(_BYTE_ORDER_MARK)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(f"{path} is not a whole gzip file: {error}.", action=RENEW) from None
+
+
+def refuse_repeated(path: Path, names: Iterable[str]) -> None:
+    """Refuse a file with two columns of one name; those without a name are not counted.
+
+    Raises:
+        DataError: if there are.
+    """
+    if repeated := sorted(name for name, count in Counter(names).items() if name and count > 1):
+        raise DataError(f"{path} has more than one column {repeated[0]!r}.", action="Rename or drop one of them.")
+
+
 def _parquet(path: Path, wanted: Collection[str] | None) -> Iterator[Chunk]:
     start, problems = 1, Problems()
     try:
         with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as file:
             names = tuple(file.schema_arrow.names)
             classes = class_names(file.schema_arrow)
-            _refuse_repeated(path, names)
+            refuse_repeated(path, names)
             groups = [file.metadata.row_group(place) for place in range(file.num_row_groups)]
             bytes_a_row = max((group.total_byte_size // max(1, group.num_rows) for group in groups), default=0)
             rows = min(BATCH_ROWS, max(1, BATCH_BYTES // max(1, bytes_a_row)))
@@ -125,7 +209,7 @@ def _parquet(path: Path, wanted: Collection[str] | None) -> Iterator[Chunk]:
                 start += batch.num_rows
     except pa.ArrowException as error:
         raise DataError(
-            f"{path} is not a Parquet file that can be read: {str(error).rstrip('. ')}.", action=_RENEW
+            f"{path} is not a Parquet file that can be read: {str(error).rstrip('. ')}.", action=RENEW
         ) from None
     if problems:
         raise DataError(
@@ -170,7 +254,7 @@ def _named(values: list[Any], column: str, names: Sequence[str], start: int, pro
 
 def _csv(path: Path, wanted: Collection[str] | None) -> Iterator[Chunk]:
     problems, number = Problems(), 0
-    form = delimited.form(path)
+    form = csv_form(path)
     with path.open(encoding="utf-8-sig", newline="") as file:
         lines = _Counted(file)
         try:
@@ -178,9 +262,9 @@ def _csv(path: Path, wanted: Collection[str] | None) -> Iterator[Chunk]:
                 pass
             reader = csv.reader(lines, delimiter=form.delimiter, strict=True)
             with _fields_of_any_size():
-                names = delimited.names(next(reader, []))
+                names = csv_names(next(reader, []))
             lines.whole = lines.number
-            _refuse_repeated(path, names)
+            refuse_repeated(path, names)
             named = tuple(filter(None, names))
             chosen = [(name, place) for place, name in enumerate(names) if name and (wanted is None or name in wanted)]
             while rows := _rows(reader, lines, len(names)):
@@ -198,7 +282,7 @@ def _csv(path: Path, wanted: Collection[str] | None) -> Iterator[Chunk]:
             where = f"line {begins}" if here <= begins else f"the row that begins on line {begins}, seen on line {here}"
             raise DataError(f"{path} is not CSV that can be read: {where}: {error}.", action=_QUOTE) from None
         except UnicodeDecodeError:
-            raise not_utf8(path) from None
+            raise _not_utf8(path) from None
     if problems:
         raise DataError(f"{path} has {len(names)} columns, but\n{problems}\n", action=_QUOTE)
 
@@ -231,13 +315,13 @@ def _rows(reader: Iterator[list[str]], lines: _Counted, width: int) -> list[Sequ
         for row in reader:
             lines.whole = lines.number
             if row and (len(row) == 1 or any(row)):  # a spreadsheet writes `,,` for an empty line
-                rows.append(row if len(row) <= width else delimited.trimmed(row, width))
+                rows.append(row if len(row) <= width else trimmed(row, width))
                 if len(rows) == BATCH_ROWS or lines.characters >= until:
                     break
     return rows
 
 
-def _jsonl(path: Path, wanted: Collection[str] | None, *, compressed: bool) -> Iterator[Chunk]:
+def _jsonl(path: Path, wanted: Collection[str] | None) -> Iterator[Chunk]:
     problems, names = Problems(), dict[str, None]()
     numbers: list[int] = []
     rows: list[dict[str, Any]] = []
@@ -247,15 +331,15 @@ def _jsonl(path: Path, wanted: Collection[str] | None, *, compressed: bool) -> I
         return Chunk(path, {name: [row.get(name) for row in rows] for name in chosen}, numbers, tuple(names))
 
     size = 0
-    for number, line in enumerate(_lines(path, compressed=compressed), start=1):
+    for number, line in enumerate(lines(path), start=1):
         try:
             text = line.decode().rstrip("\r\n")
-            refuse_zero_bytes(path, text if number == 1 else "")
+            _refuse_zero_bytes(path, text if number == 1 else "")
             if not text.strip():
                 continue
             row = json.loads(text)
         except UnicodeDecodeError:
-            raise not_utf8(path) from None
+            raise _not_utf8(path) from None
         except ValueError as error:
             at = (
                 f"{error.msg.removesuffix(' at')} at character {error.pos + 1}"
@@ -284,21 +368,6 @@ def _jsonl(path: Path, wanted: Collection[str] | None, *, compressed: bool) -> I
         yield table()
 
 
-def _lines(path: Path, *, compressed: bool) -> Iterator[bytes]:
-    """The lines as bytes, without a byte order mark."""
-    try:
-        with gzip.open(path) if compressed else path.open("rb") as file:
-            for line in file:
-                yield line.removeprefix(_BYTE_ORDER_MARK)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(f"{path} is not a whole gzip file: {error}.", action=_RENEW) from None
-
-
-def _refuse_repeated(path: Path, names: tuple[str, ...]) -> None:
-    if repeated := sorted(name for name, count in Counter(names).items() if name and count > 1):
-        raise DataError(f"{path} has more than one column {repeated[0]!r}.", action="Rename or drop one of them.")
-
-
 @contextmanager
 def _fields_of_any_size() -> Iterator[None]:
     """Long texts in CSV: the standard library stops at 128 KiB a field unless told otherwise."""
@@ -309,5 +378,83 @@ def _fields_of_any_size() -> Iterator[None]:
         csv.field_size_limit(before)
 
 
-_RENEW = "Fetch or write it again; a download that was cut short looks like this."
-_QUOTE = "Put fields that hold the delimiter, quotes or line breaks between double quotes."
+def _fit(sample: str, delimiter: str) -> tuple[float, int]:
+    """The share of rows that are as wide as the header, and how wide that is; nothing where it has one column."""
+    try:
+        rows = [row for row in csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter) if row]
+    except csv.Error:  # a field beyond the limit: whoever reads the file says so
+        rows = []
+    width = len(csv_names(rows[0])) if rows else 0
+    if width < 2:
+        return 0.0, 0
+    whole = rows[1:-1] or rows[1:]  # the sample may end within the last row
+    fitting = sum(len(trimmed(row, width)) == width for row in whole)
+    return fitting / len(whole) if whole else 1.0, width
+
+
+def _not_utf8(path: Path) -> DataError:
+    """The refusal: which line and byte, what it reads like, and the command that converts it."""
+    number, line, at = 0, b"", 0
+    sample = b""
+    with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
+        start = file.read(4)
+        file.seek(0)
+        for content in file:
+            number += not line
+            if not line:
+                try:
+                    content.decode()
+                except UnicodeDecodeError as error:
+                    line, at = content, error.start
+            if not content.isascii():
+                sample += content[:SAMPLE_BYTES]
+            if line and len(sample) >= SAMPLE_BYTES:
+                break
+    message = f"{path} is not UTF-8: line {number} has the byte 0x{line[at]:02x}."
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return DataError(f"{message} It begins like UTF-16.", action=_convert(path, "utf-16"))
+    if encoding := _likely(sample):
+        return DataError(
+            f"{message} In {encoding} that place reads {_around(line, at, encoding)!r}.",
+            action=f"If it reads well: {_convert(path, encoding)[0].lower()}{_convert(path, encoding)[1:]}",
+        )
+    return DataError(message, action="Save it as UTF-8; a file from a Windows program often is in cp1252.")
+
+
+def _refuse_zero_bytes(path: Path, start: str) -> None:
+    """Refuse what begins with zero bytes: in UTF-8 there are none, in UTF-16 every second one is.
+
+    Raises:
+        DataError: with the command that converts it.
+    """
+    if "\0" in start:
+        raise DataError(
+            f"{path} has zero bytes in its first line, as UTF-16 without a byte order mark has.",
+            action=_convert(path, "utf-16be" if start.startswith("\0") else "utf-16le"),
+        )
+
+
+def _around(line: bytes, at: int, encoding: str) -> str:
+    """The line as it would read, or as much of it on both sides of the byte as can be shown."""
+    whole = line.decode(encoding, "replace").rstrip()
+    middle = len(line[:at].decode(encoding, "ignore"))
+    first = max(0, min(middle - SHOWN // 2, len(whole) - SHOWN))
+    shown = whole[first : first + SHOWN].strip()
+    return f"{'…' if first else ''}{shown}{'…' if first + SHOWN < len(whole) else ''}"
+
+
+def _likely(sample: bytes) -> str | None:
+    """The likeliest encoding: cp1252, which most such files are in, wherever it gives words; else the best guess."""
+    from charset_normalizer import from_bytes
+
+    matches = from_bytes(sample[:SAMPLE_BYTES])
+    best = matches.best()
+    if best is None or best.encoding in ("utf_8", "ascii"):
+        return None
+    words = any("cp1252" in (match.encoding, *match.could_be_from_charset) for match in matches)
+    return "cp1252" if words else best.encoding
+
+
+def _convert(path: Path, encoding: str) -> str:
+    name = shlex.quote(path.name)
+    return f"Convert it: iconv -f {encoding} -t utf-8 {name} > utf8-{name}"

@@ -5,20 +5,19 @@ once before the first row is answered: its hash, how many rows it has, and which
 """
 
 import csv
-import gzip
 import json
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from headstart.data import delimited, tables
+from headstart.data import tables
 from headstart.data.columns import nearest
+from headstart.data.rows import whole_characters
 from headstart.determinism import file_digest
 from headstart.errors import DataError
 
@@ -27,10 +26,6 @@ JSON_TEXT = {b"headstart": b"json"}
 
 KINDS = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
 EXAMPLE = '{"text": "Where is my card?"}'
-LARGEST_FIELD = 1 << 30
-"""Characters of one CSV field; the standard library stops at 128 KiB unless told otherwise."""
-
-RENEW = "Fetch or write it again; a download that was cut short looks like this."
 
 
 @dataclass(frozen=True)
@@ -52,7 +47,7 @@ class Rows:
     sha256: str
     count: int
     schema: pa.Schema
-    form: delimited.Form | None = None
+    form: tables.Form | None = None
     header: tuple[str, ...] = ()
 
 
@@ -93,7 +88,7 @@ def look(path: Path) -> Rows:
     sha256 = file_digest(path)
     if kind == ".parquet":
         return _look_at_parquet(path, sha256)
-    if kind in delimited.SUFFIXES:
+    if kind in tables.DELIMITED:
         return _look_at_csv(path, kind, sha256)
     return _look_at_jsonl(path, kind, sha256)
 
@@ -107,7 +102,7 @@ def windows(rows: Rows, column: str, *, start: int, size: int) -> Iterator[Windo
     if rows.kind == ".parquet":
         yield from _parquet_windows(rows, column, start, size)
         return
-    records = _csv_records(rows, start) if rows.kind in delimited.SUFFIXES else _jsonl_records(rows, start)
+    records = _csv_records(rows, start) if rows.kind in tables.DELIMITED else _jsonl_records(rows, start)
     while chunk := list(islice(records, size)):
         held = [values if isinstance(values, dict) else {} for _, values in chunk]
         arrays = [_array([values.get(field.name) for values in held], field) for field in rows.schema]
@@ -127,9 +122,9 @@ def _look_at_parquet(path: Path, sha256: str) -> Rows:
             count, schema = file.metadata.num_rows, file.schema_arrow.remove_metadata()
     except (pa.ArrowException, OSError) as error:
         raise DataError(
-            f"{path} is not a Parquet file that can be read: {str(error).rstrip('. ')}.", action=RENEW
+            f"{path} is not a Parquet file that can be read: {str(error).rstrip('. ')}.", action=tables.RENEW
         ) from None
-    _refuse_repeated(path, schema.names)
+    tables.refuse_repeated(path, schema.names)
     return Rows(path, ".parquet", sha256, count, schema)
 
 
@@ -153,18 +148,18 @@ def _parquet_windows(rows: Rows, column: str, start: int, size: int) -> Iterator
                     number += len(table)
     except (pa.ArrowException, OSError) as error:
         raise DataError(
-            f"{rows.path} is damaged after row {number - 1}: {str(error).rstrip('. ')}.", action=RENEW
+            f"{rows.path} is damaged after row {number - 1}: {str(error).rstrip('. ')}.", action=tables.RENEW
         ) from None
 
 
 def _look_at_csv(path: Path, kind: str, sha256: str) -> Rows:
-    csv.field_size_limit(LARGEST_FIELD)
-    form = delimited.form(path)
+    csv.field_size_limit(tables.LARGEST_FIELD)
+    form = tables.csv_form(path)
     count = whole = 0
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(islice(file, form.skipped, None), delimiter=form.delimiter, strict=True)
-            names = delimited.names(next(reader, []))
+            names = tables.csv_names(next(reader, []))
             whole = reader.line_num
             for row in reader:
                 whole = reader.line_num
@@ -182,19 +177,19 @@ def _look_at_csv(path: Path, kind: str, sha256: str) -> Rows:
     if not names:
         raise DataError(f"{path} is empty: it has not even a header.", action="Write the columns' names first.")
     named = [name for name in names if name or names.count("") == 1]  # pandas writes its index without a name
-    _refuse_repeated(path, named)
+    tables.refuse_repeated(path, named)
     return Rows(path, kind, sha256, count, pa.schema([(name, pa.string()) for name in named]), form, names)
 
 
 def _csv_records(rows: Rows, start: int) -> Iterator[Record]:
-    csv.field_size_limit(LARGEST_FIELD)
+    csv.field_size_limit(tables.LARGEST_FIELD)
     width = len(rows.header)
     with rows.path.open(encoding="utf-8-sig", newline="") as file:
         assert rows.form is not None  # `_look_at_csv` gave it
         lines = islice(file, rows.form.skipped, None)
         reader = (row for row in csv.reader(lines, delimiter=rows.form.delimiter, strict=True) if row)
         for number, row in enumerate(islice(reader, start + 1, None), start + 1):
-            values = delimited.trimmed(row, width)
+            values = tables.trimmed(row, width)
             problem = f"has {len(values)} fields; the header has {width}."
             whole = len(values) == width
             yield f"row {number}", dict(zip(rows.header, values, strict=True)) if whole else problem
@@ -203,36 +198,24 @@ def _csv_records(rows: Rows, start: int) -> Iterator[Record]:
 def _look_at_jsonl(path: Path, kind: str, sha256: str) -> Rows:
     count = 0
     found: dict[str, set[pa.DataType | None]] = {}
-    try:
-        with _opened(path, kind) as file:
-            for _, line in _lines(file):
-                count += 1
-                values = _parsed(line)
-                for name, value in values.items() if isinstance(values, dict) else ():
-                    if value is not None or name not in found:
-                        found.setdefault(name, set()).add(_kind(value) if value is not None else pa.null())
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(f"{path} is not a whole gzip file: {error}.", action=RENEW) from None
+    for _, line in _records(path):
+        count += 1
+        values = _parsed(line)
+        for name, value in values.items() if isinstance(values, dict) else ():
+            if value is not None or name not in found:
+                found.setdefault(name, set()).add(_kind(value) if value is not None else pa.null())
     fields = [_field(name, kinds - {pa.null()}) for name, kinds in found.items() if _encodable(name)]
     return Rows(path, kind, sha256, count, pa.schema(fields))
 
 
 def _jsonl_records(rows: Rows, start: int) -> Iterator[Record]:
-    with _opened(rows.path, rows.kind) as file:
-        for number, line in islice(_lines(file), start, None):
-            yield f"line {number}", _parsed(line)
+    for number, line in islice(_records(rows.path), start, None):
+        yield f"line {number}", _parsed(line)
 
 
-def _opened(path: Path, kind: str) -> IO[bytes]:
-    return gzip.open(path, "rb") if kind.endswith(".gz") else path.open("rb")  # type: ignore[return-value]
-
-
-def _lines(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+def _records(path: Path) -> Iterator[tuple[int, bytes]]:
     """Lines that are not blank, with their numbers from 1."""
-    for number, line in enumerate(file, start=1):
-        text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
-        if text.strip():
-            yield number, text
+    return ((number, line) for number, line in enumerate(tables.lines(path), start=1) if line.strip())
 
 
 def _parsed(line: bytes) -> dict[str, Any] | str:
@@ -272,7 +255,7 @@ def _array(values: list[Any], field: pa.Field) -> pa.Array:
         return pa.array(values, field.type)
     except UnicodeEncodeError:  # JSON can hold half a surrogate pair, UTF-8 cannot: U+FFFD stands in its place
         return pa.array(
-            [value if value is None or _encodable(value) else _whole(value) for value in values], field.type
+            [value if value is None or _encodable(value) else whole_characters(value) for value in values], field.type
         )
 
 
@@ -282,12 +265,3 @@ def _encodable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _whole(text: str) -> str:
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _refuse_repeated(path: Path, names: list[str]) -> None:
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise DataError(f"{path} has more than one column {repeated[0]!r}.", action="Rename or drop one of them.")
