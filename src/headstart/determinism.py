@@ -70,7 +70,7 @@ def fraction(key: str, *, seed: int) -> float:
     return int(digest(f"{seed}:{key}")[:13], 16) / 16**13
 
 
-def drawn(names: Sequence[str], most: int, *, seed: int) -> NDArray[np.bool_]:
+def sample(names: Sequence[str], most: int, *, seed: int) -> NDArray[np.bool_]:
     """Which of `names` are in a sample of at most `most`: those whose hash is least, whatever order they come in."""
     chosen = np.ones(len(names), dtype=bool)
     if len(names) > most:

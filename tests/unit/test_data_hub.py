@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from headstart.data import hub, look, sources
+from headstart.data import hub, schema, sources
 from headstart.data.ingest import ingest
 from headstart.errors import DataError, OutsideError
 from headstart.params.data import Data
@@ -105,7 +105,7 @@ def test_columns_are_those_of_params_and_are_proposed_to_it(tmp_path):
     jsonl(tmp_path / "set/train.jsonl", {"sentence": "a", "intent": "x", "more": 1})
     [row] = read(data(tmp_path / "set", input="sentence", label="intent"))
     assert (row.input, row.label) == ("a", "x")
-    found = look.propose(f"hub:{tmp_path / 'set'}", "text", {})
+    found = schema.infer(f"hub:{tmp_path / 'set'}", "text", {})
     assert (found.columns["input"], found.columns["label"], found.classes) == ("sentence", "intent", {"x": 1})
     with pytest.raises(
         DataError,
@@ -238,7 +238,7 @@ def saved(folder, *, splits):
 @pytest.mark.parametrize("address", ["{}", "hub:{}"], ids=["path", "hub"])
 def test_a_folder_written_by_save_to_disk_is_read_with_its_class_names(tmp_path, address, splits):
     source = address.format(saved(tmp_path / "my data", splits=splits))
-    found = look.propose(source, "text", {})
+    found = schema.infer(source, "text", {})
     assert found.columns["input"] == "sentence"
     rows = read(Data(source=source, columns=sources.PLAIN.model_copy(update={"input": "sentence"})))
     expected = [("rain", "a"), ("snow", "b"), ("soup", None)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from headstart.data import examples, ingest, look, prepare
+from headstart.data import examples, ingest, prepare, schema
 from headstart.params.data import Columns, Data
 from headstart.params.loader import load
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(not SETS.is_dir(), reason=f"real sets are not he
 
 
 def prepared(name, tmp_path):
-    found = look.propose(str(SETS / name), "text", {})
+    found = schema.infer(str(SETS / name), "text", {})
     data = Data(source=str(SETS / name), columns=Columns(**found.columns))
     ingest.ingest(name, "text", data, tmp_path / name)
     params = load(ROOT / "params.yaml").models["apidocs"].prepare

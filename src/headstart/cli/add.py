@@ -121,7 +121,7 @@ def _extended(name: str, known: Any, unlabelled: str | None, from_feedback: bool
 
 def _pool(source: str, entry: Entry, workspace: Workspace) -> str:
     """What an unlabelled source holds, read as the model will read it."""
-    from headstart.data import look
+    from headstart.data import schema
 
     labelled = entry["data"]["source"]
     if source in (labelled if isinstance(labelled, list) else [labelled]):
@@ -130,7 +130,7 @@ def _pool(source: str, entry: Entry, workspace: Workspace) -> str:
             action="Name another one: rows without a label that stand in it are adapted to anyway.",
         )
     place = source if "://" in source or source.startswith(entries.ELSEWHERE) else str(workspace.root / source)
-    return look.pool(place, entry["modality"], entry["data"].get("columns") or {})
+    return schema.unlabelled(place, entry["modality"], entry["data"].get("columns") or {})
 
 
 def _require_raw_inputs(name: str, workspace: Workspace) -> None:

@@ -11,7 +11,7 @@ from headstart.backbones import lengths
 from headstart.cli import entry as entries
 from headstart.cli import survey
 from headstart.cli.output import say
-from headstart.data import labels, look
+from headstart.data import labels, schema
 from headstart.data.checks import truncation
 from headstart.errors import UsageError
 from headstart.params.section import Modality
@@ -48,19 +48,19 @@ def make(
     kind, because = _kind(places, heads, given, modality)
     named = {"input": given["text"] or given["image"], "label": given["label"]}
     reasons = [f"modality {kind}, because {because}"] if because else []
-    looks = []
+    schemas = []
     for place, head in zip(places, heads, strict=True):
         if why := survey.contradiction(place, head, kind, named["input"]):
             other = "image" if kind == "text" else "text"
             raise UsageError(why, action=f"Say --modality {other}, or name another column with --{kind}.")
-        looks.append(look.propose(place, kind, named))
+        schemas.append(schema.infer(place, kind, named))
         prefix = f"{Path(place).name}: " if len(places) > 1 else ""
-        reasons += [prefix + sentence for sentence in looks[-1].reasons]
-        reasons += [prefix + sentence for sentence in survey.sentences(head, kind, looks[-1].columns)]
-    classes = _classes(looks)
+        reasons += [prefix + sentence for sentence in schemas[-1].reasons]
+        reasons += [prefix + sentence for sentence in survey.sentences(head, kind, schemas[-1].columns)]
+    classes = _classes(schemas)
     merged = _merged(classes) if asking else {}
     reasons += survey.about_classes(classes)
-    columns = _columns(looks, places)
+    columns = _columns(schemas, places)
     name, addition, why = _backbone(backbone, kind, document, root, asking)
     reasons.append(why)
     entry: Entry = {
@@ -70,7 +70,7 @@ def make(
     }
     if columns:
         entry["data"]["columns"] = columns
-    longer = _longer(heads, looks, addition or document["backbones"][name], document) if kind == "text" else None
+    longer = _longer(heads, schemas, addition or document["backbones"][name], document) if kind == "text" else None
     if longer:
         entry["prepare"] = {"limits": {"tokens": longer.tokens}}
         reasons.append(f"{longer}; take the line out if the beginning of a text tells its label")
@@ -93,7 +93,7 @@ def _kind(
     return found[0]
 
 
-def _classes(looks: Sequence[look.Look]) -> dict[str, int]:
+def _classes(schemas: Sequence[schema.Schema]) -> dict[str, int]:
     """Labelled rows by class over all sources.
 
     Raises:
@@ -101,7 +101,7 @@ def _classes(looks: Sequence[look.Look]) -> dict[str, int]:
     """
     classes: Counter[str] = Counter()
     rows: Counter[str] = Counter()
-    for one in looks:
+    for one in schemas:
         classes.update(one.classes)
         rows.update(one.rows)
     labelled = sum(classes.values())
@@ -141,9 +141,9 @@ def _merged(classes: Mapping[str, int]) -> dict[str, str]:
     return merged
 
 
-def _columns(looks: Sequence[look.Look], places: Sequence[str]) -> dict[str, str]:
+def _columns(schemas: Sequence[schema.Schema], places: Sequence[str]) -> dict[str, str]:
     """One name a role for all sources that are tables."""
-    tables = [(one, place) for one, place in zip(looks, places, strict=True) if _is_table(place)]
+    tables = [(one, place) for one, place in zip(schemas, places, strict=True) if _is_table(place)]
     for role in tables[0][0].columns if tables else ():
         names = {one.columns[role] for one, _ in tables}
         if len(names) > 1:
@@ -156,12 +156,15 @@ def _columns(looks: Sequence[look.Look], places: Sequence[str]) -> dict[str, str
 
 
 def _longer(
-    heads: Sequence[survey.Head], looks: Sequence[look.Look], backbone: Mapping[str, Any], document: Mapping[str, Any]
+    heads: Sequence[survey.Head],
+    schemas: Sequence[schema.Schema],
+    backbone: Mapping[str, Any],
+    document: Mapping[str, Any],
 ) -> truncation.Proposal | None:
     """A higher limit of tokens where many texts would be cut; None where few are, or nobody can count here."""
     texts = [
         value
-        for head, one in zip(heads, looks, strict=True)
+        for head, one in zip(heads, schemas, strict=True)
         for value in head.columns.get(one.columns["input"] or "text", [])
         if isinstance(value, str) and value.strip()
     ]

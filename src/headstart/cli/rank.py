@@ -48,7 +48,7 @@ def rank(
     model = params.models[name]
     ranks = ranking.rank(
         folders,
-        dataset.drawn(folder / "train.parquet", model.prepare.checks.featured, seed=model.plan.probe.seed),
+        dataset.sample(folder / "train.parquet", model.prepare.checks.featured, seed=model.plan.probe.seed),
         Preprocessor.load(folder / "contract").contract.labels,
         limits=model.prepare.limits,
         params=model.plan.probe,

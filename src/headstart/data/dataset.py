@@ -128,12 +128,12 @@ def read(path: Path, *, first: int | None = None) -> Dataset:
     return _dataset(table)
 
 
-def drawn(path: Path, most: int, *, seed: int) -> Dataset:
+def sample(path: Path, most: int, *, seed: int) -> Dataset:
     """The rows of a split, or `most` of them, those whose id's hash is least, in their order."""
     with pq.ParquetFile(path) as file:
         if file.metadata.num_rows <= most:
             return read(path)
-        chosen = determinism.drawn(file.read(["id"])["id"].to_pylist(), most, seed=seed)
+        chosen = determinism.sample(file.read(["id"])["id"].to_pylist(), most, seed=seed)
         parts, first = [], 0
         for batch in file.iter_batches():
             parts.append(pa.Table.from_batches([batch]).filter(pa.array(chosen[first : first + len(batch)])))

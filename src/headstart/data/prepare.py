@@ -1,7 +1,7 @@
 """Raw rows to splits a model can be trained and judged on; every row that is not kept stands in the quarantine.
 
     train.parquet validation.parquet test.parquet    see `data.dataset`
-    unlabelled.parquet                               see `data.pool`; absent where every row has a label
+    unlabelled.parquet                               see `data.unlabelled`; absent where every row has a label
     quarantine.parquet                               the raw columns, with `check` and `reason`
     suspects.parquet                                 labels that may be wrong; the stage adds it, not this module
     findings.json                                    what each check found
@@ -28,12 +28,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from headstart import artifacts
-from headstart.data import dataset, pool
+from headstart.data import dataset, unlabelled
 from headstart.data import raw as raw_rows
 from headstart.data.checks import Inspector, metadata, rows, shares, splits
 from headstart.data.dataset import SPLITS, Dataset
 from headstart.data.examples import Examples, Reasons, batches, read
-from headstart.determinism import drawn
+from headstart.determinism import sample
 from headstart.errors import DataError, GateError
 from headstart.findings import Finding
 from headstart.params.prepare import Prepare
@@ -120,7 +120,7 @@ def prepare(
             action="Mend modality or data.source in params.yaml, and run again.",
         )
     looking = inspectors(
-        drawn(raw_rows.columns(raw, "id")["id"].to_pylist(), params.checks.sample, seed=params.checks.seed)
+        sample(raw_rows.columns(raw, "id")["id"].to_pylist(), params.checks.sample, seed=params.checks.seed)
     )
     refused: Reasons = {}
 
@@ -168,7 +168,7 @@ def prepare(
     _write(raw, examples, aside, out, params.modality)
     artifacts.write_json(out / NEAR_LEAK, near)
     judges = examples.contents[examples.splits != SPLITS.index("train")]
-    if (found := pool.write(raw, out, params.modality, decodes, judges)) is not None:
+    if (found := unlabelled.write(raw, out, params.modality, decodes, judges)) is not None:
         findings.append(found)
     classes = [examples.classes[label] for label in np.unique(examples.labels[examples.split("train")])]
     result = Prepared(out, params.modality, findings, classes, _summary(examples, aside, classes, carved, params))

@@ -66,7 +66,7 @@ def write(source: str, modality: Modality, path: Path) -> None:
 def _rows(source: str, modality: Modality) -> Iterator[dict[str, Any]]:
     if _labelled(source):
         [opened] = sources.open(Data(source=source, columns=sources.PLAIN), modality)
-    else:  # a pool alone, which no model may have, and so no `Data` that was checked
+    else:  # unlabelled rows alone, which no model may have, and so no `Data` that was checked
         [opened] = sources.open(Data.model_construct(source=[], unlabelled=source, columns=sources.PLAIN), modality)
     for batch in opened.batches:
         yield from batch.to_pylist()

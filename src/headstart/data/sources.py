@@ -34,7 +34,7 @@ from headstart.params.section import Modality
 
 BUILTIN: dict[str, tuple[Modality, ModuleType]] = {"apidocs": ("text", apidocs), "digits": ("image", digits)}
 PLAIN = Columns(input=None, label=None, id=None, group=None, time=None, split=None)
-SOURCE, POOL = "data.source", "data.unlabelled"  # the keys of params.yaml that name one
+SOURCE, UNLABELLED = "data.source", "data.unlabelled"  # the keys of params.yaml that name one
 ROWS = "headstart.data.staging"  # with what it imports: all code that a written row hangs on
 ADDRESSES = ("builtin:", remote.SCHEME, hub.SCHEME, feedback.SCHEME)
 
@@ -60,7 +60,7 @@ class Source:
 
 
 def open(data: Data, modality: Modality, *, payload: bool = True) -> list[Source]:
-    """The sources in their order, the unlabelled pool last; what is on S3 has been downloaded then.
+    """The sources in their order, the unlabelled one last; what is on S3 has been downloaded then.
 
     Args:
         data: which.
@@ -97,7 +97,7 @@ def fingerprint(data: Data, modality: Modality, *, made_by: str = ROWS) -> str:
         OutsideError: if a server cannot be reached.
     """
     states = [_state(name, modality, SOURCE) for name in data.sources]
-    states += [_state(data.unlabelled, modality, POOL)] if data.unlabelled else []
+    states += [_state(data.unlabelled, modality, UNLABELLED)] if data.unlabelled else []
     code, _ = syntax.digests(made_by)
     return digest([data.model_dump(exclude={"expected_shares"}), modality, states, code])
 
@@ -156,7 +156,7 @@ def first_columns(source: str) -> list[str] | None:
 
 
 def _open(name: str, columns: Columns, modality: Modality, *, labelled: bool, payload: bool) -> Source:
-    source, key = Source(name, labelled, iter(())), SOURCE if labelled else POOL
+    source, key = Source(name, labelled, iter(())), SOURCE if labelled else UNLABELLED
     if name.startswith("builtin:"):
         source.batches = (built.rows() for built in [_builtin(name, modality, key)])
     elif name.startswith(hub.SCHEME):

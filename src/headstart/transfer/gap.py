@@ -68,7 +68,7 @@ class Side:
 
     def drawn(self, most: int) -> "Side":
         """At most so many, those whose id's hash is least, in their order."""
-        rows = np.flatnonzero(determinism.drawn(self.examples.ids, most, seed=SEED))
+        rows = np.flatnonzero(determinism.sample(self.examples.ids, most, seed=SEED))
         return Side(self.examples.select(rows.tolist()), self.features[rows])
 
 

@@ -45,7 +45,7 @@ def inspect(params: Prepare, *, backbone: Path, data: Path, raw: Path, cache: Pa
     key = folder_digest(backbone)
 
     def shown(name: str, most: int) -> tuple[Dataset, NDArray[np.float32]]:
-        rows = dataset.drawn(data / f"{name}.parquet", most, seed=checks.seed)
+        rows = dataset.sample(data / f"{name}.parquet", most, seed=checks.seed)
         saying = f"features of {name}"
         return rows, features.extract(network, preprocessor, rows, cache=cache, key=key, progress=saying)
 

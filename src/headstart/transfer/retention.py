@@ -93,7 +93,7 @@ def remember(network: Network, setting: Setting, validation: Dataset, most: int)
     """Ask `network`, before it is trained, at most `most` examples."""
     path = setting.backbone / reference.FILE
     known = path.is_file()
-    sample = dataset.drawn(path, most, seed=setting.probe.seed) if known else _first(validation, most)
+    sample = dataset.sample(path, most, seed=setting.probe.seed) if known else _first(validation, most)
     seen = layer_features(network, setting, sample)
     targets, right, strength = None, None, 0.0
     names = sorted(set(sample.labels) - {"", None})

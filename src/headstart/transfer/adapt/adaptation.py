@@ -15,7 +15,7 @@ import torch
 from headstart import artifacts
 from headstart.backbones import batchnorm
 from headstart.backbones.network import Network
-from headstart.data import pool
+from headstart.data import unlabelled as pool
 from headstart.determinism import digest, file_digest, folder_digest, versions
 from headstart.transfer.adapt import image, text
 from headstart.transfer.setting import Setting

@@ -1,4 +1,4 @@
-"""A first look at a source, for `headstart add`: which columns it has, how many rows, which classes."""
+"""Schema inference for `headstart add`: which columns a source has, how many rows, which classes."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ NAMED = 5
 
 
 @dataclass(frozen=True)
-class Look:
+class Schema:
     """What a source holds, read once from end to end.
 
     Attributes:
@@ -36,7 +36,7 @@ class Look:
     classes: dict[str, int]
 
 
-def propose(source: str, modality: Modality, given: Mapping[str, str | None]) -> Look:
+def infer(source: str, modality: Modality, given: Mapping[str, str | None]) -> Schema:
     """What `params.yaml` has to say about a source; columns under other usual names are found.
 
     Args:
@@ -75,10 +75,10 @@ def propose(source: str, modality: Modality, given: Mapping[str, str | None]) ->
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     reasons.append(f"{len(names)} classes: {', '.join(names[:NAMED])}{more}")
     reasons += labels.respelled(written)
-    return Look(columns, reasons, dict(splits), unlabelled, {name: counts[name] for name in names})
+    return Schema(columns, reasons, dict(splits), unlabelled, {name: counts[name] for name in names})
 
 
-def pool(source: str, modality: Modality, columns: Mapping[str, str | None]) -> str:
+def unlabelled(source: str, modality: Modality, columns: Mapping[str, str | None]) -> str:
     """What a source for `data.unlabelled` holds, as one sentence.
 
     Args:

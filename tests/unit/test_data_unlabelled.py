@@ -1,4 +1,4 @@
-"""The pool of unlabelled examples: what prepare hands on, what it leaves out, and what it says of it."""
+"""The unlabelled set: what prepare hands on, what it leaves out, and what it says of it."""
 
 import csv
 import io
@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from headstart.data import ingest, pool, prepare, sources
+from headstart.data import ingest, prepare, sources, unlabelled
 from headstart.data.checks import rows as row_checks
 from headstart.determinism import file_digest
 from headstart.errors import DataError
@@ -18,28 +18,33 @@ from tests.unit.test_data_prepare import IMAGE, PLAIN, SOUND, TEXT, finding, par
 
 
 def prepared(folder, unlabelled):
-    """Prepare the sound rows beside a pool."""
+    """Prepare the sound rows beside an unlabelled set."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = (json.dumps(dict(zip(("split", "text", "label"), row, strict=True))) for row in SOUND)
     (folder / "a.jsonl").write_text("".join(f"{line}\n" for line in lines))
-    (folder / "pool.jsonl").write_text("".join(f"{json.dumps({'text': text})}\n" for text in unlabelled))
-    source = Data(source=str(folder / "a.jsonl"), unlabelled=str(folder / "pool.jsonl"), columns=PLAIN)
+    (folder / "more.jsonl").write_text("".join(f"{json.dumps({'text': text})}\n" for text in unlabelled))
+    source = Data(source=str(folder / "a.jsonl"), unlabelled=str(folder / "more.jsonl"), columns=PLAIN)
     ingest.ingest("m", "text", source, folder / "raw")
     (folder / "out").mkdir()
     decodes = row_checks.by_contract(TEXT)
     return prepare.prepare(folder / "raw", params(), out=folder / "out", decodes=decodes)
 
 
+def handed_on(folder):
+    """The payloads that may be learned from."""
+    return pq.read_table(folder / "out/unlabelled.parquet").columns[1].to_pylist()
+
+
 def test_rows_without_a_label_are_handed_on_in_their_order(tmp_path):
     result = prepared(tmp_path, ["rain again", "no snow", "a map"])
-    assert pool.read(tmp_path / "out") == ["rain again", "no snow", "a map"]
+    assert handed_on(tmp_path) == ["rain again", "no snow", "a map"]
     found = finding(result, "unlabelled")
     assert (found.verdict, found.statistic, found.action) == ("pass", 0, "")
     assert found.reason == "3 of 3 rows without a label are left, too few to adapt a backbone to, which takes 200."
 
 
 def test_a_pool_that_a_backbone_can_be_adapted_to_is_told_as_one(tmp_path):
-    texts = [f"rain {number}" for number in range(pool.LEAST)]
+    texts = [f"rain {number}" for number in range(unlabelled.LEAST)]
     found = finding(prepared(tmp_path, texts), "unlabelled")
     assert found.reason == "200 of 200 rows without a label can be adapted to."
 
@@ -47,7 +52,7 @@ def test_a_pool_that_a_backbone_can_be_adapted_to_is_told_as_one(tmp_path):
 def test_a_row_that_equals_a_test_row_is_left_out_whatever_its_white_space(tmp_path):
     # `five` and `six` are the test rows; `one` is a training row, which may be read
     result = prepared(tmp_path, ["five", " six\n", "one", "seven"])
-    assert pool.read(tmp_path / "out") == ["one", "seven"]
+    assert handed_on(tmp_path) == ["one", "seven"]
     assert "2 equal a validation or test row and are left out" in finding(result, "unlabelled").reason
     assert finding(result, "unlabelled").verdict == "pass"
 
@@ -56,21 +61,21 @@ def test_a_row_that_equals_a_validation_row_is_left_out_too(tmp_path):
     # adapting must not read those who judge it in the race and choose its epochs
     validation = next(text for split, text, _ in SOUND if split == "validation")
     prepared(tmp_path, [validation, "seven"])
-    assert pool.read(tmp_path / "out") == ["seven"]
+    assert handed_on(tmp_path) == ["seven"]
 
 
 def test_what_the_contract_refuses_is_left_out_and_named_with_its_row(tmp_path):
     result = prepared(tmp_path, ["fine", "  ", "x" * 51])
     found = finding(result, "unlabelled")
-    assert pool.read(tmp_path / "out") == ["fine"]
+    assert handed_on(tmp_path) == ["fine"]
     assert (found.verdict, found.statistic) == ("unsure", 2)
     assert "2 can't be used: row 2: the row has no text; row 3: has 51 characters; at most 50" in found.reason
     assert found.evidence["rows"][0] == {"row": 2, "reason": "the row has no text"}
 
 
-def test_a_pool_of_which_nothing_is_left_says_so(tmp_path):
+def test_an_unlabelled_set_of_which_nothing_is_left_says_so(tmp_path):
     result = prepared(tmp_path, ["five"])
-    assert pool.read(tmp_path / "out") == []
+    assert handed_on(tmp_path) == []
     assert finding(result, "unlabelled").verdict == "unsure"
     assert "data.unlabelled" in finding(result, "unlabelled").action
 
@@ -92,7 +97,6 @@ def test_where_every_row_has_a_label_there_is_no_pool_and_no_finding(tmp_path):
     (tmp_path / "out").mkdir()
     result = prepare.prepare(tmp_path / "raw", params(), out=tmp_path / "out", decodes=row_checks.by_contract(TEXT))
     assert not (tmp_path / "out/unlabelled.parquet").exists()
-    assert pool.read(tmp_path / "out") == []
     assert "unlabelled" not in [found.check for found in result.findings]
 
 
@@ -128,7 +132,7 @@ def test_images_that_do_not_decode_and_images_of_test_are_left_out(tmp_path):
     (tmp_path / "out").mkdir()
     decodes = row_checks.by_contract(IMAGE)
     result = prepare.prepare(tmp_path / "raw", params("image"), out=tmp_path / "out", decodes=decodes)
-    assert pool.read(tmp_path / "out") == [picture(1)]
+    assert handed_on(tmp_path) == [picture(1)]
     assert finding(result, "unlabelled").evidence["equal_a_judge"] == 1
     assert pq.read_schema(tmp_path / "out/unlabelled.parquet").names == ["id", "image", "group", "time"]
 
@@ -137,5 +141,5 @@ def test_images_that_do_not_decode_and_images_of_test_are_left_out(tmp_path):
 def test_batches_do_not_change_what_is_kept(tmp_path, rows):
     texts = [f"text {number}" for number in range(rows)]
     prepared(tmp_path, texts)
-    assert pool.read(tmp_path / "out") == texts
+    assert handed_on(tmp_path) == texts
     assert np.unique(pq.read_table(tmp_path / "out/unlabelled.parquet")["id"].to_pylist()).size == rows

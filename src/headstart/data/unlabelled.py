@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from headstart.data import dataset
@@ -19,7 +18,7 @@ from headstart.data.identity import content_key, content_number
 from headstart.findings import Finding, Verdict
 from headstart.params.section import Modality
 
-POOL = "unlabelled.parquet"
+FILE = "unlabelled.parquet"
 LEAST = 200  # rows: fewer leave too few texts to hold out, or too few images for moments
 NAMED = 10
 SHOWN = 3
@@ -46,7 +45,7 @@ def write(
     known = frozenset(judges.tolist())
     kept = refused = held_out = 0
     named: list[dict[str, Any]] = []
-    with dataset.writer(out / POOL, columns) as append:
+    with dataset.writer(out / FILE, columns) as append:
         for batch in raw_rows.batches(raw, file=raw_rows.UNLABELLED):
             payloads = batch[modality].to_pylist()
             good = np.zeros(len(payloads), dtype=bool)
@@ -62,16 +61,6 @@ def write(
             kept += int(good.sum())
             append(pa.Table.from_batches([batch]).filter(pa.array(good)).select(columns.names).cast(columns))
     return _finding(modality, kept, refused, held_out, named)
-
-
-def read(data: Path) -> list[Any]:
-    """The payloads of the pool in the folder of the splits, in their order; none where there is no pool."""
-    if not (data / POOL).is_file():
-        return []
-    with pq.ParquetFile(data / POOL) as file:
-        modality = "text" if "text" in file.schema_arrow.names else "image"
-        payloads: list[Any] = file.read([modality])[modality].to_pylist()
-    return payloads
 
 
 def _finding(modality: Modality, kept: int, refused: int, held_out: int, named: list[dict[str, Any]]) -> Finding:
