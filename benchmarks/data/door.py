@@ -67,7 +67,7 @@ def one(path: Path) -> None:
     started = time.perf_counter()
     ingest.ingest("m", modality, Data(source=str(path), columns=plain()), raw)
     ingested = time.perf_counter()
-    looking = watch.inspectors(spec, params.checks, lambda texts: [len(text.split()) for text in texts])
+    looking = watch.inspectors(spec, lambda texts: [len(text.split()) for text in texts])
     prepare.prepare(raw, params, out=out, decodes=rows.by_contract(spec), inspectors=looking)
     figures = {"ingest": ingested - started, "prepare": time.perf_counter() - ingested, "peak_mb": peak_mb()}
     print(json.dumps(figures))

@@ -52,7 +52,7 @@ IMAGE = ImageSpec(
 
 def plain() -> Columns:
     """Columns that are called plainly."""
-    return Columns(input=None, label=None, id=None, group=None, time=None, split=None)
+    return Columns()
 
 
 def original(folder: Path, modality: str) -> Rows:
@@ -94,7 +94,7 @@ def said(rows: Rows, modality: Any) -> tuple[dict[str, set[str]], dict[str, tupl
         )
         (folder / "out").mkdir()
         looking = watch.inspectors(
-            spec, params.checks, (lambda texts: [len(t.split()) for t in texts]) if modality == "text" else None
+            spec, (lambda texts: [len(t.split()) for t in texts]) if modality == "text" else None
         )
         done = prepare.prepare(
             folder / "raw/m", params, out=folder / "out", decodes=row_checks.by_contract(spec), inspectors=looking

@@ -76,7 +76,7 @@ def with_headstart(file: Path, folder: Path) -> Callable[[], object]:
     from headstart.data.ingest import ingest
     from headstart.params.data import Columns, Data
 
-    columns = Columns(input=None, label=None, id=None, group=None, time=None, split=None)
+    columns = Columns()
     modality = "image" if file.suffix == ".parquet" else "text"
     return lambda: ingest("m", modality, Data(source=str(file), columns=columns), folder / "raw/m")
 

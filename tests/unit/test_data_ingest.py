@@ -18,7 +18,7 @@ from headstart.determinism import folder_digest
 from headstart.errors import DataError
 from headstart.params.data import Columns, Data
 
-PLAIN = Columns(input=None, label=None, id=None, group=None, time=None, split=None)
+PLAIN = Columns()
 
 
 def source(path, *rows):

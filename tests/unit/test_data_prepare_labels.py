@@ -20,10 +20,10 @@ def test_counts_of_one_are_said_as_one(tmp_path):
 
 
 def test_rare_labels_are_named_with_their_counts(tmp_path):
-    rows = [*SOUND, ("train", "seven", "y"), ("train", "eight", "z"), ("train", "nine", "z")]
-    found = finding(prepared(tmp_path, rows, examples_per_class=2), "rare_labels")
+    rows = [*SOUND, *(("train", f"y{number}", "y") for number in range(7))]  # and one in SOUND
+    found = finding(prepared(tmp_path, rows), "rare_labels")
     assert found.statistic == 1.0
-    assert found.reason == "1 of 3 classes has fewer than 2 training rows: x (1 in train, 1 in test)."
+    assert found.reason == "1 of 2 classes has fewer than 8 training rows: x (1 in train, 1 in test)."
 
 
 def test_classes_of_which_the_test_can_show_nothing_are_named_with_their_counts(tmp_path):

@@ -115,7 +115,7 @@ def test_rows_of_the_same_kind_pass_and_every_finding_states_its_p_value(tmp_pat
     assert set(verdicts(document)) >= {"balance", "characters", "words", "vocabulary"}
     # four tests share the level
     bars = {finding["bar"] for finding in document["findings"] if "p_value" in finding["evidence"]}
-    assert bars == {TEXT.checks.level / 4}
+    assert bars == {0.001 / 4}
 
 
 def test_longer_texts_of_other_words_and_classes_are_noticed_among_many_old_rows(tmp_path):

@@ -170,12 +170,10 @@ def _longer(
     ]
     source = str(backbone.get("source") or "hub:")
     counts, most = lengths.count(source, texts), lengths.most(source)
-    limit, share = (
-        _default(document, "prepare", *keys) for keys in (("limits", "tokens"), ("checks", "truncated_share"))
-    )
-    if counts is None or most is None or limit is None or share is None:
+    limit = _default(document, "prepare", "limits", "tokens")
+    if counts is None or most is None or limit is None:
         return None
-    return truncation.propose(counts, limit, most, share)
+    return truncation.propose(counts, limit, most, truncation.ALLOWED)
 
 
 def _default(document: Mapping[str, Any], *keys: str) -> Any:

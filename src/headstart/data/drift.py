@@ -18,6 +18,7 @@ from scipy import stats
 
 from headstart.contract.image import DAMAGED, FORMATS
 from headstart.data import raw
+from headstart.data.checks import LEVEL, SEED
 from headstart.findings import Finding
 from headstart.params.prepare import Prepare
 from headstart.statistics import two_sample
@@ -44,7 +45,7 @@ def drift(before: Before, after: After, classes: Sequence[str], params: Prepare)
         before: folder, labels, which rows stayed, which went.
         after: folder, labels, which rows came in.
         classes: what labels are indices into.
-        params: the level of all tests together, how many rows are compared at most, the modality.
+        params: how many rows are compared at most, and the modality.
     """
     folder, labels, stayed, went = before
     if after[2].any():
@@ -56,9 +57,9 @@ def drift(before: Before, after: After, classes: Sequence[str], params: Prepare)
     else:
         return []
     sizes = TEXT if params.modality == "text" else IMAGE
-    bar = params.checks.level / (1 + len(sizes) + (params.modality == "text"))
+    bar = LEVEL / (1 + len(sizes) + (params.modality == "text"))
     seen = [_seen(side[0], side[2], params, sizes) for side in (base, other)]
-    findings = [_balance(base[1][base[2]], other[1][other[2]], classes, told, bar, params.checks.seed)]
+    findings = [_balance(base[1][base[2]], other[1][other[2]], classes, told, bar, SEED)]
     for place, name in enumerate(sizes):
         findings.append(_size(name, seen[0][0][place], seen[1][0][place], told, bar))
     if params.modality == "text":
@@ -93,7 +94,7 @@ def _seen(
     """Sizes of the rows in `mask`, at most `checks.sample` of them, and in how many of these each word stands."""
     places = np.flatnonzero(mask)
     if len(places) > params.checks.sample:
-        places = np.sort(np.random.default_rng(params.checks.seed).choice(places, params.checks.sample, replace=False))
+        places = np.sort(np.random.default_rng(SEED).choice(places, params.checks.sample, replace=False))
     chosen = np.zeros(len(mask), dtype=bool)
     chosen[places] = True
     values: list[list[float]] = [[] for _ in sizes]

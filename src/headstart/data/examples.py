@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -110,6 +110,16 @@ class Examples:
         return Finding(
             check, verdict, float(len(places)), None, reason, action, {"rows": self.listed(places)} | evidence
         )
+
+
+class Inspector(Protocol):
+    """A check that has to see payloads: they pass once, in batches; what it found is asked for at the end."""
+
+    def see(self, first: int, payloads: Sequence[Any]) -> None:
+        """Look at the payloads (`str`, or encoded image `bytes`; None where a row has none) of places `first`, ..."""
+
+    def conclude(self, examples: Examples) -> list[tuple[Reasons, Finding]]:
+        """One entry a check: the rows it says to put aside, and its finding about the rows still in."""
 
 
 def read(

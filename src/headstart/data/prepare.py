@@ -30,9 +30,9 @@ from numpy.typing import NDArray
 from headstart import artifacts
 from headstart.data import dataset, unlabelled
 from headstart.data import raw as raw_rows
-from headstart.data.checks import Inspector, metadata, rows, shares, splits
+from headstart.data.checks import LEVEL, SEED, metadata, rows, shares, splits
 from headstart.data.dataset import SPLITS, Dataset
-from headstart.data.examples import Examples, Reasons, batches, read
+from headstart.data.examples import Examples, Inspector, Reasons, batches, read
 from headstart.determinism import sample
 from headstart.errors import DataError, GateError
 from headstart.findings import Finding
@@ -42,6 +42,8 @@ from headstart.params.section import Modality
 FORMAT = 1
 QUARANTINE = "quarantine.parquet"
 NEAR_LEAK = "near_leak.json"
+EXAMPLES_PER_CLASS = 8  # training rows; a class with fewer is named
+IMBALANCE = 50.0  # training rows of the largest class for each of the smallest; more is named
 
 Inspectors = Callable[[NDArray[np.bool_]], Sequence[Inspector]]
 
@@ -119,9 +121,7 @@ def prepare(
             f"{raw} holds {about.modality}, the model is for {params.modality}.",
             action="Mend modality or data.source in params.yaml, and run again.",
         )
-    looking = inspectors(
-        sample(raw_rows.columns(raw, "id")["id"].to_pylist(), params.checks.sample, seed=params.checks.seed)
-    )
+    looking = inspectors(sample(raw_rows.columns(raw, "id")["id"].to_pylist(), params.checks.sample, seed=SEED))
     refused: Reasons = {}
 
     def see(first: int, payloads: Sequence[Any]) -> None:
@@ -157,13 +157,13 @@ def prepare(
         sort_out(*rows.unlearnable(examples))
         _require_enough(examples, raw)
         findings += [
-            rows.rare(examples, params.checks.examples_per_class),
+            rows.rare(examples, EXAMPLES_PER_CLASS),
             rows.unjudged(examples),
-            rows.imbalance(examples, params.checks.imbalance),
-            shares.between_splits(examples, level=params.checks.level, seed=params.checks.seed),
+            rows.imbalance(examples, IMBALANCE),
+            shares.between_splits(examples, level=LEVEL, seed=SEED),
             splits.time_order(examples),
             *([splits.carved(examples, carved, params.split)] if carved else []),
-            metadata.shortcut(examples, level=params.checks.level, seed=params.checks.seed),
+            metadata.shortcut(examples, level=LEVEL, seed=SEED),
         ]
     _write(raw, examples, aside, out, params.modality)
     artifacts.write_json(out / NEAR_LEAK, near)

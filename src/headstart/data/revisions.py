@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from headstart import settings
 from headstart.data import raw
+from headstart.data.checks import LEVEL
 from headstart.data.checks.privacy import masked, masked_id
 from headstart.data.dataset import SPLITS
 from headstart.data.drift import drift
@@ -77,7 +78,7 @@ def compare(old: Path, new: Path, params: Prepare) -> dict[str, Any]:
     Args:
         old: a folder as ingest wrote it.
         new: likewise.
-        params: how labels and splits are made of it, and the level of all tests together (Bonferroni).
+        params: how labels and splits are made of it. All tests together have the level `LEVEL` (Bonferroni).
 
     Raises:
         DataError: if a folder holds no ingested data.
@@ -100,7 +101,7 @@ def compare(old: Path, new: Path, params: Prepare) -> dict[str, Any]:
         "conflicts": {"before": _conflicts(before), "after": _conflicts(after)},
         "splits": _splits(before, after),
         "moved": moved,
-        "level": params.checks.level,
+        "level": LEVEL,
         "findings": [
             finding.document()
             for finding in (

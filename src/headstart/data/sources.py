@@ -33,7 +33,7 @@ from headstart.params.data import Columns, Data
 from headstart.params.section import Modality
 
 BUILTIN: dict[str, tuple[Modality, ModuleType]] = {"apidocs": ("text", apidocs), "digits": ("image", digits)}
-PLAIN = Columns(input=None, label=None, id=None, group=None, time=None, split=None)
+PLAIN = Columns()
 SOURCE, UNLABELLED = "data.source", "data.unlabelled"  # the keys of params.yaml that name one
 ROWS = "headstart.data.staging"  # with what it imports: all code that a written row hangs on
 ADDRESSES = ("builtin:", remote.SCHEME, hub.SCHEME, feedback.SCHEME)

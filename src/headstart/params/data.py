@@ -12,14 +12,14 @@ SUM = 1e-3  # how far from 1 the sum of rounded shares may be
 
 
 class Columns(Section):
-    """Names of columns where a source calls them something else."""
+    """Names of columns where a source calls them something else; None, which is what absence says: the plain name."""
 
-    input: str | None
-    label: str | None
-    id: str | None
-    group: str | None
-    time: str | None
-    split: str | None
+    input: str | None = None
+    label: str | None = None
+    id: str | None = None
+    group: str | None = None
+    time: str | None = None
+    split: str | None = None
 
 
 class Data(Section):
@@ -33,7 +33,7 @@ class Data(Section):
     source: str | list[str]
     unlabelled: str | None = None
     expected_shares: dict[str, Share] | None = None
-    columns: Columns
+    columns: Columns = Columns()
 
     @field_validator("source", mode="before")
     @classmethod

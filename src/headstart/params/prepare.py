@@ -1,6 +1,6 @@
 """`prepare`: contract, splits and checks of the data."""
 
-from headstart.params.section import Count, Modality, Positive, Section, Seed, Share
+from headstart.params.section import Count, Modality, Section, Seed, Share
 from headstart.params.transfer import Probe
 
 
@@ -17,22 +17,14 @@ class Checks(Section):
 
     `put_aside` names checks (such as `near_leak`) whose rows go to the quarantine; those of the others that could are
     named only. At most `sample` rows are compared with one another, and `featured` are shown to the backbone, both
-    drawn by a hash of their ids. A test speaks up at `level`. `similarity`: of texts, the Jaccard index of their
-    shingles; of images, the share of equal bits of a perceptual hash. A label is suspected where another class is more
-    probable by `suspicion` at least.
+    drawn by a hash of their ids. A label is suspected where another class is more probable by `suspicion` at least.
     """
 
     leaked_share: Share
-    examples_per_class: Count
-    imbalance: Positive
     put_aside: list[str]
     sample: Count
     featured: Count
-    level: Share
-    similarity: Share
-    truncated_share: Share
     suspicion: Share
-    seed: Seed
 
 
 class Limits(Section):

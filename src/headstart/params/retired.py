@@ -5,6 +5,12 @@ sentence given here; `headstart migrate` takes it out, or moves its value to the
 """
 
 REMOVED: dict[str, str] = {
+    "prepare.checks.examples_per_class": "classes with fewer than 8 training rows are named",
+    "prepare.checks.imbalance": "more than 50 rows of the largest class for each of the smallest are named",
+    "prepare.checks.level": "a check speaks up on sound data once in a thousand times",
+    "prepare.checks.seed": "which rows are compared no longer depends on a seed of yours",
+    "prepare.checks.similarity": "texts are nearly equal from 80% of their shingles on, images from 61 of 64 bits",
+    "prepare.checks.truncated_share": "more than 5% of texts that lose their end are named",
     "plan.choice.mended": "nothing reads it any more",
     "plan.choice.mended_at_most": "nothing reads it any more",
 }

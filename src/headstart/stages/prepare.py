@@ -24,7 +24,7 @@ def run(model: str, params: Prepare) -> None:
     if isinstance(raw_spec, spec.TextSpec):
         widest, _ = processor.input_spec(backbone, params.limits.model_copy(update={"tokens": UNLIMITED}))
         most = widest.max_tokens if isinstance(widest, spec.TextSpec) else None
-    looking = watch.inspectors(raw_spec, params.checks, processor.counter(tokenizer_json), most=most)
+    looking = watch.inspectors(raw_spec, processor.counter(tokenizer_json), most=most)
     decodes = rows.by_contract(raw_spec)
     prepared = prepare.prepare(artifacts.raw(model), params, out=out, decodes=decodes, inspectors=looking)
     prepare.judge(prepared.findings)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from headstart.backbones.network import Network
 from headstart.data import dataset
 from headstart.data import raw as raw_rows
-from headstart.data.checks import splits, suspects
+from headstart.data.checks import LEVEL, SEED, splits, suspects
 from headstart.data.checks.privacy import masked
 from headstart.data.dataset import Dataset
 from headstart.data.examples import NAMED
@@ -45,7 +45,7 @@ def inspect(params: Prepare, *, backbone: Path, data: Path, raw: Path, cache: Pa
     key = folder_digest(backbone)
 
     def shown(name: str, most: int) -> tuple[Dataset, NDArray[np.float32]]:
-        rows = dataset.sample(data / f"{name}.parquet", most, seed=checks.seed)
+        rows = dataset.sample(data / f"{name}.parquet", most, seed=SEED)
         saying = f"features of {name}"
         return rows, features.extract(network, preprocessor, rows, cache=cache, key=key, progress=saying)
 
@@ -120,7 +120,7 @@ def alike(
     It learns from half of the rows (of the groups, where there are any) and is judged on the other: answers of one
     fixed classifier are independent, those of cross-validation are not, and then a test alarms too often.
     """
-    generator = np.random.default_rng(params.checks.seed)
+    generator = np.random.default_rng(SEED)
     count = min(len(train), len(test))
     ours = np.sort(generator.permutation(len(train))[:count])
     theirs = np.sort(generator.permutation(len(test))[:count])
@@ -128,16 +128,14 @@ def alike(
     names = [*(train.groups[row] for row in ours), *(test.groups[row] for row in theirs)]
     groups = names if any(name is not None for name in names) else None
     values = np.concatenate([seen[ours], held[theirs]])
-    judged = probe.folds(which, 2, seed=params.checks.seed, groups=groups) == 1
+    judged = probe.folds(which, 2, seed=SEED, groups=groups) == 1
     if len(np.unique(which[judged])) < 2 or len(np.unique(which[~judged])) < 2:
         return splits.too_few(len(train), len(test))
     weak = params.probe.model_copy(update={"strengths": [min(params.probe.strengths)]})
     head = probe.fit(values[~judged], which[~judged], 2, weak, level=0.9, groups=_of(groups, ~judged))
     right = head.logits(values[judged]).argmax(axis=1) == which[judged]
     own = [name if name is not None else f"row {row}" for row, name in enumerate(names)] if groups else None
-    return splits.alike(
-        right, which[judged] == 1, _of(own, judged), level=params.checks.level, looked=(len(train), len(test))
-    )
+    return splits.alike(right, which[judged] == 1, _of(own, judged), level=LEVEL, looked=(len(train), len(test)))
 
 
 def _of(names: list[str] | None, rows: NDArray[np.bool_]) -> list[str] | None:

@@ -12,6 +12,7 @@ from headstart.data.examples import Examples, Places, Reasons
 from headstart.findings import Finding
 from headstart.statistics.interval import wilson
 
+ALLOWED = 0.05  # share of texts that may lose their end before a finding says so
 STEP = 32  # tokens; limits are proposed in multiples of it
 
 
