@@ -53,7 +53,7 @@ def one(path: Path) -> None:
     """Ingest and prepare one file beside it; figures as a JSON line."""
     from headstart import settings
     from headstart.data import ingest, prepare
-    from headstart.data.checks import rows, watch
+    from headstart.data.checks import inspectors, rows
     from headstart.params.data import Data
     from headstart.params.loader import load
 
@@ -67,7 +67,7 @@ def one(path: Path) -> None:
     started = time.perf_counter()
     ingest.ingest("m", modality, Data(source=str(path), columns=plain()), raw)
     ingested = time.perf_counter()
-    looking = watch.inspectors(spec, lambda texts: [len(text.split()) for text in texts])
+    looking = inspectors.of_payloads(spec, lambda texts: [len(text.split()) for text in texts])
     prepare.prepare(raw, params, out=out, decodes=rows.by_contract(spec), inspectors=looking)
     figures = {"ingest": ingested - started, "prepare": time.perf_counter() - ingested, "peak_mb": peak_mb()}
     print(json.dumps(figures))

@@ -25,8 +25,8 @@ from plants import PICTURE_FAULTS, TEXT_FAULTS, Plant, Rows
 from headstart import settings
 from headstart.contract.spec import ImageSpec, TextSpec
 from headstart.data import ingest, prepare
+from headstart.data.checks import inspectors
 from headstart.data.checks import rows as row_checks
-from headstart.data.checks import watch
 from headstart.params.data import Columns, Data
 from headstart.params.loader import load
 
@@ -93,7 +93,7 @@ def said(rows: Rows, modality: Any) -> tuple[dict[str, set[str]], dict[str, tupl
             update={"checks": model.checks.model_copy(update={"put_aside": NAMING, "leaked_share": 1.0})}
         )
         (folder / "out").mkdir()
-        looking = watch.inspectors(
+        looking = inspectors.of_payloads(
             spec, (lambda texts: [len(t.split()) for t in texts]) if modality == "text" else None
         )
         done = prepare.prepare(

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from headstart.data import dataset
 from headstart.data.dataset import SPLITS
 from headstart.data.examples import Examples
 from headstart.data.identity import content_key
@@ -42,6 +43,16 @@ def examples(payloads, labels=None, splits=None, groups=None):
         times=pa.nulls(n, pa.string()),
         kept=np.ones(n, np.bool_),
     )
+
+
+class Result:
+    """What prepare returned, and what it wrote."""
+
+    def __init__(self, prepared):
+        self.findings, self.classes, self.summary = prepared.findings, prepared.classes, prepared.summary
+        self.splits = {name: dataset.read(prepared.folder / f"{name}.parquet") for name in SPLITS}
+        self.train, self.validation, self.test = self.splits.values()
+        self.quarantine = pq.read_table(prepared.folder / "quarantine.parquet")
 
 
 def findings(inspector, payloads, rows=None):

@@ -23,6 +23,7 @@ from headstart.errors import DataError, GateError
 from headstart.params.data import Columns, Data
 from headstart.params.prepare import Checks, Limits, Prepare, Split
 from headstart.params.transfer import Probe
+from tests.unit.checked_rows import Result
 
 PLAIN = Columns()
 TEXT = TextSpec(
@@ -61,7 +62,7 @@ def prepared(folder: Path, rows, looking=lambda chosen: (), **keys):
 def prepare_into(out, raw, values, spec, looking=lambda chosen: ()):
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
-    return prepare.prepare(raw, values, out=out, decodes=row_checks.by_contract(spec), inspectors=looking)
+    return Result(prepare.prepare(raw, values, out=out, decodes=row_checks.by_contract(spec), inspectors=looking))
 
 
 def finding(result, check):

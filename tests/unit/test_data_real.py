@@ -9,6 +9,7 @@ import pytest
 from headstart.data import examples, ingest, prepare, schema
 from headstart.params.data import Columns, Data
 from headstart.params.loader import load
+from tests.unit.checked_rows import Result
 
 ROOT = Path(__file__).parents[2]
 SETS = Path(os.environ.get("HEADSTART_DATA", ROOT.parent / "shared/data"))
@@ -21,7 +22,8 @@ def prepared(name, tmp_path):
     ingest.ingest(name, "text", data, tmp_path / name)
     params = load(ROOT / "params.yaml").models["apidocs"].prepare
     (tmp_path / "out").mkdir()
-    return found, prepare.prepare(tmp_path / name, params, out=tmp_path / "out", decodes=lambda _: None)
+    prepared = prepare.prepare(tmp_path / name, params, out=tmp_path / "out", decodes=lambda _: None)
+    return found, Result(prepared)
 
 
 @pytest.mark.parametrize("name", ["acl_arc", "trec6"])

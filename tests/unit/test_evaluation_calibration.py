@@ -55,7 +55,7 @@ def test_biases_lower_the_loss_on_examples_that_were_not_seen():
     found = fit(logits[:1000], targets[:1000])
     plain = Calibration(found.temperature, (0.0,) * 4, 0.0)
     held = logits[1000:], targets[1000:]
-    loss = [metrics.negative_log_likelihood(each.apply(held[0]), held[1]) for each in (found, plain)]
+    loss = [metrics.surprise(each.apply(held[0]), held[1]).mean() for each in (found, plain)]
     assert loss[0] < loss[1] - 0.02
 
 
@@ -65,10 +65,10 @@ def test_no_temperature_on_a_grid_is_less_surprising():
 
     def surprise(temperature):
         shares = np.exp(logits / temperature) / np.exp(logits / temperature).sum(axis=1, keepdims=True)
-        return metrics.negative_log_likelihood(shares.astype(np.float64), targets)
+        return metrics.surprise(shares.astype(np.float64), targets).mean()
 
     best = min(surprise(temperature) for temperature in np.linspace(0.3, 5, 200))
-    assert metrics.negative_log_likelihood(found.apply(logits), targets) == pytest.approx(best, abs=1e-4)
+    assert metrics.surprise(found.apply(logits), targets).mean() == pytest.approx(best, abs=1e-4)
 
 
 def test_changes_no_label():

@@ -26,7 +26,7 @@ def test_agree_with_scikit_learn(answers):
     predicted = probabilities.argmax(axis=1)
     assert metrics.accuracy(predicted, targets) == pytest.approx(sk.accuracy_score(targets, predicted))
     assert metrics.macro_f1(predicted, targets, 7) == pytest.approx(sk.f1_score(targets, predicted, average="macro"))
-    assert metrics.negative_log_likelihood(probabilities, targets) == pytest.approx(
+    assert metrics.surprise(probabilities, targets).mean() == pytest.approx(
         sk.log_loss(targets, probabilities, labels=range(7))
     )
     table = metrics.confusion(predicted, targets, 7)
@@ -77,14 +77,14 @@ def test_reliability_weighted_by_its_bins_is_the_calibration_error(answers):
 
 
 def test_a_probability_of_zero_for_the_truth_costs_much_but_not_infinitely_much():
-    assert metrics.negative_log_likelihood(np.array([[1.0, 0.0]]), np.array([1])) == pytest.approx(-np.log(1e-15))
+    assert metrics.surprise(np.array([[1.0, 0.0]]), np.array([1])).mean() == pytest.approx(-np.log(1e-15))
 
 
 def test_logits_are_refused_with_the_row_that_gave_them_away():
     with pytest.raises(DataError, match=r"row 0 of probabilities sums to 5\.0000.*logits\?"):
         metrics.expected_calibration_error(np.array([[4.0, 1.0]]), np.array([0]), 15)
     with pytest.raises(DataError, match=r"row 1 of probabilities.*smallest value is -0\.5000"):
-        metrics.negative_log_likelihood(np.array([[0.5, 0.5], [1.5, -0.5]]), np.array([0, 0]))
+        metrics.surprise(np.array([[0.5, 0.5], [1.5, -0.5]]), np.array([0, 0])).mean()
     with pytest.raises(DataError, match=r"row 0 of probabilities sums to nan"):
         metrics.check(np.array([[np.nan, 1.0]]))
 

@@ -26,7 +26,7 @@ def test_every_value_lies_in_its_interval_and_is_the_plain_metric():
     predicted = probabilities.argmax(axis=1)
     assert found["accuracy"].value == pytest.approx(metrics.accuracy(predicted, targets))
     assert found["macro_f1"].value == pytest.approx(metrics.macro_f1(predicted, targets, 5))
-    assert found["nll"].value == pytest.approx(metrics.negative_log_likelihood(probabilities, targets))
+    assert found["nll"].value == pytest.approx(metrics.surprise(probabilities, targets).mean())
     assert found["ece"].value == pytest.approx(metrics.expected_calibration_error(probabilities, targets, 15))
     for interval in found.values():
         assert interval.low < interval.value < interval.high

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from headstart.statistics import bootstrap, clustered, paired
-from headstart.statistics.clustered import Scatter
+from headstart.statistics.clustered import ClusterRobust
 from headstart.statistics.interval import wilson
 
 
@@ -15,7 +15,7 @@ def test_a_share_by_hand():
     # t(0.95, 3 degrees) = 2.353363, so half a width of 0.537079, cut off at 0 and 1
     right = np.array([1, 1, 1, 1, 1, 0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0]) == 1
     groups = [str(row // 4) for row in range(16)]
-    scatter = Scatter.of(right.astype(float), groups)
+    scatter = ClusterRobust.of(right.astype(float), groups)
     assert (scatter.groups, scatter.error) == (4, pytest.approx(0.228218, abs=1e-6))
     found = clustered.share(right, 0.9, groups)
     assert (found.value, found.low, found.high, found.n) == (0.5, 0.0, 1.0, 16)
@@ -33,10 +33,10 @@ def test_examples_that_are_alone_change_nothing(groups):
 
 
 def test_of_a_single_group_nothing_is_known_and_that_can_be_kept_as_json():
-    scatter = Scatter.of(np.ones(5), ["a"] * 5)
+    scatter = ClusterRobust.of(np.ones(5), ["a"] * 5)
     assert clustered.share(np.ones(5, dtype=bool), 0.9, ["a"] * 5).low == 0.0
     assert scatter.document() == {"groups": 1, "effective": 1.0, "error": None}
-    assert Scatter.from_document(scatter.document()) == Scatter(1, 1.0, math.inf)
+    assert ClusterRobust.from_document(scatter.document()) == ClusterRobust(1, 1.0, math.inf)
     drawn = bootstrap.interval(
         bootstrap.mean, np.arange(5) / 5, resamples=9, level=0.9, seed=1, groups=["a"] * 5, within=(0.0, 1.0)
     )
@@ -47,7 +47,7 @@ def test_leaving_one_group_out_by_hand():
     # groups of 1, 2 and 5 answer 1, 1 and 2 rightly: share 1/2; without each 3/7, 3/6 and 2/3;
     # error sqrt(2/3 * (1/196 + 0 + 1/36)); effective 64 / 30 groups
     right = np.array([1, 1, 0, 1, 1, 0, 0, 0]) == 1
-    scatter = Scatter.of(right.astype(float), ["a", "b", "b", "c", "c", "c", "c", "c"])
+    scatter = ClusterRobust.of(right.astype(float), ["a", "b", "b", "c", "c", "c", "c", "c"])
     assert scatter.effective == pytest.approx(64 / 30)
     assert scatter.error == pytest.approx(math.sqrt(2 / 3 * (1 / 196 + 1 / 36)))
 
@@ -72,7 +72,7 @@ def test_counts_that_were_kept_give_the_interval_at_any_level():
     groups = [str(row // 9) for row in range(90)]
     assert "scatter" not in paired.difference(a, b, 0.95).counts()
     kept = paired.difference(a, b, 0.95, groups).counts()
-    scatter = Scatter.from_document(kept["scatter"])
+    scatter = ClusterRobust.from_document(kept["scatter"])
     again = paired.from_counts(kept["wins"], kept["losses"], kept["n"], 0.9, scatter)
     assert again == paired.difference(a, b, 0.9, groups)
 

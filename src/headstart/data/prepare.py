@@ -18,20 +18,18 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from headstart import artifacts
 from headstart.data import dataset, unlabelled
 from headstart.data import raw as raw_rows
 from headstart.data.checks import LEVEL, SEED, metadata, rows, shares, splits
-from headstart.data.dataset import SPLITS, Dataset
+from headstart.data.dataset import SPLITS
 from headstart.data.examples import Examples, Inspector, Reasons, batches, read
 from headstart.determinism import sample
 from headstart.errors import DataError, GateError
@@ -53,7 +51,7 @@ class Prepared:
     """What prepare made of the raw rows: each is in exactly one of the three splits and the quarantine.
 
     Attributes:
-        folder: where it stands; splits and quarantine are read from there when asked for.
+        folder: where it stands.
         modality: `text` or `image`.
         findings: one a check; `leak` is the only one that can fail.
         classes: the labels of train, sorted.
@@ -65,31 +63,6 @@ class Prepared:
     findings: list[Finding]
     classes: list[str]
     summary: dict[str, Any]
-
-    @cached_property
-    def train(self) -> Dataset:
-        """What is learned from."""
-        return dataset.read(self.folder / "train.parquet")
-
-    @cached_property
-    def validation(self) -> Dataset:
-        """What is tuned and calibrated on."""
-        return dataset.read(self.folder / "validation.parquet")
-
-    @cached_property
-    def test(self) -> Dataset:
-        """What is published."""
-        return dataset.read(self.folder / "test.parquet")
-
-    @property
-    def splits(self) -> dict[str, Dataset]:
-        """The three data sets by name."""
-        return {"train": self.train, "validation": self.validation, "test": self.test}
-
-    @cached_property
-    def quarantine(self) -> pa.Table:
-        """What is in no split, in the order of the raw rows: their columns, with `check` and `reason`."""
-        return pq.read_table(self.folder / QUARANTINE)
 
 
 def prepare(

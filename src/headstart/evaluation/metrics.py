@@ -74,17 +74,14 @@ def macro_f1_each(predicted: NDArray[np.int64], targets: NDArray[np.int64], clas
     return result
 
 
-def negative_log_likelihood(probabilities: NDArray[np.float64], targets: NDArray[np.int64]) -> float:
-    """Mean surprise at the true class, in nats: rewards being right and knowing how sure to be.
+def surprise(probabilities: NDArray[np.float64], targets: NDArray[np.int64]) -> NDArray[np.float64]:
+    """`-log p(true class)` of each example in nats, `(examples,)`; probabilities below 1e-15 count as that.
+
+    Its mean, the negative log-likelihood, rewards being right and knowing how sure to be.
 
     Raises:
         DataError: if there is no example, or a row does not sum to 1 within 1e-3.
     """
-    return float(surprise(probabilities, targets).mean())
-
-
-def surprise(probabilities: NDArray[np.float64], targets: NDArray[np.int64]) -> NDArray[np.float64]:
-    """`-log p(true class)` of each example, `(examples,)`; probabilities below 1e-15 count as that."""
     check(probabilities)
     true = probabilities[np.arange(len(targets)), targets]
     result: NDArray[np.float64] = -np.log(np.maximum(true, SMALLEST))

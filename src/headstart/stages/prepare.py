@@ -6,7 +6,7 @@ from headstart import artifacts
 from headstart.backbones import processor
 from headstart.contract import agreement, files, spec
 from headstart.data import dataset, prepare
-from headstart.data.checks import rows, watch
+from headstart.data.checks import inspectors, rows
 from headstart.params.prepare import Prepare
 from headstart.predictor import Preprocessor
 from headstart.stages import emptied, main
@@ -24,7 +24,7 @@ def run(model: str, params: Prepare) -> None:
     if isinstance(raw_spec, spec.TextSpec):
         widest, _ = processor.input_spec(backbone, params.limits.model_copy(update={"tokens": UNLIMITED}))
         most = widest.max_tokens if isinstance(widest, spec.TextSpec) else None
-    looking = watch.inspectors(raw_spec, processor.counter(tokenizer_json), most=most)
+    looking = inspectors.of_payloads(raw_spec, processor.counter(tokenizer_json), most=most)
     decodes = rows.by_contract(raw_spec)
     prepared = prepare.prepare(artifacts.raw(model), params, out=out, decodes=decodes, inspectors=looking)
     prepare.judge(prepared.findings)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.statistics.clustered import Groups, Scatter
+from headstart.statistics.clustered import ClusterRobust, Groups
 from headstart.statistics.interval import Interval, normal_quantile
 
 STEPS = 60  # halvings of [-1, 1] when an end of the interval is sought: 2^-59
@@ -37,7 +37,7 @@ class Difference:
     p_value: float
     wins: int
     losses: int
-    scatter: Scatter | None = None
+    scatter: ClusterRobust | None = None
 
     def counts(self) -> dict[str, Any]:
         """What `from_counts` needs to make the interval anew at another level."""
@@ -67,11 +67,11 @@ def difference(
     a, b = np.asarray(correct_a, dtype=bool), np.asarray(correct_b, dtype=bool)
     if a.shape != b.shape or a.ndim != 1:
         raise ValueError(f"answers of shapes {a.shape} and {b.shape} are not paired")
-    scatter = Scatter.of(a.astype(np.float64) - b, groups)
+    scatter = ClusterRobust.of(a.astype(np.float64) - b, groups)
     return from_counts(int((a & ~b).sum()), int((~a & b).sum()), len(a), level, scatter)
 
 
-def from_counts(wins: int, losses: int, n: int, level: float, scatter: Scatter | None = None) -> Difference:
+def from_counts(wins: int, losses: int, n: int, level: float, scatter: ClusterRobust | None = None) -> Difference:
     """`difference`, from counts that were kept; with no example all of [-1, 1] is possible.
 
     Raises:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from headstart.findings import Finding
-from headstart.statistics.clustered import Scatter
+from headstart.statistics.clustered import ClusterRobust
 from headstart.statistics.interval import Interval
 
 REBUILD = "Run the stages again: headstart run."
@@ -38,13 +38,13 @@ def count(document: Mapping[str, Any] | None, key: str) -> float | None:
     return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
 
 
-def paired_counts(document: Any) -> tuple[int, int, int, Scatter | None] | None:
+def paired_counts(document: Any) -> tuple[int, int, int, ClusterRobust | None] | None:
     """`wins`, `losses`, `n`, and how the groups scatter that the examples come in; None where any is no such thing."""
     numbers = [count(document, key) for key in ("wins", "losses", "n")]
     if any(number is None for number in numbers):
         return None
     try:
-        scatter = Scatter.from_document(document.get("scatter"))
+        scatter = ClusterRobust.from_document(document.get("scatter"))
     except ValueError:
         return None
     wins, losses, n = (int(number or 0) for number in numbers)

@@ -23,7 +23,7 @@ SIMILAR_IMAGES = 0.95  # share of equal bits of their perceptual hashes, likewis
 Tokens = Callable[[Sequence[str]], Sequence[int]]
 
 
-def inspectors(
+def of_payloads(
     spec: TextSpec | ImageSpec, tokens: Tokens | None = None, *, most: int | None = None
 ) -> Callable[..., Sequence[Inspector]]:
     """A function from which rows are in the sample to the checks that look at them, none of them used before.
