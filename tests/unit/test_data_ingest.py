@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headstart.data import ingest, raw
+from headstart.data import dataset, ingest, raw
 from headstart.data.dataset import Dataset, read, write
 from headstart.data.identity import content_key
 from headstart.determinism import folder_digest
@@ -240,7 +240,7 @@ def test_how_rows_arrive_does_not_change_what_is_written(tmp_path):
     whole = pa.RecordBatch.from_pylist([row] * 70, schema=schema)
     written = []
     for size in (70, 7, 1):
-        writer = raw.Writer(tmp_path / f"{size}.parquet", schema)
+        writer = dataset.Writer(tmp_path / f"{size}.parquet", schema)
         for start in range(0, 70, size):
             writer.write(whole.slice(start, size))
         writer.close()

@@ -5,13 +5,14 @@ Columns on disk: `id` string, `label` string, `text` string or `image` binary (e
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -20,7 +21,8 @@ from headstart.errors import DataError
 from headstart.params.section import Modality
 
 SPLITS = ("train", "validation", "test")
-ROW_GROUP = {"text": 65_536, "image": 256}  # rows; what is held in memory before it is written
+BATCH_ROWS, BATCH_BYTES = 4096, 16 << 20  # at most, of what is read at once
+GROUP_ROWS, GROUP_BYTES = 65_536, 32 << 20  # likewise of what is written at once, and of what is held for it
 
 
 @dataclass(frozen=True)
@@ -90,27 +92,64 @@ def write(path: Path, dataset: Dataset) -> None:
 def writer(path: Path, columns: pa.Schema) -> Iterator[Callable[[pa.Table], None]]:
     """A function that appends rows to a Parquet file, which is there whole when the block ends, or not at all.
 
-    Row groups hold `ROW_GROUP` rows; the same rows give the same bytes, however they were cut into tables.
+    The same rows give the same bytes, however they were cut into tables.
     """
-    waiting: list[pa.Table] = []
-    full = ROW_GROUP["image" if "image" in columns.names else "text"]
-    with artifacts.replaced(path) as temporary, pq.ParquetWriter(temporary, columns, compression="zstd") as file:
+    with artifacts.replaced(path) as temporary, closing(Writer(temporary, columns)) as file:
 
         def append(table: pa.Table) -> None:
-            waiting.append(table)
-            while sum(map(len, waiting)) >= full:
-                flush()
-
-        def flush() -> None:
-            joined = pa.concat_tables(waiting)
-            waiting.clear()
-            file.write_table(joined[:full])
-            if len(rest := joined[full:]):
-                waiting.append(rest)
+            for batch in table.to_batches():
+                file.write(batch)
 
         yield append
-        while waiting:
-            flush()
+
+
+class Writer:
+    """Writes rows in row groups of at most 65,536 rows and about 32 MB; how they arrive does not change the bytes."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.rows = 0
+        self._schema = schema
+        self._file = pq.ParquetWriter(path, schema, compression="zstd")
+        self._waiting: list[pa.RecordBatch] = []
+        self._room = GROUP_ROWS
+        self._bytes = 0
+        self._payload = next(place for place, name in enumerate(schema.names) if name in ("text", "image"))
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Append rows that have the schema's columns."""
+        self.rows += batch.num_rows
+        while batch.num_rows:
+            count = min(self._room, self._fitting(batch.column(self._payload)))
+            part, batch = batch.slice(0, count), batch.slice(count)
+            self._waiting.append(part)
+            self._room -= count
+            self._bytes += _payload_bytes(part.column(self._payload))
+            if not self._room or self._bytes >= GROUP_BYTES:
+                self._flush()
+
+    def close(self) -> None:
+        """Write what waits, and end the file."""
+        if self._waiting or not self.rows:
+            self._flush()
+        self._file.close()
+
+    def _fitting(self, payload: pa.Array) -> int:
+        """How many rows, one at least, until the group is full."""
+        sizes = pc.fill_null(pc.binary_length(payload), 0).to_numpy(zero_copy_only=False)
+        return int(np.searchsorted(np.cumsum(sizes, dtype=np.int64), GROUP_BYTES - self._bytes)) + 1
+
+    def _flush(self) -> None:
+        table = pa.Table.from_batches(self._waiting, self._schema)
+        self._file.write_table(table.combine_chunks(), row_group_size=max(1, table.num_rows))
+        self._waiting, self._room, self._bytes = [], GROUP_ROWS, 0
+
+
+def stream(content: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
+    """The rows of an open file, at most 4,096 and about 16 MB at a time."""
+    groups = [content.metadata.row_group(place) for place in range(content.num_row_groups)]
+    for place, group in enumerate(groups):
+        bytes_a_row = max(1, group.total_byte_size // max(1, group.num_rows))
+        yield from content.iter_batches(min(BATCH_ROWS, max(1, BATCH_BYTES // bytes_a_row)), row_groups=[place])
 
 
 def read(path: Path, *, first: int | None = None) -> Dataset:
@@ -135,7 +174,7 @@ def sample(path: Path, most: int, *, seed: int) -> Dataset:
             return read(path)
         chosen = determinism.sample(file.read(["id"])["id"].to_pylist(), most, seed=seed)
         parts, first = [], 0
-        for batch in file.iter_batches():
+        for batch in stream(file):
             parts.append(pa.Table.from_batches([batch]).filter(pa.array(chosen[first : first + len(batch)])))
             first += len(batch)
     return _dataset(pa.concat_tables(parts))
@@ -151,3 +190,7 @@ def _head(path: Path, rows: int) -> pa.Table:
     with pq.ParquetFile(path) as file:
         batch = next(file.iter_batches(batch_size=rows), None)
         return pa.Table.from_batches([batch] if batch else [], file.schema_arrow)
+
+
+def _payload_bytes(payload: pa.Array) -> int:
+    return pc.sum(pc.binary_length(payload)).as_py() or 0

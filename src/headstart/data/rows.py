@@ -19,8 +19,8 @@ import pyarrow as pa
 from headstart.contract.labels import normal
 from headstart.data import columns as naming
 from headstart.data import raw
-from headstart.data.dataset import SPLITS
-from headstart.data.tables import BATCH_BYTES, BATCH_ROWS, Chunk, Problems
+from headstart.data.dataset import BATCH_BYTES, BATCH_ROWS, SPLITS
+from headstart.data.tables import Chunk, Problems
 from headstart.errors import DataError
 from headstart.params.data import Columns
 from headstart.params.section import Modality

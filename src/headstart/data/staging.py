@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from headstart.contract.labels import normal
-from headstart.data import raw
+from headstart.data import dataset, raw
 from headstart.data.identity import content_key
 from headstart.data.rows import whole_numbers, without_decimal_point
 from headstart.data.sources import Source, shown
@@ -81,7 +81,7 @@ class _Staging:
             raw.LABELLED: raw.schema(modality, labels=True),
             raw.UNLABELLED: raw.schema(modality, labels=False),
         }
-        self._files = {name: raw.Writer(folder / name, schema) for name, schema in self._schemas.items()}
+        self._files = {name: dataset.Writer(folder / name, schema) for name, schema in self._schemas.items()}
         self._register = Register()
         self._flags: list[NDArray[np.bool_]] = [np.empty(0, np.bool_)]  # which rows have a label
         self._labels: set[str] | None = set()  # all of them, as long as they are whole numbers
@@ -124,7 +124,7 @@ class _Staging:
         for name, places in self._places():
             start = 0
             with pq.ParquetFile(self._folder / name) as file:
-                for batch in file.iter_batches(raw.GROUP_ROWS, columns=["id", "split"]):
+                for batch in file.iter_batches(dataset.GROUP_ROWS, columns=["id", "split"]):
                     here = places[start : start + batch.num_rows]
                     start += batch.num_rows
                     batch = batch.filter(pa.array(mask[here]))
@@ -138,9 +138,9 @@ class _Staging:
         for name, places in self._places():
             start, old = 0, self._folder / f"old-{name}"
             (self._folder / name).rename(old)
-            writer = raw.Writer(self._folder / name, self._schemas[name])
+            writer = dataset.Writer(self._folder / name, self._schemas[name])
             with _bar("telling ids apart") as bar, pq.ParquetFile(old, pre_buffer=False) as file:
-                for batch in raw.stream(file):
+                for batch in dataset.stream(file):
                     here = places[start : start + batch.num_rows]
                     start += batch.num_rows
                     mask = np.isin(here, clashes.places)

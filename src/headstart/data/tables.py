@@ -21,12 +21,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from headstart.data.dataset import BATCH_BYTES, BATCH_ROWS
 from headstart.errors import LISTED, DataError, listed
 
 DELIMITED = (".csv", ".tsv")
 SUFFIXES = (*DELIMITED, ".jsonl", ".jsonl.gz", ".parquet")
-BATCH_ROWS = 4096
-BATCH_BYTES = 16 << 20
 LARGEST_FIELD = 1 << 30
 """Characters of one CSV field; the standard library stops at 128 KiB unless told otherwise."""
 
