@@ -17,7 +17,7 @@ HARMLESS = {"headstart", "headstart.errors", "headstart.settings", "headstart.st
 def digests(start: str) -> tuple[dict[str, str], set[str]]:
     """The digest of each of our modules that `start` runs, by name, and the top-level names of everything else."""
     modules, libraries = closure(start)
-    return {name: module_digest(name) for name in sorted(modules - HARMLESS)}, libraries
+    return {name: _module(name)[2] for name in sorted(modules - HARMLESS)}, libraries
 
 
 def closure(start: str) -> tuple[set[str], set[str]]:
@@ -28,16 +28,10 @@ def closure(start: str) -> tuple[set[str], set[str]]:
         if name in ours:
             continue
         ours.add(name)
-        inside, outside = _imports(name)
+        inside, outside, _ = _module(name)
         waiting += inside
         others |= outside
     return ours, others
-
-
-@cache
-def module_digest(name: str) -> str:
-    """SHA-256 (hex) of a module's code without docstrings and without the arguments of exceptions."""
-    return digest(ast.unparse(_WithoutWords().visit(_tree(name))))
 
 
 class _WithoutWords(ast.NodeTransformer):
@@ -74,9 +68,13 @@ class _WithoutWords(ast.NodeTransformer):
 
 
 @cache
-def _imports(name: str) -> tuple[frozenset[str], frozenset[str]]:
+def _module(name: str) -> tuple[frozenset[str], frozenset[str], str]:
+    """Our modules that it imports, the top-level names of other ones, and SHA-256 (hex) of its code without words."""
+    file = _file(name)
+    assert file is not None, name
+    tree = ast.parse(file.read_text(encoding="utf-8"))
     inside, outside = set[str](), set[str]()
-    for node in ast.walk(_tree(name)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             targets = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -88,7 +86,7 @@ def _imports(name: str) -> tuple[frozenset[str], frozenset[str]]:
                 outside.add(target.split(".")[0])
             elif _file(target):
                 inside |= {target, *_parents(target)}
-    return frozenset(inside), frozenset(outside)
+    return frozenset(inside), frozenset(outside), digest(ast.unparse(_WithoutWords().visit(tree)))
 
 
 def _parents(name: str) -> list[str]:
@@ -103,9 +101,3 @@ def _file(name: str) -> Path | None:
         if file.is_file():
             return file
     return None
-
-
-def _tree(name: str) -> ast.Module:
-    file = _file(name)
-    assert file is not None, name
-    return ast.parse(file.read_text(encoding="utf-8"))

@@ -238,13 +238,11 @@ def editable(tmp_path, monkeypatch):
             before = path.read_text()
             assert edit[0] in before
             path.write_text(before.replace(*edit))
-        for cached in (syntax._imports, syntax.module_digest):
-            cached.cache_clear()
+        syntax._module.cache_clear()
         return sources.fingerprint(data(source), "text")
 
     yield fingerprint
-    for cached in (syntax._imports, syntax.module_digest):
-        cached.cache_clear()
+    syntax._module.cache_clear()
 
 
 @pytest.mark.parametrize(

@@ -25,13 +25,11 @@ def package(tmp_path, monkeypatch):
     monkeypatch.setattr(syntax, "PACKAGE", tmp_path)
 
     def described():
-        for cached in (syntax._imports, syntax.module_digest):
-            cached.cache_clear()
+        syntax._module.cache_clear()
         return code.describe("train")
 
     yield tmp_path, described
-    for cached in (syntax._imports, syntax.module_digest):
-        cached.cache_clear()
+    syntax._module.cache_clear()
 
 
 def test_a_comment_a_docstring_and_a_module_it_does_not_reach_change_nothing(package):
