@@ -22,6 +22,7 @@ from headstart.contract import agreement
 from headstart.contract.spec import Contract, ImageSpec, write
 from headstart.errors import BackboneError, BundleError, OutsideError
 from headstart.export import graph, parity
+from headstart.findings import Finding
 from headstart.params.prepare import Limits
 from headstart.params.section import Modality
 from headstart.predictor import UNANSWERED, Preprocessor
@@ -76,15 +77,23 @@ def _compare(folder: Path, spec: Any, contract: Path, raw: Sequence[Any]) -> Non
     if not isinstance(spec, ImageSpec):
         raise BackboneError(
             f"the tokenizer of {folder} gives other ids in transformers than its tokenizer.json gives by itself: "
-            f"{finding.reason}",
+            f"{_differs(finding)}",
             action="Save the checkpoint's fast tokenizer again (AutoTokenizer.from_pretrained(…).save_pretrained(…)).",
         )
     kind = type(processor.load_processor(folder)).__name__.removesuffix("Pil")
     raise BackboneError(
         f"{kind} ({folder / processor.PROCESSOR_FILE}) does something that its size, crop, scale and normalisation do "
-        f"not say, and a contract has no word for it: {finding.reason}",
+        f"not say, and a contract has no word for it: {_differs(finding)}",
         action="Use a backbone whose processor only resizes, crops from the middle, rescales and normalises.",
     )
+
+
+def _differs(finding: Finding) -> str:
+    found = finding.evidence
+    if found["shapes"]:
+        ours, theirs = (tuple(shape) for shape in found["shapes"])
+        return f"input {found['worst']} becomes {ours} here and {theirs} there."
+    return f"{found['count']} of {found['inputs']} inputs differ, by {finding.statistic:.3g} at most."
 
 
 def _export(folder: Path, contract: Path, model: Path, raw: Sequence[Any]) -> None:

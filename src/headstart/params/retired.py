@@ -7,6 +7,7 @@ sentence given here; `headstart migrate` takes it out, or moves its value to the
 REMOVED: dict[str, str] = {
     "plan.choice.mended": "nothing reads it any more",
     "plan.choice.mended_at_most": "nothing reads it any more",
+    "screen.above_majority": "a candidate has to beat always answering the commonest class, by any margin",
 }
 RENAMED: dict[str, str] = {}  # old key -> new key
 

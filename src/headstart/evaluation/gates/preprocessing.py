@@ -93,7 +93,10 @@ def _backbones_own(agreed: Mapping[str, Any] | None) -> str:
         return (
             f"The backbone's own processor agrees with those values on {agreed['evidence']['inputs']} training inputs."
         )
-    return f"Against the backbone's own processor, {agreed['reason']}"
+    if agreed.get("reason"):  # of a document of before
+        return f"Against the backbone's own processor, {agreed['reason']}"
+    found = agreed["evidence"]
+    return f"The backbone's own processor gives other values on {found['count']} of {found['inputs']} training inputs."
 
 
 def _differs_before(case: Mapping[str, Any], same: float) -> bool:
