@@ -4,17 +4,15 @@ import json
 
 from headstart.evaluation import gates
 from headstart.findings import overall
-from headstart.params.evaluation import Bootstrap, Gates
+from headstart.params.evaluation import Gates
 
 CHECKS = [
     "accuracy", "macro_f1", "class_recall", "calibration_error", "log_loss", "baseline", "parity",
     "preprocessing", "batchnorm", "replay", "lost_classes", "champion",
 ]  # fmt: skip
 PARAMS = Gates(
-    accuracy=0.6, macro_f1=0.5, calibration_error=0.15, baseline_margin=0.0, logit_difference=1e-3, label_flips=0,
-    replay_difference=1e-4, champion_margin=0.02, level=0.05,
-    bootstrap=Bootstrap(resamples=200, level=0.95, seed=13),
-)  # fmt: skip
+    accuracy=0.6, macro_f1=0.5, calibration_error=0.15, baseline_margin=0.0, champion_margin=0.02, level=0.05
+)
 
 
 def interval(value, width=0.02, n=500):

@@ -12,7 +12,7 @@ from headstart.cli.output import Json, emit
 from headstart.cli.workspace import announce_pretraining, chosen, enter, start_flow
 from headstart.errors import GateError, OutsideError, UsageError
 from headstart.params.workspace import Model
-from headstart.report import finding_words, vocabulary
+from headstart.report import vocabulary
 
 Entry = dict[str, Any]
 SPLITS = ("train", "validation", "test")
@@ -65,6 +65,8 @@ def data(
 
 
 def _document(name: str, revision: str, page: Path, compared: Entry | None, expected: dict[str, float] | None) -> Entry:
+    from headstart.report import finding_words
+
     folder = artifacts.stage_output(name, "data")
     summary = artifacts.read_json(folder / "summary.json")
     source = artifacts.read_json(artifacts.raw(name) / "source.json")

@@ -27,9 +27,8 @@ from headstart.params.prepare import Limits
 from headstart.params.section import Modality
 from headstart.predictor import UNANSWERED, Preprocessor
 
-OPSET = 20  # the default of export.opset; what can be expressed hardly differs between versions
 LIMITS = Limits(tokens=64, characters=10_000, pixels=10**7, megabytes=10)
-LOGIT_DIFFERENCE = 1e-3  # the default of gates.logit_difference
+LOGIT_DIFFERENCE = 1e-3  # as the gate `parity` allows
 LABELS = ("a", "b")
 TEXTS = (
     "The train is late again.",
@@ -101,7 +100,7 @@ def _export(folder: Path, contract: Path, model: Path, raw: Sequence[Any]) -> No
     network = _small(folder)
     kind = network.backbone.config.model_type
     try:
-        graph.export(network, network.modality, model, OPSET)
+        graph.export(network, network.modality, model, graph.OPSET)
     except OutsideError as error:
         raise BackboneError(f"{kind} can't be served: {error.message}", action=compatibility.ENCODERS) from error
     try:

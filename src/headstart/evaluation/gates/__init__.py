@@ -101,12 +101,12 @@ def judge(evidence: Evidence, params: Gates) -> list[Finding]:
         calibration_error.judge(evidence.evaluation, params.calibration_error, params.level),
         log_loss.judge(evidence.evaluation),
         baseline.judge(evidence.evaluation, params.baseline_margin, params.level),
-        parity.judge(evidence.parity, params.logit_difference, params.label_flips),
+        parity.judge(evidence.parity),
         preprocessing.judge(
-            evidence.preprocessing, params.logit_difference, evidence.served, data_findings=evidence.data_findings
+            evidence.preprocessing, parity.LOGIT_DIFFERENCE, evidence.served, data_findings=evidence.data_findings
         ),
-        batchnorm.judge(evidence.batchnorm, evidence.parity, params.logit_difference),
-        replay.judge(evidence.replay, params.replay_difference),
+        batchnorm.judge(evidence.batchnorm, evidence.parity, parity.LOGIT_DIFFERENCE),
+        replay.judge(evidence.replay),
         lost_classes.judge(
             evidence.comparison, champion=evidence.champion, model=evidence.model, deleted=evidence.deleted
         ),

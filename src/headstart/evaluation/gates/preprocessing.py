@@ -8,7 +8,7 @@ from headstart.findings import Finding
 
 CHECK = "preprocessing"
 AGREEMENT = "contract_agreement"  # `contract.agreement.CHECK`; imported, its words would make training stale
-NETWORK = "Export with another opset (export.opset), and compare artifacts/models/<model>/export."
+NETWORK = "Export with another version of torch, and compare artifacts/models/<model>/export."
 SERVER = "The bundle is sound and the server is not: report the input's name and this sentence as a fault of headstart."
 INPUT = (
     "Build the contract again: headstart run. If that changes nothing, report the input's name and this sentence as a "
