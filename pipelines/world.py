@@ -28,7 +28,8 @@ from headstart.stages import cures as recorded
 from headstart.stages import graph, outcome
 from headstart.stages.resolve import resolve as write_resolved
 
-REJECTED, UNSURE, NOTHING_NEW = "Rejected", "Unsure", "Nothing new"  # states of flows; `monitoring` has Alert besides
+NOTHING_NEW = "Nothing new"  # states of flows; `monitoring` has Alert besides
+STATES = {"fail": "Rejected", "unsure": "Unsure", "provisional": "Provisional"}  # by verdict, the gravest first
 
 
 def workspace() -> settings.Workspace:
@@ -40,12 +41,12 @@ def conclusion(verdicts: Mapping[str, str], message: str, *, passed: str = "Comp
     """The state a flow ends in: a verdict is a result, so it completes, under a name that says what came out.
 
     Args:
-        verdicts: `pass`, `fail` or `unsure` by model; they are the flow's result.
+        verdicts: `pass`, `fail`, `unsure` or `provisional` by model; they are the flow's result.
         message: what Prefect shows beside the name.
         passed: the name where all of them pass.
     """
     found = set(verdicts.values())
-    name = REJECTED if "fail" in found else UNSURE if "unsure" in found else passed
+    name = next((state for verdict, state in STATES.items() if verdict in found), passed)
     return Completed(name=name, message=message, data=dict(verdicts))
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from headstart import artifacts
+from headstart.evaluation.gates import baseline
 from headstart.report import advice, vocabulary, words
 from headstart.report.evidence import Aside, Evidence, gather
 from tests.unit import report_evidence
@@ -108,13 +109,33 @@ def test_how_the_classical_baseline_was_chosen_is_told(passed):
     )
 
 
+def test_a_provisional_champion_is_called_one_with_how_sure_it_is_and_what_would_settle_it(refused):
+    finding = baseline.judge(
+        {"baselines": {"words_svm": {
+            "accuracy": {"value": 0.5, "low": 0.4, "high": 0.6, "n": 200},
+            "paired": {"wins": 12, "losses": 8, "n": 200},
+        }}}, 0.0, 0.05,
+    )  # fmt: skip
+    judged = {**refused.judgement, "verdict": "unsure", "findings": [finding.document()], "champion": None}
+    live = {"version": "4", "verdict": "unsure", "overridden": "", "provisional": True}
+    evidence = replace(refused, judgement=judged, run={"version": "4", "alias": "champion", "live": live})
+    status = words.status(evidence)
+    assert (status.tone, status.badge) == ("unsure", "Provisional champion")
+    assert status.sentence == (
+        "Version 4 answers in production, provisionally: it is ahead of word counts on the test examples, which make "
+        f"that 81% sure. About {finding.evidence['more']} more test rows would settle it, if the difference stays."
+    )
+    assert words.way_out(evidence) == ""
+    assert any(step.command == "headstart serve m" for step in advice.steps(evidence))
+
+
 def test_unsure_never_goes_live(refused):
     findings = [{**one, "verdict": "unsure" if one["verdict"] == "fail" else "pass"}
                 for one in refused.judgement["findings"]]  # fmt: skip
     judged = {**refused.judgement, "verdict": "unsure", "findings": findings, "champion": None}
     status = words.status(replace(refused, judgement=judged))
     assert status.badge == "Not sure enough"
-    assert status.sentence.endswith("Unsure never goes live, so nothing is live yet.")
+    assert status.sentence.endswith("So nothing is live yet.")
 
 
 def test_a_failed_screen_stops_a_candidate_before_export(passed):

@@ -79,7 +79,7 @@ def _live(name: str, result: Mapping[str, Any]) -> Iterable[str]:
     if live is None:
         yield "  live      nothing: no version is champion yet"
     else:
-        yield f"  live      version {live['version']}{override(live)}"
+        yield f"  live      version {live['version']}{override(live)}{provisionally(live)}"
     if result["verdict"] != "pass" and result["version"] and result["alias"] != "champion":
         yield "  way out   if you judge it good enough, promote it with a reason, which is recorded:"
         yield f"              {program()} promote {name} {result['version']} --reason WHY"
@@ -117,11 +117,17 @@ def override(version: Mapping[str, Any]) -> str:
     return f", promoted{although}: {version['overridden']}"
 
 
+def provisionally(version: Mapping[str, Any]) -> str:
+    """`, provisionally: ...` for a champion that is not better than the baseline beyond doubt; else empty."""
+    return ", provisionally: ahead of the baseline, but not beyond doubt" if version.get("provisional") else ""
+
+
 def run_lines(document: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
     """What a run came to, model by model, and what to try next."""
     for name, result in document.items():
         version = f"version {result['version']}" if result["version"] else "no version"
-        alias = f", {result['alias']}" if result["alias"] else ""
+        provisional = "provisional " if result.get("provisional") else ""
+        alias = f", {provisional}{result['alias']}" if result["alias"] else ""
         yield f"\n{name}: {result['verdict']} ({version}{alias})"
         if result["strategy"]:
             yield f"  chosen    {_chosen(result)}"
@@ -136,6 +142,9 @@ def run_lines(document: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
             if finding["verdict"] != "pass" and finding["action"]:
                 yield f"                   {finding['action']}"
         yield from _live(name, result)
+        if (proposed := result.get("proposed_bars")) and result["alias"] == "champion":
+            yield f"  bars      none are set; to refuse later versions that fall far below it, add under models.{name}:"
+            yield f"              gates: {{{', '.join(f'{key}: {value:g}' for key, value in proposed.items())}}}"
         yield f"  seconds   {result['seconds']:.0f}"
         yield f"  report    artifacts/releases/{name}/report.html"
     served = [name for name, result in document.items() if result.get("live")]

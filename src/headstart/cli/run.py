@@ -44,12 +44,13 @@ def run(
             raise refusal
     document = {name: standing.refreshed(workspace, name) for name in models}
     emit(document, as_json, run_lines)
-    return 0 if all(result["verdict"] == "pass" or _overridden(result) for result in document.values()) else 1
+    return 0 if all(result["verdict"] == "pass" or _serves(result) for result in document.values()) else 1
 
 
-def _overridden(result: dict[str, Any]) -> bool:
-    """Whether a person promoted the version that the gates did not pass."""
-    return bool(result["alias"] == "champion" and (result["live"] or {}).get("overridden"))
+def _serves(result: dict[str, Any]) -> bool:
+    """Whether a version that the gates did not pass is champion: provisionally, or because a person promoted it."""
+    live = result["live"] or {}
+    return bool(result["alias"] == "champion" and (live.get("overridden") or live.get("provisional")))
 
 
 def _override(workspace: Workspace, names: Sequence[str], reason: str) -> None:

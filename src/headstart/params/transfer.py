@@ -188,7 +188,6 @@ class Screen(Section):
     """The gate before export, on validation data."""
 
     loss_growth: Positive
-    above_majority: Share
 
 
 class Train(Section):

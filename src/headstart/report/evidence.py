@@ -16,6 +16,7 @@ from headstart import artifacts
 from headstart.determinism import file_digest
 from headstart.errors import DataError
 from headstart.evaluation import screen as gate
+from headstart.report import finding_words
 
 Document = Mapping[str, Any]
 STAGES = ("prepare", "plan", "train", "export", "evaluate", "seal")
@@ -120,9 +121,12 @@ def gather(model: str) -> Evidence:
 
 def _screen(screen: Document | None, override: Document | None) -> Document | None:
     """What the screen said; its verdict is `overridden` where what it refused was exported for a reason."""
-    if screen is None or override is None or override["candidate"] != gate.candidate(screen):
-        return screen
-    return {**screen, "verdict": "overridden", "override": override["reason"]}
+    if screen is None:
+        return None
+    told = {**screen, "findings": finding_words.all_told(screen["findings"])}
+    if override is None or override["candidate"] != gate.candidate(screen):
+        return told
+    return {**told, "verdict": "overridden", "override": override["reason"]}
 
 
 class _Reader:
@@ -161,7 +165,7 @@ def _findings(*documents: Any) -> tuple[Document, ...]:
     found: dict[str, Document] = {}
     for document in documents:
         listed = document.get("findings", ()) if isinstance(document, dict) else document or ()
-        found |= {finding["check"]: finding for finding in listed}
+        found |= {finding["check"]: finding for finding in finding_words.all_told(listed)}
     return tuple(found.values())
 
 

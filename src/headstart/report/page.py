@@ -48,7 +48,7 @@ def environment() -> Environment:
 
 def _view(evidence: Evidence) -> dict[str, Any]:
     """What the template shows, section by section; None for a section without evidence."""
-    level = float(((evidence.params.get("evaluate") or {}).get("bootstrap") or {}).get("level", 0.95))
+    level = float((evidence.params.get("evaluate") or {}).get("level", 0.95))
     return {
         "evidence": evidence,
         "level": level,

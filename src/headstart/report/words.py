@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from headstart.evaluation import gates
 from headstart.report.evidence import Evidence
 from headstart.report.plots import percent
 from headstart.report.vocabulary import BASELINES, STRATEGIES, duration, layer, title
 
 Document = Mapping[str, Any]
+PROVISIONAL = "Provisional champion"
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ def status(evidence: Evidence) -> Status:
     if verdict != "pass":
         names = [title(one["check"]) for one in findings if one["verdict"] == verdict]
         said = "; ".join(f"“{name}”" for name in names)
+        if live and live["version"] == version and live.get("provisional"):
+            return Status("unsure", PROVISIONAL, _provisional(findings, version))
         if live and live["version"] == version:
             could_not = "said no" if verdict == "fail" else "could not be sure"
             return Status(
@@ -46,7 +50,7 @@ def status(evidence: Evidence) -> Status:
         return Status(
             "unsure",
             "Not sure enough",
-            f"{_count(len(names), 'gate')} could not be sure: {said}. Unsure never goes live, so {stays}.",
+            f"{_count(len(names), 'gate')} could not be sure: {said}. So {stays}.",
         )
     passed = f"It passed {'its gate' if len(findings) == 1 else f'all {len(findings)} gates'}"
     alias = _alias(evidence)
@@ -57,6 +61,19 @@ def status(evidence: Evidence) -> Status:
     if version is None:
         return Status("open", "Passed", f"{passed}, and is not registered yet; {stays}.")
     return Status("open", "Passed", f"{passed} and is registered as version {version}; {stays}.")
+
+
+def _provisional(findings: Sequence[Document], version: Any) -> str:
+    """What a provisional champion is, how sure its lead is and what would settle it."""
+    told = f"Version {version} answers in production, provisionally: "
+    if (found := gates.doubt(findings)) is None:
+        return f"{told}when it was promoted there was no sound champion."
+    doubt = found["evidence"]
+    name = BASELINES.get(doubt["baseline"], doubt["baseline"])
+    return (
+        f"{told}it is ahead of {name} on the test examples, which make that {100 * doubt['sure']:.0f}% sure. "
+        f"{gates.settled(doubt)}"
+    ).rstrip()
 
 
 def way_out(evidence: Evidence) -> str:

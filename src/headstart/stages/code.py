@@ -32,6 +32,8 @@ def _closure(start: str) -> tuple[set[str], set[str]]:
         if name in ours:
             continue
         ours.add(name)
+        if name in HARMLESS:
+            continue
         inside, outside = _imports(name)
         waiting += inside
         others |= outside

@@ -1,10 +1,5 @@
-"""Sentences that several checks share: rows by name with what was seen there, and counts that read well."""
+"""What was seen in rows, and counts that read well."""
 
-from collections.abc import Mapping, Sequence
-
-from headstart.data.examples import Examples, Places
-
-SHOWN = 3
 KEPT_NOTES = 100
 
 
@@ -15,15 +10,6 @@ class Notes(dict[int, str]):
         """Keep the note, if there is room."""
         if len(self) < KEPT_NOTES:
             self[place] = note
-
-
-def some(examples: Examples, places: Sequence[int] | Places, notes: Mapping[int, str] | None = None) -> str:
-    """`source row 4 (train): it reads 'Ã©', source row 9 (test) and 12 more`."""
-    notes = notes or {}
-    first = sorted((int(place) for place in places), key=lambda place: (place not in notes, place))[:SHOWN]
-    names = [examples.named(place) + (f": {notes[place]}" if place in notes else "") for place in first]
-    more = len(places) - len(names)
-    return ", ".join(names) + (f" and {more:,} more" if more else "")
 
 
 def of(count: int, total: int, noun: str) -> str:
