@@ -26,6 +26,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 from cases import split
+from headstart.transfer.finetune.course import Course
 from sets import prepared
 from transformers import Trainer, TrainingArguments
 
@@ -34,7 +35,6 @@ from headstart.data import dataset
 from headstart.transfer import control, device, probe
 from headstart.transfer.evidence import ground
 from headstart.transfer.finetune import frozen, loop
-from headstart.transfer.finetune.course import Course
 from headstart.transfer.finetune.objective import Objective
 from headstart.transfer.setting import Setting
 from headstart.transfer.strategies import linear_probe

@@ -16,7 +16,7 @@ from headstart.evaluation import metrics
 from headstart.statistics import paired
 from headstart.statistics.clustered import Groups
 from headstart.transfer import probe
-from headstart.transfer.finetune.course import Course
+from headstart.transfer.finetune.history import History
 from headstart.transfer.ladder import Climb
 
 SURE = 0.05  # two-sided error allowed where right answers decide
@@ -75,7 +75,7 @@ def decide(
     start: Score,
     trained: Score,
     handed: Score,
-    course: Course,
+    course: History,
     climbed: Climb | None,
     growth: float,
 ) -> tuple[bool, str]:
