@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from headstart.transfer import handover
-from headstart.transfer.finetune.course import Course
+from headstart.transfer.finetune.history import History
 from headstart.transfer.handover import Score
 from headstart.transfer.ladder import Climb, Point
 from headstart.transfer.retention import Retention
@@ -14,8 +14,8 @@ def score(accuracy: float, loss: float | None) -> Score:
     return Score(loss, accuracy, np.arange(1000) < 1000 * accuracy)
 
 
-def course(best_epoch: int | None = 2) -> Course:
-    return Course([], [], [], best_epoch, "float32")
+def course(best_epoch: int | None = 2) -> History:
+    return History([], [], [], best_epoch, "float32")
 
 
 def climb(*points: tuple[str, float, float], chosen: int) -> Climb:

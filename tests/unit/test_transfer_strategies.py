@@ -13,9 +13,7 @@ from headstart.data.dataset import Dataset
 from headstart.transfer import planner, strategies
 from headstart.transfer.adapt import adaptation
 from headstart.transfer.evidence import ground
-from headstart.transfer.finetune.loop import Watch
 from headstart.transfer.setting import Setting
-from headstart.transfer.strategies import adapt_then_fine_tune
 from tests.unit import adapt_toys, tiny_transfer
 
 pytestmark = pytest.mark.slow
@@ -46,7 +44,7 @@ def test_they_stand_cheapest_first_and_the_probe_is_first():
 
 
 def trained(name, setting, found):
-    return strategies.train(name, setting, found.learn, found.head, watch=None, progress=name)
+    return strategies.train(name, setting, found.learn, found.head, validation=None, progress=name)
 
 
 @pytest.mark.parametrize("name", ["linear_probe", "lora", "fine_tune", "scratch"])
@@ -96,8 +94,8 @@ def test_an_adapted_backbone_is_made_once_and_found_again(tmp_path, image):
     dataset.write(pool, dataclasses.replace(many, labels=[""] * len(many)))
     own = dataclasses.replace(setting, pool=pool, cache=tmp_path / "cache")
     assert strategies.WAYS["adapt_then_fine_tune"].obstacle(own) is None
-    network, course = trained("adapt_then_fine_tune", own, found)
-    assert any("BatchNorms were taken anew" in note for note in course.notes)
+    network, history = trained("adapt_then_fine_tune", own, found)
+    assert any("BatchNorms were taken anew" in note for note in history.notes)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*") if path.is_file()}
     again, _ = trained("adapt_then_fine_tune", own, found)
     after = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*") if path.is_file()}
@@ -153,19 +151,6 @@ def test_images_pass_once_to_adapt_and_are_counted_in_pixels(tmp_path):
     assert planner.adapting(setting, known, None) == 0
     pooled = dataclasses.replace(setting, pool=tmp_path / "pool.parquet")
     assert [planner.adapting(pooled, known, made) for made in (None, adapted)] == [7 * 144, 5 * 144]
-
-
-def test_adapting_takes_from_the_deadline_of_training(tmp_path, monkeypatch):
-    setting = with_pool(tmp_path)
-    learn = ground(tiny_transfer.sections("text")[0], setting, tmp_path / "data")[0].learn
-    left = []
-    monkeypatch.setattr(adapt_then_fine_tune.fine_tune, "train", lambda *given: (left.append(given[3]), None))
-    watch = Watch(setting.shown(learn, augmented=False), tmp_path / "partial", 5.0)
-    for _ in range(2):
-        adapt_then_fine_tune.train(setting, learn, None, watch, False, "toy")
-    took = adaptation.adapted(setting).seconds
-    assert left[0].spent == pytest.approx(5.0 + took, rel=0.2)
-    assert left[1].spent < 5.0 + took / 2  # it was found
 
 
 def with_pool(folder, rows=400) -> Setting:

@@ -21,7 +21,7 @@ PROBE = {"value": 0.8, "low": 0.7, "high": 0.9, "n": 100, "strength": 1.0}
 def sections(modality: str, **fine_tune: object) -> tuple[Plan, Train]:
     """Our own defaults for `plan` and `train`, in float32, with `fine_tune` keys replaced."""
     model = load(workspace.ROOT / "params.yaml").models["apidocs" if modality == "text" else "digits"]
-    changed = model.train.fine_tune.model_copy(update={"precision": "float32", **fine_tune})
+    changed = model.train.fine_tune.model_copy(update={"precision": "float32", "least_steps": 1, **fine_tune})
     few = {"per_class": 4, "epochs": 1, "scratch_epochs": 1, "repeats": 2}
     plan = model.plan.model_copy(
         update={

@@ -80,7 +80,9 @@ def measure(setting: Setting, few: FewLabels, learn: Split, validation: Split) -
         for name, way in ways.items():
             started = time.perf_counter()
             saying = f"few labels, {name} {repeat + 1}/{few.repeats}"
-            network, _ = strategies.train(way, own, shown, head, watch=None, augmented=few.augmented, progress=saying)
+            network, _ = strategies.train(
+                way, own, shown, head, validation=None, augmented=few.augmented, progress=saying
+            )
             seconds[name] += time.perf_counter() - started
             right[name].append(answers(network, setting, judged) == judged.targets)
     intervals = {name: _averaged(repeats, setting.level) for name, repeats in right.items()}

@@ -259,7 +259,6 @@ def _masked_language_loss(params: Plan, found: Ground) -> Interval | None:
         found.setting.backbone,
         texts,
         preprocessor=found.setting.preprocessor,
-        masked=params.adapt.masked,
         seed=params.adapt.seed,
         most=params.choice.layer_examples,
     )

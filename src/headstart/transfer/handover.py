@@ -1,7 +1,7 @@
 """What training hands on: the network whose layers were trained, or the probe where that is no worse on validation.
 
 Better is the one that is right more often, where that can't be chance, else the one of lower loss, which tells two
-networks apart sooner than counting right answers does (`benchmarks/transfer/handover.py`). Where `fine_tune` asks that
+networks apart sooner than counting right answers does. Where `fine_tune` asks that
 every class counts alike, its loss decides, classes weighted. The same rows chose the network's epoch, which flatters
 it: on 75 of them one truly 3.3 points worse is handed on in 21% of simulated runs of 3 epochs, in 42% of 25 epochs (by
 right answers alone in 26% and 46%), on 300 of them in 6% and 7% (13% and 19%).
@@ -16,7 +16,7 @@ from headstart.evaluation import metrics
 from headstart.statistics import paired
 from headstart.statistics.clustered import Groups
 from headstart.transfer import probe
-from headstart.transfer.finetune.course import Course
+from headstart.transfer.finetune.history import History
 from headstart.transfer.ladder import Climb
 
 SURE = 0.05  # two-sided error allowed where right answers decide
@@ -75,7 +75,7 @@ def decide(
     start: Score,
     trained: Score,
     handed: Score,
-    course: Course,
+    course: History,
     climbed: Climb | None,
     growth: float,
 ) -> tuple[bool, str]:

@@ -20,7 +20,6 @@ from torch import Tensor
 
 from headstart.backbones.network import Network
 from headstart.params.transfer import Forgetting
-from headstart.transfer.finetune import soup
 from headstart.transfer.retention import Retention
 
 Weights = Mapping[str, Tensor]
@@ -95,7 +94,7 @@ def climb(
         return Climb([tuned], 0, _said(tuned, params.budget))
     points, broken = [tuned], list[str]()
     for alpha in sorted(params.alphas, reverse=True):
-        mixed = soup.mixed(dict(start), dict(tuned.weights), alpha)
+        mixed = interpolated(dict(start), dict(tuned.weights), alpha)
         points.append(judge(f"{INTERPOLATION} {alpha:g}", mixed))
     rungs: list[tuple[str, Mapping[str, float]]] = [
         (f"pull {params.pull:g}", {"pull": params.pull}),
@@ -169,3 +168,11 @@ def put(network: Network, weights: Weights) -> Network:
     with torch.no_grad():
         network.load_state_dict(dict(weights))
     return network.eval()
+
+
+def interpolated(first: Weights, second: Weights, share: float) -> Weights:
+    """`(1 - share) * first + share * second`, number by number; what is not a floating-point number is the first's."""
+    return {
+        name: torch.lerp(value, second[name], share) if value.is_floating_point() else value
+        for name, value in first.items()
+    }

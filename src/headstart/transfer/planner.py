@@ -165,7 +165,7 @@ def _race(
             right: Right = head.logits(judged.features).argmax(axis=1) == judged.targets
             return right
         saying = f"race, {name} on {len(shown)}"
-        network, _ = strategies.train(name, setting, shown, head, watch=None, progress=saying)
+        network, _ = strategies.train(name, setting, shown, head, validation=None, progress=saying)
         answered: Right = control.answers(network, setting, judged) == judged.targets
         return answered
 

@@ -156,7 +156,6 @@ def _words(network: Network, setting: Setting, sample: Dataset) -> Interval | No
         setting.backbone,
         sample.inputs,
         preprocessor=setting.preprocessor,
-        masked=setting.adapt.masked,
         seed=setting.adapt.seed,
         most=len(sample),
         weights=network.backbone.state_dict(),

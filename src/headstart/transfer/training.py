@@ -20,9 +20,9 @@ from headstart.statistics import paired
 from headstart.statistics.interval import Interval
 from headstart.transfer import control, device, handover, ladder, probe, retention, shortening, strategies
 from headstart.transfer.adapt import adaptation
-from headstart.transfer.finetune import rates, schedule
-from headstart.transfer.finetune.course import Course
-from headstart.transfer.finetune.loop import Watch
+from headstart.transfer.finetune import rates
+from headstart.transfer.finetune.history import History
+from headstart.transfer.finetune.loop import Validation
 from headstart.transfer.handover import Score
 from headstart.transfer.probe import Head
 from headstart.transfer.retention import Retention
@@ -118,7 +118,7 @@ class _Tuned:
     network: Network
     trained: Score
     handed: Score
-    course: Course
+    course: History
     climbed: ladder.Climb | None
     seconds: dict[str, float]
 
@@ -134,8 +134,10 @@ def _tuned(
     """Train layers from the probe, and climb the ladder where that forgot more than the budget allows."""
     started = time.perf_counter()
     before = retention.remember(linear_probe.start(setting, head), setting, validate.examples, params.examples)
-    watch = Watch(setting.shown(validate, augmented=False), partial)
-    network, course = strategies.train(strategy, setting, learn, head, watch=watch, progress=strategy)
+    judged = setting.shown(validate, augmented=False)
+    network, course = strategies.train(
+        strategy, setting, learn, head, validation=Validation(judged, partial), progress=strategy
+    )
     assert course is not None, f"{strategy} keeps no course"  # only the probe has none
     seconds: dict[str, float] = {strategy: time.perf_counter() - started}
     trained = _score(setting, network, validate)
@@ -151,16 +153,11 @@ def _tuned(
         kept = retention.measure(network, setting, before, setting.level)
         return ladder.Point(name, scores[name].accuracy, scores[name].loss, kept, weights)
 
-    spent = [schedule.elapsed(course.log)]
-
     def again(name: str, changes: Mapping[str, Any]) -> ladder.Weights | str:
-        if schedule.over(setting.fine_tune.deadline_minutes, spent[-1]):
-            return "the deadline left no time"
-        rung = Watch(watch.validation, partial / name.replace(" ", "-"), spent[-1])
+        rung = Validation(judged, partial / name.replace(" ", "-"))
         own = setting.with_fine_tune(**changes)
-        found, how = strategies.train(strategy, own, learn, head, watch=rung, progress=name)
+        found, how = strategies.train(strategy, own, learn, head, validation=rung, progress=name)
         assert how is not None  # as above
-        spent.append(schedule.elapsed(how.log))
         return found.state_dict() if how.best_epoch is not None else "its losses were not finite"
 
     tuned = judge("tuned", {name: value.detach().cpu().clone() for name, value in network.state_dict().items()})
@@ -234,8 +231,8 @@ def _learned(made: _Tuned, start: Score, probed: Score, budget: float) -> dict[s
         "ladder": made.climbed.document(budget) if made.climbed else None,
         "fine_tune": {
             **_shown(handed),
-            "mended": wins,
-            "broken": losses,
+            "fixed": wins,
+            "regressed": losses,
             "difference": paired.difference(
                 handed.right, probed.right, 1 - handover.SURE, handed.groups
             ).interval.document(),

@@ -66,7 +66,7 @@ def _adapt(setting: Setting, out: Path, partial: Path) -> tuple[str, bool, int]:
     if setting.modality == "text":
         made = text.adapt(setting.backbone, pool, setting.adapt, preprocessor=own, out=out, partial=partial)
         return made.told, made.best_epoch > 0, made.tokens
-    seen = image.adapt(setting.backbone, pool, setting.adapt, preprocessor=own, out=out)
+    seen = image.adapt(setting.backbone, pool, preprocessor=own, out=out)
     told = (
         f"The statistics of {seen.norms} BatchNorms were taken anew from {seen.images} images; their means moved by "
         f"{seen.moved:.2f} standard deviations."

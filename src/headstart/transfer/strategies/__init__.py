@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from headstart.backbones.network import Network
 from headstart.params.section import Strategy
-from headstart.transfer.finetune.course import Course
-from headstart.transfer.finetune.loop import Watch
+from headstart.transfer.finetune.history import History
+from headstart.transfer.finetune.loop import Validation
 from headstart.transfer.probe import Head
 from headstart.transfer.setting import Setting, Split
 from headstart.transfer.strategies import adapt_then_fine_tune, fine_tune, linear_probe, lora, scratch
@@ -24,14 +24,14 @@ class Way:
     """One strategy.
 
     Attributes:
-        train: a network, in evaluation mode, and the course of its training; None where nothing was trained by
-            gradient descent. Given the setting, what to learn from, the probe fitted to it, who watches (None: nobody)
-            and whether images are augmented.
+        train: a network, in evaluation mode, and the history of its training; None where nothing was trained by
+            gradient descent. Given the setting, what to learn from, the probe fitted to it, validation data (None:
+            there is none) and whether images are augmented.
         obstacle: why it can't be tried here, in words; None where it can.
         passes: how often each training example passes forward, as many times again as it passes backward.
     """
 
-    train: Callable[[Setting, Split, Head, Watch | None, bool, str], tuple[Network, Course | None]]
+    train: Callable[[Setting, Split, Head, Validation | None, bool, str], tuple[Network, History | None]]
     obstacle: Callable[[Setting], str | None]
     passes: Callable[[Setting], int]
 
@@ -51,10 +51,10 @@ def train(
     learn: Split,
     head: Head,
     *,
-    watch: Watch | None,
+    validation: Validation | None,
     augmented: bool = True,
     progress: str,
-) -> tuple[Network, Course | None]:
+) -> tuple[Network, History | None]:
     """Train by the strategy of that name; the network is in evaluation mode, plain, and on `setting.place`."""
-    network, course = WAYS[name].train(setting, learn, head, watch, augmented, progress)
-    return network.eval(), course
+    network, history = WAYS[name].train(setting, learn, head, validation, augmented, progress)
+    return network.eval(), history

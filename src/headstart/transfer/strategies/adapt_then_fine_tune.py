@@ -4,34 +4,30 @@ Texts: masked-language modelling goes on. Images: BatchNorm statistics are taken
 content, so what the plan adapted, training finds. Source: Gururangan et al. 2020, arXiv:2004.10964 (DAPT).
 """
 
-import time
 from dataclasses import replace
 
 from headstart.backbones.network import Network
 from headstart.transfer import features, probe
 from headstart.transfer.adapt import adaptation
-from headstart.transfer.finetune.course import Course
-from headstart.transfer.finetune.loop import Watch
+from headstart.transfer.finetune.history import History
+from headstart.transfer.finetune.loop import Validation
 from headstart.transfer.probe import Head
 from headstart.transfer.setting import Setting, Split
 from headstart.transfer.strategies import fine_tune
 
 
 def train(
-    setting: Setting, learn: Split, head: Head, watch: Watch | None, augmented: bool, progress: str
-) -> tuple[Network, Course | None]:
+    setting: Setting, learn: Split, head: Head, validation: Validation | None, augmented: bool, progress: str
+) -> tuple[Network, History | None]:
     """The adapted network, its head fitted to the adapted features, all of it trained."""
-    started = time.monotonic()
     adapted = adaptation.adapted(setting)
-    if watch is not None:  # a deadline is of all of training
-        watch = replace(watch, spent=watch.spent + time.monotonic() - started)
     moved = replace(setting, backbone=adapted.backbone)
     network = Network.from_backbone(adapted.backbone, setting.classes, dropout=0.0).to(setting.place)
     seen = features.compute(network, setting.preprocessor, learn.examples, progress="features after adapting")
     groups, level = learn.examples.groups, setting.level
     own = probe.fit(seen, learn.targets, setting.classes, setting.probe, level=level, groups=groups)
-    network, course = fine_tune.train(moved, replace(learn, features=seen), own, watch, augmented, progress)
-    return network, course and replace(course, notes=[*course.notes, adapted.told])
+    network, history = fine_tune.train(moved, replace(learn, features=seen), own, validation, augmented, progress)
+    return network, history and replace(history, notes=[*history.notes, adapted.told])
 
 
 def obstacle(setting: Setting) -> str | None:

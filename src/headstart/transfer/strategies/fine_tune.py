@@ -5,20 +5,20 @@ Source: Kumar et al. 2022, arXiv:2202.10054 (LP-FT): a random head would send la
 
 from headstart.backbones.network import Network
 from headstart.transfer.finetune import loop
-from headstart.transfer.finetune.course import Course
-from headstart.transfer.finetune.loop import Watch
+from headstart.transfer.finetune.history import History
+from headstart.transfer.finetune.loop import Validation
 from headstart.transfer.probe import Head
 from headstart.transfer.setting import Setting, Split
 from headstart.transfer.strategies import linear_probe
 
 
 def train(
-    setting: Setting, learn: Split, head: Head, watch: Watch | None, augmented: bool, progress: str
-) -> tuple[Network, Course | None]:
+    setting: Setting, learn: Split, head: Head, validation: Validation | None, augmented: bool, progress: str
+) -> tuple[Network, History | None]:
     """The network that starts as the probe, all of it trained."""
     network = linear_probe.start(setting, head)
     examples = setting.shown(learn, augmented=augmented)
-    return network, loop.run(network, examples, setting.fine_tune, watch=watch, progress=progress)
+    return network, loop.run(network, examples, setting.fine_tune, validation=validation, progress=progress)
 
 
 def obstacle(setting: Setting) -> str | None:

@@ -1,15 +1,15 @@
 """`linear_probe`: feature extraction. The backbone stays as it is, and nothing can be forgotten."""
 
 from headstart.backbones.network import Network
-from headstart.transfer.finetune.course import Course
-from headstart.transfer.finetune.loop import Watch
+from headstart.transfer.finetune.history import History
+from headstart.transfer.finetune.loop import Validation
 from headstart.transfer.probe import Head
 from headstart.transfer.setting import Setting, Split
 
 
 def train(
-    setting: Setting, learn: Split, head: Head, watch: Watch | None, augmented: bool, progress: str
-) -> tuple[Network, Course | None]:
+    setting: Setting, learn: Split, head: Head, validation: Validation | None, augmented: bool, progress: str
+) -> tuple[Network, History | None]:
     """The backbone under the head that was fitted to its features."""
     return start(setting, head), None
 

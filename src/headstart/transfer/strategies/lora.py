@@ -11,25 +11,29 @@ from torch import nn
 
 from headstart.backbones.network import Network
 from headstart.transfer.finetune import loop
-from headstart.transfer.finetune.course import Course
-from headstart.transfer.finetune.loop import Watch
+from headstart.transfer.finetune.history import History
+from headstart.transfer.finetune.loop import Validation
 from headstart.transfer.probe import Head
 from headstart.transfer.setting import Setting, Split
 from headstart.transfer.strategies import linear_probe
 
+SCALE = 2  # updates are multiplied by this, whatever the rank: alpha = 2 r is common practice
+
 
 def train(
-    setting: Setting, learn: Split, head: Head, watch: Watch | None, augmented: bool, progress: str
-) -> tuple[Network, Course | None]:
+    setting: Setting, learn: Split, head: Head, validation: Validation | None, augmented: bool, progress: str
+) -> tuple[Network, History | None]:
     """The network that starts as the probe, its linear layers updated at low rank; the head learns in full."""
     network = linear_probe.start(setting, head)
     own = setting.lora
     wrapped = inject(network, setting)
-    rate = {"learning_rate": own.learning_rate, "layer_decay": 1.0, "frozen_layers": 0, "unfreezing": "all"}
-    params = setting.fine_tune.model_copy(update={"epochs": own.epochs, **rate})
-    course = loop.run(network, setting.shown(learn, augmented=augmented), params, watch=watch, progress=progress)
+    changes = {"epochs": own.epochs, "learning_rate": own.learning_rate, "layer_decay": 1.0}
+    params = setting.fine_tune.model_copy(update=changes)
+    history = loop.run(
+        network, setting.shown(learn, augmented=augmented), params, validation=validation, progress=progress
+    )
     network.backbone = wrapped.merge_and_unload(safe_merge=False)
-    return network, course
+    return network, history
 
 
 def inject(network: Network, setting: Setting) -> Any:
@@ -38,8 +42,7 @@ def inject(network: Network, setting: Setting) -> Any:
 
     config = LoraConfig(
         r=setting.lora.rank,
-        lora_alpha=round(setting.lora.scale * setting.lora.rank),
-        lora_dropout=setting.lora.dropout,
+        lora_alpha=SCALE * setting.lora.rank,
         target_modules=linear_layers(network.backbone),
     )
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
