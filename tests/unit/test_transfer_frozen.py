@@ -7,10 +7,10 @@ import transformers
 
 from headstart.backbones import layers
 from headstart.backbones.network import Network
+from headstart.transfer.context import TrainingContext
 from headstart.transfer.examples import Examples
 from headstart.transfer.finetune import frozen, loop
 from headstart.transfer.finetune.frozen import Frozen
-from headstart.transfer.setting import Setting
 from tests.unit import backbone_folders as tiny
 from tests.unit import tiny_transfer
 
@@ -38,7 +38,7 @@ def test_texts_answer_from_above_the_frozen_layers_as_from_the_input(kind: str, 
         assert torch.equal(network(**TEXTS)["logits"], whole), "the network is whole again"
 
 
-def examples(own: Setting, folder) -> Examples:
+def examples(own: TrainingContext, folder) -> Examples:
     from headstart.data import dataset
 
     rows = dataset.read(folder / "data/train.parquet")
@@ -55,7 +55,7 @@ def drop(network: Network, *, above: int) -> None:
 
 def trained(folder, monkeypatch, *, kept: bool, **changes) -> tuple[dict[str, np.ndarray], list[float], int]:
     """Weights, training losses, and how often the lowest layer group ran in training."""
-    own = tiny_transfer.setting(
+    own = tiny_transfer.context(
         folder, frozen_layers=2, dropout=0.0, epochs=2, learning_rate=1e-2, head_learning_rate=1e-2, **changes
     )
     network = Network.from_backbone(own.backbone, own.classes, dropout=0.0)
@@ -84,7 +84,7 @@ def test_training_is_the_same_and_the_frozen_layers_never_run_again(tmp_path, mo
 
 def test_an_architecture_that_goes_round_its_frozen_layers_is_trained_in_full(tmp_path, monkeypatch) -> None:
     folder = tiny_transfer.text_model(tmp_path / "model")
-    own = tiny_transfer.setting(folder)
+    own = tiny_transfer.context(folder)
     network = Network.from_backbone(own.backbone, own.classes, dropout=0.0)
     plain, stem = network.backbone.encoder.forward, network.backbone.embeddings
     # a branch beside the blocks that the stem's kept output says nothing of
@@ -96,7 +96,7 @@ def test_an_architecture_that_goes_round_its_frozen_layers_is_trained_in_full(tm
 
 def test_what_is_too_large_to_keep_is_run_every_time(tmp_path, monkeypatch) -> None:
     folder = tiny_transfer.text_model(tmp_path / "model")
-    own = tiny_transfer.setting(folder)
+    own = tiny_transfer.context(folder)
     network = Network.from_backbone(own.backbone, own.classes, dropout=0.0)
     monkeypatch.setattr(frozen.prepared, "KEPT_BYTES", 100)
     assert frozen.keep(network, 2, examples(own, folder)) is None
@@ -104,7 +104,7 @@ def test_what_is_too_large_to_keep_is_run_every_time(tmp_path, monkeypatch) -> N
 
 def test_augmented_images_have_no_output_to_keep(tmp_path) -> None:
     folder = tiny_transfer.image_model(tmp_path / "model")
-    own = tiny_transfer.setting(folder, "image")
+    own = tiny_transfer.context(folder, "image")
     rows = examples(own, folder)
     network = Network.from_backbone(own.backbone, own.classes, dropout=0.0)
     assert frozen.keep(network, 1, rows) is not None, "images that do not change are kept"
