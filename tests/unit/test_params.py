@@ -32,7 +32,7 @@ def test_a_model_overrides_its_modality_which_overrides_all(tmp_path):
         document["models"]["apidocs"]["fine_tune"] = {"batch_size": 4}
 
     model = load(written(tmp_path, change)).models["apidocs"].train.fine_tune
-    assert (model.epochs, model.batch_size, model.clip_norm) == (5, 4, 1.0)
+    assert (model.epochs, model.batch_size, model.patience) == (5, 4, 3)
 
 
 def test_all_problems_come_in_one_message_each_with_its_dotted_key(tmp_path):

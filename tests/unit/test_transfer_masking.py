@@ -122,8 +122,8 @@ def test_a_large_pool_passes_in_new_texts_and_never_beyond_the_budget():
 
 
 def test_a_new_head_learns_alone_for_its_share_and_the_rest_goes_to_epochs():
-    found = rounds.cut(of(*[10] * 100), with_params(budget=500, head_warmup=0.4), made=True)
-    assert [(one.alone, one.tokens) for one in found] == [(True, 200), (False, 100), (False, 100), (False, 100)]
+    found = rounds.cut(of(*[10] * 100), with_params(budget=750), made=True)
+    assert [(one.alone, one.tokens) for one in found] == [(True, 150), (False, 200), (False, 200), (False, 200)]
 
 
 def test_texts_of_one_length_share_a_batch():

@@ -10,11 +10,8 @@ from headstart import artifacts
 from headstart.data import dataset
 from headstart.data.dataset import Dataset
 from headstart.transfer import evidence
-from headstart.transfer.adapt import adaptation
 from headstart.transfer.context import TrainingContext
-from headstart.transfer.finetune.loop import Watch
 from headstart.transfer.strategies import STRATEGIES
-from headstart.transfer.strategies.fine_tune import FineTune
 from tests.unit import adapt_toys, tiny_transfer
 
 pytestmark = pytest.mark.slow
@@ -39,7 +36,7 @@ def image(tmp_path_factory):
 
 
 def trained(name, context, found):
-    return STRATEGIES[name].train(context, found.learn, found.head, watch=None, progress=name)
+    return STRATEGIES[name].train(context, found.learn, found.head, validation=None, progress=name)
 
 
 @pytest.mark.parametrize("name", ["linear_probe", "lora", "fine_tune", "scratch"])
@@ -89,8 +86,8 @@ def test_an_adapted_backbone_is_made_once_and_found_again(tmp_path, image):
     dataset.write(unlabelled, dataclasses.replace(many, labels=[""] * len(many)))
     own = dataclasses.replace(context, unlabelled=unlabelled, cache=tmp_path / "cache")
     assert STRATEGIES["adapt_then_fine_tune"].obstacle(own) is None
-    network, course = trained("adapt_then_fine_tune", own, found)
-    assert any("BatchNorms were taken anew" in note for note in course.notes)
+    network, history = trained("adapt_then_fine_tune", own, found)
+    assert any("BatchNorms were taken anew" in note for note in history.notes)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*") if path.is_file()}
     again, _ = trained("adapt_then_fine_tune", own, found)
     after = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*") if path.is_file()}
@@ -141,19 +138,6 @@ def test_memory_of_training_all_layers_is_four_times_that_of_the_weights(text):
     memory = {name: one.memory(context, network) for name, one in STRATEGIES.items()}
     assert (memory["linear_probe"], memory["fine_tune"]) == (weights, 4 * weights)
     assert weights < memory["lora"] < 4 * weights
-
-
-def test_adapting_takes_from_the_deadline_of_training(tmp_path, monkeypatch):
-    context = with_unlabelled(tmp_path)
-    learn = context.read(tmp_path / "data", "train")
-    left = []
-    monkeypatch.setattr(FineTune, "train", lambda *given, watch, **more: (left.append(watch), None))
-    watch = Watch(context.shown(learn, augmented=False), tmp_path / "partial", 5.0)
-    for _ in range(2):
-        STRATEGIES["adapt_then_fine_tune"].train(context, learn, None, watch=watch, progress="toy")
-    took = adaptation.adapted(context).seconds
-    assert left[0].spent == pytest.approx(5.0 + took, rel=0.2)
-    assert left[1].spent < 5.0 + took / 2  # it was found
 
 
 def with_unlabelled(folder, rows=400) -> TrainingContext:

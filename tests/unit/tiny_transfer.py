@@ -19,7 +19,7 @@ from tests.tiny import workspace
 def sections(modality: str, **fine_tune: object) -> tuple[Plan, Train]:
     """Our own defaults for `plan` and `train`, in float32, with `fine_tune` keys replaced."""
     model = load(workspace.ROOT / "params.yaml").models["apidocs" if modality == "text" else "digits"]
-    changed = model.train.fine_tune.model_copy(update={"precision": "float32", **fine_tune})
+    changed = model.train.fine_tune.model_copy(update={"precision": "float32", "least_steps": 1, **fine_tune})
     short = model.plan.lora.model_copy(update={"epochs": 1})
     plan = model.plan.model_copy(update={"fine_tune": changed, "lora": short})
     return plan, model.train.model_copy(update={"fine_tune": changed})

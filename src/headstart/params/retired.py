@@ -21,6 +21,39 @@ REMOVED: dict[str, str] = {
     "forgetting.layer_decay": "training again with a stronger decay is gone",
     "forgetting.level": "it is a constant, 0.95",
 }
+REMOVED |= {
+    f"{stage}{key}": reason  # sections of training may also stand under a stage
+    for stage in ("", "plan.", "train.")
+    for key, reason in {
+        "fine_tune.schedule": "rates always fall linearly",
+        "fine_tune.warmup": "rates rise over the first tenth of the steps",
+        "fine_tune.weight_decay": "it is 0.01",
+        "fine_tune.clip_norm": "it is 1",
+        "fine_tune.label_smoothing": "answers are calibrated by temperature scaling instead",
+        "fine_tune.averaging": "the weights of the best epoch are kept, no average of epochs",
+        "fine_tune.frozen_layers": "to train fewer parameters choose lora, to hold lower layers back lower layer_decay",
+        "fine_tune.unfreezing": "training starts from the probe, and layer_decay holds lower layers back",
+        "fine_tune.deadline_minutes": "to bound time, lower epochs; a killed run resumes",
+        "fine_tune.guard": "its thresholds are constants; a run that diverges is still stopped and retried",
+        "lora.scale": "updates are multiplied by 2",
+        "lora.dropout": "low-rank updates have no dropout",
+    }.items()
+}
+REMOVED |= {
+    f"adapt.{key}": f"it is {value}"
+    for key, value in {
+        "batch_size": "16",
+        "head_learning_rate": "0.001",
+        "head_warmup": "0.2",
+        "warmup": "0.1",
+        "weight_decay": "0.01",
+        "clip_norm": "1",
+        "masked": "0.15",
+        "patience": "2",
+        "precision": "bfloat16 where the processor has it, else float32",
+        "source_images": "16",
+    }.items()
+}
 RENAMED: dict[str, str] = {  # old key -> new key
     "plan.choice.strategy": "plan.strategy",
     "plan.choice.layers": "plan.layers",

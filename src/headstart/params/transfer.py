@@ -28,43 +28,23 @@ class Augmentation(Section):
     mirror: bool
 
 
-class Guard(Section):
-    """What watches a training run between its epochs; a run that diverges is stopped, and tried once more, gently."""
-
-    checks: Count
-    examples: Count
-    drop: Share
-    level: Share
-    gentler: Share
-    gentler_decay: Share
-
-
 class FineTune(Section):
     """Head first (from the probe), then every layer with its own rate."""
 
     epochs: Count
+    least_steps: Count
     batch_size: Count
     learning_rate: Positive
     head_learning_rate: Positive
     layer_decay: Share
-    schedule: Literal["linear", "cosine"]
-    warmup: Share
-    weight_decay: float
     pull: Amount
-    clip_norm: Positive
-    label_smoothing: Share
     class_weights: ClassWeights
     dropout: Share
     patience: Count
     stop_on: Literal["loss", "accuracy", "macro_f1"]
-    averaging: Literal["none", "soup"]
-    frozen_layers: int
-    unfreezing: Literal["all", "gradual"]
-    deadline_minutes: Positive | None
     precision: Literal["auto", "float32", "bfloat16"]
     seed: Seed
     augmentation: Augmentation
-    guard: Guard
 
     @property
     def classes_alike(self) -> bool:
@@ -83,8 +63,6 @@ class Lora(Section):
     """Low-rank updates of the linear layers, merged into them before export; all else as in `fine_tune`."""
 
     rank: Count
-    scale: Positive
-    dropout: Share
     learning_rate: Positive
     epochs: Count
 

@@ -17,8 +17,8 @@ from headstart.params.evaluation import Bootstrap
 from headstart.params.section import Strategy as Name
 from headstart.transfer import device, features
 from headstart.transfer.context import LEVEL, Split, TrainingContext
-from headstart.transfer.finetune.course import Course
-from headstart.transfer.finetune.loop import Watch
+from headstart.transfer.finetune.history import History
+from headstart.transfer.finetune.loop import Validation
 from headstart.transfer.probe import Head
 from headstart.transfer.selection import Score
 from headstart.transfer.strategies import STRATEGIES
@@ -75,8 +75,8 @@ def trained(
     if not (folder / DONE).is_file():
         started = time.perf_counter()
         device.settle(context.fine_tune.seed)  # whatever was trained before
-        watch = Watch(context.shown(validation, augmented=False), folder / "run")
-        network, course = STRATEGIES[name].train(context, learn, head, watch=watch, progress=name)
+        judged = Validation(context.shown(validation, augmented=False), folder / "run")
+        network, history = STRATEGIES[name].train(context, learn, head, validation=judged, progress=name)
         logits = features.logits(network, context.preprocessor, validation.examples, progress="validation")
         values = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
         with artifacts.replaced(folder / WEIGHTS) as temporary:
@@ -87,7 +87,7 @@ def trained(
             "strategy": name,
             "label": STRATEGIES[name].label,
             "start_loss": _start_loss(name, context, validation, head),
-            "training": _training(course),
+            "training": _training(history),
         }
         artifacts.write_json(
             folder / DONE, {"format": 1, "document": document, "seconds": time.perf_counter() - started}
@@ -128,17 +128,17 @@ def _outcome(score: Score, document: dict[str, Any], growth: float) -> str:
     return "diverged" if start is not None and score.loss > growth * start else "trained"
 
 
-def _training(course: Course | None) -> dict[str, Any] | None:
+def _training(history: History | None) -> dict[str, Any] | None:
     """How gradient descent went; None where there was none."""
-    if course is None:
+    if history is None:
         return None
     return {
-        "steps": course.steps,
-        "epochs": course.epochs,
-        "best_epoch": course.best_epoch,
-        "precision": course.precision,
-        "checks": course.checks,
-        "attempts": [attempt.document() for attempt in course.attempts],
-        "notes": course.notes,
-        "rates": [rate.document() for rate in course.rates],
+        "steps": history.steps,
+        "epochs": history.epochs,
+        "best_epoch": history.best_epoch,
+        "precision": history.precision,
+        "checks": history.checks,
+        "attempts": [attempt.document() for attempt in history.attempts],
+        "notes": history.notes,
+        "rates": [rate.document() for rate in history.rates],
     }

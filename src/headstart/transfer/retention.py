@@ -156,7 +156,6 @@ def _words(network: Network, context: TrainingContext, sample: Dataset) -> Inter
         context.backbone,
         sample.inputs,
         preprocessor=context.preprocessor,
-        masked=context.adapt.masked,
         seed=context.adapt.seed,
         most=len(sample),
         weights=network.backbone.state_dict(),

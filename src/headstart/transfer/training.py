@@ -18,7 +18,7 @@ from headstart.params.transfer import Plan, Train
 from headstart.transfer import candidates, device, features, mitigations, probe, retention, selection, truncation
 from headstart.transfer.candidates import Candidate
 from headstart.transfer.context import LEVEL, Split, TrainingContext
-from headstart.transfer.finetune.loop import Watch
+from headstart.transfer.finetune.loop import Validation
 from headstart.transfer.mitigations import Mitigation
 from headstart.transfer.selection import Score
 from headstart.transfer.strategies import STRATEGIES, linear_probe
@@ -159,11 +159,11 @@ def _mitigated(
 
     def retrain(pull: float) -> mitigations.Weights | None:
         device.settle(context.fine_tune.seed)
-        watch = Watch(context.shown(validation, augmented=False), partial / mitigations.PULLED)
-        again, course = STRATEGIES[kept.name].train(
-            context.with_fine_tune(pull=pull), learn, head, watch=watch, progress=f"{kept.name}, pulled to its start"
+        judged = Validation(context.shown(validation, augmented=False), partial / mitigations.PULLED)
+        again, history = STRATEGIES[kept.name].train(
+            context.with_fine_tune(pull=pull), learn, head, validation=judged, progress=f"{kept.name}, pulled back"
         )
-        return again.state_dict() if course and course.best_epoch is not None else None
+        return again.state_dict() if history and history.best_epoch is not None else None
 
     weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
     trained = judge(mitigations.TRAINED, weights)

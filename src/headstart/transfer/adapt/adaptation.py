@@ -66,7 +66,7 @@ def _adapt(context: TrainingContext, out: Path, partial: Path) -> tuple[str, boo
     if context.modality == "text":
         made = text.adapt(context.backbone, inputs, context.adapt, preprocessor=own, out=out, partial=partial)
         return made.told, made.best_epoch > 0, made.tokens
-    seen = image.adapt(context.backbone, inputs, context.adapt, preprocessor=own, out=out)
+    seen = image.adapt(context.backbone, inputs, preprocessor=own, out=out)
     told = (
         f"The statistics of {seen.norms} BatchNorms were taken anew from {seen.images} images; their means moved by "
         f"{seen.moved:.2f} standard deviations."

@@ -28,7 +28,7 @@ from headstart.statistics.interval import Interval
 from headstart.transfer import device
 from headstart.transfer.adapt import pretraining, rounds
 from headstart.transfer.adapt.masking import Piece, Words
-from headstart.transfer.adapt.pretraining import Course
+from headstart.transfer.adapt.pretraining import History
 
 FORMAT = 1
 LEAST = 8
@@ -138,12 +138,12 @@ def adapt(
             action="Raise adapt.budget.",
         )
     model.to(place)
-    course = pretraining.run(model, words, passes, held_out, params, made=made, partial=partial, place=place)
-    if course.best == 0:
+    history = pretraining.run(model, words, passes, held_out, params, made=made, partial=partial, place=place)
+    if history.best == 0:
         shutil.copytree(backbone, out, dirs_exist_ok=True)
     else:
         store.with_weights(backbone, model.backbone.state_dict(), out, head=None if made else model)
-    return _adaptation(course, len(distinct), params, "made here" if made else "the backbone's own")
+    return _adaptation(history, len(distinct), params, "made here" if made else "the backbone's own")
 
 
 def held_out_loss(
@@ -151,7 +151,6 @@ def held_out_loss(
     texts: Sequence[str],
     *,
     preprocessor: Preprocessor,
-    masked: float,
     seed: int,
     most: int,
     weights: Mapping[str, Tensor] | None = None,
@@ -165,7 +164,6 @@ def held_out_loss(
         backbone: the stored backbone.
         texts: as the contract takes them.
         preprocessor: the contract's.
-        masked: share of words hidden.
         seed: of what is hidden, and of which texts are drawn.
         most: distinct texts looked at.
         weights: of a network trained from this backbone, to stand below the head in its place; None: its own.
@@ -187,7 +185,7 @@ def held_out_loss(
     for piece in words.pieces(drawn):
         first.setdefault(piece.text, piece)
     model.to(device.settle(seed))
-    losses, counts = pretraining.measure(model, words, list(first.values()), masked=masked, seed=seed)
+    losses, counts = pretraining.measure(model, words, list(first.values()), seed=seed)
     return _mean(losses, counts, seed)
 
 
@@ -253,19 +251,19 @@ def _start(model: MaskedLanguageModel, pieces: Sequence[Piece]) -> None:
         bias.copy_(torch.from_numpy(np.log(counts / counts.sum())))
 
 
-def _adaptation(course: Course, texts: int, params: Adapt, head: Origin) -> Adaptation:
-    finite = bool(np.isfinite(course.losses).all())
-    moved = course.losses[course.best] - course.losses[0]
+def _adaptation(history: History, texts: int, params: Adapt, head: Origin) -> Adaptation:
+    finite = bool(np.isfinite(history.losses).all())
+    moved = history.losses[history.best] - history.losses[0]
     return Adaptation(
         texts=texts,
-        tokens=course.tokens,
-        epochs=len(course.losses) - 1,
-        held_out=[_mean(losses, course.counts, params.seed) for losses in course.losses] if finite else [],
-        change=_mean(moved, course.counts, params.seed) if finite else None,
-        best_epoch=course.best,
-        stopped=course.stopped,
+        tokens=history.tokens,
+        epochs=len(history.losses) - 1,
+        held_out=[_mean(losses, history.counts, params.seed) for losses in history.losses] if finite else [],
+        change=_mean(moved, history.counts, params.seed) if finite else None,
+        best_epoch=history.best,
+        stopped=history.stopped,
         head=head,
-        precision=device.precision(params.precision),
+        precision=device.precision("auto"),
     )
 
 

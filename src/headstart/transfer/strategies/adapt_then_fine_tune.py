@@ -4,7 +4,6 @@ Texts: masked-language modelling goes on. Images: BatchNorm statistics are estim
 in the cache by what went into it. Source: Gururangan et al. 2020, arXiv:2004.10964 (DAPT).
 """
 
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +14,8 @@ from headstart.params.section import Strategy as Name
 from headstart.transfer import features, probe
 from headstart.transfer.adapt import adaptation
 from headstart.transfer.context import Split, TrainingContext
-from headstart.transfer.finetune.course import Course
-from headstart.transfer.finetune.loop import Watch
+from headstart.transfer.finetune.history import History
+from headstart.transfer.finetune.loop import Validation
 from headstart.transfer.probe import Head
 from headstart.transfer.strategies.fine_tune import FineTune
 from headstart.transfer.strategies.strategy import FORWARD, TRAINED, Reason
@@ -55,21 +54,18 @@ class AdaptThenFineTune:
         learn: Split,
         head: Head,
         *,
-        watch: Watch | None,
+        validation: Validation | None,
         augmented: bool = True,
         progress: str,
-    ) -> tuple[Network, Course | None]:
+    ) -> tuple[Network, History | None]:
         """The adapted network, fine-tuned from a linear probe of the adapted features."""
-        started = time.monotonic()
         adapted = adaptation.adapted(context)
-        if watch is not None:  # a deadline is of all of training
-            watch = replace(watch, spent=watch.spent + time.monotonic() - started)
         moved = replace(context, backbone=adapted.backbone)
         seen = features.compute(
             moved.frozen(), context.preprocessor, learn.examples, progress="features after adapting"
         )
         own = probe.fit(seen, learn.targets, context.classes, context.probe, groups=learn.examples.groups)
-        network, course = FineTune().train(
-            moved, replace(learn, features=seen), own, watch=watch, augmented=augmented, progress=progress
+        network, history = FineTune().train(
+            moved, replace(learn, features=seen), own, validation=validation, augmented=augmented, progress=progress
         )
-        return network, course and replace(course, notes=[*course.notes, adapted.told])
+        return network, history and replace(history, notes=[*history.notes, adapted.told])

@@ -9,8 +9,8 @@ from headstart.backbones.network import Network
 from headstart.params.section import Strategy as Name
 from headstart.transfer.context import Split, TrainingContext
 from headstart.transfer.finetune import loop
-from headstart.transfer.finetune.course import Course
-from headstart.transfer.finetune.loop import Watch
+from headstart.transfer.finetune.history import History
+from headstart.transfer.finetune.loop import Validation
 from headstart.transfer.probe import Head
 from headstart.transfer.strategies import linear_probe
 from headstart.transfer.strategies.strategy import ADAMW, FLOAT, TRAINED, Reason
@@ -26,7 +26,7 @@ class FineTune:
         return None
 
     def work(self, context: TrainingContext, *, once: int, rows: int) -> int:
-        return TRAINED * context.fine_tune.epochs * once
+        return TRAINED * context.fine_tune.epochs * loop.passes(rows, context.fine_tune) * once
 
     def memory(self, context: TrainingContext, network: Network) -> int:
         return ADAMW * FLOAT * sum(weight.numel() for weight in network.parameters())
@@ -40,11 +40,11 @@ class FineTune:
         learn: Split,
         head: Head,
         *,
-        watch: Watch | None,
+        validation: Validation | None,
         augmented: bool = True,
         progress: str,
-    ) -> tuple[Network, Course | None]:
+    ) -> tuple[Network, History | None]:
         network = linear_probe.start(context, head)
         examples = context.shown(learn, augmented=augmented)
-        course = loop.run(network, examples, context.fine_tune, watch=watch, progress=progress)
-        return network.eval(), course
+        history = loop.run(network, examples, context.fine_tune, validation=validation, progress=progress)
+        return network.eval(), history

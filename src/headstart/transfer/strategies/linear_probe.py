@@ -5,8 +5,8 @@ from pathlib import Path
 from headstart.backbones.network import Network
 from headstart.params.section import Strategy as Name
 from headstart.transfer.context import Split, TrainingContext
-from headstart.transfer.finetune.course import Course
-from headstart.transfer.finetune.loop import Watch
+from headstart.transfer.finetune.history import History
+from headstart.transfer.finetune.loop import Validation
 from headstart.transfer.probe import Head
 from headstart.transfer.strategies.strategy import FLOAT, FORWARD, Reason
 
@@ -35,10 +35,10 @@ class LinearProbe:
         learn: Split,
         head: Head,
         *,
-        watch: Watch | None,
+        validation: Validation | None,
         augmented: bool = True,
         progress: str,
-    ) -> tuple[Network, Course | None]:
+    ) -> tuple[Network, History | None]:
         return start(context, head), None
 
 

@@ -14,11 +14,13 @@ from headstart.backbones.network import Network
 from headstart.params.section import Strategy as Name
 from headstart.transfer.context import Split, TrainingContext
 from headstart.transfer.finetune import loop
-from headstart.transfer.finetune.course import Course
-from headstart.transfer.finetune.loop import Watch
+from headstart.transfer.finetune.history import History
+from headstart.transfer.finetune.loop import Validation
 from headstart.transfer.probe import Head
 from headstart.transfer.strategies import linear_probe
 from headstart.transfer.strategies.strategy import ACTIVATIONS, ADAMW, FLOAT, Reason
+
+SCALE = 2  # updates are multiplied by this, whatever the rank: alpha = 2 r is common practice
 
 
 class Lora:
@@ -51,18 +53,20 @@ class Lora:
         learn: Split,
         head: Head,
         *,
-        watch: Watch | None,
+        validation: Validation | None,
         augmented: bool = True,
         progress: str,
-    ) -> tuple[Network, Course | None]:
+    ) -> tuple[Network, History | None]:
         network = linear_probe.start(context, head)
         own = context.lora
         wrapped = inject(network, context)
-        rate = {"learning_rate": own.learning_rate, "layer_decay": 1.0, "frozen_layers": 0, "unfreezing": "all"}
-        params = context.fine_tune.model_copy(update={"epochs": own.epochs, **rate})
-        course = loop.run(network, context.shown(learn, augmented=augmented), params, watch=watch, progress=progress)
+        changes = {"epochs": own.epochs, "learning_rate": own.learning_rate, "layer_decay": 1.0}
+        params = context.fine_tune.model_copy(update=changes)
+        history = loop.run(
+            network, context.shown(learn, augmented=augmented), params, validation=validation, progress=progress
+        )
         network.backbone = wrapped.merge_and_unload(safe_merge=False)
-        return network.eval(), course
+        return network.eval(), history
 
 
 def inject(network: Network, context: TrainingContext) -> Any:
@@ -71,8 +75,7 @@ def inject(network: Network, context: TrainingContext) -> Any:
 
     config = LoraConfig(
         r=context.lora.rank,
-        lora_alpha=round(context.lora.scale * context.lora.rank),
-        lora_dropout=context.lora.dropout,
+        lora_alpha=SCALE * context.lora.rank,
         target_modules=linear_layers(network.backbone),
     )
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():

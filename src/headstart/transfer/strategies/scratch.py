@@ -6,8 +6,8 @@ from headstart.backbones.network import Network
 from headstart.params.section import Strategy as Name
 from headstart.transfer.context import Split, TrainingContext
 from headstart.transfer.finetune import loop
-from headstart.transfer.finetune.course import Course
-from headstart.transfer.finetune.loop import Watch
+from headstart.transfer.finetune.history import History
+from headstart.transfer.finetune.loop import Validation
 from headstart.transfer.probe import Head
 from headstart.transfer.strategies.fine_tune import FineTune
 from headstart.transfer.strategies.strategy import TRAINED, Reason
@@ -37,15 +37,16 @@ class Scratch:
         learn: Split,
         head: Head,
         *,
-        watch: Watch | None,
+        validation: Validation | None,
         augmented: bool = True,
         progress: str,
-    ) -> tuple[Network, Course | None]:
+    ) -> tuple[Network, History | None]:
         own, rate = context.fine_tune, context.scratch.learning_rate
         network = Network.from_scratch(context.backbone, context.classes, dropout=own.dropout, seed=own.seed)
         network = network.to(context.device)
         rates = {"learning_rate": rate, "head_learning_rate": rate, "layer_decay": 1.0}
-        free = {"frozen_layers": 0, "unfreezing": "all", "pull": 0.0}
-        params = own.model_copy(update={"epochs": context.scratch.epochs, **rates, **free})
-        course = loop.run(network, context.shown(learn, augmented=augmented), params, watch=watch, progress=progress)
-        return network.eval(), course
+        params = own.model_copy(update={"epochs": context.scratch.epochs, "pull": 0.0, **rates})
+        history = loop.run(
+            network, context.shown(learn, augmented=augmented), params, validation=validation, progress=progress
+        )
+        return network.eval(), history

@@ -6,8 +6,8 @@ from typing import Any, Protocol
 from headstart.backbones.network import Network
 from headstart.params.section import Strategy as Name
 from headstart.transfer.context import Split, TrainingContext
-from headstart.transfer.finetune.course import Course
-from headstart.transfer.finetune.loop import Watch
+from headstart.transfer.finetune.history import History
+from headstart.transfer.finetune.loop import Validation
 from headstart.transfer.probe import Head
 
 Reason = dict[str, Any]  # a `code` and the numbers that a sentence about it needs
@@ -55,17 +55,17 @@ class Strategy(Protocol):
         learn: Split,
         head: Head,
         *,
-        watch: Watch | None,
+        validation: Validation | None,
         augmented: bool = True,
         progress: str,
-    ) -> tuple[Network, Course | None]:
+    ) -> tuple[Network, History | None]:
         """A network on `context.device`, in evaluation mode, and how training went (None: no gradient descent).
 
         Args:
             context: how to train.
             learn: the examples to learn from.
             head: the linear probe of these examples.
-            watch: validation examples and the folder of checkpoints; None trains all epochs without either.
+            validation: examples and the folder of checkpoints; None trains all epochs without either.
             augmented: whether images are changed as `fine_tune.augmentation` says.
             progress: what the progress bar says.
         """

@@ -1,7 +1,7 @@
 """How a training run went, read off the log that `Trainer` keeps and its checkpoints carry.
 
-All that decides when to stop and what to keep follows from that log alone, so a run that goes on from a checkpoint
-decides as one that was never stopped.
+When to stop and which epoch to keep follow from that log alone, so a run resumed from a checkpoint decides like one
+that was never stopped.
 """
 
 import math
@@ -11,15 +11,14 @@ from typing import Any
 from headstart.params.transfer import FineTune
 from headstart.transfer import device
 from headstart.transfer.finetune.rates import Rate
-from headstart.transfer.finetune.schedule import OVER
 
 Log = list[dict[str, Any]]
-STOPPED = "guard_stop"  # in a log that the guard ended
+STOPPED = "guard_stop"  # key of the log entry with which the guard ended a run
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """A run that was given up, and the settings it had.
+    """A run that was given up, and its settings.
 
     Attributes:
         step: the optimizer step at which it was stopped.
@@ -27,7 +26,7 @@ class Attempt:
         learning_rate: of the topmost backbone layer.
         head_learning_rate: of the head.
         layer_decay: from one layer to the one below.
-        checks: what the guard saw.
+        checks: what the guard measured.
     """
 
     step: int
@@ -42,16 +41,17 @@ class Attempt:
 
 
 @dataclass(frozen=True)
-class Course:
+class History:
     """How training went.
 
     Attributes:
         rates: of each layer group, input first.
         steps: `{step, epoch, loss, gradient_norm, learning_rate}`; the rate is the head's. Null: not finite.
-        epochs: `{epoch, loss, validation/loss, validation/accuracy, validation/macro_f1}`; the last three if watched.
-        best_epoch: the one whose weights were kept, from 1; None if unwatched, or none was finite.
+        epochs: `{epoch, loss, validation/loss, validation/accuracy, validation/macro_f1}`; the last three where there
+            is validation data.
+        best_epoch: the one whose weights were kept, from 1; None without validation data, or if no loss was finite.
         precision: of the passes.
-        checks: what the guard saw between epochs: `{step, epoch, accuracy, mended, broken, gradient_norms}`.
+        checks: what the guard measured within epochs: `{step, epoch, accuracy, fixed, regressed, gradient_norms}`.
         attempts: runs that were given up before this one.
         notes: what else a person should know, a sentence each.
         log: all that the above was read from.
@@ -69,23 +69,23 @@ class Course:
 
 
 def finished(log: Log, params: FineTune) -> bool:
-    """Whether no further epoch is due: all done, patience ended, a number not finite, ended by guard or deadline."""
+    """Whether training is over: all epochs done, patience exhausted, a loss not finite, or stopped by the guard."""
     done = len(evaluations(log))
     late = done >= params.epochs or done - (best(log, params) or 0) >= params.patience
-    return late or not finite(log) or any(STOPPED in entry or OVER in entry for entry in log)
+    return late or not finite(log) or any(STOPPED in entry for entry in log)
 
 
 def finite(log: Log) -> bool:
     return all(math.isfinite(entry[name]) for entry in log for name in ("loss", "eval_nll") if name in entry)
 
 
-def broken(log: Log) -> dict[str, Any] | None:
-    """`{step, reason}` where a loss was not a number, which ended the run."""
+def nonfinite(log: Log) -> dict[str, Any] | None:
+    """`{step, reason}` of the first loss that was NaN or infinite, which ended the run; None if all were finite."""
     for entry in log:
         if not finite([entry]):
-            what = "a training step's" if "loss" in entry else "validation's"
+            what = "training" if "loss" in entry else "validation"
             step = entry["step"]
-            return {"step": step, "reason": f"Training broke: {what} loss at step {step} is not a number."}
+            return {"step": step, "reason": f"Training broke: the {what} loss at step {step} is not a number."}
     return None
 
 
@@ -94,9 +94,9 @@ def evaluations(log: Log) -> Log:
 
 
 def best(log: Log, params: FineTune) -> int | None:
-    """The first epoch, from 1, that is best by `stop_on`; of equal scores the one of least loss. None: there is none.
+    """The first epoch, from 1, that is best by `stop_on`; ties go to the lowest loss. None if no loss was finite.
 
-    The loss is the one left after temperature scaling, which is what is served.
+    The loss is the one after temperature scaling, because that is what is served.
     """
     found = evaluations(log)
     ranked = [
@@ -122,7 +122,7 @@ def steps(log: Log) -> Log:
 
 
 def epochs(log: Log) -> Log:
-    """One entry an epoch: mean training loss of its steps, and validation where it was watched."""
+    """One entry an epoch: the mean training loss of its steps, and the validation scores where there are any."""
     result: Log = []
     found = evaluations(log)
     losses: dict[int, list[float]] = {}
@@ -140,5 +140,5 @@ def epochs(log: Log) -> Log:
 
 
 def _number(value: float) -> float | None:
-    """The value, or None where it is not finite: JSON has no word for that."""
+    """The value, or None where it is not finite, which JSON cannot say."""
     return value if math.isfinite(value) else None
