@@ -18,7 +18,7 @@ from headstart.params.evaluation import Gates
 from headstart.params.loader import load
 from headstart.params.workspace import Model
 from headstart.registry.client import CHAMPION
-from headstart.report import page
+from headstart.report import page, selection
 from headstart.serving import rehearsal
 from headstart.stages import graph
 from pipelines import world
@@ -120,10 +120,11 @@ def register(model: str, findings: list[Finding], params: dict[str, Any]) -> int
     sealed = artifacts.stage_output(model, "bundle")
     metrics = artifacts.read_json(sealed / "evaluation.json")["metrics"]
     history = artifacts.read_json(artifacts.stage_output(model, "train") / "history.json")
+    training = selection.kept(history)["training"]
     curves = {
-        name: [(int(row["epoch"]), float(row[name])) for row in history["epochs"]]
+        name: [(int(row["epoch"]), float(row[name])) for row in training["epochs"]]
         for name in ("loss", "validation/loss", "validation/accuracy")
-        if history["epochs"]
+        if training
     }
     tags = provenance(model)
     run_id = tracking.log_run(model, params=params, metrics=metrics, series=curves, artifacts=[], tags=tags)
@@ -170,9 +171,8 @@ def run_document(
     evaluation = artifacts.read_json(artifacts.stage_output(model, "bundle") / "evaluation.json")
     history = artifacts.read_json(artifacts.stage_output(model, "train") / "history.json")
     return {
-        "strategy": history["strategy_used"],
-        "planned": history.get("strategy_planned", history["strategy_used"]),
-        "reason": history["reason"],
+        "strategy": history["kept"],
+        "reason": selection.reason(history),
         "metrics": evaluation["metrics"],
         "near_copies": evaluation.get("near_copies"),
         "shares": _shares(evaluation.get("shares")),

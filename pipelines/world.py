@@ -23,7 +23,7 @@ from headstart.journal import reader as journal
 from headstart.params.loader import load
 from headstart.params.section import Modality
 from headstart.params.workspace import Params
-from headstart.report import data_page, decision
+from headstart.report import data_page, plan
 from headstart.stages import cures as recorded
 from headstart.stages import graph, outcome
 from headstart.stages.resolve import resolve as write_resolved
@@ -145,10 +145,10 @@ def show_data(name: str) -> None:
 
 @task(name="show plan")
 def show_plan(name: str) -> None:
-    """Write the decision card before the model is trained; left alone where it shows today's plan already."""
-    page, plan = artifacts.release(name) / "plan.html", artifacts.stage_output(name, "plan") / "plan.json"
-    if plan.is_file() and not (page.is_file() and page.stat().st_mtime_ns > plan.stat().st_mtime_ns):
-        decision.write(name)
+    """Write the plan's page before the model is trained; left alone where it shows today's plan already."""
+    page, document = artifacts.release(name) / "plan.html", artifacts.stage_output(name, "plan") / "plan.json"
+    if document.is_file() and not (page.is_file() and page.stat().st_mtime_ns > document.stat().st_mtime_ns):
+        plan.write(name)
 
 
 @task(name="push", retries=2, retry_delay_seconds=5, retry_condition_fn=worth_retrying)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-selection = pytest.importorskip("headstart.transfer.selection")
+from headstart.transfer import selection
 
 
 @pytest.fixture()

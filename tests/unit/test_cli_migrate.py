@@ -171,41 +171,47 @@ defaults:
   all:
     plan:
       choice:
-        folds: 7              # my own
-        mended: 3             # theirs
+        strategy: auto            # or one by name
+        good_enough: 0.95         # ours
+        folds: 5
+      race:
+        shares: [0.25, 0.5]
     fine_tune:
-      shares: [1, 2]          # a comment
+      shares: [1, 2]              # a comment
+    forgetting:
+      budget: 0.2                 # accuracy
+      worth: 0.005
 models:
   m:
-    plan: {choice: {mended: 1}}
+    plan: {choice: {strategy: lora, target: 0.9}}
+  n:
+    plan: {choice: {folds: 3}}
 """
 
 
 def test_keys_that_are_no_longer_read_go_and_renamed_ones_keep_their_value(monkeypatch):
-    monkeypatch.setattr(lift, "RENAMED", {"fine_tune.shares": "plan.portions"})
+    monkeypatch.setitem(lift.RENAMED, "fine_tune.shares", "plan.portions")
     text, removed = lift.prune(RETIRED)
+    plan = {"strategy": "auto", "good_enough": 0.95, "portions": [1, 2]}
     assert yaml.safe_load(text) == {
-        "defaults": {"all": {"plan": {"choice": {"folds": 7}, "portions": [1, 2]}}},
-        "models": {"m": {}},
+        "defaults": {"all": {"plan": plan, "forgetting": {"budget": 0.2}}},
+        "models": {"m": {"plan": {"strategy": "lora"}}, "n": {}},
     }
-    assert "folds: 7              # my own\n" in text
-    assert removed == {
-        "defaults.all.fine_tune.shares": "is called plan.portions now",
-        "defaults.all.plan.choice.mended": "nothing reads it any more",
-        "models.m.plan.choice.mended": "nothing reads it any more",
-    }
+    assert "budget: 0.2                 # accuracy\n" in text
+    assert removed["models.m.plan.choice.strategy"] == "is called plan.strategy now"
+    assert removed["defaults.all.plan.race"] == "training tries every shortlisted strategy on all of train"
+    assert lift.prune(text) == (text, {})
 
 
 def test_a_file_with_a_key_that_went_is_told_what_became_of_it_and_fixed_by_migrate(workspace, capsys):
     path = workspace / "params.yaml"
     entry = "models:\n  m:\n    modality: text\n    backbone: minilm\n    data:\n      source: a.csv\n"
-    path.write_text(lines(path.read_text(), "models:") + entry + "    plan:\n      choice:\n        mended: 1\n")
-    told = r"models\.m\.plan\.choice\.mended: is no longer used: nothing reads it any more"
-    with pytest.raises(ParamsError, match=told) as caught:
+    path.write_text(lines(path.read_text(), "models:") + entry + "    plan:\n      choice:\n        strategy: lora\n")
+    with pytest.raises(ParamsError, match=r"models\.m\.plan\.choice: is no longer used: .*under plan") as caught:
         load(path)
     assert "headstart migrate" in caught.value.action
-    assert answered(capsys, yes=True)["removed"] == {"models.m.plan.choice.mended": "nothing reads it any more"}
-    assert load(path).models["m"]
+    assert answered(capsys, yes=True)["removed"] == {"models.m.plan.choice.strategy": "is called plan.strategy now"}
+    assert load(path).models["m"].plan.strategy == "lora"
 
 
 def ship(monkeypatch, **texts):

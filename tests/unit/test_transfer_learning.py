@@ -107,7 +107,7 @@ def test_every_setting_trains_and_repeats_to_the_byte(tmp_path, changes):
     changes = {"learning_rate": 1e-3, "epochs": 2, **changes}
     first = train(folder, tmp_path / "first", "text", **changes)
     assert first == train(folder, tmp_path / "second", "text", **changes)
-    assert first["fine_tune"]["validation/accuracy"] is not None
+    assert first["validation"]["accuracy"]["value"] is not None
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_every_setting_trains_and_repeats_to_the_byte(tmp_path, changes):
 )
 def test_the_loss_that_stops_training_counts_classes_alike_where_that_is_asked(tmp_path, changes, alike):
     folder = tiny_transfer.text_model(tmp_path / "model")
-    setting = tiny_transfer.setting(folder, epochs=1, learning_rate=1e-3, **changes)
+    setting = tiny_transfer.context(folder, epochs=1, learning_rate=1e-3, **changes)
     network = Network.from_backbone(setting.backbone, setting.classes, dropout=0.0)
     rows = dataset.read(folder / "data/train.parquet")
     targets = np.array([0] * (len(rows.ids) - 8) + [1] * 5 + [2] * 3)  # so that the two losses lie apart

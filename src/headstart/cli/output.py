@@ -65,14 +65,6 @@ def metric(name: str, value: Mapping[str, Any]) -> str:
     return f"{name} {value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}] (n = {value['n']})"
 
 
-def _chosen(result: Mapping[str, Any]) -> str:
-    """The strategy of the model that is served, and why where another was planned."""
-    planned = result.get("planned", result["strategy"])
-    if planned == result["strategy"]:
-        return str(planned)
-    return f"{result['strategy']}, though {planned} was planned: {result['reason']}"
-
-
 def _live(name: str, result: Mapping[str, Any]) -> Iterable[str]:
     """What answers in production, and how a version that did not pass may."""
     live = result.get("live")
@@ -130,7 +122,7 @@ def run_lines(document: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
         alias = f", {provisional}{result['alias']}" if result["alias"] else ""
         yield f"\n{name}: {result['verdict']} ({version}{alias})"
         if result["strategy"]:
-            yield f"  chosen    {_chosen(result)}"
+            yield f"  kept      {result['strategy']}: {result['reason']}"
         for key, value in result["metrics"].items():
             yield f"  metric    {metric(key, value)}"
         if told := without_copies(result.get("near_copies")):

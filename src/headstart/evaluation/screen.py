@@ -18,7 +18,7 @@ from headstart.params.transfer import Screen
 
 @dataclass(frozen=True)
 class Kept:
-    """What training handed on (`probe` or `network`), on validation data; NaN where training did not say."""
+    """The model that training kept (`probe` or `network`), on validation data; NaN where training did not say."""
 
     name: str
     start: float
@@ -32,9 +32,8 @@ def judge(
 ) -> list[Finding]:
     """Findings `nonfinite`, `diverged` and `above_majority` from what training wrote down (`history.json`).
 
-    Judged is the model that is handed on: the probe where `strategy_used` is `linear_probe`, else the trained
-    network of `best_epoch`. Point estimates are enough here: what lies near a bar is left to the gates after export,
-    which have intervals. What is missing fails.
+    Judged is the candidate that was kept, after mitigation where there was one. Point estimates are enough here: what
+    lies near a bar is left to the gates after export, which have intervals. What is missing fails.
 
     Args:
         history: the document, before it is written (NaN) or after (null).
@@ -53,7 +52,7 @@ def judge(
 
 
 def _nonfinite(history: Mapping[str, Any], kept: Kept) -> Finding:
-    """Every number that training met must be one; steps count only if the network handed on went through them."""
+    """Every number that training met must be one; steps count only if the network that was kept went through them."""
     missing = [name for name, value in (("loss", kept.loss), ("accuracy", kept.accuracy)) if not math.isfinite(value)]
     steps = _learned_from(history)
     broken = [step for step in steps if not (_is_finite(step, "loss") and _is_finite(step, "gradient_norm"))]
@@ -68,10 +67,9 @@ def _nonfinite(history: Mapping[str, Any], kept: Kept) -> Finding:
 
 
 def _learned_from(history: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The steps up to the best epoch, whose weights are kept; none where the probe is handed on."""
-    if history.get("strategy_used") == "linear_probe":
-        return []
-    steps, best = history.get("steps") or [], history.get("best_epoch")
+    """The steps up to the best epoch, whose weights are kept; none where no layer was trained."""
+    training = _entry(history).get("training") or {}
+    steps, best = training.get("steps") or [], training.get("best_epoch")
     return [step for step in steps if best is None or step.get("epoch", 0) <= best + 1e-9]
 
 
@@ -117,23 +115,21 @@ def require(document: Mapping[str, Any], override: Override | None, model: str) 
     )
 
 
+def _entry(history: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The kept candidate's part of the history; empty where it has none."""
+    entries: list[Mapping[str, Any]] = history.get("candidates") or []
+    return next((entry for entry in entries if entry.get("strategy") == history.get("kept")), {})
+
+
 def _kept(history: Mapping[str, Any]) -> Kept:
-    """The model that is handed on; layers are trained from a probe, so the loss of that probe is their start."""
-    probe: Mapping[str, Any] = history.get("probe") or {}
-    if history.get("strategy_used") == "linear_probe":
-        loss = _number(probe, "validation/loss")
-        return Kept("probe", loss, loss, *_scores(probe))
-    epochs = history.get("epochs") or []
-    best: Mapping[str, Any] = next((entry for entry in epochs if entry.get("epoch") == history.get("best_epoch")), {})
-    best = history.get("fine_tune") or best  # what was handed on, where training measured it once more
-    start = _number(history.get("start") or probe, "validation/loss")
-    if not math.isfinite(start) and epochs:
-        start = _number(epochs[0], "validation/loss")
-    return Kept("network", start, _number(best, "validation/loss"), *_scores(best))
-
-
-def _scores(document: Mapping[str, Any]) -> tuple[float, float]:
-    return _number(document, "validation/accuracy"), _number(document, "validation/macro_f1")
+    """The candidate that was kept; a probe is solved, not trained, so it starts where it ends."""
+    entry = _entry(history)
+    validation: Mapping[str, Any] = entry.get("validation") or {}
+    loss = _number(validation, "loss")
+    scores = (_number(validation.get(name) or {}, "value") for name in ("accuracy", "macro_f1"))
+    if entry.get("training") is None:
+        return Kept("probe", loss, loss, *scores)
+    return Kept("network", _number(entry, "start_loss"), loss, *scores)
 
 
 def _number(document: Mapping[str, Any], key: str) -> float:

@@ -630,7 +630,7 @@ def _token_limit(f: Document) -> Words:
     )
 
 
-_CALM = "Lower fine_tune.learning_rate and fine_tune.head_learning_rate, or choose plan.choice.strategy: linear_probe."
+_CALM = "Lower fine_tune.learning_rate and fine_tune.head_learning_rate, or set plan.strategy to linear_probe."
 
 
 def _kept(f: Document) -> str:

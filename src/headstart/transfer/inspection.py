@@ -123,7 +123,7 @@ def alike(
     if len(np.unique(which[judged])) < 2 or len(np.unique(which[~judged])) < 2:
         return splits.too_few(len(train), len(test))
     weak = params.probe.model_copy(update={"strengths": [min(params.probe.strengths)]})
-    head = probe.fit(values[~judged], which[~judged], 2, weak, level=0.9, groups=_of(groups, ~judged))
+    head = probe.fit(values[~judged], which[~judged], 2, weak, groups=_of(groups, ~judged))
     right = head.logits(values[judged]).argmax(axis=1) == which[judged]
     own = [name if name is not None else f"row {row}" for row, name in enumerate(names)] if groups else None
     return splits.alike(

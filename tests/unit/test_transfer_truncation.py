@@ -1,4 +1,4 @@
-"""A backbone that ends at a middle layer, where that serves a probe better beyond doubt."""
+"""A backbone that ends at a middle layer, where a probe is significantly better there."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,8 @@ from headstart import artifacts
 from headstart.backbones import checkpoint, store
 from headstart.backbones.network import Network
 from headstart.params.backbones import Backbone
-from headstart.transfer import planner, shortening, strategies, training
+from headstart.transfer import planner, training, truncation
+from headstart.transfer.strategies import FineTune
 from tests.unit import tiny_transfer
 
 
@@ -32,7 +33,7 @@ def by_layer(*counts: int) -> list[tuple[str, np.ndarray]]:
     ],
 )
 def test_the_backbone_ends_at_the_best_middle_layer_beyond_doubt(counts, kept):
-    cut = shortening.decide(by_layer(*counts), 0.9)
+    cut = truncation.decide(by_layer(*counts))
     assert (cut and cut.kept) == kept
     if cut:
         assert (cut.of, cut.layer) == (3, "encoder.layer.1")
@@ -47,7 +48,7 @@ def test_layers_that_are_alike_are_cut_no_more_often_than_the_level_says():
         drawn = [
             (str(at), np.where(generator.random(300) < 0.3, generator.random(300) < 0.7, common)) for at in range(7)
         ]
-        cuts += shortening.decide(drawn, 0.9) is not None
+        cuts += truncation.decide(drawn) is not None
     assert cuts / 500 <= 0.1
 
 
@@ -59,7 +60,7 @@ def test_alike_layers_are_cut_no_more_often_where_examples_come_in_groups(groups
     for _ in range(200):
         gifts = np.repeat(generator.beta(4.2, 1.8, (7, groups)), each, axis=1)
         drawn = [(str(at), one) for at, one in enumerate(generator.random(gifts.shape) < gifts)]
-        cuts += shortening.decide(drawn, 0.9, together) is not None
+        cuts += truncation.decide(drawn, together) is not None
     assert cuts / 200 <= 0.1
 
 
@@ -81,10 +82,10 @@ def spoilt(tmp_path_factory):
 @pytest.mark.slow
 def test_plan_and_training_end_at_the_same_layer_and_the_network_has_no_more(spoilt, tmp_path, monkeypatch):
     plan, train = tiny_transfer.sections("text", epochs=1)
-    plan = plan.model_copy(update={"choice": plan.choice.model_copy(update={"strategy": "linear_probe"})})
+    plan = plan.model_copy(update={"strategy": "linear_probe"})
     places = {"backbone": spoilt / "stored", "data": spoilt / "data", "cache": spoilt / "cache"}
     document, _ = planner.plan(plan, **places)
-    assert document["layers"]["kept"] == 1
+    assert (document["truncation"]["code"], document["truncation"]["kept"]) == ("truncated", 1)
     assert [one["layer"] for one in document["evidence"]["layers"]] == [
         "embeddings",
         "encoder.layer.0",
@@ -97,23 +98,19 @@ def test_plan_and_training_end_at_the_same_layer_and_the_network_has_no_more(spo
     network = Network.load(tmp_path / "out/model")
     assert network.backbone.config.num_hidden_layers == 1
 
-    whole = plan.model_copy(update={"choice": plan.choice.model_copy(update={"layers": "all"})})
+    whole = plan.model_copy(update={"layers": "all"})
     document, _ = planner.plan(whole, **places)
-    assert (document["layers"], document["all_layers"]) == (None, "plan.choice.layers asks for all of them")
+    assert document["truncation"] == {"code": "all_asked_for"}
     assert document["evidence"]["probe"]["value"] < 0.6
 
-    monkeypatch.setattr(shortening, "possible", lambda *_: False)
+    monkeypatch.setattr(truncation, "possible", lambda *_: False)
     document, _ = planner.plan(plan, **places)
-    assert document["layers"] is None
-    assert document["all_layers"] == "this network can't end at encoder.layer.0, where a probe is better"
+    assert document["truncation"] == {"code": "impossible", "layer": "encoder.layer.0"}
 
     monkeypatch.undo()
-    monkeypatch.setattr(shortening, "shortened", lambda backbone, *_: backbone)  # a cut network that is no better
+    monkeypatch.setattr(truncation, "truncated", lambda backbone, *_: backbone)  # a cut network that is no better
     document, _ = planner.plan(plan, **places)
-    assert document["layers"] is None
-    assert document["all_layers"].startswith(
-        "encoder.layer.0 is better on a sample, but the probe of a network that ends there is right on"
-    )
+    assert (document["truncation"]["code"], document["truncation"]["layer"]) == ("no_better_on_all", "encoder.layer.0")
 
 
 @pytest.mark.slow
@@ -121,48 +118,43 @@ def test_what_trains_layers_has_all_of_them_and_what_it_does_not_improve_on_is_t
     spoilt, tmp_path, monkeypatch
 ):
     plan, train = tiny_transfer.sections("text", epochs=1)
-    changes = {"strategy": "auto", "good_enough": 1.0, "examples_per_class": 2}
-    plan = plan.model_copy(update={"choice": plan.choice.model_copy(update=changes)})
+    plan = plan.model_copy(update={"good_enough": 1.0})
     places = {"backbone": spoilt / "stored", "data": spoilt / "data", "cache": spoilt / "cache"}
-    blocks, asked = [], strategies.train
+    blocks, own = [], FineTune.train
 
-    def watched(name, setting, learn, head, **options):
-        blocks.append((name, checkpoint.pretrained(setting.backbone)[0].config.num_hidden_layers))
-        return asked(name, setting, learn, head, **options)
+    def watched(self, context, *given, **options):
+        blocks.append(checkpoint.pretrained(context.backbone)[0].config.num_hidden_layers)
+        return own(self, context, *given, **options)
 
-    monkeypatch.setattr(strategies, "train", watched)
+    monkeypatch.setattr(FineTune, "train", watched)
     document, _ = planner.plan(plan, **places)
-    assert document["layers"]["kept"] == 1
-    raced = {leg["strategy"] for leg in document["race"]["legs"]} - {"linear_probe"}
-    assert raced and raced < {name for name, _ in blocks} and {count for _, count in blocks} == {2}  # the control too
-
-    blocks.clear()
+    assert document["truncation"]["kept"] == 1
+    assert [one["strategy"] for one in document["shortlist"]] == ["linear_probe", "fine_tune"]
     (tmp_path / "out").mkdir()
-    document["strategy"] = "fine_tune"
     training.train(train, plan=document, **places, out=tmp_path / "out", partial=tmp_path / "partial")
     history = artifacts.read_json(tmp_path / "out/history.json")
-    assert blocks == [("fine_tune", 2)] and history["strategy_used"] == "linear_probe"
+    assert blocks == [2] and history["kept"] == "linear_probe"
     assert Network.load(tmp_path / "out/model").backbone.config.num_hidden_layers == 1
 
 
-def test_a_shortened_backbone_is_a_stored_one_with_all_that_stood_beside_the_weights(spoilt, tmp_path):
-    home = shortening.shortened(spoilt / "stored", 1, tmp_path)
+def test_a_truncated_backbone_is_a_stored_one_with_all_that_stood_beside_the_weights(spoilt, tmp_path):
+    home = truncation.truncated(spoilt / "stored", 1, tmp_path)
     before, after = (artifacts.read_json(folder / "backbone.json") for folder in (spoilt / "stored", home))
     assert (before["layers"], after["layers"]) == (3, 2)
     assert set(after["files"]) == set(before["files"])
     assert after["files"]["tokenizer.json"] == before["files"]["tokenizer.json"]
     assert after["files"]["model.safetensors"] != before["files"]["model.safetensors"]
     changed = home.stat().st_mtime_ns
-    assert shortening.shortened(spoilt / "stored", 1, tmp_path) == home
+    assert truncation.truncated(spoilt / "stored", 1, tmp_path) == home
     assert home.stat().st_mtime_ns == changed
 
 
-def test_a_shortened_backbone_that_could_not_be_made_is_not_there(spoilt, tmp_path, monkeypatch):
+def test_a_truncated_backbone_that_could_not_be_made_is_not_there(spoilt, tmp_path, monkeypatch):
     def half(backbone, count, out):
         (out / "config.json").write_text("{")
         raise MemoryError
 
-    monkeypatch.setattr(shortening.store, "shortened", half)
+    monkeypatch.setattr(truncation.store, "shortened", half)
     with pytest.raises(MemoryError):
-        shortening.shortened(spoilt / "stored", 1, tmp_path)
-    assert list((tmp_path / "shortened").iterdir()) == []
+        truncation.truncated(spoilt / "stored", 1, tmp_path)
+    assert list((tmp_path / "truncated").iterdir()) == []

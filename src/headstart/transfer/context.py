@@ -1,4 +1,4 @@
-"""What every strategy is given: the contract, the backbone, how to train, where to compute; and the examples."""
+"""The training context that strategies share, and a split with its features."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from headstart.backbones.network import Network
+from headstart.data import dataset
 from headstart.data.dataset import Dataset
 from headstart.determinism import folder_digest
 from headstart.params.adapt import Adapt
@@ -18,15 +19,17 @@ from headstart.transfer import features
 from headstart.transfer.examples import Examples
 from headstart.transfer.finetune import augment
 
+LEVEL = 0.95  # two-sided confidence of every interval in plan.json and history.json
+
 
 @dataclass(frozen=True)
 class Split:
-    """A split with what the frozen backbone makes of it.
+    """Examples with their features.
 
     Attributes:
         examples: raw payloads and labels.
         targets: `(examples,)`, class indices.
-        features: `(examples, d)`.
+        features: of the frozen backbone, `(examples, d)`.
     """
 
     examples: Dataset
@@ -40,20 +43,10 @@ class Split:
         """The examples at `rows`, in that order."""
         return Split(self.examples.select(rows.tolist()), self.targets[rows], self.features[rows])
 
-    def joined(self, other: "Split") -> "Split":
-        """These examples, then the other's."""
-        names = ("ids", "labels", "inputs", "groups", "times")
-        columns: list[Any] = [[*getattr(self.examples, name), *getattr(other.examples, name)] for name in names]
-        return Split(
-            Dataset(self.examples.modality, *columns),
-            np.concatenate([self.targets, other.targets]),
-            np.concatenate([self.features, other.features]),
-        )
-
 
 @dataclass(frozen=True)
-class Setting:
-    """What strategies share.
+class TrainingContext:
+    """What strategies share: the contract, the backbone, how to train and where to compute.
 
     Attributes:
         preprocessor: the contract's.
@@ -64,10 +57,9 @@ class Setting:
         lora: what low-rank updates do otherwise.
         scratch: how training from random weights differs.
         adapt: how the backbone is adapted first.
-        pool: Parquet file of unlabelled examples; None where there is none.
+        unlabelled: Parquet file of unlabelled examples; None where there is none.
         cache: folder of features and adapted backbones; may be deleted at any time.
-        level: two-sided confidence of accuracies.
-        place: where to compute.
+        device: where to compute.
     """
 
     preprocessor: Preprocessor
@@ -78,17 +70,16 @@ class Setting:
     lora: Lora
     scratch: Scratch
     adapt: Adapt
-    pool: Path | None
+    unlabelled: Path | None
     cache: Path
-    level: float
-    place: torch.device
+    device: torch.device
 
     @classmethod
     def of(
-        cls, params: Plan | Train, *, backbone: Path, data: Path, cache: Path, level: float, place: torch.device
-    ) -> "Setting":
-        """The setting of a stage; `data` is what `prepare` wrote."""
-        preprocessor, pool = Preprocessor.load(data / "contract"), data / "unlabelled.parquet"
+        cls, params: Plan | Train, *, backbone: Path, data: Path, cache: Path, device: torch.device
+    ) -> "TrainingContext":
+        """The context of a stage; `data` is what `prepare` wrote."""
+        preprocessor, unlabelled = Preprocessor.load(data / "contract"), data / "unlabelled.parquet"
         return cls(
             preprocessor,
             backbone,
@@ -98,26 +89,38 @@ class Setting:
             params.lora,
             params.scratch,
             params.adapt,
-            pool if pool.is_file() else None,
+            unlabelled if unlabelled.is_file() else None,
             cache,
-            level,
-            place,
+            device,
         )
 
     @property
     def modality(self) -> Literal["text", "image"]:
         return self.preprocessor.contract.modality
 
-    def with_fine_tune(self, **changes: Any) -> "Setting":
+    def with_fine_tune(self, **changes: Any) -> "TrainingContext":
         """The same with keys of `fine_tune` replaced."""
         return replace(self, fine_tune=self.fine_tune.model_copy(update=changes))
 
-    def split(self, examples: Dataset, *, progress: str) -> Split:
-        """Examples with what this setting's backbone makes of them, from the cache where it is there."""
-        network = Network.from_backbone(self.backbone, self.classes, dropout=0.0).to(self.place)
+    def frozen(self) -> Network:
+        """The pretrained network under a head of zeros, in evaluation mode."""
+        return Network.from_backbone(self.backbone, self.classes, dropout=0.0).to(self.device)
+
+    def features(self, examples: Dataset, *, progress: str) -> NDArray[np.float32]:
+        """`(examples, d)`, what the frozen backbone makes of them, from the cache where it has them."""
         key = folder_digest(self.backbone)
-        seen = features.extract(network, self.preprocessor, examples, cache=self.cache, key=key, progress=progress)
+        return features.extract(
+            self.frozen(), self.preprocessor, examples, cache=self.cache, key=key, progress=progress
+        )
+
+    def split(self, examples: Dataset, *, progress: str) -> Split:
+        """Examples with their targets and features."""
+        seen = self.features(examples, progress=progress)
         return Split(examples, examples.targets(self.preprocessor.contract.labels), seen)
+
+    def read(self, data: Path, name: str) -> Split:
+        """A split that `prepare` wrote."""
+        return self.split(dataset.read(data / f"{name}.parquet"), progress=f"features of {name}")
 
     def shown(self, split: Split, *, augmented: bool = True) -> Examples:
         """A split as training reads it; images are changed by chance as `fine_tune.augmentation` says."""

@@ -1,4 +1,4 @@
-"""Where a linear probe's backbone ends: above the layer whose features serve it best, where that is beyond doubt.
+"""Where a linear probe's backbone ends: at the layer with the best features, where that is significantly better.
 
 The last layer of a pretrained network is made for what it was pretrained on. On pubmedqa_sections (300 rows) a probe on
 MiniLM's last layer is right on 0.604 of test, on the third block on 0.850, at three fifths of the time for features.
@@ -23,9 +23,11 @@ from headstart.statistics.interval import Interval
 
 Right = NDArray[np.bool_]
 
+LEVEL = 0.9  # two-sided confidence of all comparisons with the last layer together (Bonferroni)
+
 
 @dataclass(frozen=True)
-class Cut:
+class Truncation:
     """The decision to end at a middle layer.
 
     Attributes:
@@ -44,12 +46,11 @@ class Cut:
         return {"kept": self.kept, "of": self.of, "layer": self.layer, "gained": self.gained.document()}
 
 
-def decide(by_layer: Sequence[tuple[str, Right]], level: float, groups: Groups = None) -> Cut | None:
-    """The best middle layer, if a probe on it is more often right than on the last one beyond doubt; else None.
+def decide(by_layer: Sequence[tuple[str, Right]], groups: Groups = None) -> Truncation | None:
+    """The best middle layer, if a probe on it is significantly better than on the last one; else None.
 
     Args:
         by_layer: name and which held-out examples a probe answers rightly, the stem first, the same examples for all.
-        level: confidence of all comparisons with the last layer together (Bonferroni).
         groups: which examples belong together.
     """
     blocks = len(by_layer) - 1
@@ -57,18 +58,18 @@ def decide(by_layer: Sequence[tuple[str, Right]], level: float, groups: Groups =
         return None
     last = by_layer[-1][1]
     best = max(range(1, blocks), key=lambda count: int(by_layer[count][1].sum()))
-    ahead = paired.difference(by_layer[best][1], last, 1 - (1 - level) / (blocks - 1), groups)
-    return Cut(best, blocks, by_layer[best][0], ahead.interval) if ahead.interval.low > 0 else None
+    ahead = paired.difference(by_layer[best][1], last, 1 - (1 - LEVEL) / (blocks - 1), groups)
+    return Truncation(best, blocks, by_layer[best][0], ahead.interval) if ahead.interval.low > 0 else None
 
 
-def possible(backbone: Path, cut: Cut) -> bool:
+def possible(backbone: Path, truncation: Truncation) -> bool:
     """Whether the architecture can be ended there."""
-    return depth.can_end_at(checkpoint.pretrained(backbone)[0], cut.kept)
+    return depth.can_end_at(checkpoint.pretrained(backbone)[0], truncation.kept)
 
 
-def shortened(backbone: Path, kept: int, cache: Path) -> Path:
+def truncated(backbone: Path, kept: int, cache: Path) -> Path:
     """The folder of the backbone's lowest `kept` blocks, made once below `cache`."""
-    home = cache / "shortened" / digest([folder_digest(backbone), kept, versions()])[:16]
+    home = cache / "truncated" / digest([folder_digest(backbone), kept, versions()])[:16]
     if not home.is_dir():
         with artifacts.built(home) as folder:
             store.shortened(backbone, kept, folder)
