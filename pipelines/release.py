@@ -17,7 +17,8 @@ from headstart.findings import Finding, overall
 from headstart.params.evaluation import Gates
 from headstart.params.loader import load
 from headstart.params.workspace import Model
-from headstart.report import page
+from headstart.registry.client import CHAMPION
+from headstart.report import page, selection
 from headstart.serving import rehearsal
 from headstart.stages import graph
 from pipelines import world
@@ -36,8 +37,9 @@ def release(model: str, seconds: float = 0.0) -> Any:
     verdict = overall(findings)
     version = register(model, findings, params.model_dump())
     withdrawn = registry.describe(model, version).rolled_back
-    if verdict == "pass" and not params.release.approval and not withdrawn:
-        promote(model, version)
+    provisional = verdict != "pass" and is_provisional(model, version, findings)
+    if (verdict == "pass" or provisional) and not params.release.approval and not withdrawn:
+        promote(model, version, provisional)
     artifacts.write_json(
         artifacts.release(model) / "judgement.json",
         {
@@ -53,12 +55,15 @@ def release(model: str, seconds: float = 0.0) -> Any:
     alias = {current.champion: "champion", current.challenger: "challenger"}.get(version)
     result = {
         **run_document(model, findings, version, alias, seconds),
-        "live": registry.live(model),
+        "live": (live := registry.live(model)),
+        "provisional": bool(alias == "champion" and live and live["provisional"]),
+        "proposed_bars": proposed_bars(params.gates, artifacts.read_json(sealed / "evaluation.json")),
     }
     artifacts.write_json(artifacts.release(model) / "run.json", result)
     report(model, version, result)
-    message = f"version {version}: {verdict}{f', {alias}' if alias else ''}"
-    return world.conclusion({model: verdict}, message, passed="Promoted" if alias == "champion" else "Completed")
+    said = "provisional" if result["provisional"] else verdict
+    message = f"version {version}: {said}{f', {alias}' if alias else ''}"
+    return world.conclusion({model: said}, message, passed="Promoted" if alias == "champion" else "Completed")
 
 
 def rival_of(model: str) -> int | None:
@@ -74,6 +79,21 @@ def rival_of(model: str) -> int | None:
     if registry.find(model, artifacts.stage_output(model, "bundle")) == champion:
         return current.previous
     return champion
+
+
+def is_provisional(model: str, version: int, findings: list[Finding]) -> bool:
+    """Whether a candidate that did not pass may serve for the time being: no sound champion is there to keep."""
+    current = registry.aliases(model)
+    if gates.doubt(finding.document() for finding in findings) is None or CHAMPION in current.missing:
+        return False
+    return current.champion in (None, version) or registry.describe(model, current.champion).provisional
+
+
+def proposed_bars(params: Gates, evaluation: dict[str, Any]) -> dict[str, float] | None:
+    """Bars that a user who has set none may want to set; None where one is set."""
+    if (params.accuracy, params.macro_f1, params.calibration_error) != (None, None, None):
+        return None
+    return gates.proposed_bars(evaluation["metrics"])
 
 
 @task(name="rehearse")
@@ -100,10 +120,11 @@ def register(model: str, findings: list[Finding], params: dict[str, Any]) -> int
     sealed = artifacts.stage_output(model, "bundle")
     metrics = artifacts.read_json(sealed / "evaluation.json")["metrics"]
     history = artifacts.read_json(artifacts.stage_output(model, "train") / "history.json")
+    training = selection.kept(history)["training"]
     curves = {
-        name: [(int(row["epoch"]), float(row[name])) for row in history["epochs"]]
+        name: [(int(row["epoch"]), float(row[name])) for row in training["epochs"]]
         for name in ("loss", "validation/loss", "validation/accuracy")
-        if history["epochs"]
+        if training
     }
     tags = provenance(model)
     run_id = tracking.log_run(model, params=params, metrics=metrics, series=curves, artifacts=[], tags=tags)
@@ -119,9 +140,9 @@ def register(model: str, findings: list[Finding], params: dict[str, Any]) -> int
 
 
 @task(name="promote", retries=2, retry_delay_seconds=5, retry_condition_fn=world.worth_retrying)
-def promote(model: str, version: int) -> None:
+def promote(model: str, version: int, provisional: bool) -> None:
     """Move the alias `champion`, unless it stands there already."""
-    registry.promote(model, version)
+    registry.promote(model, version, provisional=provisional)
 
 
 @task(name="report")
@@ -150,9 +171,8 @@ def run_document(
     evaluation = artifacts.read_json(artifacts.stage_output(model, "bundle") / "evaluation.json")
     history = artifacts.read_json(artifacts.stage_output(model, "train") / "history.json")
     return {
-        "strategy": history["strategy_used"],
-        "planned": history.get("strategy_planned", history["strategy_used"]),
-        "reason": history["reason"],
+        "strategy": history["kept"],
+        "reason": selection.reason(history),
         "metrics": evaluation["metrics"],
         "near_copies": evaluation.get("near_copies"),
         "shares": _shares(evaluation.get("shares")),

@@ -26,8 +26,8 @@ from pipelines.release import release
 def training(models: list[str] | None = None, until: str | None = None) -> State[Any]:
     """Retrain and release whatever has changed; the result is the verdict by model.
 
-    Ends as Completed, Rejected or Unsure as the gates said, and as Nothing new where no stage had to run and today's
-    bundles have been judged already.
+    Ends as Completed, Provisional, Unsure or Rejected as the gates said, and as Nothing new where no stage had to run
+    and today's bundles have been judged already.
 
     Raises:
         HeadstartError: the gravest refusal of any model that no gate made, after all the others have been done.
@@ -125,7 +125,9 @@ def released(name: str, params: Model) -> str | None:
         return None
     tracking.open(world.workspace())
     known = registry.find(name, artifacts.stage_output(name, "bundle"))
-    return str(document["verdict"]) if known == document["version"] else None
+    if known != document["version"]:
+        return None
+    return "provisional" if document.get("provisional") else str(document["verdict"])
 
 
 def conclude(name: str, params: Model, error: HeadstartError | None, seconds: float) -> None:
@@ -144,5 +146,7 @@ def refused_document(error: GateError, seconds: float) -> dict[str, object]:
         "verdict": "fail",
         "version": None,
         "alias": None,
+        "provisional": False,
+        "proposed_bars": None,
         "seconds": seconds,
     }

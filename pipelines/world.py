@@ -23,12 +23,13 @@ from headstart.journal import reader as journal
 from headstart.params.loader import load
 from headstart.params.section import Modality
 from headstart.params.workspace import Params
-from headstart.report import data_page, decision
+from headstart.report import data_page, plan
 from headstart.stages import cures as recorded
 from headstart.stages import graph, outcome
 from headstart.stages.resolve import resolve as write_resolved
 
-REJECTED, UNSURE, NOTHING_NEW = "Rejected", "Unsure", "Nothing new"  # states of flows; `monitoring` has Alert besides
+NOTHING_NEW = "Nothing new"  # states of flows; `monitoring` has Alert besides
+STATES = {"fail": "Rejected", "unsure": "Unsure", "provisional": "Provisional"}  # by verdict, the gravest first
 
 
 def workspace() -> settings.Workspace:
@@ -40,12 +41,12 @@ def conclusion(verdicts: Mapping[str, str], message: str, *, passed: str = "Comp
     """The state a flow ends in: a verdict is a result, so it completes, under a name that says what came out.
 
     Args:
-        verdicts: `pass`, `fail` or `unsure` by model; they are the flow's result.
+        verdicts: `pass`, `fail`, `unsure` or `provisional` by model; they are the flow's result.
         message: what Prefect shows beside the name.
         passed: the name where all of them pass.
     """
     found = set(verdicts.values())
-    name = REJECTED if "fail" in found else UNSURE if "unsure" in found else passed
+    name = next((state for verdict, state in STATES.items() if verdict in found), passed)
     return Completed(name=name, message=message, data=dict(verdicts))
 
 
@@ -144,10 +145,10 @@ def show_data(name: str) -> None:
 
 @task(name="show plan")
 def show_plan(name: str) -> None:
-    """Write the decision card before the model is trained; left alone where it shows today's plan already."""
-    page, plan = artifacts.release(name) / "plan.html", artifacts.stage_output(name, "plan") / "plan.json"
-    if plan.is_file() and not (page.is_file() and page.stat().st_mtime_ns > plan.stat().st_mtime_ns):
-        decision.write(name)
+    """Write the plan's page before the model is trained; left alone where it shows today's plan already."""
+    page, document = artifacts.release(name) / "plan.html", artifacts.stage_output(name, "plan") / "plan.json"
+    if document.is_file() and not (page.is_file() and page.stat().st_mtime_ns > document.stat().st_mtime_ns):
+        plan.write(name)
 
 
 @task(name="push", retries=2, retry_delay_seconds=5, retry_condition_fn=worth_retrying)

@@ -2,9 +2,9 @@
 
     python benchmarks/transfer/efficiency.py --data ../shared/data --work /tmp/transfer
 
-Transfer is what the stage `train` hands on without a plan: fine-tuning, or the probe where validation is no better for
-it. From scratch is the same architecture from random weights, for `scratch.epochs`, its best epoch by validation.
-Killed, it goes on with the next pair; results lie in `efficiency/` below `--work`.
+Transfer is fine-tuning, or the probe where that is better on validation. From scratch is the same architecture from
+random weights, for `scratch.epochs`, its best epoch by validation. Killed, it goes on with the next pair; results are
+in `efficiency/` below `--work`.
 """
 # ruff: noqa: E402
 
@@ -19,43 +19,32 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from cases import split
 from sets import prepared
 
 from headstart import artifacts
-from headstart.transfer import control, device, strategies
-from headstart.transfer.evidence import ground
-from headstart.transfer.finetune.loop import Watch
-from headstart.transfer.setting import Setting
+from headstart.transfer.finetune.loop import Validation
+from headstart.transfer.strategies import STRATEGIES
 
 SETS = ("trec6", "banking77", "subj", "mnist", "pneumonia_mnist")
 TENFOLD = 10
 
 
-def trained(name: str, way: Any, rows: int, seed: int, *, data: Path, work: Path) -> dict[str, Any]:
+def trained(name: str, strategy: Any, rows: int, seed: int, *, data: Path, work: Path) -> dict[str, Any]:
     """One strategy on `rows` labels: accuracy on test, and seconds of training; for transfer, of features too."""
     found = prepared(name, rows, seed, data=data, work=work)
-    place = device.settle(seed)
-    plan, cache = found.model.plan, work / "efficiency" / f"{name}-{rows}-{seed}-{way}"
+    home = work / "efficiency" / f"{name}-{rows}-{seed}-{strategy}"
     started = time.perf_counter()
-    setting = Setting.of(plan, backbone=found.backbone, data=found.data, cache=cache, level=0.9, place=place)
-    setting = setting.with_fine_tune(seed=seed)
-    base, _ = ground(plan, setting, found.data)
-    started = time.perf_counter() if way == "scratch" else started  # which looks at no feature
-    watch = Watch(setting.shown(base.validation, augmented=False), work / "partial" / f"{name}-{rows}-{seed}-{way}-own")
-    network, _ = strategies.train(way, setting, base.learn, base.head, watch=watch, progress=way)
-    if way != "scratch":
-        plain = strategies.linear_probe.start(setting, base.head).eval()
-        right = [float(np.mean(_right(each, setting, base.validation))) for each in (plain, network)]
-        network = plain if right[0] >= right[1] else network
+    context = found.context(seed, home)
+    learn, validation, head = found.splits(context)
+    started = time.perf_counter() if strategy == "scratch" else started  # which uses no features
+    judged = Validation(context.shown(validation, augmented=False), home / "checkpoints")
+    network, _ = STRATEGIES[strategy].train(context, learn, head, validation=judged, progress=strategy)
+    if strategy != "scratch":
+        probe, _ = STRATEGIES["linear_probe"].train(context, learn, head, validation=None, progress="probe")
+        network = max(probe.eval(), network, key=lambda one: found.accuracy(one, context, "validation")[0])
     took = time.perf_counter() - started
-    test = split(found, setting, "test")
-    return {"rows": len(base.learn), "test": float(np.mean(_right(network, setting, test))), "n": len(test), "s": took}
-
-
-def _right(network: Any, setting: Setting, judged: Any) -> Any:
-    return control.answers(network, setting, judged) == judged.targets
+    accuracy, count = found.accuracy(network, context)
+    return {"rows": len(learn), "test": accuracy, "n": count, "s": took}
 
 
 def main() -> None:
@@ -75,8 +64,8 @@ def main() -> None:
                 path = asked.work / "efficiency" / f"{name}-{rows}-{seed}.json"
                 if not path.is_file():
                     pair = {
-                        way: trained(name, way, count, seed, data=asked.data, work=asked.work)
-                        for way, count in (("fine_tune", rows), ("scratch", TENFOLD * rows))
+                        strategy: trained(name, strategy, count, seed, data=asked.data, work=asked.work)
+                        for strategy, count in (("fine_tune", rows), ("scratch", TENFOLD * rows))
                     }
                     artifacts.write_json(path, pair)
                 own, other = json.loads(path.read_text())["fine_tune"], json.loads(path.read_text())["scratch"]

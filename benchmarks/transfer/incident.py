@@ -11,14 +11,13 @@ settings.hush()  # before numpy and torch are loaded, which read it: threads tha
 import argparse
 import warnings
 from pathlib import Path
+from unittest.mock import patch
 
-from cases import split
 from sets import prepared
 
-from headstart.transfer import control, device, strategies
-from headstart.transfer.evidence import ground
-from headstart.transfer.finetune.loop import Watch
-from headstart.transfer.setting import Setting
+from headstart.transfer.finetune import guard
+from headstart.transfer.finetune.loop import Validation
+from headstart.transfer.strategies import STRATEGIES
 
 
 def main() -> None:
@@ -31,29 +30,26 @@ def main() -> None:
     asked = parser.parse_args()
     warnings.simplefilter("ignore")
     found = prepared(asked.set, asked.rows, asked.seed, data=asked.data, work=asked.work)
-    place, plan = device.settle(asked.seed), found.model.plan
-    usual = Setting.of(
-        plan, backbone=found.backbone, data=found.data, cache=asked.work / "cache", level=0.9, place=place
-    )
-    base, _ = ground(plan, usual, found.data)
-    rate = plan.fine_tune.head_learning_rate
-    setting = usual.with_fine_tune(learning_rate=rate, layer_decay=1.0, seed=asked.seed, patience=plan.fine_tune.epochs)
-    blind = plan.fine_tune.guard.model_copy(update={"drop": 1.0})  # accuracy never lies that far below the start's
-    print("| run | validation after each epoch | test | what was said |\n| --- | --- | --- | --- |")
-    for name, own in (
-        ("usual rates", usual.with_fine_tune(seed=asked.seed)),
-        (f"every layer at {rate:g}, unguarded", setting.with_fine_tune(guard=blind)),
-        (f"every layer at {rate:g}, guarded", setting),
+    own = found.model.train.fine_tune
+    rate = own.head_learning_rate
+    wild = {"learning_rate": rate, "layer_decay": 1.0, "patience": own.epochs}
+    print("| run | validation after each epoch | test | notes |\n| --- | --- | --- | --- |")
+    for name, changes, drop in (
+        ("usual rates", {}, guard.DROP),
+        (f"every layer at {rate:g}, unguarded", wild, 1.0),  # accuracy is never that far below the start's
+        (f"every layer at {rate:g}, guarded", wild, guard.DROP),
     ):
+        context = found.context(asked.seed, asked.work / "cache", **changes)
+        learn, validation, head = found.splits(context)
         partial = asked.work / "partial" / f"incident-{asked.set}-{asked.rows}-{asked.seed}-{name}"
-        watch = Watch(own.shown(base.validation, augmented=False), partial)
-        network, course = strategies.train("fine_tune", own, base.learn, base.head, watch=watch, progress=name)
-        judged = split(found, own, "test")
-        test = float((control.answers(network, own, judged) == judged.targets).mean())
-        assert course is not None  # fine-tuning leaves one
-        epochs = ", ".join(f"{epoch['validation/accuracy']:.3f}" for epoch in course.epochs)
-        said = " ".join([*(f"step {one.step}: {one.reason}" for one in course.attempts), *course.notes])
-        print(f"| {name} | {epochs} | {test:.3f} of {len(judged.targets)} | {said} |", flush=True)
+        judged = Validation(context.shown(validation, augmented=False), partial)
+        with patch.object(guard, "DROP", drop):
+            network, history = STRATEGIES["fine_tune"].train(context, learn, head, validation=judged, progress=name)
+        assert history is not None
+        accuracy, count = found.accuracy(network, context)
+        epochs = ", ".join(f"{epoch['validation/accuracy']:.3f}" for epoch in history.epochs)
+        notes = " ".join([*(f"step {one.step}: {one.reason}" for one in history.attempts), *history.notes])
+        print(f"| {name} | {epochs} | {accuracy:.3f} of {count} | {notes} |", flush=True)
 
 
 if __name__ == "__main__":

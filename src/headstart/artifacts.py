@@ -60,6 +60,11 @@ def release(model: str) -> Path:
     return Path("artifacts/releases") / model
 
 
+def comparison(model: str) -> Path:
+    """What `headstart compare` wrote; not a stage's output, and nothing depends on it."""
+    return Path("artifacts/compare") / model
+
+
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its name when the block ends without an exception.

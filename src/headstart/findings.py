@@ -19,7 +19,8 @@ class Finding:
         verdict: `pass`, `fail`, or `unsure` where the evidence is not enough.
         statistic: what was measured; None where there is nothing to measure.
         bar: what it was held against; None where there is no bar.
-        reason: one sentence a stranger understands, numbers included.
+        reason: one sentence a stranger understands, numbers included; empty in what stages write, whose sentences are
+            made where people read them (`report.finding_words`).
         action: what to do next; empty when nothing is to be done.
         evidence: anything else worth keeping, plain JSON values only.
     """
@@ -28,7 +29,7 @@ class Finding:
     verdict: Verdict
     statistic: float | None
     bar: float | None
-    reason: str
+    reason: str = ""
     action: str = ""
     evidence: Mapping[str, Any] = field(default_factory=dict)
 

@@ -45,14 +45,11 @@ def params() -> dict[str, Any]:
     """Our own defaults, with less of everything that costs time."""
     document = yaml.safe_load((ROOT / "params.yaml").read_text())
     everything, image = document["defaults"]["all"], document["defaults"]["image"]
-    everything["plan"]["few_labels"] |= {"per_class": 4, "epochs": 1, "scratch_epochs": 1, "repeats": 1}
     everything["fine_tune"] |= {"epochs": 2, "precision": "float32", "learning_rate": 0.001}
-    everything["evaluate"]["bootstrap"]["resamples"] = 200
-    image["plan"]["choice"]["strategy"] = "fine_tune"
+    image["plan"]["strategy"] = "fine_tune"
     everything["gates"] |= {"accuracy": 0.4, "macro_f1": 0.4, "calibration_error": 0.9, "champion_margin": 0.5}
     everything["gates"]["baseline_margin"] = -0.5  # word endings give topics away, and gradients which way a bar lies
     image["fine_tune"] |= {"epochs": 8}
-    image["plan"]["few_labels"] |= {"epochs": 1, "scratch_epochs": 1}
     glyphs = document["backbones"]["glyphs"]
     glyphs["pretrain"] |= {"glyphs_per_class": 4, "epochs": 1, "hidden": [8, 16], "embedding": 8, "depths": [1, 1]}
     document["backbones"] = {

@@ -16,6 +16,7 @@ from headstart.data import dataset
 from headstart.data.dataset import SPLITS
 from headstart.data.examples import Examples
 from headstart.data.identity import content_key
+from headstart.report.finding_words import told
 
 SETS = Path(os.environ.get("HEADSTART_DATA", Path(__file__).parents[2].parent / "shared/data"))
 real = pytest.mark.skipif(not SETS.is_dir(), reason=f"real sets are not here: {SETS} (HEADSTART_DATA)")
@@ -61,9 +62,12 @@ def findings(inspector, payloads, rows=None):
         inspector.see(first, payloads[first : first + BATCH])
     said = inspector.conclude(rows or examples(payloads))
     for _, finding in said:
-        json.dumps(finding.document(), allow_nan=False)
+        written = json.loads(json.dumps(finding.document(), allow_nan=False, sort_keys=True))
+        shown = told(written)
+        assert (finding.reason, finding.action) == ("", ""), "sentences are made where people read them"
+        assert shown["reason"]
         assert finding.verdict in ("pass", "unsure")
-        assert bool(finding.action) == (finding.verdict == "unsure")
+        assert bool(shown["action"]) == (finding.verdict == "unsure")
     return {finding.check: (reasons, finding) for reasons, finding in said}
 
 

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 from headstart import artifacts
 from headstart.data import dataset
 from headstart.findings import Finding
-from tests.unit.report_plan import interval, plan
+from tests.unit.report_plan import history, interval, plan
 
 TOPICS = ["card", "transfer", "top_up", "exchange_rate", "cash_withdrawal", "direct_debit", "identity", "passcode",
           "apple_pay", "refund", "country_support"]  # fmt: skip
@@ -46,7 +46,7 @@ def write(
     baseline = "tfidf_logistic" if modality == "text" else "pixels_logistic"
     evaluation = evaluated(classes, counts, baseline)
     for part, document in {
-        "plan/plan.json": plan(strategy, len(classes), per_class),
+        "plan/plan.json": plan(len(classes), per_class),
         "train/history.json": history(strategy),
         "train/screen.json": screen(),
         "evaluate/evaluation.json": evaluation,
@@ -135,30 +135,6 @@ def evaluated(classes: list[str], counts: np.ndarray, baseline: str) -> dict[str
             {"id": f"test-{at}", "label": classes[row], "predicted": classes[column], "probability": 0.97 - 0.025 * at}
             for at, (row, column) in enumerate(wrong[:24])
         ],
-    }  # fmt: skip
-
-
-def history(strategy: str) -> dict[str, Any]:
-    epochs = [
-        {"epoch": at, "loss": 0.52 * 0.86**at + 0.03, "validation/loss": 0.40 * 0.88**at + 0.11 + 0.0006 * at * at,
-         "validation/accuracy": 0.966 - 0.055 * 0.8**at - 0.0002 * max(0, at - 12)}
-        for at in range(1, 19)
-    ]  # fmt: skip
-    names = ["embedder", *(f"encoder.stages.{at // 2}.layers.{at % 2}" for at in range(6)), "head"]
-    return {
-        "format": 1,
-        "strategy_planned": strategy,
-        "strategy_used": strategy,
-        "reason": "Fine-tuning is better than the probe it started from.",
-        "probe": {"strength": 1.0, "validation/accuracy": 0.917, "validation/loss": 0.31},
-        "groups": [
-            {"name": name, "depth": at, "learning_rate": 1e-2 if name == "head" else 1e-3 * 0.85 ** (6 - at),
-             "parameters": 4_000 * (at + 1), "frozen": at == 0}
-            for at, name in enumerate(names)
-        ],
-        "steps": [],
-        "epochs": epochs if strategy == "fine_tune" else [],
-        "best_epoch": 10 if strategy == "fine_tune" else 0,
     }  # fmt: skip
 
 
@@ -261,6 +237,6 @@ def write_surroundings(model: str, modality: str) -> None:
                          {"format": 1, "source": f"builtin:{model}", "files": {"labelled.parquet": "ef" * 32},
                           "rows": {"labelled": 1620, "unlabelled": 0}, "findings": []})  # fmt: skip
     for stage, seconds in {"prepare": 2.31, "plan": 48.2, "train": 74.9, "export": 6.1, "evaluate": 3.4}.items():
-        parts = {"few_labels/transfer": 13.8, "few_labels/scratch": 31.2, "probe": 2.2} if stage == "plan" else {}
+        parts = {"plan": {"a_million": 0.3}, "train": {"linear_probe": 0.2, "fine_tune": 41.0}}.get(stage, {})
         artifacts.write_json(artifacts.timing(model, stage),
                              {"format": 1, "seconds": seconds, "peak_memory_mb": 812, "parts": parts})  # fmt: skip

@@ -35,51 +35,13 @@ def changed(before, network):
     return {name for name, values in network.state_dict().items() if not torch.equal(before[name], values)}
 
 
-def test_statistics_and_parameters_of_frozen_groups_do_not_move(network):
-    before = copy.deepcopy(network.state_dict())
-    batchnorm.freeze(layers.groups(network)[:2])
-    train_once(network)
-    moved = changed(before, network)
-    assert not {name for name in moved if name.startswith(("backbone.embedder.", "backbone.encoder.stages.0."))}
-    assert "backbone.encoder.stages.1.layers.1.layer.0.normalization.running_mean" in moved
-    assert "head.weight" in moved
-
-
 def test_without_freezing_statistics_move_although_no_parameter_learns(network):
-    # the accident that `freeze` prevents
+    # the accident that `Network.train` prevents for a pretrained backbone
     before = copy.deepcopy(network.state_dict())
     for _, parameter in layers.groups(network)[0].parameters:
         parameter.requires_grad_(False)
     train_once(network)
     assert "backbone.embedder.embedder.normalization.running_mean" in changed(before, network)
-
-
-def test_a_copy_of_a_frozen_network_is_frozen_by_itself(network):
-    batchnorm.freeze(layers.groups(network)[:1])
-    copied = copy.deepcopy(network)
-    before = copy.deepcopy(copied.state_dict())
-    train_once(copied)
-    assert not {name for name in changed(before, copied) if name.startswith("backbone.embedder.")}
-    assert not copied.backbone.embedder.embedder.normalization.training
-
-
-def test_nothing_drops_out_of_frozen_layers_and_what_learns_goes_on_dropping(network):
-    network.backbone.embedder.dropout = torch.nn.Dropout(0.5)
-    network.backbone.encoder.stages[1].layers[0].dropout = torch.nn.Dropout(0.5)
-    groups = layers.groups(network)
-    batchnorm.freeze(groups[:2])
-    network.train()
-    assert not any(module.training for module in network.backbone.embedder.modules())
-    assert all(module.training for module in network.backbone.encoder.stages[1].modules())
-    batchnorm.thaw(groups[:2])
-    network.train()
-    assert all(module.training for module in network.modules())
-
-
-def test_freezing_names_what_stopped_learning(network):
-    first = layers.groups(network)[0]
-    assert batchnorm.freeze([first]) == [name for name, _ in first.parameters]
-    assert not any(parameter.requires_grad for _, parameter in first.parameters)
 
 
 def test_a_pretrained_network_keeps_its_statistics_while_scale_and_shift_learn(pretrained):
@@ -96,20 +58,6 @@ def test_a_pretrained_network_answers_in_training_as_in_evaluation(pretrained):
     with torch.no_grad():
         evaluated = pretrained.eval()(pixel_values=images)["logits"]
         assert torch.equal(pretrained.train()(pixel_values=images)["logits"], evaluated)
-
-
-@pytest.mark.parametrize("again", ["thawed", "released", "copied"])
-def test_whatever_let_layers_learn_again_statistics_of_a_pretrained_network_stay(pretrained, again):
-    groups = layers.groups(pretrained)
-    batchnorm.freeze(groups[:2])
-    if again == "thawed":
-        batchnorm.thaw(groups[:2])
-    if again == "released":
-        batchnorm.release(pretrained)
-    network = copy.deepcopy(pretrained) if again == "copied" else pretrained
-    before = copy.deepcopy(network.state_dict())
-    train_once(network)
-    assert not {name for name in changed(before, network) if "running" in name}
 
 
 def test_the_control_from_scratch_averages_statistics_where_the_architecture_would_take_the_last_batch(tmp_path):

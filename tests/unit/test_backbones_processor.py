@@ -12,6 +12,7 @@ from headstart.determinism import digest
 from headstart.errors import BackboneError
 from headstart.params.backbones import Backbone
 from headstart.params.prepare import Limits
+from headstart.report.finding_words import told
 from tests.unit import backbone_folders as tiny
 
 LIMITS = Limits(tokens=128, characters=1000, pixels=5000, megabytes=2)
@@ -47,8 +48,8 @@ def test_more_tokens_than_the_backbone_takes_are_a_finding_with_the_way_out(text
     spec, _ = processor.input_spec(text, LIMITS)
     [found] = processor.token_limit(spec, LIMITS)
     assert (found.check, found.verdict, found.statistic, found.bar) == ("token_limit", "unsure", 24.0, 128.0)
-    assert found.reason.startswith("prepare.limits.tokens is 128, and the backbone takes 24 at most")
-    assert found.action.startswith("Set prepare.limits.tokens to 24")
+    assert told(found)["reason"].startswith("prepare.limits.tokens is 128, and the backbone takes 24 at most")
+    assert told(found)["action"].startswith("Set prepare.limits.tokens to 24")
     assert processor.token_limit(spec, LIMITS.model_copy(update={"tokens": 24})) == []
 
 

@@ -1,9 +1,13 @@
-"""The benchmark's own arithmetic: regret, coverage and cost of one case, and an interval over sets, by hand."""
+"""The benchmark's own arithmetic, by hand: which strategy each rule keeps, regret, cost, and an interval over sets."""
 
+import dataclasses
 import importlib
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from headstart.transfer import selection
 
 
 @pytest.fixture()
@@ -12,44 +16,55 @@ def table(monkeypatch):
     return importlib.import_module("table")
 
 
-def case(chosen: str = "fine_tune", **changes: object) -> dict:
-    of = {"linear_probe": 10, "lora": 100, "fine_tune": 200, "adapt_then_fine_tune": 200, "scratch": 400}
-    plan = {"strategy": chosen, "predicted": {"low": 0.7, "high": 0.8}, "adapted": "told", "race": {"spent": 150}}
-    plan["work"] = {"of": of, "adapting": 300}
-    tests = {"linear_probe": 0.7, "lora": 0.74, "fine_tune": 0.76, "adapt_then_fine_tune": 0.72, "scratch": 0.99}
-    reached = {name: {"test": value} for name, value in tests.items()}
-    return {"set": "a", "plan": {**plan, **changes}, "reached": reached, "handed": {"test": 0.74}}
+def score(right: int, loss: float, n: int = 40):
+    return selection.Score(loss, np.arange(n) < right)
 
 
-def test_regret_is_of_the_best_that_transfers_or_the_probe_on_all_layers_against_what_was_handed_on(table):
-    assert table.regret(case()) == pytest.approx(0.02)  # from scratch is the control
-    assert table.regret(case() | {"probe_on_all_layers": {"test": 0.79}}) == pytest.approx(0.05)
+def case(table, *, probe=(30, 0.60), fine_tune=(29, 0.50), name="a"):
+    scores = {"linear_probe": score(*probe), "fine_tune": score(*fine_tune), "lora": score(40, 0.1)}
+    tests = {"linear_probe": 0.70, "fine_tune": 0.76, "lora": 0.78}
+    seconds = {"linear_probe": 1.0, "fine_tune": 9.0, "lora": 10.0}
+    return table.Case(name, None, 1, ("linear_probe", "fine_tune"), scores, tests, seconds)
 
 
-def test_a_forecast_holds_within_its_ends(table):
-    assert [table.covered(case() | {"handed": {"test": value}}) for value in (0.69, 0.7, 0.8, 0.81)] == [0, 1, 1, 0]
+def test_regret_is_against_the_best_of_all_that_were_trained(table):
+    assert table.regret(case(table), lambda _: "fine_tune") == pytest.approx(2.0)
+    assert table.regret(case(table), lambda _: "linear_probe") == pytest.approx(8.0)
 
 
-def test_cost_counts_adapting_once_wherever_it_was_done(table):
-    every = 10 + 100 + 200 + 200 + 300
-    assert table.cost(case()) == pytest.approx((150 + 300 + 200) / every)
-    assert table.cost(case("adapt_then_fine_tune")) == pytest.approx((150 + 300 + 200) / every)
-    assert table.cost(case("linear_probe", adapted=None, race=None)) == pytest.approx(10 / every)
-    assert table.cost(case("adapt_then_fine_tune", adapted=None, race=None)) == pytest.approx((300 + 200) / every)
-    without = case(adapted=None)
-    del without["reached"]["adapt_then_fine_tune"]
-    assert table.cost(without) == pytest.approx((150 + 200) / (10 + 100 + 200))
+def test_each_rule_keeps_what_it_says(table):
+    kept = {name: rule(case(table)) for name, rule in table.RULES.items()}
+    assert kept == {
+        "always probe": "linear_probe",
+        "always fine-tune": "fine_tune",
+        "oracle": "fine_tune",
+        "ours": "fine_tune",  # one answer fewer of 40 is chance, so the loss decides
+        "most accurate on validation": "linear_probe",
+        "least loss on validation": "fine_tune",
+        "cheapest unless significantly worse": "linear_probe",
+    }
+    clear = case(table, probe=(10, 0.60), fine_tune=(39, 0.70))  # 29 answers more are not chance
+    assert table.RULES["cheapest unless significantly worse"](clear) == "fine_tune"
+    assert table.RULES["least loss on validation"](clear) == "linear_probe"
+
+
+def test_cost_is_of_the_shortlist_against_training_everything(table):
+    assert table.cost(case(table)) == pytest.approx(10 / 20)
 
 
 def test_two_draws_of_a_set_are_no_two_sets(table):
-    values = {"a": [0.0, 0.0], "b": [0.01, 0.01], "c": [0.02, 0.02], "d": [0.05, 0.05]}
-    cases = [{"set": name, "value": value} for name, both in values.items() for value in both]
-    alone = [{**one, "set": str(at)} for at, one in enumerate(cases)]
+    best = {"a": 0.76, "b": 0.77, "c": 0.78, "d": 0.81}  # regrets of always fine-tuning: 0, 1, 2 and 5 points
+    cases = [
+        dataclasses.replace(case(table, name=name), tests={"fine_tune": 0.76, "lora": value})
+        for name, value in best.items()
+        for _ in range(2)
+    ]
+    alone = [dataclasses.replace(one, name=str(at)) for at, one in enumerate(cases)]
 
     def width(some):
-        mean, ends = table.mean_interval(some, lambda one: one["value"]).split(" (")
+        mean, ends = table.mean_interval(some, lambda one: table.regret(one, lambda _: "fine_tune")).split(" (")
         low, high = ends.rstrip(")").split(" to ")
-        assert float(mean) == 0.02
+        assert float(mean) == 2.0
         return float(high) - float(low)
 
     assert width(cases) > 1.3 * width(alone)  # eight values of four sets: at least the square root of two

@@ -8,6 +8,7 @@ from PIL import Image
 
 from headstart.data.checks.image import Pictures, look
 from headstart.data.checks.pictures import PictureFaults
+from headstart.report.finding_words import told
 from tests.unit.checked_rows import LEVEL, encoded, findings, photo, real, real_rows
 
 CHECKS = ("truncated_images", "sizes", "modes", "animated", "rotated", "constant_images")
@@ -68,7 +69,7 @@ def test_sound_pictures_of_usual_formats_are_left_alone(check):
 def test_a_planted_fault_is_named_by_its_check(check, payload, verdict):
     _, finding = said([*SOUND, payload])[check]
     assert (finding.verdict, finding.statistic) == (verdict, 1.0)
-    assert "source row 61 (train)" in finding.reason
+    assert "source row 61 (train)" in told(finding)["reason"]
 
 
 @pytest.mark.parametrize("payload", [None, b"", b"no image", "text", b"\x89PNG\r\n\x1a\n" + b"\0" * 50])
@@ -89,13 +90,13 @@ def test_an_opaque_alpha_channel_is_no_loss():
 
 
 def test_colours_that_the_contract_drops_are_said():
-    assert "60 lose their colours" in said(SOUND, mode="L")["modes"][1].reason
+    assert "60 lose their colours" in told(said(SOUND, mode="L")["modes"][1])["reason"]
 
 
 def test_a_set_of_small_pictures_is_sound_where_the_model_is_made_for_them():
     small = [encoded(photo(seed, 8)) for seed in range(40)]
     assert said(small, size=32)["sizes"][1].verdict == "pass"
-    assert "made up by enlarging" in said(small, size=224)["sizes"][1].reason
+    assert "made up by enlarging" in told(said(small, size=224)["sizes"][1])["reason"]
 
 
 def test_a_turned_picture_is_seen_upright():

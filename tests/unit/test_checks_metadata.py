@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from headstart.data.checks import metadata
+from headstart.report.finding_words import told
 from tests.unit.checked_rows import LEVEL, examples
 
 N = 400
@@ -23,7 +24,7 @@ def test_ids_that_begin_otherwise_for_each_class_are_named():
         rows([f"{'inbox' if label == 'fine' else 'junk'}_{n}" for n, label in enumerate(LABELS)]), level=LEVEL, seed=1
     )
     assert found.verdict == "unsure"
-    assert "the start of the id alone predicts 100.0%" in found.reason
+    assert "the start of the id alone predicts 100.0%" in told(found)["reason"]
 
 
 def test_a_quarter_of_the_largest_class_that_was_collected_otherwise_is_named():
@@ -31,8 +32,8 @@ def test_a_quarter_of_the_largest_class_that_was_collected_otherwise_is_named():
     ids = [f"{'row' if label == 'fine' or n % 8 else 'export'}_{n}" for n, label in enumerate(LABELS)]
     found = metadata.shortcut(rows(ids), level=LEVEL, seed=1)
     assert (found.verdict, found.evidence["columns"]) == ("unsure", ["the start of the id"])
-    assert "the start of the id 'export_' stands on" in found.reason
-    assert "of 'spam' and hardly elsewhere" in found.reason
+    assert "the start of the id 'export_' stands on" in told(found)["reason"]
+    assert "of 'spam' and hardly elsewhere" in told(found)["reason"]
 
 
 def test_a_class_that_was_collected_on_other_days_is_named():

@@ -13,6 +13,7 @@ from headstart.data.checks import near_image, near_text
 from headstart.data.checks.image import Pictures
 from headstart.data.checks.near_image import NearImages
 from headstart.data.checks.near_text import NearTexts
+from headstart.report.finding_words import told
 from tests.unit.checked_rows import encoded, every, examples, findings, photo, real, real_rows
 
 WORDS = [
@@ -50,7 +51,7 @@ def test_an_edited_copy_of_a_test_text_is_a_near_leak(words):
 )
 def test_only_a_near_leak_of_test_rows_makes_the_measured_accuracy_too_good(split, said):
     payloads = [sentence(1, 60) + " X", sentence(1, 60)]
-    assert said in texts(payloads, examples(payloads, splits=["train", split]))["near_leak"][1].action
+    assert said in told(texts(payloads, examples(payloads, splits=["train", split]))["near_leak"][1])["action"]
 
 
 def test_case_and_punctuation_make_no_other_text():
@@ -89,7 +90,7 @@ def test_near_duplicates_of_different_labels_and_groups_are_said():
     _, finding = texts(payloads, examples(payloads, labels=["x", "y"], groups=["g", "h"]))["near_duplicates"]
     assert finding.verdict == "unsure"
     assert (finding.evidence["other_label"], finding.evidence["other_group"]) == (1, 1)
-    assert "different label" in finding.reason and "different group" in finding.reason
+    assert "different label" in told(finding)["reason"] and "different group" in told(finding)["reason"]
 
 
 def test_rows_not_chosen_are_not_compared_and_the_finding_says_how_many_were():
@@ -97,7 +98,7 @@ def test_rows_not_chosen_are_not_compared_and_the_finding_says_how_many_were():
     payloads = [base + " one", base + " two", sentence(6, 60)]
     _, finding = texts(payloads, chosen=np.array([True, False, True]))["near_duplicates"]
     assert finding.statistic == 0.0
-    assert "2 different texts of 3 rows were compared, drawn at random" in finding.reason
+    assert "2 different texts of 3 rows were compared, drawn at random" in told(finding)["reason"]
 
 
 def test_a_template_filled_in_a_thousand_ways_is_found_without_comparing_all():
@@ -156,7 +157,7 @@ def test_a_turned_or_mirrored_copy_of_a_test_picture_is_a_near_leak_and_says_how
     reasons, finding = images(payloads, examples(payloads, splits=["test"] * 39 + ["train"]))["near_leak"]
     assert set(reasons) == {39}
     assert reasons[39].startswith(f"nearly equal to source row 1 (test) ({how}, similarity ")
-    assert f"source row 40 (train) and source row 1 (test) {how}" in finding.reason
+    assert f"source row 40 (train) and source row 1 (test) {how}" in told(finding)["reason"]
 
 
 def test_a_turned_picture_that_is_not_square_is_found():

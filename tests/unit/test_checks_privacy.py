@@ -5,6 +5,7 @@ import json
 import pytest
 
 from headstart.data.checks.privacy import PersonalData, masked, masked_id
+from headstart.report.finding_words import told
 from tests.unit.checked_rows import LEVEL, examples, findings, real, real_rows
 
 ADDRESS = "jane.doe@mail.university.org"
@@ -48,7 +49,7 @@ def said_with_ids(ids):
 def test_each_kind_is_found_and_shown_masked(text, kind, secret, shown):
     reasons, finding = said(["fine", text])
     assert reasons == {1: f"the text holds {kind}"}
-    assert shown in finding.reason
+    assert shown in told(finding)["reason"]
     assert finding.evidence["counts"][kind] == 1
 
 
@@ -81,9 +82,12 @@ def test_one_card_among_many_texts_is_found():
 def test_what_counts_as_a_phone_number_is_said():
     """ "A phone number in 2" was said of a set with 311 national ones."""
     _, finding = said(["call 08712300220", "or 07123456789", "fine", "+44 20 7946 0958"])
-    assert "a phone number in 1: " in finding.reason and "what may be a national phone number in 2: " in finding.reason
-    assert "10 or 11 digits that begin with a single 0 as national ones" in finding.reason
-    assert "ten bare digits are not counted" in said(["fine"])[1].reason
+    assert (
+        "a phone number in 1: " in told(finding)["reason"]
+        and "what may be a national phone number in 2: " in told(finding)["reason"]
+    )
+    assert "10 or 11 digits that begin with a single 0 as national ones" in told(finding)["reason"]
+    assert "ten bare digits are not counted" in told(said(["fine"])[1])["reason"]
 
 
 def test_masks_leave_other_words_alone():

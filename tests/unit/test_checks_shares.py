@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from headstart.data.checks import shares
+from headstart.report.finding_words import told
 from tests.unit.checked_rows import LEVEL, examples
 
 
@@ -23,8 +24,8 @@ def test_splits_in_other_shares_than_train_are_named_with_the_class_that_moved_m
     found = between(split(train="a" * 300 + "b" * 300, validation="a" * 50 + "b" * 50, test="a" * 90 + "b" * 30))
     # test is 75% a where train is half: a quarter of its rows would have to change
     assert (found.verdict, found.statistic) == ("unsure", pytest.approx(0.25))
-    assert "other shares in test than in train: 'a' makes up 75.0% of test and 50.0% of train" in found.reason
-    assert "data.expected_shares" in found.action
+    assert "other shares in test than in train: 'a' makes up 75.0% of test and 50.0% of train" in told(found)["reason"]
+    assert "data.expected_shares" in told(found)["action"]
     assert found.evidence["validation"]["distance"] == pytest.approx(0.0)
 
 
@@ -71,7 +72,7 @@ def test_what_is_expected_is_told_with_how_many_test_rows_that_leaves():
     per_class = {"a": {"test": 50}, "b": {"test": 50}, "c": {"test": 0}}
     found = shares.expected(per_class, {"a": 0.9, "b": 0.1})
     assert (found.verdict, found.statistic) == ("pass", 56.0)  # see the test of `class_shares.choose`
-    assert "40.0% of all rows apart from the test split; 56 rows of 100 can be chosen" in found.reason
+    assert "40.0% of all rows apart from the test split; 56 rows of 100 can be chosen" in told(found)["reason"]
     lacking = shares.expected(per_class, {"a": 0.5, "c": 0.5})
     assert (lacking.verdict, lacking.evidence["missing"]) == ("unsure", ["c"])
     assert shares.expected(per_class, {"c": 1.0}).statistic == 0

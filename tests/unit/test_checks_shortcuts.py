@@ -9,6 +9,7 @@ from PIL import Image
 from headstart.data.checks.image import Pictures
 from headstart.data.checks.shortcuts import TextShortcuts
 from headstart.data.checks.watermark import ImageShortcuts
+from headstart.report.finding_words import told
 from tests.unit.checked_rows import LEVEL, encoded, every, examples, findings, photo, real, real_rows
 
 WORDS = [
@@ -68,7 +69,7 @@ def test_one_class_of_ten_that_its_length_tells_is_a_length_shortcut():
     ]
     _, found = texts(payloads, examples(payloads, labels))["length_shortcut"]
     assert found.verdict == "unsure"
-    assert "'class 3' is told from all others by it" in found.reason
+    assert "'class 3' is told from all others by it" in told(found)["reason"]
 
 
 @pytest.mark.parametrize("mark", ["[src:a]", "id4711", "http://zoo.example/cat", "@zoo"])
@@ -148,14 +149,14 @@ def test_a_rim_that_all_share_is_said_and_no_shortcut():
     payloads = [encoded(stamped(photo(seed), "border")) for seed in range(60)]
     _, finding = images(payloads, examples(payloads, ["cat", "dog"] * 30))["watermark"]
     assert finding.verdict == "pass"
-    assert "rim of nearly all images" in finding.reason
+    assert "rim of nearly all images" in told(finding)["reason"]
 
 
 def test_a_label_whose_pictures_have_another_shape_is_a_length_shortcut():
     payloads = [encoded(photo(seed).resize((48, 48 if seed % 2 else 40))) for seed in range(100)]
     _, finding = images(payloads, examples(payloads, ["cat", "dog"] * 50))["length_shortcut"]
     assert finding.verdict == "unsure"
-    assert "alone 100.0%" in finding.reason
+    assert "alone 100.0%" in told(finding)["reason"]
 
 
 @real

@@ -9,6 +9,7 @@ from scipy import stats
 
 from headstart.data.checks import splits
 from headstart.params.prepare import Split
+from headstart.report import finding_words
 from tests.unit.checked_rows import LEVEL, examples
 
 
@@ -34,7 +35,7 @@ def dealt(*counts, names=("validation", "test"), **asked):
 def test_the_share_that_a_hash_dealt_is_told_beside_the_one_asked_for():
     found = dealt(93, 22, 45)
     assert found.verdict == "pass" and found.statistic == pytest.approx(45 / 160 - 0.2)
-    assert found.reason == (
+    assert finding_words.told(found)["reason"] == (
         "Dealt by a hash, 160 rows came to validation 13.8% where 15.0% was asked for, "
         "test 28.1% where 20.0% was asked for."
     )
@@ -43,19 +44,22 @@ def test_the_share_that_a_hash_dealt_is_told_beside_the_one_asked_for():
 
 def test_a_split_that_the_source_brought_does_not_count():
     found = dealt(85, 15, 500, names=["validation"])
-    assert "100 rows came to validation 15.0% where 15.0% was asked for." in found.reason
+    assert "100 rows came to validation 15.0% where 15.0% was asked for." in finding_words.told(found)["reason"]
 
 
 def test_training_rows_later_than_the_first_test_row_are_named():
     found = splits.time_order(timed(["2024-01-01", "2024-03-01", None], ["2024-02-01", "2024-04-01"]))
     assert (found.verdict, found.statistic) == ("unsure", 1.0)
-    assert "1 of 2 training rows with a time (50%) are later than the first test row (2024-02-01)" in found.reason
+    assert (
+        "1 of 2 training rows with a time (50%) are later than the first test row (2024-02-01)"
+        in finding_words.told(found)["reason"]
+    )
     assert found.evidence["rows"][0]["row"] == 2
 
 
 def test_a_split_by_time_is_in_order_and_rows_without_times_say_so():
     assert splits.time_order(timed(["2024-01-01"], ["2024-02-01"])).verdict == "pass"
-    assert "have no times" in splits.time_order(timed([None], ["2024-02-01"])).reason
+    assert "have no times" in finding_words.told(splits.time_order(timed([None], ["2024-02-01"])))["reason"]
 
 
 def test_the_two_sample_test_is_welchs_against_one_half():

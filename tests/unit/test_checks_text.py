@@ -6,6 +6,7 @@ import pytest
 from headstart.data.checks import outliers
 from headstart.data.checks.text import TextFaults
 from headstart.data.checks.truncation import Truncation
+from headstart.report.finding_words import told
 from tests.unit.checked_rows import LEVEL, every, examples, findings, real, real_rows
 
 SOUND = [
@@ -38,7 +39,7 @@ def test_utf_8_read_with_another_encoding_is_mojibake(encoding):
     broken = SOUND[1].encode().decode(encoding, "replace")
     reasons, finding = said([*SOUND, broken], "mojibake")
     assert (finding.verdict, finding.statistic, set(reasons)) == ("unsure", 1.0, {len(SOUND)})
-    assert "source row 12 (train)" in finding.reason
+    assert "source row 12 (train)" in told(finding)["reason"]
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,7 @@ def test_utf_8_read_with_another_encoding_is_mojibake(encoding):
 )
 def test_what_the_right_encoding_mends_is_shown_in_step_and_is_no_fault_of_its_own(broken, shown):
     """Controls of such a text were to be taken out, which destroys what ftfy would have mended."""
-    assert shown in said([broken], "mojibake")[1].reason
+    assert shown in told(said([broken], "mojibake")[1])["reason"]
     assert said([broken], "control_characters")[1].verdict == "pass"
     assert said([broken + " \u200b"], "control_characters")[1].verdict == "unsure"
 
@@ -67,7 +68,7 @@ def test_what_the_right_encoding_mends_is_shown_in_step_and_is_no_fault_of_its_o
 def test_characters_that_nobody_sees_are_named_by_code(text, code):
     reasons, finding = said(["fine", text], "control_characters")
     assert set(reasons) == {1}
-    assert code in finding.reason
+    assert code in told(finding)["reason"]
 
 
 @pytest.mark.parametrize("text", ["a <br/> b", "<p class='x'>hello</p>", "fish &amp; chips", "it&#39;s", "<!-- x -->"])
@@ -86,7 +87,7 @@ def test_texts_far_outside_the_sets_own_lengths_are_absurd():
     texts[7], texts[8] = "x", "x" * 40_000
     _, finding = said(texts, "lengths")
     assert (finding.verdict, finding.statistic) == ("unsure", 2.0)
-    assert "source row 8 (train)" in finding.reason and "40,000 characters" in finding.reason
+    assert "source row 8 (train)" in told(finding)["reason"] and "40,000 characters" in told(finding)["reason"]
 
 
 def test_of_sound_sets_at_most_the_level_has_an_absurd_length():
@@ -124,7 +125,7 @@ def test_a_heavy_tail_has_a_gap_no_more_often_than_the_level_says():
 def test_a_rare_script_is_named_and_a_common_one_is_not():
     latin = ["A plain sentence of words."] * 80
     assert said([*latin, SOUND[6]], "scripts")[1].statistic == 1.0
-    assert "Cyrillic 20.0%" in said([*latin, *[SOUND[6]] * 20], "scripts")[1].reason
+    assert "Cyrillic 20.0%" in told(said([*latin, *[SOUND[6]] * 20], "scripts")[1])["reason"]
     assert said([*latin, *[SOUND[6]] * 20], "scripts")[1].verdict == "pass"
 
 
@@ -145,14 +146,14 @@ def truncation(lengths, chosen, share=0.05, most=10):
 def test_many_texts_longer_than_the_contract_are_said_with_their_share():
     finding = truncation([20] * 40 + [5] * 160, np.ones(200, np.bool_))
     assert (finding.verdict, finding.statistic) == ("unsure", 40.0)
-    assert "20.0%" in finding.reason
+    assert "20.0%" in told(finding)["reason"]
 
 
 def test_the_limit_that_would_keep_most_texts_whole_is_proposed_with_its_cost():
     # 160 texts of 5, 30 of 20, 10 of 90: 5% may be cut, so 20 has to fit: the next multiple of 32
     finding = truncation([5] * 160 + [20] * 30 + [90] * 10, np.ones(200, np.bool_), most=512)
     # now 160 * 5 + 40 * 10 tokens, then 160 * 5 + 30 * 20 + 10 * 32
-    assert "tokens: 32 would cut 5.0% of the texts instead of 20.0%, at 1.4 times the tokens" in finding.action
+    assert "tokens: 32 would cut 5.0% of the texts instead of 20.0%, at 1.4 times the tokens" in told(finding)["action"]
     assert finding.evidence["tokens"] == 32
 
 
@@ -161,7 +162,7 @@ def test_no_limit_above_what_the_backbone_takes_is_proposed():
     assert truncation(lengths, np.ones(200, np.bool_), most=24).evidence["tokens"] == 24
     finding = truncation(lengths, np.ones(200, np.bool_), most=10)
     assert (finding.verdict, finding.evidence["tokens"]) == ("unsure", None)
-    assert finding.action.startswith("The backbone takes no more")
+    assert told(finding)["action"].startswith("The backbone takes no more")
 
 
 def test_a_few_long_texts_and_rows_not_chosen_are_no_finding():

@@ -143,12 +143,12 @@ def test_a_new_workspace_has_nothing_to_lift(workspace, capsys):
 
 def test_the_difference_is_shown_and_nothing_written_without_yes(workspace, capsys):
     path = workspace / "params.yaml"
-    older = lines(path.read_text(), "opset: 20")
+    older = lines(path.read_text(), "champion_margin: 0.02")
     path.write_text(older)
     assert migrate() == 0
     out, err = capsys.readouterr()
-    assert "+      opset: 20\n" in err
-    assert "new key  defaults.all.export.opset" in out
+    assert "+      champion_margin: 0.02" in err
+    assert "new key  defaults.all.gates.champion_margin" in out
     assert "headstart migrate --yes" in err
     assert path.read_text() == older
 
@@ -157,13 +157,13 @@ def test_a_file_that_lacks_a_key_is_told_of_migrate_and_is_mended_by_it(workspac
     path = workspace / "params.yaml"
     whole = path.read_text()
     entry = "models:\n  m:\n    modality: text\n    backbone: minilm\n    data:\n      source: a.csv\n"
-    path.write_text(lines(whole, "opset: 20", "models:") + entry)
-    with pytest.raises(ParamsError, match=r"defaults\.all\.export\.opset: is missing") as caught:
+    path.write_text(lines(whole, "champion_margin: 0.02", "models:") + entry)
+    with pytest.raises(ParamsError, match=r"defaults\.all\.gates\.champion_margin: is missing") as caught:
         load(path)
     assert "headstart migrate" in caught.value.action
-    assert answered(capsys, yes=True)["added"] == ["defaults.all.export.opset"]
+    assert answered(capsys, yes=True)["added"] == ["defaults.all.gates.champion_margin"]
     assert path.read_text() == lines(whole, "models:") + entry
-    assert load(path).models["m"].export.opset == 20
+    assert load(path).models["m"].gates.champion_margin == 0.02
 
 
 RETIRED = """\
@@ -171,41 +171,47 @@ defaults:
   all:
     plan:
       choice:
-        folds: 7              # my own
-        mended: 3             # theirs
+        strategy: auto            # or one by name
+        good_enough: 0.95         # ours
+        folds: 5
+      race:
+        shares: [0.25, 0.5]
     fine_tune:
-      shares: [1, 2]          # a comment
+      shares: [1, 2]              # a comment
+    forgetting:
+      budget: 0.2                 # accuracy
+      worth: 0.005
 models:
   m:
-    plan: {choice: {mended: 1}}
+    plan: {choice: {strategy: lora, target: 0.9}}
+  n:
+    plan: {choice: {folds: 3}}
 """
 
 
 def test_keys_that_are_no_longer_read_go_and_renamed_ones_keep_their_value(monkeypatch):
-    monkeypatch.setattr(lift, "RENAMED", {"fine_tune.shares": "plan.portions"})
+    monkeypatch.setitem(lift.RENAMED, "fine_tune.shares", "plan.portions")
     text, removed = lift.prune(RETIRED)
+    plan = {"strategy": "auto", "good_enough": 0.95, "portions": [1, 2]}
     assert yaml.safe_load(text) == {
-        "defaults": {"all": {"plan": {"choice": {"folds": 7}, "portions": [1, 2]}}},
-        "models": {"m": {}},
+        "defaults": {"all": {"plan": plan, "forgetting": {"budget": 0.2}}},
+        "models": {"m": {"plan": {"strategy": "lora"}}, "n": {}},
     }
-    assert "folds: 7              # my own\n" in text
-    assert removed == {
-        "defaults.all.fine_tune.shares": "is called plan.portions now",
-        "defaults.all.plan.choice.mended": "nothing reads it any more",
-        "models.m.plan.choice.mended": "nothing reads it any more",
-    }
+    assert "budget: 0.2                 # accuracy\n" in text
+    assert removed["models.m.plan.choice.strategy"] == "is called plan.strategy now"
+    assert removed["defaults.all.plan.race"] == "training tries every shortlisted strategy on all of train"
+    assert lift.prune(text) == (text, {})
 
 
 def test_a_file_with_a_key_that_went_is_told_what_became_of_it_and_fixed_by_migrate(workspace, capsys):
     path = workspace / "params.yaml"
     entry = "models:\n  m:\n    modality: text\n    backbone: minilm\n    data:\n      source: a.csv\n"
-    path.write_text(lines(path.read_text(), "models:") + entry + "    plan:\n      choice:\n        mended: 1\n")
-    told = r"models\.m\.plan\.choice\.mended: is no longer used: nothing reads it any more"
-    with pytest.raises(ParamsError, match=told) as caught:
+    path.write_text(lines(path.read_text(), "models:") + entry + "    plan:\n      choice:\n        strategy: lora\n")
+    with pytest.raises(ParamsError, match=r"models\.m\.plan\.choice: is no longer used: .*under plan") as caught:
         load(path)
     assert "headstart migrate" in caught.value.action
-    assert answered(capsys, yes=True)["removed"] == {"models.m.plan.choice.mended": "nothing reads it any more"}
-    assert load(path).models["m"]
+    assert answered(capsys, yes=True)["removed"] == {"models.m.plan.choice.strategy": "is called plan.strategy now"}
+    assert load(path).models["m"].plan.strategy == "lora"
 
 
 def ship(monkeypatch, **texts):
@@ -245,3 +251,39 @@ def test_edits_are_told_from_ours_no_longer_once_the_record_is_gone(workspace, m
     ship(monkeypatch, **{"dvc.yaml": "stages: {}\n"})
     answer = answered(capsys, yes=True)
     assert (answer["changed"], len(answer["findings"])) == ([], 1)
+
+
+OLDER = """\
+    evaluate:
+      bins: 15
+      bootstrap: {resamples: 1000, level: 0.9, seed: 11}
+      baseline_iterations: 300
+      baseline_strength: 1.0
+    gates:
+      accuracy: 0.6
+      macro_f1: 0.5
+      calibration_error: 0.15
+      baseline_margin: 0.0
+      logit_difference: 1.0e-3
+      label_flips: 0
+      replay_difference: 1.0e-4
+      champion_margin: 0.02
+      level: 0.05
+      bootstrap: {resamples: 1000, level: 0.95, seed: 13}
+"""
+
+
+def test_bars_that_a_workspace_of_before_set_stay_and_keys_that_went_are_named(workspace, capsys):
+    path = workspace / "params.yaml"
+    text = path.read_text()
+    before, after = text.index("    evaluate:\n"), text.index("    seal:\n")
+    gates, release = text.index("    gates:\n"), text.index("    release:\n")
+    path.write_text(text[:before] + OLDER + text[after:gates] + text[release:])
+    removed = answered(capsys, yes=True)["removed"]
+    assert removed["defaults.all.evaluate.bootstrap.level"] == "is called evaluate.level now"
+    assert "defaults.all.gates.logit_difference" in removed and "defaults.all.evaluate.bins" in removed
+    entry = "models:\n  m:\n    modality: text\n    backbone: minilm\n    data:\n      source: a.csv\n"
+    path.write_text(path.read_text().partition("models:")[0] + entry)
+    model = load(path).models["m"]
+    assert (model.gates.accuracy, model.gates.macro_f1, model.gates.calibration_error) == (0.6, 0.5, 0.15)
+    assert model.evaluate.level == 0.9

@@ -166,6 +166,23 @@ def test_accuracies_of_different_test_sets_are_told_apart(versions, capsys):
     assert "On one test set, that of version 2: version 1 accuracy 0.700 [0.600, 0.800] (n = 50), version 2" in out
 
 
+def test_status_says_that_a_champion_is_provisional_and_why(versions, capsys):
+    registry.promote("pets", versions("unsure"), provisional=True)
+    _, out = printed(capsys, release.status, ["pets"])
+    assert "champion   version 1" in out
+    assert "provisional: its gates said unsure:" in out
+    _, out = printed(capsys, release.status, ["pets"], as_json=True)
+    assert json.loads(out)["pets"]["champion"]["provisional"] is True
+
+
+def test_a_run_whose_champion_is_provisional_says_so_and_is_told_so_by_the_registry(versions, workspace):
+    registry.promote("pets", versions("unsure"), provisional=True)
+    artifacts.write_json(artifacts.release("pets") / "run.json", result())
+    document = standing.refreshed(workspace, "pets")
+    assert (document["alias"], document["provisional"]) == ("champion", True)
+    assert document["live"]["provisional"] is True
+
+
 def result(**changes):
     return {
         "strategy": "linear_probe", "planned": "linear_probe", "reason": "The plan chose it.", "metrics": {},
@@ -178,7 +195,7 @@ def test_promotion_brings_the_last_run_up_to_date(versions, workspace, capsys):
     path = artifacts.release("pets") / "run.json"
     artifacts.write_json(path, result())
     release.promote("pets", 1, reason="a demo")
-    told = {"version": 1, "verdict": "unsure", "overridden": "a demo"}
+    told = {"version": 1, "verdict": "unsure", "overridden": "a demo", "provisional": False}
     assert (artifacts.read_json(path)["alias"], artifacts.read_json(path)["live"]) == ("champion", told)
     assert standing.live(workspace, "pets") == told
 

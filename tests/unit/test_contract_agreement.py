@@ -5,6 +5,7 @@ import pytest
 
 from headstart.contract.agreement import compare, tolerance
 from headstart.errors import DataError
+from headstart.report.finding_words import told
 from tests.unit.contract_examples import image_spec, text_spec, tokenizer_json
 
 IDS = [np.array([2, 4, 3]), np.array([2, 3])]
@@ -18,7 +19,7 @@ def test_equal_ids_agree():
 def test_one_other_id_is_found_and_named():
     finding = compare(IDS, [IDS[0], np.array([2, 7])], 0.0)
     assert (finding.verdict, finding.statistic, finding.evidence["worst"]) == ("fail", 4.0, 1)
-    assert "input 1" in finding.action
+    assert "input 1" in told(finding)["action"]
     # one of five values differs, by 4
     assert finding.evidence["share_different"] == pytest.approx(0.2)
     assert finding.evidence["mean_difference"] == pytest.approx(0.8)
@@ -27,7 +28,7 @@ def test_one_other_id_is_found_and_named():
 def test_another_length_fails_whatever_the_tolerance():
     finding = compare(IDS, [IDS[0], np.array([2, 4, 3])], 1e9)
     assert (finding.verdict, finding.statistic) == ("fail", None)
-    assert "input 1 becomes (2,) here and (3,)" in finding.reason
+    assert "input 1 becomes (2,) here and (3,)" in told(finding)["reason"]
 
 
 def test_pictures_agree_within_the_tolerance():
@@ -62,8 +63,8 @@ def test_one_odd_input_of_many_is_told_and_does_not_stop_the_run():
     theirs = [np.array([2, 4, 3])] * 20
     finding = compare(ours, theirs, 0.0)
     assert (finding.verdict, finding.evidence["differing"]) == ("unsure", [19])
-    assert "1 of 20 inputs differ" in finding.reason
-    assert "input 19 of train" in finding.action
+    assert "1 of 20 inputs differ" in told(finding)["reason"]
+    assert "input 19 of train" in told(finding)["action"]
     reshaped = compare([*ours[:19], np.array([2])], theirs, 0.0)
     assert (reshaped.verdict, reshaped.statistic, reshaped.evidence["differing"]) == ("unsure", None, [19])
 

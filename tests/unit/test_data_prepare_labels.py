@@ -1,5 +1,6 @@
 """What prepare says of labels: spellings, rare ones, and those that train lacks."""
 
+from headstart.report.finding_words import told
 from tests.unit.test_data_prepare import SOUND, finding, prepared
 
 
@@ -14,16 +15,20 @@ def test_labels_with_spaces_by_the_dozen_do_not_hide_those_that_differ_in_case(t
 def test_counts_of_one_are_said_as_one(tmp_path):
     rows = [*SOUND, ("train", "one", "x"), ("train", "seven", "x"), ("train", "seven", "y"), ("test", "eight", "new")]
     result = prepared(tmp_path, rows)
-    assert finding(result, "duplicates").reason == "1 row repeats an earlier row of the split; 1 was put aside."
-    assert finding(result, "label_conflicts").reason.startswith("2 rows equal another row of the split")
-    assert finding(result, "untrained_labels").reason.startswith("1 row of validation and test has a label that train")
+    assert (
+        told(finding(result, "duplicates"))["reason"] == "1 row repeats an earlier row of the split; 1 was put aside."
+    )
+    assert told(finding(result, "label_conflicts"))["reason"].startswith("2 rows equal another row of the split")
+    assert told(finding(result, "untrained_labels"))["reason"].startswith(
+        "1 row of validation and test has a label that train"
+    )
 
 
 def test_rare_labels_are_named_with_their_counts(tmp_path):
     rows = [*SOUND, *(("train", f"y{number}", "y") for number in range(7))]  # and one in SOUND
     found = finding(prepared(tmp_path, rows), "rare_labels")
     assert found.statistic == 1.0
-    assert found.reason == "1 of 2 classes has fewer than 8 training rows: x (1 in train, 1 in test)."
+    assert told(found)["reason"] == "1 of 2 classes has fewer than 8 training rows: x (1 in train, 1 in test)."
 
 
 def test_classes_of_which_the_test_can_show_nothing_are_named_with_their_counts(tmp_path):
@@ -34,8 +39,8 @@ def test_classes_of_which_the_test_can_show_nothing_are_named_with_their_counts(
     enough = of("sound", 8, 1, 5)
     found = finding(prepared(tmp_path, [*enough, *of("unseen", 8, 0, 2), *of("blind", 8, 0, 9)]), "unjudged_classes")
     assert (found.verdict, found.statistic) == ("unsure", 2.0)
-    assert "2 of 3 classes have no validation row or fewer than 5 test rows" in found.reason
-    assert "unseen (8/0/2), blind (8/0/9)." in found.reason
+    assert "2 of 3 classes have no validation row or fewer than 5 test rows" in told(found)["reason"]
+    assert "unseen (8/0/2), blind (8/0/9)." in told(found)["reason"]
 
 
 def test_classes_that_can_be_judged_pass(tmp_path):
@@ -47,7 +52,7 @@ def test_classes_that_can_be_judged_pass(tmp_path):
 def test_labels_that_train_lacks_are_put_aside_and_said(tmp_path):
     result = prepared(tmp_path, [*SOUND, ("test", "seven", "new")])
     assert [(row["check"], row["row"]) for row in result.quarantine.to_pylist()] == [("untrained_labels", 7)]
-    assert "train lacks: new" in finding(result, "untrained_labels").reason
+    assert "train lacks: new" in told(finding(result, "untrained_labels"))["reason"]
 
 
 def test_labels_that_look_the_same_are_one_class_and_the_rows_are_counted(tmp_path):

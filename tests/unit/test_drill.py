@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,7 +19,6 @@ from headstart.serving.models import LoadedModel
 from tests.unit.tiny_bundle import grey, image_bundle
 
 ROOT = Path(__file__).parents[2]
-GATES = SimpleNamespace(replay_difference=1e-3)
 
 
 def pictures(seed: int, n: int) -> Dataset:
@@ -93,13 +91,13 @@ def test_a_small_set_is_one_window(deployment):
 )
 def test_a_damaged_bundle_is_refused_by_every_check_that_can_see_it(bundle, fault, checks):
     registered = manifest_hash(bundle)
-    outcome = candidates.artefact(FAULTS[fault], "squares", (1, bundle), registered, GATES, others=[])
+    outcome = candidates.artefact(FAULTS[fault], "squares", (1, bundle), registered, others=[])
     assert (outcome.blocked, outcome.by) == (True, checks)
     assert manifest_hash(bundle) == registered  # a copy was damaged
 
 
 def test_other_files_cannot_be_planted_where_there_are_none(bundle):
-    outcome = candidates.artefact(FAULTS["other_files_served"], "squares", (1, bundle), "", GATES, others=[])
+    outcome = candidates.artefact(FAULTS["other_files_served"], "squares", (1, bundle), "", others=[])
     assert (outcome.planted, outcome.blocked) == (False, False)
 
 

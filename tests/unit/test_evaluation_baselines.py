@@ -10,13 +10,12 @@ import pytest
 
 from headstart.evaluation import baselines
 
-EFFORT = {"strength": 1.0, "iterations": 100}
 SETS = Path(os.environ.get("HEADSTART_DATA", Path(__file__).parents[3] / "shared/data"))
 
 
 def of_texts(train, targets, validation, validation_targets, test):
     return baselines.of_texts(
-        (train, validation, test), (np.array(targets), np.array(validation_targets, dtype=np.int64)), **EFFORT
+        (train, validation, test), (np.array(targets), np.array(validation_targets, dtype=np.int64))
     )
 
 
@@ -82,7 +81,7 @@ def test_pieces_of_words_are_left_out_where_texts_are_many_and_long(monkeypatch)
 
 def of_images(train, targets, validation, validation_targets, test):
     splits = tuple([baselines.numbers(image) for image in part] for part in (train, validation, test))
-    return baselines.of_images(splits, (targets, validation_targets), **EFFORT)
+    return baselines.of_images(splits, (targets, validation_targets))
 
 
 def test_bright_and_dark_pictures_are_told_apart_by_their_pixels_whatever_is_constant():

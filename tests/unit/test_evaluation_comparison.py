@@ -12,13 +12,9 @@ from headstart.data.dataset import Dataset
 from headstart.errors import BundleError, ContractError
 from headstart.evaluation import comparison
 from headstart.evaluation.comparison import contrast
-from headstart.params.evaluation import Bootstrap, Gates
+from headstart.params.evaluation import Gates
 
-GATES = Gates(
-    accuracy=0.6, macro_f1=0.5, calibration_error=0.15, baseline_margin=0.0, logit_difference=1e-3, label_flips=0,
-    replay_difference=1e-4, champion_margin=0.02, level=0.05,
-    bootstrap=Bootstrap(resamples=200, level=0.95, seed=13),
-)  # fmt: skip
+GATES = Gates(accuracy=0.6, macro_f1=0.5, calibration_error=0.15, baseline_margin=0.0, champion_margin=0.02, level=0.05)
 
 
 class Echo:

@@ -15,7 +15,7 @@ from headstart.data.cures import Prior
 from headstart.data.dataset import Dataset
 from headstart.errors import DataError
 from headstart.evaluation.evaluate import evaluate
-from headstart.params.evaluation import Bootstrap, Evaluate
+from headstart.params.evaluation import Evaluate
 from headstart.statistics.interval import wilson
 
 CLASSES = ("cat", "dog", "emu")
@@ -42,8 +42,7 @@ class Looker:
 
 
 def params(modality):
-    sampling = Bootstrap(resamples=200, level=0.95, seed=1)
-    return Evaluate(modality=modality, bins=10, bootstrap=sampling, baseline_iterations=50, baseline_strength=1.0)
+    return Evaluate(modality=modality, level=0.95)
 
 
 def split(modality, name, inputs, labels):

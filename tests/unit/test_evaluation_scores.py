@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from headstart.evaluation import metrics, scores
-from headstart.params.evaluation import Bootstrap
+from headstart.statistics.bootstrap import Sampling
 
-SAMPLING = Bootstrap(resamples=1000, level=0.95, seed=11)
+SAMPLING = Sampling(resamples=1000, level=0.95, seed=11)
 
 
 def answers(examples, classes, accuracy, seed=0):
@@ -60,7 +60,7 @@ def test_macro_f1_is_seldom_worse_than_the_interval_says(examples, classes):
     # errors are uniform over classes, so with equal priors the true macro-F1 is near the accuracy of a huge sample
     big, truth = answers(1_000_000, classes, 0.9, seed=99)
     true = metrics.macro_f1(big.argmax(axis=1), truth, classes)
-    sampling = Bootstrap(resamples=300, level=0.95, seed=1)
+    sampling = Sampling(resamples=300, level=0.95, seed=1)
     overstated = 0
     for seed in range(200):
         probabilities, targets = answers(examples, classes, 0.9, seed=seed)

@@ -41,7 +41,33 @@ def test_a_lead_that_rests_on_a_few_groups_is_unsure():
     finding = baseline.judge({"baselines": {"majority": document}}, 0.0, 0.05)
     assert finding.verdict == "unsure"  # 0.175, and t(0.95, 3 degrees) = 2.353 errors of 0.08 below
     assert "of 200 test examples in 4 groups" in finding.reason
-    assert finding.action.startswith("About 5 groups of test examples would tell.")  # 4 * (0.18826 / 0.175)^2
+    assert finding.action.startswith("About 1 more groups of test rows would settle it")  # 4 * (0.18826 / 0.175)^2: 5
+
+
+def test_a_lead_that_is_not_beyond_doubt_says_how_sure_it_is_and_how_many_more_rows_would_settle_it():
+    # one-sided score test of 12 wins against 8 losses: z = (12 - 8) / sqrt(12 + 8) = 0.894, 81.4% sure
+    finding = baseline.judge({"baselines": {"words_svm": rival(0.5, 12, 8)}}, 0.0, 0.05)
+    assert finding.verdict == "unsure"
+    assert finding.evidence["sure"] == pytest.approx(0.8144, abs=1e-4)
+    # Tango's lower end at level 0.9 is -0.0177 (R's PropCIs::scoreci.mp): 200 * (0.0377 / 0.02)^2 = 711, 511 more
+    assert finding.evidence["more"] == pytest.approx(520, abs=20)
+    assert "that only 81% sure" in finding.reason
+    assert finding.action.startswith(f"About {finding.evidence['more']} more test rows would settle it")
+    assert baseline.is_better(finding.document())
+
+
+@pytest.mark.parametrize(("wins", "losses"), [(8, 12), (10, 10), (40, 5)])
+def test_only_an_unsure_lead_makes_a_candidate_provisional(wins, losses):
+    finding = baseline.judge({"baselines": {"words_svm": rival(0.5, wins, losses)}}, 0.0, 0.05)
+    assert not baseline.is_better(finding.document())
+
+
+def test_a_lead_that_rests_on_groups_is_no_surer_than_their_scatter():
+    document = rival(0.5, 12, 8)
+    document["paired"]["scatter"] = {"groups": 11, "effective": 11.0, "error": 0.04}
+    finding = baseline.judge({"baselines": {"words_svm": document}}, 0.0, 0.05)
+    assert finding.evidence["sure"] == pytest.approx(0.6860, abs=1e-3)  # t = 0.02 / 0.04 = 0.5 with 10 degrees
+    assert finding.evidence["unit"] == "groups"
 
 
 @pytest.mark.parametrize("scatter", [{"groups": 3}, {"groups": 0, "effective": 0.0, "error": 0.1}, "many"])

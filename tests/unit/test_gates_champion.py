@@ -21,7 +21,7 @@ def compared(wins, losses, n=1000, *, f1=0.0, new=None):
 def test_the_first_champion_has_nobody_to_beat():
     finding = champion.judge(None, champion=None, **BARS)
     assert finding.verdict == "pass"
-    assert finding.reason == "No other version is live to compare with: the absolute gates decide."
+    assert finding.reason == "No other version is live to compare with: the other gates decide."
 
 
 def test_a_deleted_champion_leaves_nothing_to_compare_with():

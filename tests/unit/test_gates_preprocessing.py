@@ -65,7 +65,7 @@ def test_without_a_comparison_the_gate_is_closed(missing):
 
 
 def own(verdict, reason=""):
-    evidence = {"inputs": 64}
+    evidence = {"inputs": 64, "count": 1}
     return [
         {"check": "ids"},
         {"check": "contract_agreement", "verdict": verdict, "reason": reason, "evidence": evidence},
@@ -76,6 +76,7 @@ def own(verdict, reason=""):
     ("found", "told"),
     [
         (own("pass"), "The backbone's own processor agrees with those values on 64 training inputs."),
+        (own("unsure"), "The backbone's own processor gives other values on 1 of 64 training inputs."),
         (own("unsure", "1 of 64 inputs differ."), "Against the backbone's own processor, 1 of 64 inputs differ."),
     ],
 )

@@ -10,7 +10,6 @@ from headstart.errors import ParamsError
 from headstart.params.loader import load
 
 OURS = Path(__file__).parents[2] / "params.yaml"
-RACE = ("defaults", "all", "plan", "race")
 
 
 def written(folder: Path, change: Any) -> Path:
@@ -33,7 +32,7 @@ def test_a_model_overrides_its_modality_which_overrides_all(tmp_path):
         document["models"]["apidocs"]["fine_tune"] = {"batch_size": 4}
 
     model = load(written(tmp_path, change)).models["apidocs"].train.fine_tune
-    assert (model.epochs, model.batch_size, model.clip_norm) == (5, 4, 1.0)
+    assert (model.epochs, model.batch_size, model.patience) == (5, 4, 3)
 
 
 def test_all_problems_come_in_one_message_each_with_its_dotted_key(tmp_path):
@@ -120,7 +119,7 @@ def test_a_problem_is_said_once_and_where_it_stands(tmp_path, path):
 
 
 def test_a_strategy_that_does_not_exist_is_one_problem_with_the_nearest_name(tmp_path):
-    path = ("models", "digits", "plan", "choice", "strategy")
+    path = ("models", "digits", "plan", "strategy")
     with pytest.raises(ParamsError) as refused:
         load(written(tmp_path, lambda document: _wrong(document, *path, value="finetune")))
     assert refused.value.message.splitlines()[0] == "params.yaml has 1 problem:"
@@ -128,23 +127,11 @@ def test_a_strategy_that_does_not_exist_is_one_problem_with_the_nearest_name(tmp
     assert refused.value.message.splitlines()[1].endswith("did you mean fine_tune?")
 
 
-def test_the_control_does_not_race(tmp_path):
-    value = ["linear_probe", "scratch"]
-    with pytest.raises(ParamsError, match=r"plan\.race\.candidates\.1: 'scratch' arrived"):
-        load(written(tmp_path, lambda document: _wrong(document, *RACE, "candidates", value=value)))
-
-
 @pytest.mark.parametrize(
     ("path", "value", "expected"),
     [
         (("probe", "folds"), 1, "1 arrived, greater than or equal to 2"),
-        (("plan", "choice", "folds"), 1, "1 arrived, greater than or equal to 2"),
-        (("plan", "few_labels", "classes"), 1, "1 arrived, greater than or equal to 2"),
         (("probe", "strengths"), [], "[] arrived, List should have at least 1 item"),
-        (("plan", "race", "shares"), [], "[] arrived, List should have at least 1 item"),
-        (("plan", "race", "shares"), [0.5, 0.25], "[0.5, 0.25] arrived, shares above 0 that grow from rung"),
-        (("plan", "race", "shares"), [0.0, 0.5], "[0.0, 0.5] arrived, shares above 0 that grow from rung"),
-        (("plan", "race", "candidates"), ["lora"], "['lora'] arrived, a list with linear_probe, which all others"),
     ],
 )
 def test_what_would_leave_nothing_to_compare_is_refused_by_key(tmp_path, path, value, expected):

@@ -7,16 +7,12 @@ import pytest
 
 from headstart import artifacts, registry, tracking
 from headstart.evaluation import judgement
-from headstart.findings import overall
-from headstart.params.evaluation import Bootstrap, Gates
+from headstart.findings import Finding, overall
+from headstart.params.evaluation import Gates
 from pipelines import release
 from tests.unit.tiny_bundle import kept, text_bundle
 
-GATES = Gates(
-    accuracy=0.6, macro_f1=0.5, calibration_error=0.15, baseline_margin=0.0, logit_difference=1e-3, label_flips=0,
-    replay_difference=1e-4, champion_margin=0.02, level=0.05,
-    bootstrap=Bootstrap(resamples=20, level=0.95, seed=13),
-)  # fmt: skip
+GATES = Gates(accuracy=0.6, macro_f1=0.5, calibration_error=0.15, baseline_margin=0.0, champion_margin=0.02, level=0.05)
 
 
 MODELS = (f"model{number}" for number in itertools.count())
@@ -91,3 +87,30 @@ def test_a_champion_that_was_deleted_closes_the_gates_with_the_way_out(versions,
             f"Champion {champion} was deleted in MLflow: there is nothing to compare the candidate with."
         )
         assert findings[check].action == "Promote the candidate, or another version, with a reason."
+
+
+def lead(*, ahead=True):
+    evidence = {"baseline": "words_svm", "sure": 0.8, "more": 300, "unit": "rows", "value": 0.05}
+    return [Finding("baseline", "unsure", 0.05 if ahead else -0.05, 0.0, "", "", evidence)]
+
+
+def test_a_doubtful_lead_serves_as_first_champion_or_in_place_of_a_provisional_one(versions, tracked):
+    first = versions(promoted=False)
+    assert release.is_provisional(versions.model, first, lead())
+    assert not release.is_provisional(versions.model, first, lead(ahead=False))
+    registry.promote(versions.model, first, provisional=True)
+    second = versions(promoted=False)
+    assert release.is_provisional(versions.model, second, lead())
+    registry.promote(versions.model, second)
+    assert not release.is_provisional(versions.model, versions(promoted=False), lead())
+    assert release.is_provisional(versions.model, second, lead())  # the champion itself, asked again
+    delete(versions.model, second, tracked)
+    assert not release.is_provisional(versions.model, versions(promoted=False), lead())
+
+
+def test_bars_are_proposed_only_where_none_is_set():
+    interval = {"value": 0.6, "low": 0.5, "high": 0.7, "n": 100}
+    evaluation = {"metrics": dict.fromkeys(("accuracy", "macro_f1", "ece"), interval)}
+    bare = GATES.model_copy(update={"accuracy": None, "macro_f1": None, "calibration_error": None})
+    assert release.proposed_bars(bare, evaluation) == {"accuracy": 0.4, "macro_f1": 0.4, "calibration_error": 0.8}
+    assert release.proposed_bars(bare.model_copy(update={"accuracy": 0.5}), evaluation) is None

@@ -384,10 +384,43 @@ def test_what_is_live_is_told_alike_by_mlflow_and_by_a_quick_look(model, version
     assert quick.live(tracked.tracking_uri, model) is None
     number = versions("unsure")
     registry.promote(model, number, reason="a demo")
-    told = {"version": number, "verdict": "unsure", "overridden": "a demo"}
+    told = {"version": number, "verdict": "unsure", "overridden": "a demo", "provisional": False}
     assert registry.live(model) == quick.live(tracked.tracking_uri, model) == told
     delete(number, behind=True)
     assert registry.live(model) is quick.live(tracked.tracking_uri, model) is None
+
+
+def test_a_provisional_champion_is_told_as_such_and_replaced_by_the_next(model, versions, tracked):
+    from headstart.registry import quick
+
+    first, second = versions("unsure"), versions("unsure")
+    registry.promote(model, first, provisional=True)
+    told = {"version": first, "verdict": "unsure", "overridden": "", "provisional": True}
+    assert registry.live(model) == quick.live(tracked.tracking_uri, model) == told
+    assert registry.status(model)["champion"]["provisional"] is True
+    registry.promote(model, second, provisional=True)
+    assert registry.aliases(model).champion == second
+
+
+def test_a_sound_champion_is_never_replaced_provisionally(model, versions):
+    sound, doubtful = versions("pass"), versions("unsure")
+    registry.promote(model, sound)
+    with pytest.raises(GateError, match=rf"version {doubtful} may not become provisional champion: version {sound} is"):
+        registry.promote(model, doubtful, provisional=True)
+    assert registry.aliases(model).champion == sound
+
+
+@pytest.mark.parametrize("how", ["the gates pass it", "a person gives a reason"])
+def test_a_provisional_champion_that_is_settled_is_sound(model, versions, tmp_path, how):
+    bundle = text_bundle(tmp_path / "settled", temperature=2.5)
+    number = versions("unsure", bundle=bundle)
+    registry.promote(model, number, provisional=True)
+    if how == "the gates pass it":
+        assert versions("pass", bundle=bundle) == number
+    else:
+        registry.promote(model, number, reason="tried on our own mails")
+    assert registry.status(model)["champion"]["provisional"] is False
+    assert registry.aliases(model).champion == number
 
 
 def test_the_contracts_of_all_versions_are_known_by_their_hash_each_once(model, tmp_path, monkeypatch):

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from headstart import artifacts
+from headstart.determinism import file_digest
 from headstart.errors import DataError
 from headstart.report.evidence import gather
 from headstart.report.page import render
-from tests.unit import report_evidence
+from tests.unit import report_evidence, report_old_plan, report_plan
 
 VOID = {"meta", "img", "br", "wbr", "link", "input", "hr"}
 HOSTILE = "<script>alert('$x$')</script>"
@@ -78,10 +79,10 @@ def test_the_first_screen_tells_verdict_metrics_and_standing_in_this_order(digit
 def test_every_section_has_its_evidence_for_images_and_for_texts(digits, intents):
     for html in (digits, intents):
         sections = re.findall(r'<section id="([a-z-]+)"', html)
-        assert sections == ["gates", "choice", "few-labels", "layers", "learning", "confusion", "confidence",
+        assert sections == ["gates", "choice", "layers", "learning", "confusion", "confidence",
                             "classes", "mistakes", "data", "next", "provenance"]  # fmt: skip
         assert 'class="absent"' not in html
-        assert html.count("<svg") == 9  # race, layers, rates, loss, confusion and more
+        assert html.count("<svg") == 7  # accuracies, layers, rates, loss, confusion and more
 
 
 def test_the_page_is_well_formed_and_its_ids_are_unique(digits, intents):
@@ -154,20 +155,46 @@ def test_labels_with_dollars_foreign_letters_and_broken_characters_are_drawn(wor
     assert "請求書" in html and "price $5 to $6" in html
 
 
-def test_the_page_shows_what_is_served_and_the_discarded_training_only_on_request(workspace):
-    report_evidence.write("m", "text", ["a", "b"])
-    path = artifacts.stage_output("m", "train") / "history.json"
-    history = artifacts.read_json(path)
-    assert history["epochs"]
-    told = {"strategy_planned": "lora", "strategy_used": "linear_probe", "reason": "Training did not beat the probe."}
-    artifacts.write_json(path, {**history, **told})
+def test_the_page_shows_what_was_kept_and_the_discarded_training_only_on_request(workspace):
+    report_evidence.write("m", "text", ["a", "b"], strategy="linear_probe")
     html = render(gather("m"))
     learning = html[html.index('<section id="learning"') : html.index('<section id="confusion"')]
     served, discarded = learning.split("<details>")
-    assert "Training did not beat the probe." in served and "has no learning curve" in served
-    assert "<svg" not in served and "<svg" in discarded
+    assert "has no learning curve" in served and "<svg" not in served
+    assert "The training of fine-tuning, which was not kept" in discarded and "<svg" in discarded
     layers = html[html.index('<section id="layers"') : html.index('<section id="learning"')]
     assert "Highest learning rate" not in layers
+
+
+def test_the_candidates_stand_in_one_table_and_the_kept_one_is_marked(workspace):
+    report_evidence.write("m", "text", ["a", "b"])
+    html = render(gather("m"))
+    table = html[html.index('<table class="candidates">') : html.index("</table>", html.index('class="candidates"'))]
+    assert table.count("<tr>") == 3 and table.count(">kept<") == 1
+    assert table.index("linear probe") < table.index("<b>fine-tuning</b>") < table.index(">kept<")
+    assert "significantly better" in Document(html).text
+
+
+def test_what_compare_found_is_shown_while_it_is_of_this_plan(workspace):
+    report_evidence.write("m", "text", ["a", "b"])
+    assert "What the head start is worth" not in render(gather("m"))
+    history = report_plan.history()
+    plan = artifacts.stage_output("m", "plan") / "plan.json"
+    found = {**history, "format": 1, "seconds": {}, "plan": file_digest(plan)}
+    artifacts.write_json(artifacts.comparison("m") / "compare.json", found)
+    assert "What the head start is worth" in render(gather("m"))
+    artifacts.write_json(plan, {**artifacts.read_json(plan), "unit": "tokens"})
+    assert "What the head start is worth" not in render(gather("m"))
+
+
+def test_a_run_of_the_version_before_is_still_drawn(workspace):
+    """After an upgrade, promotions and rollbacks draw the page of a run that the older version made."""
+    report_evidence.write("m", "text", ["a", "b"])
+    artifacts.write_json(artifacts.stage_output("m", "plan") / "plan.json", report_old_plan.plan("fine_tune", 2, 36))
+    artifacts.write_json(artifacts.stage_output("m", "train") / "history.json", report_old_plan.history("fine_tune"))
+    text = Document(render(gather("m"))).text
+    assert "Fine-tuning is better than the probe it started from." in text
+    assert "Kept: fine-tuning (fine_tune)." in text
 
 
 def test_what_the_gates_did_not_pass_comes_with_the_command_that_overrides_them(workspace):
@@ -203,7 +230,7 @@ def test_a_run_that_stopped_after_the_plan_is_shown_as_far_as_it_went(workspace)
     assert "Unfinished" in text
     assert "There is no training history." in text
     assert "artifacts/models/m/evaluate/evaluation.json" in text  # named among what is not there
-    assert "With 10 labels a class" in text
+    assert "Training has not run yet." in text
 
 
 def test_a_model_without_any_stage_is_refused_with_what_to_do(workspace):
@@ -213,8 +240,8 @@ def test_a_model_without_any_stage_is_refused_with_what_to_do(workspace):
 
 def test_a_document_of_a_newer_format_is_refused(workspace):
     report_evidence.write("m", "text", ["a", "b"])
-    artifacts.write_json(artifacts.stage_output("m", "plan") / "plan.json", {"format": 3})
-    with pytest.raises(DataError, match=r"plan\.json has format 3, this headstart reads up to 2"):
+    artifacts.write_json(artifacts.stage_output("m", "plan") / "plan.json", {"format": 4})
+    with pytest.raises(DataError, match=r"plan\.json has format 4, this headstart reads up to 3"):
         gather("m")
 
 
@@ -222,7 +249,7 @@ def test_a_training_that_broke_leaves_gaps_in_its_curve(workspace):
     report_evidence.write("m", "text", ["a", "b"])
     path = artifacts.stage_output("m", "train") / "history.json"
     history = artifacts.read_json(path)
-    for epoch in history["epochs"][5:]:
+    for epoch in history["candidates"][1]["training"]["epochs"][5:]:
         epoch |= {"loss": None, "validation/loss": None, "validation/accuracy": None}
     artifacts.write_json(path, history)
     assert "How it learned" in render(gather("m"))
@@ -230,9 +257,7 @@ def test_a_training_that_broke_leaves_gaps_in_its_curve(workspace):
 
 def test_a_linear_probe_has_no_learning_curve_and_says_so(workspace):
     report_evidence.write("m", "text", ["a", "b"], strategy="linear_probe")
-    html = render(gather("m"))
-    assert "a linear probe is solved" in html.lower()
-    assert html.count("<svg") == 6  # no rates, no loss, no accuracy by epoch
+    assert "a linear probe is solved" in render(gather("m")).lower()
 
 
 def test_a_model_without_a_mistake_says_so(workspace):

@@ -112,3 +112,32 @@ def test_editing_the_table_of_faults_makes_no_stage_but_seal_stale(module):
 @pytest.mark.parametrize("stage", ["backbone", "prepare", "plan", "train", "evaluate"])
 def test_nothing_is_trained_or_measured_again_because_of_a_fault(stage):
     assert "headstart.faults" not in code.describe(stage)
+
+
+def modules(stage):
+    """The modules of the package that a stage depends on."""
+    return [line.split()[0] for line in code.describe(stage).splitlines() if line.startswith("headstart.")]
+
+
+@pytest.mark.parametrize("package", ["evaluation/gates", "report", "cli", "monitoring", "serving"])
+def test_editing_what_judges_watches_or_speaks_leaves_every_stage_fresh(package):
+    files = (syntax.PACKAGE / package).rglob("*.py")
+    names = {"headstart." + ".".join(file.relative_to(syntax.PACKAGE).with_suffix("").parts) for file in files}
+    assert len(names) > 5
+    assert {stage: names & set(modules(stage)) for stage in STAGES} == {stage: set() for stage in STAGES}
+
+
+def test_the_words_of_a_data_check_are_no_part_of_the_stage_that_looks(monkeypatch):
+    from headstart.report import finding_words
+
+    assert "leak" in finding_words.WORDS
+    assert "headstart.data.checks.rows" in modules("prepare")
+    assert "headstart.report.finding_words" not in modules("prepare")
+    for name in ("rows", "shares", "metadata", "splits", "near", "text", "pictures", "privacy", "truncation"):
+        source = (syntax.PACKAGE / f"data/checks/{name}.py").read_text()
+        assert "reason=" not in source and "action=" not in source, name
+
+
+def test_a_refusal_by_findings_gets_its_sentences_outside_of_what_is_hashed():
+    assert "headstart.stages" in syntax.HARMLESS
+    assert "finding_words" in (syntax.PACKAGE / "stages/__init__.py").read_text()

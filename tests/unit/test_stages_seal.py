@@ -15,7 +15,7 @@ from headstart.stages import seal
 from tests.unit.tiny_bundle import text_bundle
 
 TEXTS = ["Good.", "a bad day, it was", "good and GOOD", "so bad!", "good, is it?", "Bad weather"] * 5
-PARAMS = Seal(modality="text", golden=4, profile=100, seed=3)
+PARAMS = Seal(modality="text", profile=100)
 
 
 @pytest.fixture

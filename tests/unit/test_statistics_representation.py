@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
-from scipy.linalg import sqrtm
 
 from headstart.errors import DataError
-from headstart.statistics.representation import a_distance, frechet, linear_cka
+from headstart.statistics.representation import a_distance, linear_cka
 
 RANDOM = np.random.default_rng(3)
 A, B = RANDOM.normal(size=(40, 5)) @ RANDOM.normal(size=(5, 5)), 1 + RANDOM.normal(size=(30, 5))
@@ -34,35 +33,6 @@ def test_features_that_are_the_same_for_every_example_share_nothing():
 def test_cka_of_other_examples_is_refused():
     with pytest.raises(DataError, match="40 and 30 examples"):
         linear_cka(A, B)
-
-
-def test_frechet_distance_is_that_of_the_formula_with_a_matrix_root():
-    s, t = np.cov(A.T), np.cov(B.T)
-    between = A.mean(axis=0) - B.mean(axis=0)
-    expected = between @ between + np.trace(s + t - 2 * sqrtm(s @ t).real)
-    assert frechet(A, B) == pytest.approx(expected)
-
-
-def test_frechet_distance_worked_out_by_hand():
-    # means 0 and 3; variances 2 and 8 (of n - 1): 9 + 2 + 8 - 2 sqrt(16) = 11
-    assert frechet(np.array([[-1.0], [1.0]]), np.array([[1.0], [5.0]])) == pytest.approx(11.0)
-
-
-def test_fewer_examples_than_features_do_no_harm():
-    # by hand: one direction each, at right angles, so the root of the product is 0: 0 + 2 + 2
-    a, b = np.zeros((2, 50)), np.zeros((2, 50))
-    a[:, 0], b[:, 1] = [-1.0, 1.0], [-1.0, 1.0]
-    assert frechet(a, b) == pytest.approx(4.0)
-
-
-def test_a_set_is_at_no_distance_from_itself_and_distance_goes_both_ways():
-    assert frechet(A, A) == pytest.approx(0.0, abs=1e-9)
-    assert frechet(A, B) == pytest.approx(frechet(B, A))
-
-
-def test_frechet_distance_of_other_widths_is_refused():
-    with pytest.raises(DataError, match=r"\(40, 5\) and \(30, 3\)"):
-        frechet(A, B[:, :3])
 
 
 @pytest.mark.parametrize(

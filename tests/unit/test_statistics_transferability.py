@@ -1,13 +1,10 @@
 import numpy as np
 import pytest
-from scipy.optimize import minimize
-from scipy.stats import multivariate_normal
 
 from headstart.errors import DataError
-from headstart.statistics.transferability import log_me, neighbours
+from headstart.statistics.transferability import neighbours
 
 RANDOM = np.random.default_rng(5)
-STARTS = ([0.0, 0.0], [3.0, 1.0], [-1.0, 2.0], [2.0, 5.0])
 
 
 def features(count, width):
@@ -16,43 +13,9 @@ def features(count, width):
     return values, (values[:, 0] + RANDOM.normal(size=count) > 0).astype(np.int64)
 
 
-@pytest.mark.parametrize(("count", "width"), [(40, 5), (25, 60)])
-def test_log_me_is_the_greatest_evidence_of_a_gaussian_over_both_precisions(count, width):
-    # independent: the density of y under N(0, F F' / a + 1 / b) by scipy, maximised over a and b by Nelder and Mead
-    values, targets = features(count, width)
-    best = []
-    for target in (targets == 0, targets == 1):
-
-        def loss(log, target=target):
-            covariance = values @ values.T / np.exp(log[0]) + np.eye(count) / np.exp(log[1])
-            return -multivariate_normal(np.zeros(count), covariance).logpdf(target.astype(float)) / count
-
-        options = {"xatol": 1e-7, "fatol": 1e-11, "maxiter": 3000}
-        best.append(-min(minimize(loss, start, method="Nelder-Mead", options=options).fun for start in STARTS))
-    assert log_me(values, targets) == pytest.approx(np.mean(best), abs=1e-5)
-
-
-def test_log_me_does_not_depend_on_order_scale_or_names_of_classes():
-    values, targets = features(60, 8)
-    score, order = log_me(values, targets), RANDOM.permutation(60)
-    assert log_me(values[order], targets[order]) == pytest.approx(score)
-    assert log_me(100 * values, targets) == pytest.approx(score)
-    assert log_me(values, 7 - 5 * targets) == pytest.approx(score)
-
-
-def test_features_that_tell_classes_apart_score_higher_than_noise():
-    values, targets = features(200, 10)
-    assert log_me(values, targets) > log_me(RANDOM.normal(size=(200, 10)), targets)
-
-
-def test_features_that_are_all_zero_are_refused():
-    with pytest.raises(DataError, match="all features are zero"):
-        log_me(np.zeros((4, 2)), np.array([0, 1, 0, 1]))
-
-
 def test_a_feature_that_is_no_number_is_refused_with_its_row():
     with pytest.raises(DataError, match="row 1 of the features is not finite"):
-        log_me(np.array([[1.0], [np.nan]]), np.array([0, 1]))
+        neighbours(np.array([[1.0], [np.nan]]), np.array([0, 1]), 1)
 
 
 def at(*degrees):

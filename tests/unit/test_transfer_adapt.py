@@ -16,7 +16,7 @@ from headstart.backbones.masked_language import HEAD_FILE
 from headstart.backbones.network import Network
 from headstart.determinism import file_digest, folder_digest
 from headstart.errors import BackboneError, DataError, ParamsError
-from headstart.transfer.adapt import pretraining, text
+from headstart.transfer.adapt import pretraining, rounds, text
 from tests.tiny import workspace
 from tests.unit.adapt_toys import (
     CPU,
@@ -48,8 +48,8 @@ def test_held_out_loss_falls_and_the_best_epoch_is_kept(adapted, headed, preproc
 def test_the_loss_is_the_one_that_transformers_computes(headed, words):
     pieces = list(words.pieces(topics(40)))
     model = masked_language.load(headed)
-    losses, counts = pretraining.measure(model, words, pieces, masked=0.2, seed=1)
-    batch = words.hide(pieces, 0.2, seed=1, number=pretraining.HELD_OUT, device=CPU)
+    losses, counts = pretraining.measure(model, words, pieces, seed=1)
+    batch = words.hide(pieces, pretraining.HIDDEN, seed=1, number=pretraining.HELD_OUT, device=CPU)
     labels = torch.full(batch.hidden.shape, -100)
     labels[batch.hidden] = batch.targets
     with torch.no_grad():
@@ -88,24 +88,27 @@ def test_a_backbone_without_a_head_gets_one_that_is_not_kept(bare, preprocessor,
     assert result.held_out[result.best_epoch].value < result.held_out[0].value
 
 
-def test_a_new_head_alone_leaves_the_backbone_as_it_is(bare, preprocessor, tmp_path):
-    result = run(bare, tmp_path, topics(100), preprocessor, head_warmup=1.0)
+def test_a_new_head_alone_leaves_the_backbone_as_it_is(bare, preprocessor, tmp_path, monkeypatch):
+    monkeypatch.setattr(rounds, "HEAD_WARMUP", 1.0)
+    result = run(bare, tmp_path, topics(100), preprocessor)
     assert (result.best_epoch, result.epochs) == (0, 0)
     assert folder_digest(tmp_path / "out") == folder_digest(bare)
 
 
-def test_a_loss_that_does_not_fall_ends_it_after_patience_with_the_backbone_as_it_came(adapted, preprocessor, tmp_path):
-    result = run(
-        adapted[1], tmp_path, topics(150), preprocessor, learning_rate=0.5, clip_norm=100.0, epochs=6, patience=2
-    )
+def test_a_loss_that_does_not_fall_ends_it_after_patience_with_the_backbone_as_it_came(
+    adapted, preprocessor, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(pretraining, "CLIP_NORM", 100.0)
+    result = run(adapted[1], tmp_path, topics(150), preprocessor, learning_rate=0.5, epochs=6)
     assert (result.best_epoch, result.epochs) == (0, 2)
     assert result.stopped == "Held-out loss has not fallen for 2 epochs."
     assert result.told.startswith("Adapting changed nothing")
     assert folder_digest(tmp_path / "out") == folder_digest(adapted[1])
 
 
-def test_a_loss_that_is_not_a_number_keeps_the_best_state_and_says_so(headed, preprocessor, tmp_path):
-    result = run(headed, tmp_path, topics(100), preprocessor, learning_rate=1e30, clip_norm=1e30, weight_decay=1e8)
+def test_a_loss_that_is_not_a_number_keeps_the_best_state_and_says_so(headed, preprocessor, tmp_path, monkeypatch):
+    monkeypatch.setattr(pretraining, "WEIGHT_DECAY", 1e8)
+    result = run(headed, tmp_path, topics(100), preprocessor, learning_rate=1e30)
     assert "not a number" in result.stopped and "best state" in result.stopped
     json.dumps(result.document(), allow_nan=False)
     assert folder_digest(tmp_path / "out") == folder_digest(headed)
@@ -140,15 +143,14 @@ def test_a_tokenizer_that_is_not_the_contracts_is_refused(headed, preprocessor, 
 def test_a_backbone_that_read_a_domain_finds_its_words_easier(adapted, headed, preprocessor):
     texts = topics(400)[300:]
     before, after = (
-        text.held_out_loss(folder, texts, preprocessor=preprocessor, masked=0.2, seed=1, most=60)
-        for folder in (headed, adapted[1])
+        text.held_out_loss(folder, texts, preprocessor=preprocessor, seed=1, most=60) for folder in (headed, adapted[1])
     )
     assert after.high < before.low
     assert before.n == after.n == 60
 
 
 def test_what_a_network_forgot_of_words_is_measured_under_the_head_it_came_with(adapted, headed, preprocessor):
-    texts, own = topics(400)[300:], {"preprocessor": preprocessor, "masked": 0.2, "seed": 1, "most": 60}
+    texts, own = topics(400)[300:], {"preprocessor": preprocessor, "seed": 1, "most": 60}
     trained = masked_language.load(adapted[1]).backbone.state_dict()  # of another network of the same architecture
     before = text.held_out_loss(headed, texts, **own)
     assert (
@@ -158,7 +160,7 @@ def test_what_a_network_forgot_of_words_is_measured_under_the_head_it_came_with(
 
 
 def test_without_a_head_there_is_no_such_evidence(bare, preprocessor):
-    assert text.held_out_loss(bare, topics(9), preprocessor=preprocessor, masked=0.2, seed=1, most=9) is None
+    assert text.held_out_loss(bare, topics(9), preprocessor=preprocessor, seed=1, most=9) is None
 
 
 # being killed
@@ -189,7 +191,7 @@ run(Path(backbone), Path(folder), topics(100), Preprocessor.load(Path(contract))
 def test_a_run_killed_twice_ends_in_the_bytes_of_one_never_stopped(head, request, preprocessor, bare, tmp_path):
     backbone = request.getfixturevalue("headed" if head else "bare")
     contract(bare, tmp_path / "contract")
-    changes = {"precision": "bfloat16", "epochs": 3}
+    changes = {"epochs": 3}
     (tmp_path / "whole").mkdir()
     whole = run(backbone, tmp_path / "whole", topics(100), preprocessor, **changes)
     assert whole.best_epoch > 0

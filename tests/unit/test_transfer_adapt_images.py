@@ -15,9 +15,10 @@ from headstart.determinism import file_digest
 from headstart.errors import BackboneError, DataError
 from headstart.params.backbones import Backbone
 from headstart.predictor import Preprocessor
+from headstart.transfer.adapt import image as image_adaptation
 from headstart.transfer.adapt.image import adapt, reestimate
 from tests.unit import backbone_folders as tiny
-from tests.unit.adapt_toys import LIMITS, PARAMS, adapted, bare, headed, preprocessor, words
+from tests.unit.adapt_toys import LIMITS, adapted, bare, headed, preprocessor, words
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -121,12 +122,13 @@ def test_a_network_without_batchnorm_is_refused(bare, image):
         reestimate(network, pictures(20), image[1], batch_size=16, source_images=0.0)
 
 
-def test_an_adapted_image_backbone_is_a_backbone_with_other_statistics(image, tmp_path):
+def test_an_adapted_image_backbone_is_a_backbone_with_other_statistics(image, tmp_path, monkeypatch):
+    monkeypatch.setattr(image_adaptation, "SOURCE_IMAGES", 0.0)
     backbone, preprocessor = image
     out, images = tmp_path / "out", pictures(20, level=100)
-    result = adapt(backbone, images, PARAMS, preprocessor=preprocessor, out=out)
+    result = adapt(backbone, images, preprocessor=preprocessor, out=out)
     description = json.loads((out / "backbone.json").read_text())
     assert description["files"]["model.safetensors"] == file_digest(out / "model.safetensors")
     assert Network.from_backbone(out, 2, dropout=0.0).shape == (1, 16, 16)
-    again = adapt(out, images, PARAMS, preprocessor=preprocessor, out=tmp_path / "again")
+    again = adapt(out, images, preprocessor=preprocessor, out=tmp_path / "again")
     assert again.moved == pytest.approx(0.0, abs=1e-5) and result.moved > 0.01

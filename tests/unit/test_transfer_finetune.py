@@ -1,10 +1,10 @@
-"""The course of fine-tuning, on toys; the log of `Trainer` is read here as it is written."""
+"""The history of fine-tuning, on toys; the log of `Trainer` is read here as it is written."""
 
 import math
 
 import pytest
 
-from headstart.transfer.finetune import checkpoints, course
+from headstart.transfer.finetune import checkpoints, history
 from tests.unit import tiny_transfer
 
 
@@ -38,28 +38,28 @@ def params(**changes: object):
     ],
 )
 def test_when_to_stop_and_what_to_keep_follow_from_the_log_alone(losses, best, finished):
-    assert course.best(log(*losses), params(epochs=5, patience=2)) == best
-    assert course.finished(log(*losses), params(epochs=5, patience=2)) is finished
+    assert history.best(log(*losses), params(epochs=5, patience=2)) == best
+    assert history.finished(log(*losses), params(epochs=5, patience=2)) is finished
 
 
 def test_a_training_loss_that_is_not_a_number_ends_training():
     entries = log(0.9, 0.8)
     entries[-2]["loss"] = math.nan
-    assert course.finished(entries, params(epochs=5, patience=3))
+    assert history.finished(entries, params(epochs=5, patience=3))
 
 
 def test_a_run_that_the_guard_ended_is_not_gone_on_with():
-    assert course.finished([*log(0.9), {course.STOPPED: {"step": 3, "reason": "diverging"}}], params(epochs=5))
+    assert history.finished([*log(0.9), {history.STOPPED: {"step": 3, "reason": "diverging"}}], params(epochs=5))
 
 
 def test_the_history_has_a_mean_loss_for_each_epoch_and_null_where_a_number_is_none():
     entries = log(0.9, math.nan)
     scores = {"validation/accuracy": 0.5, "validation/macro_f1": 0.4}
-    assert course.epochs(entries) == [
+    assert history.epochs(entries) == [
         {"epoch": 1, "loss": pytest.approx(0.75), "validation/loss": 0.9, **scores},
         {"epoch": 2, "loss": pytest.approx((1 / 2 + 1 / 3) / 2), "validation/loss": None, **scores},
     ]
-    assert course.steps(entries)[0] == {
+    assert history.steps(entries)[0] == {
         "step": 1,
         "epoch": 0.5,
         "loss": 1.0,

@@ -13,6 +13,7 @@ from headstart import artifacts
 from headstart.data import raw
 from headstart.data.dataset import Dataset
 from headstart.params.loader import load
+from headstart.report.finding_words import told
 from headstart.transfer import inspection
 
 PARAMS = load(Path(__file__).parents[2] / "params.yaml").models["apidocs"].prepare
@@ -58,8 +59,8 @@ def test_flipped_labels_are_named_with_the_label_that_fits(tmp_path):
         ("train", 16, "text 5", labels[5]), ("train", 88, "text 77", labels[77]),
     }  # fmt: skip
     assert found.evidence["looked_at"] == 300
-    assert f"source row 16 (train) (text 5) is {given[5]!r}, and {labels[5]!r} fits better" in found.reason
-    assert out.as_posix() in found.action
+    assert f"source row 16 (train) (text 5) is {given[5]!r}, and {labels[5]!r} fits better" in told(found)["reason"]
+    assert out.as_posix() in told(found)["action"]
 
 
 def test_a_suspect_is_quoted_without_what_is_personal(tmp_path):
@@ -68,7 +69,7 @@ def test_a_suspect_is_quoted_without_what_is_personal(tmp_path):
     rows = replace(dataset(given), inputs=["write to jane.doe@corp-mail.com, please"] * 300)
     raw, out = ingested(tmp_path / "raw", 300), tmp_path / "suspects.parquet"
     found = inspection.label_errors(rows, seen, CLASSES, PARAMS.probe, PARAMS.checks, raw=raw, out=out)
-    assert "source row 15 (train) (write to j***@***.com, please) is 'c', and 'b' fits better" in found.reason
+    assert "source row 15 (train) (write to j***@***.com, please) is 'c', and 'b' fits better" in told(found)["reason"]
     assert "jane" not in str(found.document())
 
 
@@ -76,7 +77,7 @@ def test_a_test_set_from_elsewhere_is_told_apart():
     generator = np.random.default_rng(1)
     found = alike(generator.normal(size=(400, 10)), generator.normal(0.8, 1.0, size=(150, 10)))
     assert found.verdict == "unsure"
-    assert "test asks something else than train teaches" in found.reason
+    assert "test asks something else than train teaches" in told(found)["reason"]
 
 
 @pytest.mark.slow
@@ -96,4 +97,4 @@ def test_like_splits_are_called_different_no_more_often_than_the_level_says(grou
 
 
 def test_too_few_rows_say_nothing():
-    assert "too few" in alike(np.zeros((1, 3)), np.ones((1, 3))).reason
+    assert "too few" in told(alike(np.zeros((1, 3)), np.ones((1, 3))))["reason"]

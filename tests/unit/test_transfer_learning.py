@@ -1,43 +1,23 @@
-"""The smaller parts of training: objective, soup, pull, unfreezing, and batches that do not fit into memory."""
+"""The smaller parts of training: objective, pull, enough steps, and batches that do not fit into memory."""
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from headstart import artifacts
 from headstart.backbones.network import Network
 from headstart.data import dataset
-from headstart.transfer import retention
 from headstart.transfer.examples import Examples
-from headstart.transfer.finetune import loop, memory, objective, soup
-from headstart.transfer.finetune.pull import Pull
+from headstart.transfer.finetune import loop, memory, objective
+from headstart.transfer.finetune.objective import Pull
 from tests.unit import tiny_transfer
 from tests.unit.test_transfer_training import train
 
 
 def test_balanced_weights_make_every_class_count_alike():
     # 6 of class 0, 2 of class 1, none of class 2: 8 / (2 * 6), 8 / (2 * 2), 1
-    weights = objective.balanced(np.array([0] * 6 + [1] * 2), 3)
+    weights = objective.class_weights(np.array([0] * 6 + [1] * 2), 3)
     assert weights.tolist() == pytest.approx([8 / 12, 8 / 4, 1.0])
-
-
-def test_a_soup_takes_an_epoch_in_only_where_validation_does_not_get_worse(tmp_path):
-    for name, value in (("a", 0.0), ("b", 1.0), ("c", 9.0)):
-        save_file({"w": torch.tensor([value])}, tmp_path / name)
-
-    def judge(weights: soup.Weights) -> tuple[float, float]:
-        return 0.0, abs(float(weights["w"]) - 0.6)  # 0 is 0.6 away, 0.5 is 0.1, and with the third 3.3 is 2.7
-
-    kept, count = soup.greedy([tmp_path / name for name in "abc"], judge)
-    assert (float(kept["w"]), count) == (0.5, 2)
-
-
-def test_a_soup_leaves_counters_as_they_are():
-    first = {"w": torch.tensor([0.0, 2.0]), "seen": torch.tensor(7)}
-    mixed = soup.mixed(first, {"w": torch.tensor([1.0, 4.0]), "seen": torch.tensor(9)}, 0.25)
-    assert mixed["w"].tolist() == [0.25, 2.5]
-    assert mixed["seen"].item() == 7
 
 
 def test_pull_moves_weights_towards_their_start_by_rate_times_strength_and_spares_the_head():
@@ -118,11 +98,8 @@ def test_memory_that_is_short_even_for_one_example_is_an_error(tmp_path, monkeyp
 @pytest.mark.parametrize(
     "changes",
     [
-        pytest.param({"unfreezing": "gradual", "epochs": 3}, id="gradual unfreezing"),
-        pytest.param({"averaging": "soup", "epochs": 4}, id="soup"),
-        pytest.param({"schedule": "cosine", "label_smoothing": 0.1, "class_weights": "balanced"}, id="objective"),
+        pytest.param({"class_weights": "balanced", "least_steps": 30}, id="balanced, several passes an epoch"),
         pytest.param({"pull": 1.0, "stop_on": "macro_f1"}, id="pull"),
-        pytest.param({"frozen_layers": 1}, id="frozen layers"),
     ],
 )
 def test_every_setting_trains_and_repeats_to_the_byte(tmp_path, changes):
@@ -130,7 +107,7 @@ def test_every_setting_trains_and_repeats_to_the_byte(tmp_path, changes):
     changes = {"learning_rate": 1e-3, "epochs": 2, **changes}
     first = train(folder, tmp_path / "first", "text", **changes)
     assert first == train(folder, tmp_path / "second", "text", **changes)
-    assert first["fine_tune"]["validation/accuracy"] is not None
+    assert first["validation"]["accuracy"]["value"] is not None
 
 
 @pytest.mark.parametrize(
@@ -143,13 +120,13 @@ def test_every_setting_trains_and_repeats_to_the_byte(tmp_path, changes):
 )
 def test_the_loss_that_stops_training_counts_classes_alike_where_that_is_asked(tmp_path, changes, alike):
     folder = tiny_transfer.text_model(tmp_path / "model")
-    setting = tiny_transfer.setting(folder, epochs=1, learning_rate=1e-3, **changes)
+    setting = tiny_transfer.context(folder, epochs=1, learning_rate=1e-3, **changes)
     network = Network.from_backbone(setting.backbone, setting.classes, dropout=0.0)
     rows = dataset.read(folder / "data/train.parquet")
     targets = np.array([0] * (len(rows.ids) - 8) + [1] * 5 + [2] * 3)  # so that the two losses lie apart
     shown = Examples(setting.preprocessor, rows, targets)
-    watch = loop.Watch(shown, tmp_path / "partial")
-    course = loop.run(network, shown, setting.fine_tune, watch=watch, progress="toy")
+    validation = loop.Validation(shown, tmp_path / "partial")
+    history = loop.run(network, shown, setting.fine_tune, validation=validation, progress="toy")
 
     batch = shown.__getitems__(list(range(len(targets))), augmented=False)
     del batch["labels"]
@@ -162,18 +139,28 @@ def test_the_loss_that_stops_training_counts_classes_alike_where_that_is_asked(t
         )
         for heat in np.exp(np.linspace(-4, 4, 4001))
     )
-    assert course.epochs[0]["validation/loss"] == pytest.approx(least, rel=1e-4)
+    assert history.epochs[0]["validation/loss"] == pytest.approx(least, rel=1e-4)
 
 
-def test_unfreezing_moves_the_top_first(tmp_path):
+@pytest.mark.parametrize(
+    ("examples", "least_steps", "passes"),
+    [
+        # 3 epochs in batches of 16, so 34 steps an epoch at least where 100 are asked for
+        pytest.param(8, 100, 67, id="8 examples: 66 passes are 528, 33 batches; 67 are 536, 34 batches"),
+        pytest.param(300, 100, 2, id="300 examples: one pass is 19 batches, two are 38"),
+        pytest.param(530, 100, 1, id="530 examples: one pass is 34 batches"),
+        pytest.param(8, 1, 1, id="nothing asked for"),
+    ],
+)
+def test_an_epoch_passes_few_examples_as_often_as_enough_steps_take(examples, least_steps, passes):
+    params = tiny_transfer.sections("text", epochs=3, batch_size=16, least_steps=least_steps)[1].fine_tune
+    assert loop.passes(examples, params) == passes
+
+
+@pytest.mark.slow
+def test_epochs_of_several_passes_are_evaluated_once_each(tmp_path):
     folder = tiny_transfer.text_model(tmp_path / "model")
-    setting = tiny_transfer.setting(folder, epochs=2, unfreezing="gradual", learning_rate=1e-2)
-    network = Network.from_backbone(setting.backbone, setting.classes, dropout=0.0)
-    start = {name: value.clone() for name, value in network.state_dict().items()}
-    rows = dataset.read(folder / "data/train.parquet")
-    examples = Examples(setting.preprocessor, rows, rows.targets(setting.preprocessor.contract.labels))
-    loop.run(network, examples, setting.fine_tune, watch=None, progress="toy")
-    # two epochs: the head alone, then the topmost block with it; those below never move
-    moved = retention.moved(network, start)
-    assert moved["embeddings"] == moved["encoder.layer.0"] == 0.0
-    assert moved["encoder.layer.1"] > 0.0
+    history = train(folder, tmp_path / "out", "text", epochs=2, least_steps=30, learning_rate=1e-3)
+    assert len(history["steps"]) == 2 * 18  # 4 passes of 72 examples, 288, in batches of 16
+    assert [entry["epoch"] for entry in history["epochs"]] == [1, 2]
+    assert len(history["checks"]) == 6

@@ -79,20 +79,21 @@ def test_a_tokenizer_without_a_mask_token_is_refused(bare, preprocessor, tmp_pat
     (folder / "tokenizer_config.json").write_text(json.dumps(config | {"tokenizer_class": "PreTrainedTokenizerFast"}))
     with pytest.raises(BackboneError, match="has no mask token: nothing can stand in a hidden word's place"):
         Words.load(folder, preprocessor)
-    assert "no mask token" in text.obstacle(folder, topics(150), PARAMS, preprocessor=preprocessor)
+    assert text.obstacle(folder, topics(150), PARAMS, preprocessor=preprocessor) == {"code": "no_mask_token"}
     assert text.obstacle(bare, topics(150), PARAMS, preprocessor=preprocessor) is None
 
 
 def test_a_pool_that_leaves_too_few_texts_to_hold_out_is_an_obstacle_instead_of_an_error_later(bare, preprocessor):
     few = topics(150)[:7] * 40  # seven texts, however often they come
-    assert "7 distinct texts without a label" in text.obstacle(bare, few, PARAMS, preprocessor=preprocessor)
+    found = text.obstacle(bare, few, PARAMS, preprocessor=preprocessor)
+    assert (found["code"], found["texts"]) == ("too_few_texts_to_hold_out", 7)
 
 
 def test_a_budget_without_room_for_one_text_is_an_obstacle_instead_of_an_error_later(bare, preprocessor, tmp_path):
     small = PARAMS.model_copy(update={"budget": 1})
-    told = text.obstacle(bare, topics(150), small, preprocessor=preprocessor)
-    assert "adapt.budget is 1 tokens; the first text alone has" in told
-    least = int(told.rstrip(".").split()[-1])
+    found = text.obstacle(bare, topics(150), small, preprocessor=preprocessor)
+    assert (found["code"], found["budget"]) == ("budget_below_one_text", 1)
+    least = found["tokens"]
     enough = PARAMS.model_copy(update={"budget": least})
     assert text.obstacle(bare, topics(150), enough, preprocessor=preprocessor) is None
     places = {"preprocessor": preprocessor, "out": tmp_path / "out", "partial": tmp_path / "partial"}
@@ -121,8 +122,8 @@ def test_a_large_pool_passes_in_new_texts_and_never_beyond_the_budget():
 
 
 def test_a_new_head_learns_alone_for_its_share_and_the_rest_goes_to_epochs():
-    found = rounds.cut(of(*[10] * 100), with_params(budget=500, head_warmup=0.4), made=True)
-    assert [(one.alone, one.tokens) for one in found] == [(True, 200), (False, 100), (False, 100), (False, 100)]
+    found = rounds.cut(of(*[10] * 100), with_params(budget=750), made=True)
+    assert [(one.alone, one.tokens) for one in found] == [(True, 150), (False, 200), (False, 200), (False, 200)]
 
 
 def test_texts_of_one_length_share_a_batch():

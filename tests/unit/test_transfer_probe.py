@@ -8,7 +8,7 @@ from sklearn.preprocessing import StandardScaler
 
 from headstart.errors import DataError
 from headstart.params.transfer import Probe
-from headstart.statistics.interval import Interval
+from headstart.statistics import clustered
 from headstart.transfer import probe
 
 ONE = Probe(strengths=[1.0], folds=5, iterations=1000, class_weights="none", seed=5)
@@ -27,7 +27,7 @@ def clouds(*, classes: int, each: int = 30, apart: float = 2.0, seed: int = 0) -
 @pytest.mark.parametrize("classes", [2, 4])
 def test_the_folded_head_answers_raw_features_as_scaling_and_regression_do(classes):
     features, targets = clouds(classes=classes)
-    head = probe.fit(features, targets, classes, ONE, level=0.9)
+    head = probe.fit(features, targets, classes, ONE)
     pipeline = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=1000))
     expected = pipeline.fit(features.astype(np.float64), targets).predict_log_proba(features.astype(np.float64))
     logits = head.logits(features)
@@ -36,18 +36,10 @@ def test_the_folded_head_answers_raw_features_as_scaling_and_regression_do(class
     assert np.allclose(np.exp(ours), np.exp(expected), atol=5e-3)
 
 
-def test_the_fold_to_judge_by_is_not_that_of_the_largest_group_alone():
-    groups = ["large"] * 40 + [f"g{row // 2}" for row in range(60)]
-    fold = probe.folds(np.arange(100) % 2, 2, seed=1, groups=groups)
-    chosen = probe.fold_of_most_groups(fold, groups)
-    assert "large" in {groups[row] for row in np.flatnonzero(fold == 0)} and chosen == 1
-    assert probe.fold_of_most_groups(fold, None) == probe.fold_of_most_groups(fold, [None] * 100) == 0
-
-
 def test_held_out_accuracy_is_no_better_than_chance_on_random_labels():
     features, _ = clouds(classes=2, each=200)
     targets = np.random.default_rng(1).integers(0, 2, 400)
-    accuracy = probe.fit(features, targets, 2, MANY, level=0.99).accuracy_cv
+    accuracy = clustered.share(probe.fit(features, targets, 2, MANY).right, 0.99)
     assert accuracy.low < 0.5 < accuracy.high
     assert accuracy.n == 400
 
@@ -55,29 +47,29 @@ def test_held_out_accuracy_is_no_better_than_chance_on_random_labels():
 def test_noise_calls_for_the_lowest_strength_and_it_is_tried_first():
     features = np.random.default_rng(2).normal(size=(120, 60)).astype(np.float32)
     targets = np.random.default_rng(3).integers(0, 3, 120)
-    assert probe.fit(features, targets, 3, MANY, level=0.9).strength == 0.01
+    assert probe.fit(features, targets, 3, MANY).strength == 0.01
 
 
 def test_a_head_refitted_at_the_strength_chosen_is_the_same_to_the_bit():
     features, targets = clouds(classes=3)
-    first = probe.fit(features, targets, 3, MANY, level=0.9)
-    again = probe.refit(features, targets, 3, MANY, strength=first.strength, accuracy_cv=first.accuracy_cv)
+    first = probe.fit(features, targets, 3, MANY)
+    again = probe.refit(features, targets, 3, MANY, strength=first.strength)
     assert np.array_equal(first.weight, again.weight)
     assert np.array_equal(first.bias, again.bias)
 
 
 def test_a_strength_that_is_no_longer_on_the_list_can_still_be_refitted():
     features, targets = clouds(classes=3)
-    head = probe.refit(features, targets, 3, ONE, strength=0.5, accuracy_cv=Interval(0.5, 0.4, 0.6, 9))
+    head = probe.refit(features, targets, 3, ONE, strength=0.5)
     assert head.strength == 0.5
 
 
 def test_a_column_that_never_changes_weighs_nothing_and_breaks_nothing():
     features, targets = clouds(classes=3)
     features[:, 2] = 0.1
-    head = probe.fit(features, targets, 3, ONE, level=0.9)
+    head = probe.fit(features, targets, 3, ONE)
     assert np.isfinite(head.weight).all()
-    assert head.accuracy_cv.value > 0.9
+    assert head.right.mean() > 0.9
     assert np.abs(head.weight[:, 2]).max() < 1e-6
 
 
@@ -85,13 +77,13 @@ def test_a_column_that_hardly_moves_gets_no_huge_weight_that_fine_tuning_would_t
     # MiniLM has a feature of spread 1e-9: scaled by its own spread its weight was 1e7, and fine-tuning fell to chance
     features, targets = clouds(classes=3)
     features[:, 2] = 1e-9 * (targets == 1)
-    head = probe.fit(features, targets, 3, ONE, level=0.9)
+    head = probe.fit(features, targets, 3, ONE)
     assert np.abs(head.weight[:, 2]).max() < np.abs(head.weight).max()
 
 
 def test_a_class_without_examples_is_never_the_answer():
     features, targets = clouds(classes=3)
-    head = probe.fit(features, targets + 1, 5, ONE, level=0.9)
+    head = probe.fit(features, targets + 1, 5, ONE)
     assert head.weight.shape == (5, 6)
     assert set(head.logits(features).argmax(axis=1)) <= {1, 2, 3}
 
@@ -99,21 +91,21 @@ def test_a_class_without_examples_is_never_the_answer():
 def test_a_class_with_one_example_counts_as_missed_and_nothing_stops():
     features, targets = clouds(classes=3)
     targets[0] = 3
-    head = probe.fit(features, targets, 4, MANY, level=0.9)
+    head = probe.fit(features, targets, 4, MANY)
     right = probe.choose(features, targets, 4, MANY)[1].argmax(axis=1) == targets
     assert not right[0]
-    assert head.accuracy_cv.value == pytest.approx(right.mean())
+    assert np.array_equal(head.right, right)
 
 
 def test_one_example_a_class_still_gives_a_head():
     features = np.eye(3, dtype=np.float32)
-    head = probe.fit(features, np.arange(3), 3, ONE, level=0.9)
+    head = probe.fit(features, np.arange(3), 3, ONE)
     assert list(head.logits(features).argmax(axis=1)) == [0, 1, 2]
 
 
 def test_a_single_class_is_refused_with_what_to_do():
     with pytest.raises(DataError, match=r"10 training examples show 1 class, at least 2 were expected.*quarantine"):
-        probe.fit(np.zeros((10, 2), np.float32), np.zeros(10, np.int64), 2, ONE, level=0.9)
+        probe.fit(np.zeros((10, 2), np.float32), np.zeros(10, np.int64), 2, ONE)
 
 
 @given(st.lists(st.integers(0, 4), min_size=2, max_size=80), st.integers(2, 6), st.integers(0, 9))
@@ -215,8 +207,7 @@ def test_with_balanced_weights_the_probe_answers_a_rare_class():
     targets = np.repeat([0, 1], [190, 10])
     features = generator.normal(size=(200, 2)).astype(np.float32) + targets[:, None].astype(np.float32)
     plain, balanced = (
-        probe.fit(features, targets, 2, ONE.model_copy(update={"class_weights": own}), level=0.9)
-        for own in ("none", "balanced")
+        probe.fit(features, targets, 2, ONE.model_copy(update={"class_weights": own})) for own in ("none", "balanced")
     )
     found = [(head.logits(features).argmax(axis=1) == 1)[targets == 1].mean() for head in (plain, balanced)]
     assert found[0] < 0.3 and found[1] > 0.6

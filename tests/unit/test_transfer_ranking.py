@@ -43,7 +43,7 @@ def ranked(tmp_path_factory):
     params, _ = tiny_transfer.sections("text")
     limits = load(workspace.ROOT / "params.yaml").models["apidocs"].prepare.limits
     learn = dataset.read(folder / "data/train.parquet")
-    own = {"limits": limits, "params": params.probe, "cache": folder / "cache", "level": 0.9}
+    own = {"limits": limits, "params": params.probe, "cache": folder / "cache"}
     return ranking.rank(backbones, learn, LABELS, **own)
 
 
@@ -51,13 +51,12 @@ def test_the_backbone_that_knows_the_words_is_ahead_beyond_doubt(ranked):
     last = ranked[-1]
     assert last.backbone == "ignorant"
     assert not last.tied and last.behind.interval.low > 0
-    assert last.log_me < min(one.log_me for one in ranked[:-1])
     assert ranked[0].behind is None and ranked[0].tied
 
 
 def one(name: str, parameters: int, behind: tuple[float, float] | None) -> ranking.Rank:
     apart = behind and paired.Difference(Interval(sum(behind) / 2, *behind, 100), 0.5, 9, 5)
-    return ranking.Rank(name, 0.1, Interval(0.8, 0.7, 0.9, 100), apart, parameters, 1.0)
+    return ranking.Rank(name, Interval(0.8, 0.7, 0.9, 100), apart, parameters, 1.0)
 
 
 def test_of_those_that_cannot_be_told_apart_the_smallest_is_recommended():
@@ -72,7 +71,6 @@ def test_equally_good_backbones_are_told_apart_as_seldom_as_the_level_says(monke
     none = [None] * 400
     learn = Dataset("text", [*map(str, range(400))], ["a"] * 200 + ["b"] * 200, ["x"] * 400, none, none)
     targets = learn.targets(("a", "b"))
-    monkeypatch.setattr(ranking.transferability, "log_me", lambda *_: 0.0)
     monkeypatch.setattr(
         ranking, "_measured", lambda folder, *_: (np.full((400, 1), int(folder.name), np.float32), 1, 1.0)
     )
@@ -83,7 +81,7 @@ def test_equally_good_backbones_are_told_apart_as_seldom_as_the_level_says(monke
             ranking.probe, "choose", lambda seen, *_, own=answered, **__: (1.0, np.eye(2)[own[int(seen[0, 0])]])
         )
         folders = {str(name): tmp_path / str(name) for name in range(5)}
-        ranks = ranking.rank(folders, learn, ("a", "b"), limits=None, params=None, cache=tmp_path, level=0.9)
+        ranks = ranking.rank(folders, learn, ("a", "b"), limits=None, params=None, cache=tmp_path)
         told += any(not rank.tied for rank in ranks)
     assert told / 200 <= 0.1
 

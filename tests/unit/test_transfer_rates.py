@@ -1,9 +1,7 @@
 import pytest
-import torch
 
 from headstart.backbones import batchnorm, layers
 from headstart.backbones.network import Network
-from headstart.errors import ParamsError
 from headstart.params.transfer import FineTune
 from headstart.transfer.finetune import rates
 from tests.unit import tiny_transfer
@@ -15,7 +13,7 @@ def image(tmp_path_factory):
 
 
 def params(**changes: object) -> FineTune:
-    values = {"learning_rate": 0.01, "head_learning_rate": 0.5, "layer_decay": 0.5, "frozen_layers": 0, **changes}
+    values = {"learning_rate": 0.01, "head_learning_rate": 0.5, "layer_decay": 0.5, **changes}
     return tiny_transfer.sections("image", **values)[1].fine_tune
 
 
@@ -33,30 +31,13 @@ def test_each_layer_learns_at_half_the_rate_above_it_and_the_head_at_its_own(ima
 
 def test_the_optimizer_gives_every_parameter_the_rate_of_its_group_and_spares_biases_the_decay(image):
     network = resnet(image)
-    update, assigned = rates.optimizer(network, params(weight_decay=0.1))
+    update, assigned = rates.optimizer(network, params())
     found = {id(value): option for option in update.param_groups for value in option["params"]}
     assert len(found) == len(list(network.parameters()))
     for group, rate in zip(layers.groups(network), assigned, strict=True):
         for _, value in group.parameters:
             assert found[id(value)]["lr"] == rate.learning_rate
-            assert found[id(value)]["weight_decay"] == (0.1 if value.ndim > 1 else 0.0)
-
-
-def test_frozen_layers_do_not_learn_and_no_layer_moves_its_batchnorm_statistics(image):
-    network = resnet(image)
-    update, assigned = rates.optimizer(network, params(frozen_layers=2))
-    assert [rate.frozen for rate in assigned] == [True, True, False, False]
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    network.train()
-    for seed in range(3):
-        images = torch.randn(8, 1, 12, 12, generator=torch.Generator().manual_seed(seed))
-        network(pixel_values=images)["logits"].sub(1).square().sum().backward()
-        update.step()
-    moved = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
-    assert not [name for name in moved if name.startswith(("backbone.embedder", "backbone.encoder.stages.0"))]
-    assert [name for name in moved if name.startswith("backbone.encoder.stages.1") and "normalization.weight" in name]
-    assert not [name for name in moved if "running" in name]
-    assert "head.weight" in moved
+            assert found[id(value)]["weight_decay"] == (rates.WEIGHT_DECAY if value.ndim > 1 else 0.0)
 
 
 def test_a_layer_without_a_low_rank_update_is_said_to_learn_nothing(image):
@@ -73,11 +54,16 @@ def test_a_layer_without_a_low_rank_update_is_said_to_learn_nothing(image):
     assert all(module.training for module in network.modules() if module not in norms)  # its dropout goes on
 
 
-def test_more_frozen_layers_than_there_are_is_refused_with_the_number_there_are(image):
-    with pytest.raises(ParamsError, match=r"frozen_layers is 4, this backbone has 3 layer groups.*linear_probe"):
-        rates.assign(layers.groups(resnet(image)), params(frozen_layers=4))
+def test_the_schedule_rises_falls_and_ends_as_worked_out_by_hand():
+    # 2 of 20 steps rise: 1/3, 2/3; then from 18/18 down by eighteenths
+    share = rates.Schedule(20)
+    assert [share(step) for step in range(21)] == pytest.approx(
+        [1 / 3, 2 / 3, *(left / 18 for left in range(18, -1, -1))]
+    )
 
 
-def test_all_backbone_layers_frozen_leaves_the_head():
-    groups = [layers.LayerGroup(name, depth, [], []) for depth, name in enumerate(("stem", "block", "head"))]
-    assert [rate.frozen for rate in rates.assign(groups, params(frozen_layers=2))] == [True, True, False]
+@pytest.mark.parametrize("steps", [1, 2, 3, 10, 299])
+def test_the_schedule_stays_above_zero_while_training_and_never_above_one(steps):
+    share = rates.Schedule(steps)
+    assert all(0.0 < share(step) <= 1.0 for step in range(steps))
+    assert 0.0 <= share(steps) <= 1.0

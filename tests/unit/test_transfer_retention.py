@@ -20,7 +20,7 @@ def test_words_of_the_reference_are_asked_of_a_backbone_that_brought_a_head_for_
     if known:
         rows = dataset.read(folder / "data/train.parquet")
         reference.write(folder / "backbone" / reference.FILE, "text", rows.inputs, rows.labels)
-    own = tiny_transfer.setting(folder)
+    own = tiny_transfer.context(folder)
     network = Network.from_backbone(own.backbone, own.classes, dropout=0.0)
     before = retention.remember(network, own, dataset.read(folder / "data/validation.parquet"), 20)
     same = retention.measure(network, own, before, 0.9)

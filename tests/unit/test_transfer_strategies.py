@@ -1,7 +1,6 @@
 """Every way to transfer, through the one door: plain networks come out, and what cannot be tried says why."""
 
 import dataclasses
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,23 +9,18 @@ import torch
 from headstart import artifacts
 from headstart.data import dataset
 from headstart.data.dataset import Dataset
-from headstart.transfer import planner, strategies
-from headstart.transfer.adapt import adaptation
-from headstart.transfer.evidence import ground
-from headstart.transfer.finetune.loop import Watch
-from headstart.transfer.setting import Setting
-from headstart.transfer.strategies import adapt_then_fine_tune
+from headstart.transfer import evidence
+from headstart.transfer.context import TrainingContext
+from headstart.transfer.strategies import STRATEGIES
 from tests.unit import adapt_toys, tiny_transfer
 
 pytestmark = pytest.mark.slow
 
 
 def made(folder, modality: str):
-    """Setting and ground of a toy model."""
-    params = tiny_transfer.sections(modality, epochs=1)[0]
-    places = {"backbone": folder / "backbone", "data": folder / "data", "cache": folder / "cache"}
-    setting = Setting.of(params, **places, level=0.9, place=torch.device("cpu"))
-    return setting, ground(params, setting, folder / "data")[0]
+    """Context of a toy model, and its train with the probe."""
+    context = tiny_transfer.context(folder, modality, epochs=1)
+    return context, evidence.probed(context, folder / "data")
 
 
 @pytest.fixture(scope="module")
@@ -41,29 +35,25 @@ def image(tmp_path_factory):
     return made(folder, "image")
 
 
-def test_they_stand_cheapest_first_and_the_probe_is_first():
-    assert list(strategies.WAYS) == ["linear_probe", "lora", "fine_tune", "adapt_then_fine_tune", "scratch"]
-
-
-def trained(name, setting, found):
-    return strategies.train(name, setting, found.learn, found.head, watch=None, progress=name)
+def trained(name, context, found):
+    return STRATEGIES[name].train(context, found.learn, found.head, validation=None, progress=name)
 
 
 @pytest.mark.parametrize("name", ["linear_probe", "lora", "fine_tune", "scratch"])
 def test_each_gives_a_plain_network_that_can_be_saved_and_read_back(tmp_path, text, name):
-    setting, found = text
-    network, _ = trained(name, setting, found)
+    context, found = text
+    network, _ = trained(name, context, found)
     network.save(tmp_path / "model")
     again = type(network).load(tmp_path / "model")
-    inputs = setting.shown(found.validation, augmented=False).__getitems__([0, 1, 2])
+    inputs = context.shown(found.learn, augmented=False).__getitems__([0, 1, 2])
     inputs.pop("labels")
     with torch.inference_mode():
         assert torch.allclose(network(**inputs)["logits"], again(**inputs)["logits"], atol=1e-5)
 
 
 def test_low_rank_updates_move_the_linear_layers_and_leave_no_trace_of_themselves(text):
-    setting, found = text
-    probe, tuned = trained("linear_probe", setting, found)[0], trained("lora", setting, found)[0]
+    context, found = text
+    probe, tuned = trained("linear_probe", context, found)[0], trained("lora", context, found)[0]
     before, after = probe.state_dict(), tuned.state_dict()
     assert set(before) == set(after)
     moved = {name for name in before if not torch.equal(before[name], after[name])}
@@ -72,32 +62,32 @@ def test_low_rank_updates_move_the_linear_layers_and_leave_no_trace_of_themselve
 
 
 def test_low_rank_updates_repeat_whatever_ran_before(text):
-    setting, found = text
-    first = trained("lora", setting, found)[0].state_dict()
+    context, found = text
+    first = trained("lora", context, found)[0].state_dict()
     torch.rand(100)
-    second = trained("lora", setting, found)[0].state_dict()
+    second = trained("lora", context, found)[0].state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_a_convolutional_network_takes_no_low_rank_updates_and_says_why(image):
-    assert strategies.WAYS["lora"].obstacle(image[0]) == "resnet has no linear layers below its head."
+    assert STRATEGIES["lora"].obstacle(image[0]) == {"code": "no_linear_layers", "kind": "resnet"}
 
 
-def test_adapting_needs_unlabelled_examples_and_names_the_key(text):
-    assert "data.unlabelled" in strategies.WAYS["adapt_then_fine_tune"].obstacle(text[0])
+def test_adapting_needs_unlabelled_examples(text):
+    assert STRATEGIES["adapt_then_fine_tune"].obstacle(text[0]) == {"code": "no_unlabelled_examples"}
 
 
 def test_an_adapted_backbone_is_made_once_and_found_again(tmp_path, image):
-    setting, found = image
+    context, found = image
     described = {"format": 1, "shape": [1, 12, 12], "files": {"config.json": "", "model.safetensors": ""}}
-    artifacts.write_json(setting.backbone / "backbone.json", described)
-    pool = tmp_path / "unlabelled.parquet"
+    artifacts.write_json(context.backbone / "backbone.json", described)
+    unlabelled = tmp_path / "unlabelled.parquet"
     many = found.learn.examples.select([*range(len(found.learn))] * 4)
-    dataset.write(pool, dataclasses.replace(many, labels=[""] * len(many)))
-    own = dataclasses.replace(setting, pool=pool, cache=tmp_path / "cache")
-    assert strategies.WAYS["adapt_then_fine_tune"].obstacle(own) is None
-    network, course = trained("adapt_then_fine_tune", own, found)
-    assert any("BatchNorms were taken anew" in note for note in course.notes)
+    dataset.write(unlabelled, dataclasses.replace(many, labels=[""] * len(many)))
+    own = dataclasses.replace(context, unlabelled=unlabelled, cache=tmp_path / "cache")
+    assert STRATEGIES["adapt_then_fine_tune"].obstacle(own) is None
+    network, history = trained("adapt_then_fine_tune", own, found)
+    assert any("BatchNorms were taken anew" in note for note in history.notes)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*") if path.is_file()}
     again, _ = trained("adapt_then_fine_tune", own, found)
     after = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*") if path.is_file()}
@@ -106,75 +96,57 @@ def test_an_adapted_backbone_is_made_once_and_found_again(tmp_path, image):
 
 
 def test_from_scratch_nothing_of_the_backbone_is_left(text):
-    setting, found = text
-    probe, scratch = trained("linear_probe", setting, found)[0], trained("scratch", setting, found)[0]
+    context, found = text
+    probe, scratch = trained("linear_probe", context, found)[0], trained("scratch", context, found)[0]
     name = "backbone.encoder.layer.0.attention.self.query.weight"
     a, b = (network.state_dict()[name].numpy().ravel() for network in (probe, scratch))
     assert abs(np.corrcoef(a, b)[0, 1]) < 0.2
 
 
-def test_what_adapting_reads_takes_nothing_from_the_race(tmp_path):
-    """Counted among the rungs' work, a pool ended races after their first rung, before what learns could catch up."""
-    setting, folder = with_pool(tmp_path), tmp_path
-    params = tiny_transfer.sections("text", epochs=1)[0]
-    entrants = ["linear_probe", "fine_tune", "adapt_then_fine_tune"]
-
-    def planned(budget: int, most: int = 600_000):
-        race = params.race.model_copy(update={"budget": budget, "doubt": 0.0001, "candidates": entrants})
-        changes = {"race": race, "adapt": setting.adapt}
-        changes["choice"] = params.choice.model_copy(update={"budget": most})
-        places = {"backbone": folder / "backbone", "data": folder / "data", "cache": folder / "cache"}
-        return planner.plan(params.model_copy(update=changes), **places)
-
-    none, seconds = planned(1)
-    assert none["race"]["legs"] == [] and "race/adapting" not in seconds and none["adapted"] is None
-    assert none["work"]["adapting"] == 2000 and not (folder / "cache/adapted").exists()
-
-    first, seconds = planned(100_000)
-    ran = [(leg["strategy"], leg["work"]) for leg in first["race"]["legs"]]
-    assert [name for name, _ in ran] == entrants * 2
-    assert [work for name, work in ran if name == "fine_tune"] == [work for name, work in ran if name == entrants[-1]]
-    of, read = first["work"]["of"], first["work"]["adapting"]
-    assert of["adapt_then_fine_tune"] == of["fine_tune"] and 1900 < read <= 2000
-    assert f"The backbone read {read:,} tokens of 400 texts without labels" in first["adapted"]
-
-    again, later = planned(first["race"]["spent"], of["fine_tune"])  # both budgets hold the rows, and no more
-    assert again["race"]["legs"] == first["race"]["legs"]
-    assert later["race/adapting"] == seconds["race/adapting"] > 0  # what it took when it was done
+def test_work_counts_a_backward_pass_as_two_forward_passes(text):
+    # 3 epochs of 1,000 tokens: 3,000 forward and 6,000 backward; low-rank updates have no gradients of frozen weights
+    context, _ = text
+    context = context.with_fine_tune(epochs=3)
+    work = {name: one.work(context, once=1000, rows=10) for name, one in STRATEGIES.items()}
+    assert work["linear_probe"] == 1000
+    assert work["fine_tune"] == work["adapt_then_fine_tune"] == 9000  # there is nothing to adapt to
+    assert work["lora"] == 2000 * context.lora.epochs
+    assert work["scratch"] == 3000 * context.scratch.epochs
 
 
-def test_images_pass_once_to_adapt_and_are_counted_in_pixels(tmp_path):
-    setting = tiny_transfer.setting(tiny_transfer.image_model(tmp_path), "image")
+def test_images_pass_once_to_adapt_and_texts_as_often_as_the_budget_holds(tmp_path, text, image):
     alone = [None] * 7
-    pool = Dataset("image", list(map(str, range(7))), [""] * 7, [b"."] * 7, alone, alone)
-    dataset.write(tmp_path / "pool.parquet", pool)
-    known = SimpleNamespace(once=60 * 144, examples={"train": 60})
-    adapted = adaptation.Adapted(tmp_path, "told", True, 5, 1.0)
-    assert planner.adapting(setting, known, None) == 0
-    pooled = dataclasses.replace(setting, pool=tmp_path / "pool.parquet")
-    assert [planner.adapting(pooled, known, made) for made in (None, adapted)] == [7 * 144, 5 * 144]
+    rows = {"text": "x", "image": b"."}
+    for modality, (context, _) in {"text": text, "image": image}.items():
+        unlabelled = tmp_path / f"{modality}.parquet"
+        inputs = [rows[modality]] * 7
+        dataset.write(unlabelled, Dataset(modality, list(map(str, range(7))), [""] * 7, inputs, alone, alone))
+        own = dataclasses.replace(context, unlabelled=unlabelled)
+        more = [
+            STRATEGIES["adapt_then_fine_tune"].work(each, once=1000, rows=10)
+            - STRATEGIES["fine_tune"].work(each, once=1000, rows=10)
+            for each in (own, dataclasses.replace(own, adapt=own.adapt.model_copy(update={"budget": 50})))
+        ]
+        # 7 rows of 100 each; texts pass `adapt.epochs` times, forward and backward, within the budget
+        assert more == ([700, 700] if modality == "image" else [3 * 700 * own.adapt.epochs, 3 * 50])
 
 
-def test_adapting_takes_from_the_deadline_of_training(tmp_path, monkeypatch):
-    setting = with_pool(tmp_path)
-    learn = ground(tiny_transfer.sections("text")[0], setting, tmp_path / "data")[0].learn
-    left = []
-    monkeypatch.setattr(adapt_then_fine_tune.fine_tune, "train", lambda *given: (left.append(given[3]), None))
-    watch = Watch(setting.shown(learn, augmented=False), tmp_path / "partial", 5.0)
-    for _ in range(2):
-        adapt_then_fine_tune.train(setting, learn, None, watch, False, "toy")
-    took = adaptation.adapted(setting).seconds
-    assert left[0].spent == pytest.approx(5.0 + took, rel=0.2)
-    assert left[1].spent < 5.0 + took / 2  # it was found
+def test_memory_of_training_all_layers_is_four_times_that_of_the_weights(text):
+    context, _ = text
+    network = context.frozen()
+    weights = 4 * sum(value.numel() for value in network.parameters())
+    memory = {name: one.memory(context, network) for name, one in STRATEGIES.items()}
+    assert (memory["linear_probe"], memory["fine_tune"]) == (weights, 4 * weights)
+    assert weights < memory["lora"] < 4 * weights
 
 
-def with_pool(folder, rows=400) -> Setting:
-    """The toy text model with a pool of unlabelled texts, of which 2,000 tokens are read."""
+def with_unlabelled(folder, rows=400) -> TrainingContext:
+    """The toy text model with unlabelled texts, of which 2,000 tokens are read."""
     tiny_transfer.text_model(folder)
     described = {"format": 1, "shape": None, "files": {"config.json": "", "model.safetensors": ""}}
     artifacts.write_json(folder / "backbone/backbone.json", described)
     texts, alone = adapt_toys.topics(rows), [None] * rows
-    many = Dataset("text", [f"pool-{row}" for row in range(rows)], [""] * rows, texts, alone, alone)
+    many = Dataset("text", [f"more-{row}" for row in range(rows)], [""] * rows, texts, alone, alone)
     dataset.write(folder / "data/unlabelled.parquet", many)
-    setting = tiny_transfer.setting(folder, epochs=1)
-    return dataclasses.replace(setting, adapt=setting.adapt.model_copy(update={"budget": 2000}))
+    context = tiny_transfer.context(folder, epochs=1)
+    return dataclasses.replace(context, adapt=context.adapt.model_copy(update={"budget": 2000}))

@@ -40,7 +40,7 @@ if kill_after:
 folder = Path(folder)
 training.train(
     tiny_transfer.sections(modality, **changes)[1],
-    plan=tiny_transfer.plan_document("fine_tune"),
+    plan=tiny_transfer.plan_document("linear_probe", "fine_tune"),
     backbone=folder / "backbone", data=folder / "data", out=Path(out), partial=Path(partial), cache=folder / "cache",
 )
 """
@@ -61,11 +61,18 @@ def hashes(out: Path) -> dict[str, str]:
 
 
 def train(folder: Path, out: Path, modality: str, *, strategy: str = "fine_tune", **changes: object) -> dict:
-    """Train here and answer with the history."""
+    """Train the probe and a strategy here; the entry of that strategy, its training beside it, and what was kept."""
+    history = trained(folder, out, modality, *dict.fromkeys(("linear_probe", strategy)), **changes)
+    entry = next(one for one in history["candidates"] if one["strategy"] == strategy)
+    return {**history, **entry, **(entry["training"] or {})}
+
+
+def trained(folder: Path, out: Path, modality: str, *strategies: str, **changes: object) -> dict:
+    """Train these strategies here and answer with the history."""
     out.mkdir(exist_ok=True)
     training.train(
         tiny_transfer.sections(modality, **changes)[1],
-        plan=tiny_transfer.plan_document(strategy),
+        plan=tiny_transfer.plan_document(*strategies),
         backbone=folder / "backbone",
         data=folder / "data",
         out=out,
@@ -89,7 +96,7 @@ def image(tmp_path_factory):
     ("modality", "changes"),
     [
         pytest.param("text", {"epochs": 3, "precision": "bfloat16"}, id="text, length-grouped, dropout, bfloat16"),
-        pytest.param("image", {"epochs": 3, "frozen_layers": 1, "dropout": 0.2}, id="images, augmented, BatchNorm"),
+        pytest.param("image", {"epochs": 3, "dropout": 0.2, "least_steps": 24}, id="images, several passes an epoch"),
     ],
 )
 def test_a_run_killed_twice_ends_in_the_bytes_of_one_never_stopped(tmp_path, request, modality, changes):
@@ -114,7 +121,9 @@ def test_a_run_killed_in_the_middle_of_an_epoch_ends_in_the_same_bytes(tmp_path,
     train(text, tmp_path / "whole", "text", **changes)
     running = started("text", text, tmp_path / "broken", kill_after=0, **changes)
     deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("broken-partial/*/checkpoint-*/COMPLETE")) and time.monotonic() < deadline:
+    while (
+        not list(tmp_path.glob("broken-partial/fine_tune/run/*/checkpoint-*/COMPLETE")) and time.monotonic() < deadline
+    ):
         time.sleep(0.01)
     running.kill()
     told = running.communicate()[1]
@@ -127,7 +136,7 @@ def test_what_was_trained_is_read_back_and_the_documents_hold_together(tmp_path,
     history = train(text, tmp_path / "out", "text", epochs=3, learning_rate=1e-3)
     assert len(history["steps"]) == 3 * 5  # 72 examples in batches of 16
     assert [entry["epoch"] for entry in history["epochs"]] == [1, 2, 3]
-    assert [group["name"] for group in history["groups"]] == [
+    assert [group["name"] for group in history["rates"]] == [
         "embeddings",
         "encoder.layer.0",
         "encoder.layer.1",
@@ -143,31 +152,61 @@ def test_what_was_trained_is_read_back_and_the_documents_hold_together(tmp_path,
 def test_the_weights_of_the_best_epoch_are_kept_and_not_the_last(tmp_path, text):
     # a rate this high worsens validation after its best epoch; what is kept must answer as the best epoch did
     history = train(text, tmp_path / "out", "text", epochs=6, learning_rate=8e-3, layer_decay=1.0, patience=6)
-    kept, epochs = history["fine_tune"], history["epochs"]
-    assert kept["validation/loss"] == pytest.approx(epochs[history["best_epoch"] - 1]["validation/loss"], rel=1e-3)
-    assert kept["validation/loss"] < max(entry["validation/loss"] for entry in epochs)
+    loss, epochs = history["validation"]["loss"], history["epochs"]
+    assert loss == pytest.approx(epochs[history["best_epoch"] - 1]["validation/loss"], rel=1e-3)
+    assert loss < max(entry["validation/loss"] for entry in epochs)
 
 
-def test_a_fine_tune_that_is_no_better_hands_the_probe_on_and_says_so(tmp_path, text):
-    probed = train(text, tmp_path / "probe", "text", strategy="linear_probe")
-    tuned = train(text, tmp_path / "tuned", "text", epochs=1, learning_rate=1e-12, head_learning_rate=1e-12)
-    assert (tuned["strategy_planned"], tuned["strategy_used"]) == ("fine_tune", "linear_probe")
-    assert "did not improve on the linear probe" in tuned["reason"]
-    assert tuned["probe"] == probed["probe"]
+def test_a_fine_tune_that_is_no_better_leaves_the_probe_as_it_is_alone(tmp_path, text):
+    trained(text, tmp_path / "probe", "text", "linear_probe")
+    both = train(text, tmp_path / "both", "text", epochs=1, learning_rate=1e-12, head_learning_rate=1e-12)
+    assert (both["kept"], both["reason"]) == ("linear_probe", {"code": "lower_loss", "against": "fine_tune"})
     models = [
-        {k: v for k, v in hashes(tmp_path / name).items() if k.startswith("model/")} for name in ("probe", "tuned")
+        {k: v for k, v in hashes(tmp_path / name).items() if k.startswith("model/")} for name in ("probe", "both")
     ]
     assert models[0] == models[1]
 
 
-def test_losses_that_are_not_numbers_end_training_and_hand_the_probe_on(tmp_path, text):
-    history = train(text, tmp_path / "out", "text", epochs=3, learning_rate=1e30, head_learning_rate=1e30)
-    assert history["strategy_used"] == "linear_probe"
-    assert "not finite" in history["reason"]
+def test_where_one_strategy_is_asked_for_nothing_else_is_trained_or_kept(tmp_path, text):
+    history = trained(text, tmp_path / "out", "text", "fine_tune", epochs=1, learning_rate=1e-12)
+    assert [one["strategy"] for one in history["candidates"]] == ["fine_tune"]
+    assert (history["kept"], history["reason"]["code"]) == ("fine_tune", "only_candidate")
+
+
+def test_losses_that_are_not_finite_keep_the_probe_and_refuse_a_network_that_was_asked_for(tmp_path, text):
+    wild = {"epochs": 3, "learning_rate": 1e30, "head_learning_rate": 1e30}
+    history = train(text, tmp_path / "out", "text", **wild)
+    assert (history["kept"], history["reason"]["code"]) == ("linear_probe", "others_failed")
+    assert history["outcome"] == "nonfinite"
     assert json.loads((tmp_path / "out/screen.json").read_text())["verdict"] == "pass"
+    trained(text, tmp_path / "forced", "text", "fine_tune", **wild)
+    screen = json.loads((tmp_path / "forced/screen.json").read_text())
+    assert {one["check"]: one["verdict"] for one in screen["findings"]}["nonfinite"] == "fail"
 
 
-def test_a_loss_that_is_not_a_number_is_tried_once_more_gently_and_harms_nothing_kept(tmp_path, text, monkeypatch):
+def test_a_candidate_that_was_finished_before_a_kill_is_not_trained_again(tmp_path, text, monkeypatch):
+    names, partial = ("linear_probe", "fine_tune", "scratch"), tmp_path / "out-partial"
+    whole = trained(text, tmp_path / "whole", "text", *names, epochs=1)
+    trained(text, tmp_path / "out", "text", *names[:2], epochs=1)
+    asked = []
+
+    def watched(name, own):
+        def train(*given, **options):
+            asked.append(name)
+            return own(*given, **options)
+
+        return train
+
+    for name, strategy in training.STRATEGIES.items():
+        monkeypatch.setattr(type(strategy), "train", watched(name, type(strategy).train))
+    again = trained(text, tmp_path / "out", "text", *names, epochs=1)
+    assert asked == ["scratch"]
+    assert again == whole
+    assert (partial / "fine_tune/candidate.json").is_file()
+    assert hashes(tmp_path / "whole") == hashes(tmp_path / "out")
+
+
+def test_a_loss_that_is_not_a_number_is_retried_at_a_lower_rate_and_harms_nothing_kept(tmp_path, text, monkeypatch):
     from headstart.transfer.finetune.objective import Objective
 
     plain, passes = Objective.forward, {"training": 0}
@@ -181,17 +220,17 @@ def test_a_loss_that_is_not_a_number_is_tried_once_more_gently_and_harms_nothing
 
     monkeypatch.setattr(Objective, "forward", breaks)
     broken = {2}  # before an epoch was good
-    history = train(text, tmp_path / "early", "text", epochs=6, learning_rate=1e-3, warmup=0.0)
+    history = train(text, tmp_path / "early", "text", epochs=6, learning_rate=1e-3)
     (given_up,) = history["attempts"]
     assert given_up["step"] == 2 and "is not a number" in given_up["reason"]
     assert len(history["epochs"]) > 1 and history["steps"][0]["learning_rate"] < 1e-4
 
     passes["training"], broken = 0, {2, 4}  # the second try breaks too
-    history = train(text, tmp_path / "twice", "text", epochs=6, learning_rate=1e-3, warmup=0.0)
-    assert history["strategy_used"] == "linear_probe" and "The second try was stopped too" in history["notes"][-1]
+    history = train(text, tmp_path / "twice", "text", epochs=6, learning_rate=1e-3)
+    assert history["kept"] == "linear_probe" and "The second try was stopped too" in history["notes"][-1]
 
     passes["training"], broken = 0, {12}  # of 5 steps an epoch the second of the third
-    history = train(text, tmp_path / "late", "text", epochs=6, learning_rate=1e-3, warmup=0.0)
+    history = train(text, tmp_path / "late", "text", epochs=6, learning_rate=1e-3)
     assert (history["attempts"], history["best_epoch"]) == ([], 2)
     assert "step 12 is not a number. The weights of epoch 2 are kept." in history["notes"][-1]
     screen = json.loads((tmp_path / "late/screen.json").read_text())
@@ -199,9 +238,10 @@ def test_a_loss_that_is_not_a_number_is_tried_once_more_gently_and_harms_nothing
 
 
 def test_the_probe_alone_trains_nothing_and_its_history_is_empty(tmp_path, image):
-    history = train(image, tmp_path / "out", "image", strategy="linear_probe")
-    assert (history["strategy_used"], history["steps"], history["best_epoch"]) == ("linear_probe", [], None)
-    assert history["groups"] and all(group["frozen"] for group in history["groups"][:-1])
+    history = trained(image, tmp_path / "out", "image", "linear_probe")
+    (entry,) = history["candidates"]
+    assert (history["kept"], entry["training"], entry["outcome"]) == ("linear_probe", None, "trained")
+    assert entry["validation"]["accuracy"]["n"] == 18
 
 
 def test_nothing_is_printed_and_the_bar_goes_to_standard_error(tmp_path, text, capfd):

@@ -12,36 +12,33 @@ from headstart.data.dataset import Dataset
 from headstart.determinism import digest
 from headstart.params.loader import load
 from headstart.params.transfer import Plan, Train
-from headstart.transfer.setting import Setting
+from headstart.transfer.context import TrainingContext
 from tests.tiny import workspace
-
-PROBE = {"value": 0.8, "low": 0.7, "high": 0.9, "n": 100, "strength": 1.0}
 
 
 def sections(modality: str, **fine_tune: object) -> tuple[Plan, Train]:
     """Our own defaults for `plan` and `train`, in float32, with `fine_tune` keys replaced."""
     model = load(workspace.ROOT / "params.yaml").models["apidocs" if modality == "text" else "digits"]
-    changed = model.train.fine_tune.model_copy(update={"precision": "float32", **fine_tune})
-    few = {"per_class": 4, "epochs": 1, "scratch_epochs": 1, "repeats": 2}
-    plan = model.plan.model_copy(
-        update={
-            "fine_tune": changed,
-            "few_labels": model.plan.few_labels.model_copy(update=few),
-            "lora": model.plan.lora.model_copy(update={"epochs": 1}),
-        }
-    )
+    changed = model.train.fine_tune.model_copy(update={"precision": "float32", "least_steps": 1, **fine_tune})
+    short = model.plan.lora.model_copy(update={"epochs": 1})
+    plan = model.plan.model_copy(update={"fine_tune": changed, "lora": short})
     return plan, model.train.model_copy(update={"fine_tune": changed})
 
 
-def setting(folder: Path, modality: str = "text", **fine_tune: object) -> Setting:
+def context(folder: Path, modality: str = "text", **fine_tune: object) -> TrainingContext:
     """What strategies are given for a model that `text_model` or `image_model` made."""
     places = {"backbone": folder / "backbone", "data": folder / "data", "cache": folder / "cache"}
-    return Setting.of(sections(modality, **fine_tune)[0], **places, level=0.9, place=torch.device("cpu"))
+    return TrainingContext.of(sections(modality, **fine_tune)[0], **places, device=torch.device("cpu"))
 
 
-def plan_document(strategy: str) -> dict[str, object]:
+def plan_document(*strategies: str) -> dict[str, object]:
     """As much of `plan.json` as training reads."""
-    return {"strategy": strategy, "evidence": {"probe": PROBE}}
+    return {
+        "shortlist": [{"strategy": name} for name in strategies],
+        "head_strength": 1.0,
+        "truncation": None,
+        "evidence": {"probe": {"strength": 1.0}},
+    }
 
 
 def text_model(folder: Path, *, rows: int = 120) -> Path:

@@ -76,17 +76,7 @@ def token_limit(spec: TextSpec | ImageSpec, limits: Limits) -> list[Finding]:
     """The finding `token_limit`, where `prepare.limits.tokens` asks for more than the backbone takes; else nothing."""
     if isinstance(spec, ImageSpec) or spec.max_tokens >= limits.tokens:
         return []
-    return [
-        Finding(
-            "token_limit",
-            "unsure",
-            float(spec.max_tokens),
-            float(limits.tokens),
-            f"prepare.limits.tokens is {limits.tokens}, and the backbone takes {spec.max_tokens} at most: longer texts "
-            "are cut there.",
-            f"Set prepare.limits.tokens to {spec.max_tokens}, or take a backbone that reads longer texts.",
-        )
-    ]
+    return [Finding("token_limit", "unsure", float(spec.max_tokens), float(limits.tokens))]
 
 
 def reference(folder: Path, limits: Limits) -> Callable[[Sequence[Any]], list[NDArray[Any]]]:

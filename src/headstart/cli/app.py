@@ -4,6 +4,7 @@ import typer
 
 from headstart.cli import (
     add,
+    compare,
     data,
     diff_client,
     doctor,
@@ -39,6 +40,7 @@ app.command()(data.data)
 app.command()(rank.rank)
 app.command()(run.run)
 app.command()(run.plan)
+app.command()(compare.compare)
 app.command()(release.status)
 app.command()(release.promote)
 app.command()(release.rollback)

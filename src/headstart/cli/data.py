@@ -65,15 +65,18 @@ def data(
 
 
 def _document(name: str, revision: str, page: Path, compared: Entry | None, expected: dict[str, float] | None) -> Entry:
+    from headstart.report import finding_words
+
     folder = artifacts.stage_output(name, "data")
     summary = artifacts.read_json(folder / "summary.json")
     source = artifacts.read_json(artifacts.raw(name) / "source.json")
     noticed = source.get("findings", [])
-    found = {one["check"]: one for one in [*noticed, *artifacts.read_json(folder / "findings.json")]}
+    told = finding_words.all_told([*noticed, *artifacts.read_json(folder / "findings.json")])
+    found = {one["check"]: one for one in told}
     if expected is not None:
         from headstart.data.checks import shares
 
-        found["expected_shares"] = shares.expected(summary["per_class"], expected).document()
+        found["expected_shares"] = finding_words.told(shares.expected(summary["per_class"], expected))
     return {
         "revision": revision,
         "rows": {split: summary["rows"][split] for split in SPLITS},

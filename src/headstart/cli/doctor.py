@@ -199,11 +199,11 @@ def _model(name: str) -> dict[str, Any]:
 def _champion(workspace: Workspace, name: str) -> dict[str, Any]:
     """What a server would serve."""
     from headstart import tracking
+    from headstart.evaluation.gates import replay
     from headstart.serving import inspection
 
     tracking.open(workspace)
-    allowed = load(workspace.params).models[name].gates.replay_difference
-    findings = inspection.inspect(name, difference_allowed=allowed)
+    findings = inspection.inspect(name, difference_allowed=replay.DIFFERENCE)
     wrong = [finding for finding in findings if finding.verdict != "pass"]
     told = " ".join(finding.reason for finding in wrong or findings) or "none yet"
     return _check(f"champion {name}", not wrong, told, " ".join(finding.action for finding in wrong))

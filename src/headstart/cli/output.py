@@ -13,8 +13,8 @@ import typer
 
 NAMED = 10
 COMMANDS = (
-    "init", "add", "data", "rank", "run", "plan", "status", "promote", "rollback", "predict", "score", "serve",
-    "diff-client", "monitor", "remedy", "drill", "doctor", "migrate",
+    "init", "add", "data", "rank", "run", "plan", "compare", "status", "promote", "rollback", "predict", "score",
+    "serve", "diff-client", "monitor", "remedy", "drill", "doctor", "migrate",
 )  # fmt: skip
 """Of `cli.app`, which cannot be asked here: its commands import this module."""
 
@@ -67,21 +67,13 @@ def metric(name: str, value: Mapping[str, Any]) -> str:
     return f"{name} {value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}] (n = {value['n']})"
 
 
-def _chosen(result: Mapping[str, Any]) -> str:
-    """The strategy of the model that is served, and why where another was planned."""
-    planned = result.get("planned", result["strategy"])
-    if planned == result["strategy"]:
-        return str(planned)
-    return f"{result['strategy']}, though {planned} was planned: {result['reason']}"
-
-
 def _live(name: str, result: Mapping[str, Any]) -> Iterable[str]:
     """What answers in production, and how a version that did not pass may."""
     live = result.get("live")
     if live is None:
         yield "  live      nothing: no version is champion yet"
     else:
-        yield f"  live      version {live['version']}{override(live)}"
+        yield f"  live      version {live['version']}{override(live)}{provisionally(live)}"
     if result["verdict"] != "pass" and result["version"] and result["alias"] != "champion":
         yield "  way out   if you judge it good enough, promote it with a reason, which is recorded:"
         yield f"              {program()} promote {name} {result['version']} --reason WHY"
@@ -119,14 +111,20 @@ def override(version: Mapping[str, Any]) -> str:
     return f", promoted{although}: {version['overridden']}"
 
 
+def provisionally(version: Mapping[str, Any]) -> str:
+    """`, provisionally: ...` for a champion that is not better than the baseline beyond doubt; else empty."""
+    return ", provisionally: ahead of the baseline, but not beyond doubt" if version.get("provisional") else ""
+
+
 def run_lines(document: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
     """What a run came to, model by model, and what to try next."""
     for name, result in document.items():
         version = f"version {result['version']}" if result["version"] else "no version"
-        alias = f", {result['alias']}" if result["alias"] else ""
+        provisional = "provisional " if result.get("provisional") else ""
+        alias = f", {provisional}{result['alias']}" if result["alias"] else ""
         yield f"\n{name}: {result['verdict']} ({version}{alias})"
         if result["strategy"]:
-            yield f"  chosen    {_chosen(result)}"
+            yield f"  kept      {result['strategy']}: {result['reason']}"
         for key, value in result["metrics"].items():
             yield f"  metric    {metric(key, value)}"
         if told := without_copies(result.get("near_copies")):
@@ -138,6 +136,9 @@ def run_lines(document: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
             if finding["verdict"] != "pass" and finding["action"]:
                 yield f"                   {finding['action']}"
         yield from _live(name, result)
+        if (proposed := result.get("proposed_bars")) and result["alias"] == "champion":
+            yield f"  bars      none are set; to refuse later versions that fall far below it, add under models.{name}:"
+            yield f"              gates: {{{', '.join(f'{key}: {value:g}' for key, value in proposed.items())}}}"
         yield f"  seconds   {result['seconds']:.0f}"
         yield f"  report    artifacts/releases/{name}/report.html"
     served = [name for name, result in document.items() if result.get("live")]

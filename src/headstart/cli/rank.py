@@ -21,7 +21,7 @@ def rank(
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """Compare backbones on a model's training data: LogME and a linear probe of each; no model is made.
+    """Compare backbones on a model's training data: a linear probe of each; no model is made.
 
     The model's own backbone is always among them. Each is judged by its last layer, also where the plan would end it at
     a middle one. At most `prepare.checks.featured` rows are shown to each. A backbone that is pretrained here is
@@ -53,7 +53,6 @@ def rank(
         limits=model.prepare.limits,
         params=model.plan.probe,
         cache=artifacts.CACHE,
-        level=model.plan.choice.interval,
     )
     document = {
         name: {
@@ -121,15 +120,15 @@ def _lines(document: dict[str, Any]) -> Iterable[str]:
             behind = one["behind"]
             told = "the best" if behind is None else f"{100 * behind['value']:.1f} points behind"
             if behind is not None and one["tied"]:
-                told += ", which chance may explain"
+                told += ", not significantly"
             size = f"{one['parameters'] / 1e6:.1f} M parameters, {one['seconds']:.1f} s for 1,000 examples"
-            yield f"  {one['backbone']:12} {metric('probe', one['probe'])}, LogME {one['log_me']:.3f}; {told}"
+            yield f"  {one['backbone']:12} {metric('probe', one['probe'])}; {told}"
             yield f"  {'':12} {size}"
         yield "  A probe judges, on each one's last layer; which serves fine-tuning best, only a plan of each can say."
         if found["recommended"] == found["present"]:
-            yield f"  keep       {found['present']}: the smallest of those that can't be told from the best"
+            yield f"  keep       {found['present']}: the smallest of those not significantly worse than the best"
         else:
             yield (
-                f"  recommend  {found['recommended']}: the smallest of those that can't be told from the best; set "
-                f"models.{name}.backbone in params.yaml (now {found['present']})"
+                f"  recommend  {found['recommended']}: the smallest of those not significantly worse than the "
+                f"best; set models.{name}.backbone in params.yaml (now {found['present']})"
             )

@@ -126,7 +126,8 @@ def _version_lines(alias: str, entry: dict[str, Any] | None, deleted: int | None
     metrics = ", ".join(metric(key, value) for key, value in entry["metrics"].items() if key == "accuracy")
     yield f"  {alias:10} version {entry['version']} since {entry['since']}  {metrics}".rstrip() + override(entry)
     if entry["verdict"] != "pass" and not entry["overridden"]:
-        yield f"             its gates said {entry['verdict']}:"
+        provisional = "provisional: " if alias == "champion" and entry["provisional"] else ""
+        yield f"             {provisional}its gates said {entry['verdict']}:"
         for reason in entry["reasons"].splitlines():
             yield f"               {reason}"
 

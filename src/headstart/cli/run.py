@@ -12,6 +12,7 @@ from headstart.cli.output import Json, emit, run_lines, say
 from headstart.cli.workspace import announce_pretraining, chosen, enter, start_flow
 from headstart.errors import GateError, OutsideError, UsageError
 from headstart.params.loader import load
+from headstart.params.workspace import Params
 from headstart.settings import Workspace
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Models; all of them when left out.")]
@@ -44,12 +45,13 @@ def run(
             raise refusal
     document = {name: standing.refreshed(workspace, name) for name in models}
     emit(document, as_json, run_lines)
-    return 0 if all(result["verdict"] == "pass" or _overridden(result) for result in document.values()) else 1
+    return 0 if all(result["verdict"] == "pass" or _serves(result) for result in document.values()) else 1
 
 
-def _overridden(result: dict[str, Any]) -> bool:
-    """Whether a person promoted the version that the gates did not pass."""
-    return bool(result["alias"] == "champion" and (result["live"] or {}).get("overridden"))
+def _serves(result: dict[str, Any]) -> bool:
+    """Whether a version that the gates did not pass is champion: provisionally, or because a person promoted it."""
+    live = result["live"] or {}
+    return bool(result["alias"] == "champion" and (live.get("overridden") or live.get("provisional")))
 
 
 def _override(workspace: Workspace, names: Sequence[str], reason: str) -> None:
@@ -85,9 +87,23 @@ def _override(workspace: Workspace, names: Sequence[str], reason: str) -> None:
 def plan(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Models to plan.")], as_json: Json = False
 ) -> int:
-    """Choose how to transfer: evidence, trial runs on part of train, and a decision card; no model is made."""
+    """Measure the data and say which strategies training would try, and why; nothing is trained."""
     workspace, params = enter()
     models = chosen(params, names)
+    planned(workspace, params, models)
+    from headstart.report import plan as words
+
+    plans = {name: plan_document(name) for name in models}
+    emit(
+        {name: words.document(found, words.parts(name)) for name, found in plans.items()},
+        as_json,
+        lambda _: _lines(plans),
+    )
+    return 0
+
+
+def planned(workspace: Workspace, params: Params, models: Sequence[str]) -> None:
+    """Run what comes before training, up to the plan, where it is stale."""
     from headstart.cli.fresh import unbuilt_models
 
     stale = unbuilt_models(workspace, params, models, until="plan")
@@ -95,26 +111,24 @@ def plan(
         announce_pretraining(params, stale)
         if refusal := start_flow(workspace, "training", stale, "--until", "plan"):
             raise refusal
-    document = {name: _plan_document(name) for name in models}
-    emit(document, as_json, _plan_lines)
-    return 0
 
 
-def _plan_document(name: str) -> dict[str, Any]:
-    from headstart.report import decision
+def plan_document(name: str) -> dict[str, Any]:
+    """The plan of a model.
 
+    Raises:
+        OutsideError: if it was not written.
+    """
     path = artifacts.stage_output(name, "plan") / "plan.json"
     if not path.is_file():
         raise OutsideError(f"the plan of {name} was not written.", action="Read what the flow printed above.")
-    plan = artifacts.read_json(path)
-    cost = decision.cost(plan, plan["strategy"], decision.seconds(name))
-    return {**plan, "cost_s": None if cost is None else round(cost, 1)}
+    return dict(artifacts.read_json(path))
 
 
-def _plan_lines(document: dict[str, Any]) -> Any:
-    from headstart.report import decision
+def _lines(plans: dict[str, dict[str, Any]]) -> Any:
+    from headstart.report import plan as words
 
-    for name, plan in document.items():
-        yield from decision.lines(name, plan, decision.seconds(name))
-        yield f"  card       {artifacts.release(name) / 'plan.html'}"
-    yield f"\nNext:\n  headstart run {' '.join(document)}"
+    for name, found in plans.items():
+        yield from words.lines(name, found, words.parts(name))
+        yield f"  page        {artifacts.release(name) / 'plan.html'}"
+    yield f"\nNext:\n  headstart run {' '.join(plans)}"

@@ -31,6 +31,7 @@ def serve(
     if not 0 <= port <= 65535:
         raise UsageError(f"--port {port} arrived, a number from 0 to 65535 was expected.")
     from headstart import bundle, registry, tracking
+    from headstart.evaluation.gates import replay
     from headstart.journal.writer import Journal
     from headstart.serving import server
     from headstart.serving.models import LoadedModel
@@ -50,10 +51,9 @@ def serve(
         version = champion(name)
         if version is None:  # it was taken away since
             raise UsageError(f"{name} has no champion to serve.", action=f"Make one: headstart run {name}.")
-        difference_allowed = params.models[name].gates.replay_difference
         folder = registry.download(name, version)
         earlier = registry.contracts(name)
-        return LoadedModel.open(name, version, folder, difference_allowed=difference_allowed, earlier=earlier)
+        return LoadedModel.open(name, version, folder, difference_allowed=replay.DIFFERENCE, earlier=earlier)
 
     def registered(name: str, version: int) -> str:
         return bundle.manifest_hash(registry.download(name, version))

@@ -9,7 +9,7 @@ from headstart.settings import Workspace
 
 
 def live(workspace: Workspace, name: str) -> dict[str, Any] | None:
-    """The champion's `version`, `verdict` and `overridden`; None without one."""
+    """The champion's `version`, `verdict`, `overridden` and `provisional`; None without one."""
     from headstart.registry import quick
 
     try:
@@ -31,8 +31,9 @@ def refreshed(workspace: Workspace, name: str) -> dict[str, Any]:
         alias = "champion"
     elif alias == "champion":
         alias = None
-    if (document.get("live", {}), document["alias"]) != (now, alias):
-        document |= {"alias": alias, "live": now}
+    provisional = alias == "champion" and bool(now and now["provisional"])
+    if (document.get("live", {}), document["alias"], document.get("provisional")) != (now, alias, provisional):
+        document |= {"alias": alias, "live": now, "provisional": provisional}
         artifacts.write_json(path, document)
         _draw(name)
     return document

@@ -85,16 +85,19 @@ class Examples:
         """`source row 412 (train)`, for messages: a row's number is its place in its source, not in its split."""
         return f"source row {self.numbers[place]} ({SPLITS[self.splits[place]]})"
 
-    def listed(self, places: Sequence[int] | Places) -> list[dict[str, Any]]:
-        """The first ten rows as evidence, in plain JSON values."""
+    def listed(self, places: Sequence[int] | Places, notes: Mapping[int, str] | None = None) -> list[dict[str, Any]]:
+        """The first ten rows as evidence, in plain JSON values; those with a note first, and with it."""
+        noted = notes or {}
+        first = sorted((int(place) for place in places), key=lambda place: place not in noted)[:NAMED]
         return [
             {
-                "id": str(self.ids[int(place)]),
+                "id": str(self.ids[place]),
                 "split": SPLITS[self.splits[place]],
                 "row": int(self.numbers[place]),
                 "label": self.label(place),
+                **({"note": noted[place]} if place in noted else {}),
             }
-            for place in places[:NAMED]
+            for place in first
         ]
 
     def finding(
@@ -102,14 +105,12 @@ class Examples:
         check: str,
         verdict: Verdict,
         places: Sequence[int] | Places,
-        reason: str,
-        action: str = "",
+        notes: Mapping[int, str] | None = None,
         **evidence: Any,
     ) -> Finding:
-        """A finding that counts rows and names the first ten of them."""
-        return Finding(
-            check, verdict, float(len(places)), None, reason, action, {"rows": self.listed(places)} | evidence
-        )
+        """A finding that counts rows and names the first ten of them, with what was noted of each."""
+        rows = {"rows": self.listed(places, notes)}
+        return Finding(check, verdict, float(len(places)), None, evidence=rows | evidence)
 
 
 class Inspector(Protocol):

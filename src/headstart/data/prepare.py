@@ -159,12 +159,11 @@ def judge(findings: Sequence[Finding]) -> None:
     """Stop a run whose data must not be trained on.
 
     Raises:
-        GateError: with the reason of each finding that fails, and the documents of all.
+        GateError: with the documents of all.
     """
-    if failed := [finding for finding in findings if finding.verdict == "fail"]:
-        reasons = " ".join(f"{finding.check}: {finding.reason}" for finding in failed)
+    if any(finding.verdict == "fail" for finding in findings):
         documents = [finding.document() for finding in findings]
-        raise GateError(f"the data may not be trained on. {reasons}", action=failed[0].action, findings=documents)
+        raise GateError("the data may not be trained on.", findings=documents)
 
 
 def _without_list(finding: Finding, goes: bool) -> tuple[Finding, dict[str, Any]]:

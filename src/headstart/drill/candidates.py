@@ -18,9 +18,9 @@ from headstart.bundle import manifest_hash
 from headstart.data import dataset
 from headstart.errors import HeadstartError
 from headstart.evaluation import gates, judgement
+from headstart.evaluation.gates import replay
 from headstart.faults.table import Fault
 from headstart.findings import Finding
-from headstart.params.evaluation import Gates
 from headstart.params.workspace import Model
 from headstart.serving import rehearsal
 from headstart.serving.models import LoadedModel
@@ -60,7 +60,7 @@ class Outcome:
 
 
 def artefact(
-    fault: Fault, name: str, champion: tuple[int, Path], registered: str, params: Gates, *, others: Sequence[Path]
+    fault: Fault, name: str, champion: tuple[int, Path], registered: str, *, others: Sequence[Path]
 ) -> Outcome:
     """Damage a copy of a registered bundle and ask each check that a server makes before a version takes traffic.
 
@@ -69,7 +69,6 @@ def artefact(
         name: of the model.
         champion: its number and bundle.
         registered: the hash of its manifest, as the registry has it.
-        params: the section `gates`.
         others: bundles of other models.
     """
     version, bundle = champion
@@ -87,7 +86,7 @@ def artefact(
         checks: dict[str, Callable[[], None]] = {
             "registered hash": lambda: registry.require_registered(copy, registered),
             "replay": lambda: LoadedModel.open(
-                name, version, copy, difference_allowed=params.replay_difference
+                name, version, copy, difference_allowed=replay.DIFFERENCE
             ).require_golden_answers(),
         }
         refusals = {check: said for check, ask in checks.items() if (said := _refusal(ask, copy))}

@@ -11,6 +11,7 @@ from headstart.data import dataset
 from headstart.data.dataset import Dataset
 from headstart.drill import candidates, traffic
 from headstart.errors import UsageError
+from headstart.evaluation.gates import replay
 from headstart.faults.table import FAULTS, Fault
 from headstart.monitoring import references
 from headstart.params.workspace import Model
@@ -120,11 +121,10 @@ def _before(subject: Subject, wanted: Sequence[Fault], say: Callable[[str], None
     others = [path for path in sorted(Path("artifacts/models").glob("*/bundle")) if path.parent.name != subject.name]
     blockable = [fault for fault in wanted if fault.gate is not None]
     champion = (subject.version, subject.bundle)
-    gates = subject.params.gates
     found = []
     for fault in (fault for fault in blockable if fault.target == "bundle"):
         say(f"before deployment: {fault.meaning}")
-        found.append(candidates.artefact(fault, subject.name, champion, subject.registered, gates, others=others))
+        found.append(candidates.artefact(fault, subject.name, champion, subject.registered, others=others))
     rebuilt = []
     for fault in (fault for fault in blockable if fault.target == "checkpoint"):
         say(f"before deployment: {fault.meaning}")
@@ -145,8 +145,7 @@ def _after(
 ) -> tuple[list[traffic.Outcome], dict[str, Any]]:
     """Sound traffic, then each fault in a window of its own."""
     params, held = subject.params, traffic.HeldOut.of(subject.bundle, pool, validation=len(validation))
-    allowed = params.gates.replay_difference
-    model = LoadedModel.open(subject.name, subject.version, subject.bundle, difference_allowed=allowed)
+    model = LoadedModel.open(subject.name, subject.version, subject.bundle, difference_allowed=replay.DIFFERENCE)
     reference = references.of(subject.name, registry)(subject.version)
     found = []
     with traffic.deployed(model, reference, params) as deployment:

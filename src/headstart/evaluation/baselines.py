@@ -17,6 +17,7 @@ TERMS = 50_000  # the most frequent words and pairs of words, or pieces of words
 CHARACTERS = 2_000_000  # of all texts together: where there are more, pieces of words are left out, which take minutes
 ROWS = 50_000  # of train, at most, evenly spaced
 EDGES, CELLS, DIRECTIONS = 32, 6, 9  # gradients: pixels a side, cells a side, bins from 0 to 180 degrees
+ITERATIONS = 300  # at most; a model that is cut off answers all the same
 TEXT_STRENGTHS = (1.0, 0.3, 3.0)  # of a support vector machine; of equally good ones the first
 IMAGE_STRENGTHS = (0.01, 0.001, 0.1)  # of logistic regression on standardised numbers
 
@@ -57,9 +58,6 @@ def majority(shares: NDArray[np.float64], examples: int) -> NDArray[np.int64]:
 def of_texts(
     splits: tuple[Sequence[str], Sequence[str], Sequence[str]],
     targets: tuple[NDArray[np.int64], NDArray[np.int64]],
-    *,
-    strength: float,
-    iterations: int,
 ) -> Classical:
     """Words and pairs of words, or pieces of words, weighted by rarity, into a linear support vector machine.
 
@@ -68,8 +66,6 @@ def of_texts(
     Args:
         splits: texts of train, validation and test.
         targets: classes of train and validation.
-        strength: multiplies `TEXT_STRENGTHS`.
-        iterations: at most; one that is cut off answers all the same.
     """
     from sklearn.svm import LinearSVC
 
@@ -79,25 +75,20 @@ def of_texts(
     return _best(
         given,
         (classes, targets[1]),
-        [strength * one for one in TEXT_STRENGTHS],
-        lambda one: LinearSVC(C=one, max_iter=iterations, random_state=0),  # the order in which it visits examples
+        list(TEXT_STRENGTHS),
+        lambda one: LinearSVC(C=one, max_iter=ITERATIONS, random_state=0),  # the order in which it visits examples
     )
 
 
 def of_images(
     splits: tuple[Sequence[NDArray[np.float32]], Sequence[NDArray[np.float32]], Sequence[NDArray[np.float32]]],
     targets: tuple[NDArray[np.int64], NDArray[np.int64]],
-    *,
-    strength: float,
-    iterations: int,
 ) -> Classical:
     """Pixels, or histograms of gradients, standardised, into logistic regression.
 
     Args:
         splits: of train, validation and test, what `numbers` makes of each image.
         targets: classes of train and validation.
-        strength: multiplies `IMAGE_STRENGTHS`.
-        iterations: at most; one that is cut off answers all the same.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -107,8 +98,8 @@ def of_images(
     return _best(
         given,
         (classes, targets[1]),
-        [strength * one for one in IMAGE_STRENGTHS],
-        lambda one: LogisticRegression(C=one, max_iter=iterations),
+        list(IMAGE_STRENGTHS),
+        lambda one: LogisticRegression(C=one, max_iter=ITERATIONS),
     )
 
 
@@ -203,7 +194,7 @@ def _best(
     for features in given:
         for strength in strengths:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ConvergenceWarning)  # `iterations` is meant to cut off
+                warnings.simplefilter("ignore", ConvergenceWarning)  # `ITERATIONS` is meant to cut off
                 model = make(strength).fit(features.train, train)
             right = float((model.predict(features.validation) == validation).mean()) if len(validation) else None
             answers = np.asarray(model.predict(features.test), dtype=np.int64)

@@ -17,12 +17,14 @@ from headstart import artifacts
 from headstart.data import dataset as datasets
 from headstart.errors import BundleError, ContractError
 from headstart.evaluation import metrics
-from headstart.params.evaluation import Bootstrap, Gates
+from headstart.params.evaluation import Gates
 from headstart.predictor import Predictor
 from headstart.statistics import bootstrap, class_shares, clustered, paired
+from headstart.statistics.bootstrap import Sampling
 from headstart.statistics.clustered import Groups
 
 CHUNK = 512
+SAMPLING = Sampling(seed=13)
 MOVED = 0.2  # of a label's examples that the champion answers with a lost class, to ask whether the class was renamed
 
 
@@ -33,7 +35,7 @@ def compare(candidate: Path, champion: Path, data: Path, gates: Gates) -> dict[s
         candidate: a sealed bundle.
         champion: another.
         data: what the stage `prepare` wrote for the candidate.
-        gates: level and bootstrap of the intervals.
+        gates: `level` of the intervals.
 
     Returns:
         What `contrast` returns.
@@ -88,7 +90,7 @@ def contrast(
         ours: labels the candidate answered; None where its contract refuses the input, which counts as wrong.
         theirs: the champion's.
         known: all labels of the candidate, and of the champion.
-        gates: `level` (one-sided) and `bootstrap`.
+        gates: `level` (one-sided).
         groups: which examples come together; None where none do.
         tested: classes that had test examples when the champion was measured.
 
@@ -106,7 +108,7 @@ def contrast(
     true, mine, other = (np.array(series, dtype=object) for series in (truth, ours, theirs))
     right, right_there = mine == true, other == true
     shared, fresh = np.isin(true, both), np.isin(true, new)
-    together, level = _of(groups, shared), gates.bootstrap.level
+    together, level = _of(groups, shared), SAMPLING.level
     found = paired.difference(right[shared], right_there[shared], 1 - 2 * gates.level, together)
     fresh_accuracy = clustered.share(right[fresh], level, _of(groups, fresh))
     return {
@@ -118,7 +120,7 @@ def contrast(
             "candidate": clustered.share(right[shared], level, together).document(),
             "champion": clustered.share(right_there[shared], level, together).document(),
         },
-        "macro_f1": _macro_f1(true[shared], mine[shared], other[shared], both, gates.bootstrap, together),
+        "macro_f1": _macro_f1(true[shared], mine[shared], other[shared], both, SAMPLING, together),
         "classes": {
             "both": both,
             "new": new,
@@ -165,7 +167,7 @@ def _macro_f1(
     ours: NDArray[np.object_],
     theirs: NDArray[np.object_],
     classes: Sequence[str],
-    sampling: Bootstrap,
+    sampling: Sampling,
     groups: Groups,
 ) -> dict[str, Any] | None:
     """Macro-F1 over the shared classes; any answer outside them is a miss. None without an example."""
@@ -185,7 +187,7 @@ def _macro_f1(
             true,
             mine,
             other,
-            **sampling.model_dump(),
+            **sampling.document(),
             groups=groups,
             within=(-1.0 if name == "difference" else 0.0, 1.0),
         ).document()

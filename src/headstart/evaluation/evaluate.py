@@ -34,9 +34,10 @@ from headstart.data.dataset import SPLITS, Dataset
 from headstart.errors import DataError
 from headstart.evaluation import baselines, calibration, metrics, scores
 from headstart.evaluation.baselines import Classical
-from headstart.params.evaluation import Bootstrap, Evaluate
+from headstart.params.evaluation import Evaluate
 from headstart.predictor import Predictor
 from headstart.statistics import bootstrap, class_shares, clustered, paired
+from headstart.statistics.bootstrap import Sampling
 
 FORMAT = 3  # 2 had no `shares`; 1 one classical model of one strength, and neither `guessing` nor groups by class
 EVALUATION = "evaluation.json"
@@ -68,7 +69,7 @@ def evaluate(
     Args:
         predictor: of the exported file; its own calibration is not used, as it is made here.
         data: what the stage `prepare` wrote: `train.parquet`, `validation.parquet`, `test.parquet`.
-        params: bins, bootstrap and baselines.
+        params: modality and level of the intervals.
         out: the folder to write into.
         prior: the class shares that production sees; metrics are then of test rows in which the classes come in these
             shares. None where validation shows them.
@@ -79,6 +80,7 @@ def evaluate(
     Raises:
         DataError: if the test split is empty, or a label is not one of the predictor's.
     """
+    sampling = Sampling(params.level)
     splits = {name: datasets.read(data / f"{name}.parquet") for name in SPLITS}
     if not len(splits["test"]):
         raise DataError(f"{data / 'test.parquet'} holds no example.", action="Raise prepare.split.test, or add data.")
@@ -112,10 +114,10 @@ def evaluate(
         "shares": about,
         "groups": clustered.count(splits["test"].groups),
         "classes": list(classes),
-        **measure(answers, raw, params),
-        "near_copies": _near_copies(answers, data / NEAR_LEAK, params.bootstrap),
-        "guessing": _guessing(answers, guess, params.bootstrap),
-        "baselines": {name: _rival(chosen, answers, params.bootstrap) for name, chosen in rivals.items()},
+        **measure(answers, raw, sampling),
+        "near_copies": _near_copies(answers, data / NEAR_LEAK, sampling),
+        "guessing": _guessing(answers, guess, sampling),
+        "baselines": {name: _rival(chosen, answers, sampling) for name, chosen in rivals.items()},
         "tried": [asdict(one) for one in classical.tried],
     }
     out.mkdir(parents=True, exist_ok=True)
@@ -143,15 +145,15 @@ def at_shares(test: Dataset, shares: Mapping[str, float]) -> tuple[Dataset, dict
     return test.select(rows.tolist()), {"rows": len(rows), "of": len(test), "short": short}
 
 
-def measure(answers: Answers, uncalibrated: NDArray[np.float64], params: Evaluate) -> dict[str, Any]:
+def measure(answers: Answers, uncalibrated: NDArray[np.float64], sampling: Sampling) -> dict[str, Any]:
     """The parts of `evaluation.json` that need no model: metrics, per class, confusion, reliability, mistakes.
 
     Args:
         answers: calibrated, on the test split.
         uncalibrated: `(examples, classes)` probabilities of the same answers at temperature 1.
-        params: bins and bootstrap.
+        sampling: of the bootstrap.
     """
-    how: dict[str, Any] = {"bins": params.bins, "sampling": params.bootstrap, "groups": answers.dataset.groups}
+    how: dict[str, Any] = {"bins": metrics.BINS, "sampling": sampling, "groups": answers.dataset.groups}
     found = scores.score(answers.probabilities, answers.targets, **how)
     before = scores.probabilistic(uncalibrated, answers.targets, **how)
     table = metrics.confusion(answers.predicted, answers.targets, len(answers.classes))
@@ -163,7 +165,7 @@ def measure(answers: Answers, uncalibrated: NDArray[np.float64], params: Evaluat
             for place, (label, row) in enumerate(zip(answers.classes, metrics.per_class(table), strict=True))
         ],
         "confusion": table.tolist(),
-        "reliability": [dict(row) for row in metrics.reliability(answers.probabilities, answers.targets, params.bins)],
+        "reliability": [dict(row) for row in metrics.reliability(answers.probabilities, answers.targets, metrics.BINS)],
         "mistakes": _mistakes(answers),
     }
 
@@ -189,13 +191,12 @@ def _classical(
 ) -> Classical:
     """The best classical model on validation."""
     classes = (targets["train"], targets["validation"])
-    effort: dict[str, Any] = {"strength": params.baseline_strength, "iterations": params.baseline_iterations}
     inputs = [splits[name].inputs for name in SPLITS]
     if params.modality == "text":
         train, validation, test = inputs
-        return baselines.of_texts((train, validation, test), classes, **effort)
+        return baselines.of_texts((train, validation, test), classes)
     train, validation, test = ([*_numbers(predictor, one)] for one in inputs)
-    return baselines.of_images((train, validation, test), classes, **effort)
+    return baselines.of_images((train, validation, test), classes)
 
 
 def _numbers(predictor: Predictor, inputs: Sequence[bytes]) -> Iterator[NDArray[np.float32]]:
@@ -205,7 +206,7 @@ def _numbers(predictor: Predictor, inputs: Sequence[bytes]) -> Iterator[NDArray[
             yield baselines.numbers(pixels)
 
 
-def _near_copies(answers: Answers, path: Path, sampling: Bootstrap) -> dict[str, Any] | None:
+def _near_copies(answers: Answers, path: Path, sampling: Sampling) -> dict[str, Any] | None:
     """How many test rows have near copies in train, and accuracy and macro-F1 without them; None where unknown.
 
     What is remembered of a copy is no evidence of what the model does with a new input.
@@ -225,19 +226,19 @@ def _near_copies(answers: Answers, path: Path, sampling: Bootstrap) -> dict[str,
     return {"rows": int((~rest).sum()), "without": without}
 
 
-def _guessing(answers: Answers, shares: NDArray[np.float64], sampling: Bootstrap) -> dict[str, Any]:
+def _guessing(answers: Answers, shares: NDArray[np.float64], sampling: Sampling) -> dict[str, Any]:
     """Log loss of answering every test example with these class shares; `difference` is ours minus that."""
     guessed = metrics.surprise(np.tile(shares, (len(answers.targets), 1)), answers.targets)
     ours = metrics.surprise(answers.probabilities, answers.targets)
     most = -math.log(metrics.SMALLEST)
-    how: dict[str, Any] = {**sampling.model_dump(), "groups": answers.dataset.groups}
+    how: dict[str, Any] = {**sampling.document(), "groups": answers.dataset.groups}
     return {
         "nll": bootstrap.interval(bootstrap.mean, guessed, **how, within=(0.0, most)).document(),
         "difference": bootstrap.interval(bootstrap.mean, ours - guessed, **how, within=(-most, most)).document(),
     }
 
 
-def _rival(chosen: NDArray[np.int64], answers: Answers, sampling: Bootstrap) -> dict[str, Any]:
+def _rival(chosen: NDArray[np.int64], answers: Answers, sampling: Sampling) -> dict[str, Any]:
     """A baseline's metrics, and how often just one of the two is right; `difference` is ours minus the baseline's."""
     targets, groups = answers.targets, answers.dataset.groups
     found = scores.labelled(chosen, targets, len(answers.classes), sampling, groups)

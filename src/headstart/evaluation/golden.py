@@ -25,6 +25,7 @@ from headstart.predictor import Prediction, Predictor
 
 FORMAT = 1
 GOLDEN = "golden.parquet"
+KEPT = 16
 SPARE = 4  # times as many examples are looked at as are kept
 MARGIN = 0.02  # of probability; what processors round differently is below a hundredth of that
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from headstart.errors import DataError
 
+BINS = 15  # of confidence; Guo et al. 2017
 SUM_TOLERANCE = 1e-3
 SMALLEST = 1e-15  # a probability of 0 for the true class costs 34.5 nats, not infinitely many
 

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.evaluation import metrics
-from headstart.params.evaluation import Bootstrap
 from headstart.statistics import bootstrap, clustered
+from headstart.statistics.bootstrap import Sampling
 from headstart.statistics.clustered import Groups
 from headstart.statistics.interval import Interval
 
@@ -17,7 +17,7 @@ def score(
     targets: NDArray[np.int64],
     *,
     bins: int,
-    sampling: Bootstrap,
+    sampling: Sampling,
     groups: Groups = None,
 ) -> dict[str, Interval]:
     """All four metrics of `(examples, classes)` probabilities against `(examples,)` class indices.
@@ -33,7 +33,7 @@ def labelled(
     predicted: NDArray[np.int64],
     targets: NDArray[np.int64],
     classes: int,
-    sampling: Bootstrap,
+    sampling: Sampling,
     groups: Groups = None,
 ) -> dict[str, Interval]:
     """`accuracy` (Wilson, widened by groups where there are some) and `macro_f1` (percentile bootstrap) of indices.
@@ -45,7 +45,7 @@ def labelled(
         lambda chosen, true: metrics.macro_f1_each(chosen, true, classes),
         predicted,
         targets,
-        **sampling.model_dump(),
+        **sampling.document(),
         groups=groups,
         within=(0.0, 1.0),
     )
@@ -59,14 +59,14 @@ def probabilistic(
     targets: NDArray[np.int64],
     *,
     bins: int,
-    sampling: Bootstrap,
+    sampling: Sampling,
     groups: Groups = None,
 ) -> dict[str, Interval]:
     """`nll` (percentile bootstrap) and `ece` (symmetric bootstrap, cut off at 0 and 1)."""
     nll = bootstrap.interval(
         bootstrap.mean,
         metrics.surprise(probabilities, targets),
-        **sampling.model_dump(),
+        **sampling.document(),
         groups=groups,
         within=(0.0, -math.log(metrics.SMALLEST)),
     )
@@ -75,7 +75,7 @@ def probabilistic(
         lambda cell, off: metrics.calibration_error_each(cell, off, bins),
         place,
         gap,
-        **sampling.model_dump(),
+        **sampling.document(),
         method="symmetric",
         groups=groups,
         within=(0.0, 1.0),

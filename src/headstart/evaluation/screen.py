@@ -11,16 +11,14 @@ from numpy.typing import NDArray
 from headstart.determinism import digest
 from headstart.errors import GateError
 from headstart.evaluation import metrics
-from headstart.findings import Finding
+from headstart.findings import Finding, Verdict
 from headstart.params.evaluation import Override
 from headstart.params.transfer import Screen
-
-CALM = "Lower fine_tune.learning_rate and fine_tune.head_learning_rate, or choose plan.choice.strategy: linear_probe."
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What training handed on, on validation data; NaN where training did not say."""
+    """The model that training kept (`probe` or `network`), on validation data; NaN where training did not say."""
 
     name: str
     start: float
@@ -34,9 +32,8 @@ def judge(
 ) -> list[Finding]:
     """Findings `nonfinite`, `diverged` and `above_majority` from what training wrote down (`history.json`).
 
-    Judged is the model that is handed on: the probe where `strategy_used` is `linear_probe`, else the trained
-    network of `best_epoch`. Point estimates are enough here: what lies near a bar is left to the gates after export,
-    which have intervals. What is missing fails.
+    Judged is the candidate that was kept, after mitigation where there was one. Point estimates are enough here: what
+    lies near a bar is left to the gates after export, which have intervals. What is missing fails.
 
     Args:
         history: the document, before it is written (NaN) or after (null).
@@ -50,72 +47,51 @@ def judge(
     return [
         _nonfinite(history, kept),
         _diverged(kept, params.loss_growth),
-        _above_majority(kept, targets, classes, params.above_majority, by_class=by_class),
+        _above_majority(kept, targets, classes, by_class=by_class),
     ]
 
 
 def _nonfinite(history: Mapping[str, Any], kept: Kept) -> Finding:
-    """Every number that training met must be one; steps count only if the network handed on went through them."""
+    """Every number that training met must be one; steps count only if the network that was kept went through them."""
     missing = [name for name, value in (("loss", kept.loss), ("accuracy", kept.accuracy)) if not math.isfinite(value)]
-    if missing:
-        reason = f"{kept.name} has no finite validation {' and no finite validation '.join(missing)}."
-        return Finding("nonfinite", "fail", float(len(missing)), 0.0, reason, CALM)
     steps = _learned_from(history)
     broken = [step for step in steps if not (_is_finite(step, "loss") and _is_finite(step, "gradient_norm"))]
-    if broken:
-        reason = (
-            f"{len(broken)} of {len(steps)} training steps had a loss or a gradient that is not a number, "
-            f"the first at step {broken[0].get('step')}."
-        )
-        action = f"{CALM} With fine_tune.precision bfloat16, try float32."
-        return Finding("nonfinite", "fail", float(len(broken)), 0.0, reason, action)
-    reason = f"{kept.name} and its {len(steps)} training steps have finite losses and gradients."
-    return Finding("nonfinite", "pass", 0.0, 0.0, reason)
+    evidence = {
+        "model": kept.name,
+        "missing": missing,
+        "steps": len(steps),
+        "first": broken[0].get("step") if broken else None,
+    }
+    count = float(len(missing) or len(broken))
+    return Finding("nonfinite", "fail" if count else "pass", count, 0.0, evidence=evidence)
 
 
 def _learned_from(history: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The steps up to the best epoch, whose weights are kept; none where the probe is handed on."""
-    if history.get("strategy_used") == "linear_probe":
-        return []
-    steps, best = history.get("steps") or [], history.get("best_epoch")
+    """The steps up to the best epoch, whose weights are kept; none where no layer was trained."""
+    training = _entry(history).get("training") or {}
+    steps, best = training.get("steps") or [], training.get("best_epoch")
     return [step for step in steps if best is None or step.get("epoch", 0) <= best + 1e-9]
 
 
 def _diverged(kept: Kept, growth: float) -> Finding:
     if not (math.isfinite(kept.start) and math.isfinite(kept.loss)) or kept.start <= 0:
-        reason = f"Whether training diverged can't be told: {kept.name} lacks a validation loss at its start or end."
-        return Finding("diverged", "fail", None, growth, reason, CALM)
+        return Finding("diverged", "fail", None, growth, evidence={"model": kept.name})
     ratio = kept.loss / kept.start
-    told = f"validation loss went from {kept.start:.3f} to {kept.loss:.3f}, {ratio:.2f} times its start"
-    if ratio > growth:
-        return Finding("diverged", "fail", ratio, growth, f"Training diverged: {told}; {growth:g} is allowed.", CALM)
-    return Finding("diverged", "pass", ratio, growth, f"{kept.name}: {told}; up to {growth:g} is allowed.")
+    evidence = {"model": kept.name, "start": kept.start, "loss": kept.loss}
+    return Finding("diverged", "fail" if ratio > growth else "pass", ratio, growth, evidence=evidence)
 
 
-def _above_majority(kept: Kept, targets: NDArray[np.int64], classes: int, margin: float, *, by_class: bool) -> Finding:
+def _above_majority(kept: Kept, targets: NDArray[np.int64], classes: int, *, by_class: bool) -> Finding:
     """A model that always gives the commonest class reaches the bar exactly, so equality fails."""
     commonest = np.full(len(targets), np.bincount(targets, minlength=classes).argmax())
     if by_class:
-        name, value, least = "macro-F1", kept.macro_f1, metrics.macro_f1(commonest, targets, classes)
-        told = f"{kept.name} has macro-F1 {value:.3f} on validation; always giving the commonest class has {least:.3f}"
-        told += " (training counted every class alike, so accuracy is not asked for)"
+        value, least = kept.macro_f1, metrics.macro_f1(commonest, targets, classes)
     else:
-        name, value, least = "accuracy", kept.accuracy, metrics.accuracy(commonest, targets)
-        told = f"{kept.name} is right on {value:.3f} of validation; always giving the commonest class on {least:.3f}"
-    bar = least + margin
-    if not math.isfinite(value):
-        reason = f"{kept.name} has no finite validation {name} to hold against {bar:.3f}."
-        return Finding("above_majority", "fail", None, bar, reason, CALM)
-    if value > bar:
-        return Finding("above_majority", "pass", value, bar, f"{told}.")
-    reason = f"{told}{f', and {margin:g} more is asked' if margin else ''}: nothing useful was learned."
-    action = "Look at the labels (headstart data), add examples, or take a backbone nearer to your data."
-    if not by_class:
-        action += (
-            " Where a rare class matters more than accuracy, set class_weights: balanced under probe and fine_tune: "
-            "macro-F1 is asked for then."
-        )
-    return Finding("above_majority", "fail", value, bar, reason, action)
+        value, least = kept.accuracy, metrics.accuracy(commonest, targets)
+    known = math.isfinite(value)
+    evidence = {"model": kept.name, "by_class": by_class, "commonest": least}
+    verdict: Verdict = "pass" if known and value > least else "fail"
+    return Finding("above_majority", verdict, value if known else None, least, evidence=evidence)
 
 
 def candidate(document: Mapping[str, Any]) -> str:
@@ -127,39 +103,33 @@ def require(document: Mapping[str, Any], override: Override | None, model: str) 
     """Refuse to go on with a candidate whose `screen.json` does not pass, unless it was overridden with a reason.
 
     Raises:
-        GateError: with the reasons and the findings.
+        GateError: with the findings.
     """
     if document["verdict"] == "pass" or (override and override.candidate == candidate(document)):
         return
-    refused = [finding for finding in document["findings"] if finding["verdict"] != "pass"]
-    reasons = " ".join(f"{finding['check']}: {finding['reason']}" for finding in refused)
-    actions = " ".join(dict.fromkeys(finding["action"] for finding in refused))
     also = f" The override in params.yaml is for another candidate ({override.candidate})." if override else ""
     raise GateError(
-        f"the candidate is not exported. {reasons}{also}",
-        action=f"{actions} To export it all the same, with a reason that is recorded: "
-        f"headstart run {model} --reason WHY.",
+        f"the candidate is not exported.{also}",
+        action=f"To export it all the same, with a reason that is recorded: headstart run {model} --reason WHY.",
         findings=document["findings"],
     )
 
 
+def _entry(history: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The kept candidate's part of the history; empty where it has none."""
+    entries: list[Mapping[str, Any]] = history.get("candidates") or []
+    return next((entry for entry in entries if entry.get("strategy") == history.get("kept")), {})
+
+
 def _kept(history: Mapping[str, Any]) -> Kept:
-    """The model that is handed on; layers are trained from a probe, so the loss of that probe is their start."""
-    probe: Mapping[str, Any] = history.get("probe") or {}
-    if history.get("strategy_used") == "linear_probe":
-        loss = _number(probe, "validation/loss")
-        return Kept("The linear probe", loss, loss, *_scores(probe))
-    epochs = history.get("epochs") or []
-    best: Mapping[str, Any] = next((entry for entry in epochs if entry.get("epoch") == history.get("best_epoch")), {})
-    best = history.get("fine_tune") or best  # what was handed on, where training measured it once more
-    start = _number(history.get("start") or probe, "validation/loss")
-    if not math.isfinite(start) and epochs:
-        start = _number(epochs[0], "validation/loss")
-    return Kept("The trained network", start, _number(best, "validation/loss"), *_scores(best))
-
-
-def _scores(document: Mapping[str, Any]) -> tuple[float, float]:
-    return _number(document, "validation/accuracy"), _number(document, "validation/macro_f1")
+    """The candidate that was kept; a probe is solved, not trained, so it starts where it ends."""
+    entry = _entry(history)
+    validation: Mapping[str, Any] = entry.get("validation") or {}
+    loss = _number(validation, "loss")
+    scores = (_number(validation.get(name) or {}, "value") for name in ("accuracy", "macro_f1"))
+    if entry.get("training") is None:
+        return Kept("probe", loss, loss, *scores)
+    return Kept("network", _number(entry, "start_loss"), loss, *scores)
 
 
 def _number(document: Mapping[str, Any], key: str) -> float:

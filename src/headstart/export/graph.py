@@ -22,6 +22,8 @@ from headstart.backbones.network import Network
 from headstart.errors import BackboneError, OutsideError
 from headstart.params.section import Modality
 
+OPSET = 20  # of ONNX; what can be expressed hardly differs between versions
+
 INPUTS: dict[Modality, tuple[str, ...]] = {"text": ("input_ids", "attention_mask"), "image": ("pixel_values",)}
 OUTPUTS = ("logits", "features")
 BATCH_LIMIT = 4096
@@ -141,7 +143,7 @@ def exported(
             kind = network.backbone.config.model_type
             raise OutsideError(
                 f"torch cannot express {kind} in ONNX: {_cause(error)}",
-                action="Try another export.opset, or another backbone.",
+                action="Try another version of torch, or another backbone.",
             ) from error
     assert program is not None  # with dynamo=True the exporter always returns its program
     return program.model_proto

@@ -15,6 +15,7 @@ from headstart.export import graph
 from headstart.predictor import Predictor
 
 FORMAT = 1
+EXAMPLES = 128
 BATCH_SIZES = (1, 2, 7, 32)
 
 
@@ -40,7 +41,10 @@ def check(network: Network, model: Path, contract: Path, raw: Sequence[Any]) -> 
         ContractError: if an input is refused.
     """
     if not len(raw):
-        raise DataError("no example arrived to compare the exported file on.", action="Raise export.parity_examples.")
+        raise DataError(
+            "no example arrived to compare the exported file on.",
+            action="Give the validation split examples: prepare.split.validation.",
+        )
     predictor = Predictor.open(model=model, contract=contract, calibration=Calibration.identity(network.classes))
     items = predictor.preprocessor.prepare(raw)
     differences, given, flips, features = [], [], [], 0.0

@@ -23,13 +23,13 @@ from headstart.contract.files import write
 from headstart.contract.spec import Contract, ImageSpec
 from headstart.errors import BackboneError, BundleError, OutsideError
 from headstart.export import graph, parity
+from headstart.findings import Finding
 from headstart.params.prepare import Limits
 from headstart.params.section import Modality
 from headstart.predictor import UNANSWERED, Preprocessor
 
-OPSET = 20  # the default of export.opset; what can be expressed hardly differs between versions
 LIMITS = Limits(tokens=64, characters=10_000, pixels=10**7, megabytes=10)
-LOGIT_DIFFERENCE = 1e-3  # the default of gates.logit_difference
+LOGIT_DIFFERENCE = 1e-3  # as the gate `parity` allows
 LABELS = ("a", "b")
 TEXTS = (
     "The train is late again.",
@@ -77,15 +77,23 @@ def _compare(folder: Path, spec: Any, contract: Path, raw: Sequence[Any]) -> Non
     if not isinstance(spec, ImageSpec):
         raise BackboneError(
             f"the tokenizer of {folder} gives other ids in transformers than its tokenizer.json gives by itself: "
-            f"{finding.reason}",
+            f"{_differs(finding)}",
             action="Save the checkpoint's fast tokenizer again (AutoTokenizer.from_pretrained(…).save_pretrained(…)).",
         )
     kind = type(processor.load_processor(folder)).__name__.removesuffix("Pil")
     raise BackboneError(
         f"{kind} ({folder / processor.PROCESSOR_FILE}) does something that its size, crop, scale and normalisation do "
-        f"not say, and a contract has no word for it: {finding.reason}",
+        f"not say, and a contract has no word for it: {_differs(finding)}",
         action="Use a backbone whose processor only resizes, crops from the middle, rescales and normalises.",
     )
+
+
+def _differs(finding: Finding) -> str:
+    found = finding.evidence
+    if found["shapes"]:
+        ours, theirs = (tuple(shape) for shape in found["shapes"])
+        return f"input {found['worst']} becomes {ours} here and {theirs} there."
+    return f"{found['count']} of {found['inputs']} inputs differ, by {finding.statistic:.3g} at most."
 
 
 def _export(folder: Path, contract: Path, model: Path, raw: Sequence[Any]) -> None:
@@ -93,7 +101,7 @@ def _export(folder: Path, contract: Path, model: Path, raw: Sequence[Any]) -> No
     network = _small(folder)
     kind = network.backbone.config.model_type
     try:
-        graph.export(network, network.modality, model, OPSET)
+        graph.export(network, network.modality, model, graph.OPSET)
     except OutsideError as error:
         raise BackboneError(f"{kind} can't be served: {error.message}", action=compatibility.ENCODERS) from error
     try:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from headstart.params.section import Count, Difference, Modality, Positive, Section, Seed, Share
+from headstart.params.section import Count, Difference, Modality, Section, Share
 
 
 class Override(Section):
@@ -24,27 +24,14 @@ class Export(Section):
 
     modality: Modality
     backbone: str
-    opset: Count
-    parity_examples: Count
     override: Override | None = None  # workspaces from before it have none
-
-
-class Bootstrap(Section):
-    """Percentile bootstrap over test examples."""
-
-    resamples: Count
-    level: Share
-    seed: Seed
 
 
 class Evaluate(Section):
     """Everything the stage `evaluate` may depend on."""
 
     modality: Modality
-    bins: Count
-    bootstrap: Bootstrap
-    baseline_iterations: Count
-    baseline_strength: Positive
+    level: Share
     expected_shares: dict[str, float] | None = None  # `data.expected_shares`
 
 
@@ -52,24 +39,18 @@ class Seal(Section):
     """Everything the stage `seal` may depend on."""
 
     modality: Modality
-    golden: Count
     profile: Count
-    seed: Seed
 
 
 class Gates(Section):
-    """What a candidate must show after export; read by the release flow."""
+    """What a candidate must show after export; read by the release flow. A bar of None is not asked for."""
 
-    accuracy: Share
-    macro_f1: Share
-    calibration_error: Share
+    accuracy: Share | None
+    macro_f1: Share | None
+    calibration_error: Share | None
     baseline_margin: Difference
-    logit_difference: Positive
-    label_flips: int
-    replay_difference: Positive
     champion_margin: Share
     level: Share
-    bootstrap: Bootstrap
 
 
 class Release(Section):

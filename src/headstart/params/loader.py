@@ -121,7 +121,7 @@ def _model(
     layers = {where: entry, f"defaults.{modality}": defaults.get(modality), "defaults.all": defaults.get("all")}
     for place, layer in layers.items():
         problems += [
-            f"{place}.{stage}.adapt arrived, {place}.adapt was expected: race and training read one adapted backbone"
+            f"{place}.{stage}.adapt arrived, {place}.adapt was expected: plan and training read one adapted backbone"
             for stage in ("plan", "train")
             if _holds(layer, (stage, "adapt"))
         ]

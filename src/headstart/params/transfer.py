@@ -1,25 +1,11 @@
 """`plan` and `train`: what is measured before a strategy is chosen, and how each strategy trains."""
 
-from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from headstart.params.adapt import Adapt
-from headstart.params.section import (
-    Amount,
-    Count,
-    Doubt,
-    Level,
-    Modality,
-    Positive,
-    Section,
-    Seed,
-    Several,
-    Share,
-    Strategy,
-)
+from headstart.params.section import Amount, Count, Modality, Positive, Section, Seed, Several, Share, Strategy
 
 ClassWeights = Literal["none", "balanced"]
 
@@ -42,43 +28,23 @@ class Augmentation(Section):
     mirror: bool
 
 
-class Guard(Section):
-    """What watches a training run between its epochs; a run that diverges is stopped, and tried once more, gently."""
-
-    checks: Count
-    examples: Count
-    drop: Share
-    level: Share
-    gentler: Share
-    gentler_decay: Share
-
-
 class FineTune(Section):
     """Head first (from the probe), then every layer with its own rate."""
 
     epochs: Count
+    least_steps: Count
     batch_size: Count
     learning_rate: Positive
     head_learning_rate: Positive
     layer_decay: Share
-    schedule: Literal["linear", "cosine"]
-    warmup: Share
-    weight_decay: float
     pull: Amount
-    clip_norm: Positive
-    label_smoothing: Share
     class_weights: ClassWeights
     dropout: Share
     patience: Count
     stop_on: Literal["loss", "accuracy", "macro_f1"]
-    averaging: Literal["none", "soup"]
-    frozen_layers: int
-    unfreezing: Literal["all", "gradual"]
-    deadline_minutes: Positive | None
     precision: Literal["auto", "float32", "bfloat16"]
     seed: Seed
     augmentation: Augmentation
-    guard: Guard
 
     @property
     def classes_alike(self) -> bool:
@@ -97,74 +63,19 @@ class Lora(Section):
     """Low-rank updates of the linear layers, merged into them before export; all else as in `fine_tune`."""
 
     rank: Count
-    scale: Positive
-    dropout: Share
     learning_rate: Positive
     epochs: Count
 
 
-class FewLabels(Section):
-    """The control: the same network with few labels, transferred against from scratch."""
-
-    per_class: Count
-    classes: Several
-    epochs: Count
-    scratch_epochs: Count
-    scratch_learning_rate: Positive
-    augmented: bool
-    judged: Count
-    repeats: Count
-    seed: Seed
-
-
-class Choice(Section):
-    """What the plan may choose from, and where it does not look further."""
-
-    strategy: Literal["auto", Strategy]
-    layers: Literal["auto", "all"]
-    good_enough: Share
-    target: Level | None
-    examples_per_class: Count
-    budget: Count
-    folds: Several
-    layer_examples: Count
-    interval: Level
-
-
-class Race(Section):
-    """Successive halving: candidates learn from a growing share of train and are judged on what none has seen."""
-
-    candidates: list[Literal["linear_probe", "lora", "fine_tune", "adapt_then_fine_tune"]]
-    shares: Annotated[list[Share], Field(min_length=1)]
-    examples: Count
-    judged: Count
-    budget: Count
-    doubt: Doubt
-    seed: Seed
-
-    @field_validator("candidates")
-    @classmethod
-    def _held_to_the_probe(cls, value: list[Strategy]) -> list[Strategy]:
-        if "linear_probe" not in value:
-            raise PydanticCustomError("yardstick", "a list with linear_probe, which all others are held to,")
-        return value
-
-    @field_validator("shares")
-    @classmethod
-    def _growing(cls, value: list[float]) -> list[float]:
-        if any(later <= earlier for earlier, later in pairwise([0.0, *value])):
-            raise PydanticCustomError("growing", "shares above 0 that grow from rung to rung")
-        return value
-
-
 class Plan(Section):
-    """Everything the stage `plan` may depend on."""
+    """Everything the stage `plan` may depend on: which strategies may be trained, and how each would train."""
 
     modality: Modality
     backbone: str
-    choice: Choice
-    race: Race
-    few_labels: FewLabels
+    strategy: Literal["auto", Strategy]
+    layers: Literal["auto", "all"]
+    good_enough: Share
+    budget: Count
     probe: Probe
     fine_tune: FineTune
     lora: Lora
@@ -173,22 +84,15 @@ class Plan(Section):
 
 
 class Forgetting(Section):
-    """How much of what the backbone knew may be lost, and the ladder that is climbed where it is more."""
+    """How much of what the backbone knew a trained network may lose before that is mitigated."""
 
     budget: Share
-    worth: Share
-    examples: Count
-    alphas: list[Share]
-    pull: Positive
-    layer_decay: Share
-    level: Level
 
 
 class Screen(Section):
     """The gate before export, on validation data."""
 
     loss_growth: Positive
-    above_majority: Share
 
 
 class Train(Section):

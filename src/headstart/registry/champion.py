@@ -11,7 +11,7 @@ from headstart.contract import spec
 from headstart.errors import GateError, UsageError
 from headstart.findings import Verdict
 from headstart.registry import shipping
-from headstart.registry.client import CHALLENGER, CHAMPION, aliases_of, or_none, retag, speaking
+from headstart.registry.client import CHALLENGER, CHAMPION, PROVISIONAL, aliases_of, or_none, retag, speaking
 from headstart.registry.versions import dangling, describe, download, find, lookup, newest, numbers, repair
 
 PREVIOUS = "previous"  # no alias of its own: the champion's tag `promoted_from`
@@ -52,7 +52,7 @@ def register(
     """Keep a judged bundle as a version; one that passed gets the alias `challenger`. Returns the version.
 
     The same bundle again (by its manifest) is the same version, with the new judgement: a flow that was killed in
-    between may simply run again.
+    between may simply run again. A provisional champion that passes now is one no longer.
 
     Args:
         model: its name in the registry.
@@ -87,7 +87,7 @@ def register(
             entry = client.create_model_version(model, source=source, run_id=run_id, tags=judged, model_id=model_id)
             number = int(entry.version)
         else:
-            retag(client, model, number, judged)
+            retag(client, model, number, {**judged, "promoted": ""} if verdict == "pass" else judged)
         current = aliases(model)
         if verdict == "pass" and number != current.champion:
             client.set_registered_model_alias(model, CHALLENGER, str(number))
@@ -116,8 +116,8 @@ def status(model: str) -> dict[str, Any]:
 
     Returns:
         `champion`, `challenger`, `previous`, `newest`: each None or {`version`, `contract`, `metrics`, `since`,
-        `verdict`, `reasons`, `overridden`, `data_revision`}; `missing`: {`champion`, `challenger` or `previous`: the
-        version that should stand there, but was deleted in MLflow}.
+        `verdict`, `reasons`, `overridden`, `provisional`, `data_revision`}; `missing`: {`champion`, `challenger` or
+        `previous`: the version that should stand there, but was deleted in MLflow}.
     """
     current = aliases(model)
     return {
@@ -130,25 +130,39 @@ def status(model: str) -> dict[str, Any]:
 
 
 def live(model: str) -> dict[str, Any] | None:
-    """The champion's `version` and `verdict`, and `overridden`: why it is champion all the same; None without one."""
+    """The champion's `version` and `verdict`; None without one.
+
+    And `overridden`: why it is champion although its gates did not pass; `provisional`: whether it is so for the time
+    being, as better than the baseline, but not beyond doubt.
+    """
     champion = aliases(model).champion
     if champion is None:
         return None
     known = describe(model, champion)
-    return {"version": champion, "verdict": known.verdict, "overridden": known.overridden}
+    return {
+        "version": champion,
+        "verdict": known.verdict,
+        "overridden": known.overridden,
+        "provisional": known.provisional,
+    }
 
 
-def promote(model: str, version: int | None = None, *, reason: str | None = None) -> Move:
+def promote(model: str, version: int | None = None, *, reason: str | None = None, provisional: bool = False) -> Move:
     """Make a version champion: tag where it comes from, then move the one alias. Twice is the same as once.
+
+    A provisional champion that is promoted with a reason is one no longer.
 
     Args:
         model: its name in the registry.
         version: by default the challenger.
         reason: why a version whose gates did not pass is promoted all the same; recorded as tag `overridden`.
+        provisional: whether it serves for the time being, as its gates allow where no sound champion is; recorded as
+            tag `promoted`.
 
     Raises:
         UsageError: if there is no such version, or none was named and there is no challenger.
-        GateError: if the version's verdict is not `pass` and no reason is given.
+        GateError: if the version's verdict is not `pass`, no reason is given, and it is not promoted provisionally; or
+            if it is, and the champion is sound.
         BundleError: if its files are not what was registered; a reason does not help.
         OutsideError: if its files cannot be fetched.
     """
@@ -161,17 +175,26 @@ def promote(model: str, version: int | None = None, *, reason: str | None = None
             f"{model} has no challenger to promote{seen}.",
             action=f"Name a version (headstart promote {model} VERSION), or make one: headstart run {model}.",
         )
-    if target == current.champion:
-        return Move(target, target)
     chosen = describe(model, target)
-    if chosen.verdict != "pass" and not reason:
+    if target == current.champion:
+        if reason and chosen.provisional:  # a person settles it
+            with speaking(model) as client:
+                retag(client, model, target, {"overridden": reason, "promoted": ""})
+        return Move(target, target)
+    if provisional and current.champion is not None and not describe(model, current.champion).provisional:
+        raise GateError(
+            f"{model} version {target} may not become provisional champion: version {current.champion} is a sound one.",
+            action=f"Keep that one, or promote with a reason: headstart promote {model} {target} --reason WHY.",
+        )
+    if chosen.verdict != "pass" and not reason and not provisional:
         raise GateError(
             f"{model} version {target} may not become champion; its gates said {chosen.verdict}: {chosen.reasons}",
             action="Mend what the gates name and run again, or override them with a reason, which is recorded: "
             f"headstart promote {model} {target} --reason WHY.",
         )
     before = current.champion or current.missing.get(CHAMPION)
-    _crown(model, target, {"promoted_from": str(before or ""), "rolled_back": "", "overridden": reason or ""})
+    tags = {"promoted_from": str(before or ""), "rolled_back": "", "overridden": reason or ""}
+    _crown(model, target, {**tags, "promoted": PROVISIONAL if provisional else ""})
     if target == current.challenger:
         with speaking(model) as client:
             client.delete_registered_model_alias(model, CHALLENGER)
@@ -214,7 +237,17 @@ def _summary(model: str, version: int | None) -> dict[str, Any] | None:
     if version is None:
         return None
     known = describe(model, version)
-    shown = ("version", "contract", "metrics", "since", "verdict", "reasons", "overridden", "data_revision")
+    shown = (
+        "version",
+        "contract",
+        "metrics",
+        "since",
+        "verdict",
+        "reasons",
+        "overridden",
+        "provisional",
+        "data_revision",
+    )
     return {name: getattr(known, name) for name in shown}
 
 

@@ -9,6 +9,7 @@ from headstart import settings
 from headstart.errors import OutsideError
 
 CHAMPION, CHALLENGER = "champion", "challenger"
+PROVISIONAL = "provisional"  # value of a version's tag `promoted`
 
 
 @contextlib.contextmanager

@@ -47,6 +47,7 @@ def live(tracking_uri: str, model: str) -> dict[str, Any] | None:
         "version": int(found[0][0]),
         "verdict": tags.get("verdict", "unsure"),
         "overridden": tags.get("overridden", ""),
+        "provisional": tags.get("promoted") == "provisional",
     }
 
 

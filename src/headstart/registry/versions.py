@@ -12,7 +12,7 @@ from headstart.contract.spec import Contract
 from headstart.errors import BundleError, UsageError
 from headstart.findings import Verdict
 from headstart.registry import shipping
-from headstart.registry.client import CHAMPION, aliases_of, location, or_none, speaking
+from headstart.registry.client import CHAMPION, PROVISIONAL, aliases_of, location, or_none, speaking
 
 CACHE = Path(".cache/registry")
 CONTRACTS = 10  # of a model's newest versions are known to its server
@@ -34,6 +34,7 @@ class Version:
         promoted_from: the champion before it; None if there was none or it never was champion.
         run_id: the run that made it.
         overridden: why it was promoted although its gates had not passed; empty if it was not.
+        provisional: whether it was promoted for the time being: better than the baseline, but not beyond doubt.
         was_champion: whether it is or once was.
         data_revision: of the data it was made from and tested on; empty where that was not noted.
         bundle: SHA-256 of its bundle's manifest; empty for a version that headstart did not register.
@@ -49,6 +50,7 @@ class Version:
     promoted_from: int | None
     run_id: str
     overridden: str = ""
+    provisional: bool = False
     was_champion: bool = False
     data_revision: str = ""
     bundle: str = ""
@@ -89,6 +91,7 @@ def lookup(model: str, version: int) -> Version | None:
         promoted_from=int(tags["promoted_from"]) if tags.get("promoted_from", "").isdecimal() else None,
         run_id=entry.run_id or "",
         overridden=tags.get("overridden", ""),
+        provisional=tags.get("promoted") == PROVISIONAL,
         was_champion="since" in tags,
         data_revision=tags.get("data_revision", ""),
         bundle=tags.get("bundle", ""),

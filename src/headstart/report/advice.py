@@ -67,7 +67,7 @@ def _open(findings: Sequence[Document]) -> list[Step]:
 
 def _operation(evidence: Evidence) -> list[Step]:
     name, status = shlex.quote(evidence.model), words.status(evidence)
-    if status.badge == "Champion":
+    if status.badge in ("Champion", words.PROVISIONAL):
         serve = "Answers over HTTP from the registry; every answer is journalled."
         watch = "Compares what comes in with what it was tested on."
         steps = [

@@ -17,6 +17,7 @@ from headstart import artifacts, determinism
 from headstart.contract.image import DAMAGED, FORMATS
 from headstart.data.checks.privacy import masked
 from headstart.errors import DataError
+from headstart.report import finding_words
 
 Document = Mapping[str, Any]
 SPLITS = ("train", "validation", "test")
@@ -76,10 +77,8 @@ def gather(model: str, *, revision: str | None = None) -> DataEvidence:
     summary = artifacts.read_json(data / "summary.json")
     source = artifacts.read_json(raw / "source.json") if (raw / "source.json").is_file() else {}
     modality = summary["modality"]
-    found = {
-        finding["check"]: finding
-        for finding in [*source.get("findings", ()), *artifacts.read_json(data / "findings.json")]
-    }
+    written = [*source.get("findings", ()), *artifacts.read_json(data / "findings.json")]
+    found = {finding["check"]: finding for finding in finding_words.all_told(written)}
     files = {name: path for name in SPLITS if (path := data / f"{name}.parquet").is_file()}
     return DataEvidence(
         model=model,

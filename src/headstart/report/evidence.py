@@ -4,7 +4,7 @@ A run that was stopped half way has only some of them; what is absent is None he
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ from headstart import artifacts
 from headstart.determinism import file_digest
 from headstart.errors import DataError
 from headstart.evaluation import screen as gate
+from headstart.report import finding_words, formats
 
 Document = Mapping[str, Any]
 STAGES = ("prepare", "plan", "train", "export", "evaluate", "seal")
 SPLITS = ("train", "validation", "test")
-NEWEST = {"plan.json": 2, "evaluation.json": 3, "backbone.json": 2}
+NEWEST = {"plan.json": formats.PLAN, "history.json": formats.HISTORY, "evaluation.json": 3, "backbone.json": 2}
 """Newest formats where that is not 1; older documents are shown without what they lack."""
 
 
@@ -41,6 +42,7 @@ class Evidence:
         params: stage -> the parameters `resolve` gave it.
         timing: stage -> seconds, peak memory and parts; a measurement, the only one that changes between runs.
         rows: split -> number of examples.
+        compared: what `headstart compare` found for today's data and parameters; None where it did not run for them.
         findings: of the source, the prepared data and the backbone, in this order.
         quarantine: what each check put aside, most first; None where nothing was prepared.
         payloads: id of a mistaken example -> its text, or its encoded image.
@@ -54,6 +56,7 @@ class Evidence:
     run: Document | None
     plan: Document | None
     history: Document | None
+    compared: Document | None
     screen: Document | None
     evaluation: Document | None
     calibration: Document | None
@@ -91,8 +94,9 @@ def gather(model: str) -> Evidence:
         model=model,
         judgement=_judgement(reader.json(artifacts.release(model) / "judgement.json"), manifest),
         run=reader.json(artifacts.release(model) / "run.json", expected=False),
-        plan=reader.json(plan / "plan.json"),
-        history=reader.json(train / "history.json"),
+        plan=_lifted(formats.plan, reader.json(plan / "plan.json")),
+        history=_lifted(formats.history, reader.json(train / "history.json")),
+        compared=_compared(model, reader),
         screen=_screen(reader.json(train / "screen.json"), reader.json(export / "override.json", expected=False)),
         evaluation=evaluation,
         calibration=reader.json(evaluate / "calibration.json"),
@@ -118,11 +122,25 @@ def gather(model: str) -> Evidence:
     return evidence
 
 
+def _lifted(lift: Callable[[Document], Document], document: Document | None) -> Document | None:
+    return None if document is None else lift(document)
+
+
+def _compared(model: str, reader: "_Reader") -> Document | None:
+    """The comparison of strategies, if it was made from the plan that lies here."""
+    document: Document | None = reader.json(artifacts.comparison(model) / "compare.json", expected=False)
+    plan = artifacts.stage_output(model, "plan") / "plan.json"
+    return document if document and plan.is_file() and document["plan"] == file_digest(plan) else None
+
+
 def _screen(screen: Document | None, override: Document | None) -> Document | None:
     """What the screen said; its verdict is `overridden` where what it refused was exported for a reason."""
-    if screen is None or override is None or override["candidate"] != gate.candidate(screen):
-        return screen
-    return {**screen, "verdict": "overridden", "override": override["reason"]}
+    if screen is None:
+        return None
+    told = {**screen, "findings": finding_words.all_told(screen["findings"])}
+    if override is None or override["candidate"] != gate.candidate(screen):
+        return told
+    return {**told, "verdict": "overridden", "override": override["reason"]}
 
 
 class _Reader:
@@ -161,7 +179,7 @@ def _findings(*documents: Any) -> tuple[Document, ...]:
     found: dict[str, Document] = {}
     for document in documents:
         listed = document.get("findings", ()) if isinstance(document, dict) else document or ()
-        found |= {finding["check"]: finding for finding in listed}
+        found |= {finding["check"]: finding for finding in finding_words.all_told(listed)}
     return tuple(found.values())
 
 

@@ -1,4 +1,4 @@
-"""What training forgot, for the page: what was kept of the backbone's own domain, and each rung of the ladder."""
+"""What training forgot, for the page: what was kept of the backbone's own domain, and each mitigation."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,21 +12,21 @@ Document = Mapping[str, Any]
 WIDTH, HEIGHT = 560.0, 230.0
 
 
-def view(history: Document | None) -> dict[str, Any] | None:
-    """What the section shows; None where nothing was trained, or by a version that did not measure it."""
-    if history is None or not history.get("retention"):
+def view(entry: Document | None) -> dict[str, Any] | None:
+    """What the section shows of the kept candidate's entry; None where no layer was trained."""
+    if entry is None or not entry.get("retention"):
         return None
-    ladder = history.get("ladder") or {}
-    points = [point for point in ladder.get("points", []) if point["lost"] is not None]
+    mitigation = entry.get("mitigation") or {}
+    points = [point for point in mitigation.get("points", []) if point["lost"] is not None]
     return {
-        "told": list(told(history)),
-        "chart": chart(points, ladder["chosen"], ladder["budget"]) if points else None,
+        "told": list(told(entry)),
+        "chart": chart(points, mitigation["chosen"], mitigation["budget"]) if len(points) > 1 else None,
     }
 
 
-def told(history: Document) -> Iterator[str]:
+def told(entry: Document) -> Iterator[str]:
     """A sentence for each thing measured."""
-    kept = history["retention"]
+    kept = entry["retention"]
     if kept["accuracy"]:
         was, now = kept["accuracy"]["before"], kept["accuracy"]["after"]
         yield f"Of the backbone's own sample a probe got {percent(was)} right before training, {percent(now)} after."
@@ -34,8 +34,8 @@ def told(history: Document) -> Iterator[str]:
         was, now = words["before"]["value"], words["after"]["value"]
         cost = f"{now:.2f} nats a token, before training {was:.2f}"
         yield f"Guessing hidden words of the backbone's own sample costs {cost}."
-    if ladder := history.get("ladder"):
-        yield str(ladder["reason"])
+    if mitigation := entry.get("mitigation"):
+        yield mitigated(mitigation)
     if kept["similarity"]:
         least = min(kept["similarity"], key=kept["similarity"].__getitem__)
         yield (
@@ -47,8 +47,29 @@ def told(history: Document) -> Iterator[str]:
         yield f"The weights that moved most are those of {most}: by {percent(kept['moved'][most])} of their length."
 
 
+def mitigated(mitigation: Document) -> str:
+    """What was forgotten, what is allowed, and what was done about it."""
+    if mitigation["code"] == "recorded":
+        return str(mitigation["text"])
+    if mitigation["code"] == "unknown":
+        return (
+            "How much was forgotten is unknown: the backbone has no reference sample with labels. Name one under "
+            "backbones.*.reference: any source of what it was made for, some hundred rows of two classes or more."
+        )
+    trained = mitigation["points"][0]
+    chosen = next(point for point in mitigation["points"] if point["name"] == mitigation["chosen"])
+    lost = f"Training cost {percent(trained['lost'])} of accuracy on the backbone's own sample"
+    allowed = f"{percent(mitigation['budget'])} are allowed (forgetting.budget)"
+    if mitigation["code"] == "within_budget":
+        return f"{lost}; {allowed}."
+    now = f"loses {percent(chosen['lost'])} and is right on {percent(chosen['accuracy'])} of validation"
+    if mitigation["code"] == "none_within_budget":
+        return f"{lost}; {allowed}. No mitigation stays within that; {chosen['name']}, which {now}, comes nearest."
+    return f"{lost}; {allowed}. With {chosen['name']} it {now} ({percent(trained['accuracy'])} before)."
+
+
 def chart(points: list[Document], chosen: str, budget: float) -> Markup:
-    """Target accuracy against what was forgotten, a dot a rung; within the budget is left of the dotted line."""
+    """Target accuracy against what was forgotten, a dot a network; within the budget is left of the dotted line."""
     alt = "Validation accuracy against accuracy lost on the backbone's own sample: " + "; ".join(
         f"{point['name']} {percent(point['accuracy'])}, lost {percent(point['lost'])}" for point in points
     )

@@ -1,11 +1,11 @@
 """One self-contained page about one run, for people: no network, no script, the same bytes for the same evidence."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from headstart import artifacts
-from headstart.report import advice, confusion, decision, forgetting, plots, strips, tables, vocabulary, words
+from headstart.report import advice, confusion, forgetting, plan, plots, selection, strips, tables, vocabulary, words
 from headstart.report.evidence import Evidence, gather
 from headstart.report.plots import Row, percent
 from headstart.report.templates import environment
@@ -29,7 +29,7 @@ def render(evidence: Evidence) -> str:
 
 def _view(evidence: Evidence) -> dict[str, Any]:
     """What the template shows, section by section; None for a section without evidence."""
-    level = float(((evidence.params.get("evaluate") or {}).get("bootstrap") or {}).get("level", 0.95))
+    level = float((evidence.params.get("evaluate") or {}).get("level", 0.95))
     return {
         "evidence": evidence,
         "level": level,
@@ -42,9 +42,9 @@ def _view(evidence: Evidence) -> dict[str, Any]:
         "verdicts": vocabulary.VERDICTS,
         "aside": vocabulary.ASIDE,
         "choice": _choice(evidence),
-        "few": _few_labels(evidence),
+        "compared": _compared(evidence),
         "layers": _layers(evidence),
-        "curve": _curve(evidence.history, words.untrained(evidence)),
+        "curve": _curve(evidence.history),
         "forgotten": _forgotten(evidence.history),
         "errors": _errors(evidence),
         "trust": _trust(evidence, level),
@@ -59,71 +59,64 @@ def _view(evidence: Evidence) -> dict[str, Any]:
 
 
 def _choice(evidence: Evidence) -> dict[str, Any] | None:
-    plan, evaluation = evidence.plan, evidence.evaluation
-    if plan is None:
+    found, evaluation, history = evidence.plan, evidence.evaluation, evidence.history
+    if found is None:
         return None
-    rows = [_row("predicted by the plan", plan["predicted"])]
+    expected = selection.kept(history)["validation"]["accuracy"] if history else {"low": None}
+    rows = [_row("the same, on validation", expected)] if expected["low"] is not None else []
     if evaluation:
-        rows.insert(0, _row("this model, measured", evaluation["metrics"]["accuracy"], strong=True))
+        rows.insert(0, _row("this model, on test", evaluation["metrics"]["accuracy"], strong=True))
         rows += [
             _row(vocabulary.BASELINES.get(name, name), document["accuracy"])
             for name, document in sorted(evaluation["baselines"].items(), key=_baseline_accuracy, reverse=True)
         ]
     alt = "Accuracy: " + "; ".join(f"{row.label} {percent(row.value)}" for row in rows)
+    parts = {stage: (evidence.timing.get(stage) or {}).get("parts") or {} for stage in ("plan", "train")}
     return {
-        "words": words.choice(plan, evidence.history, forced=words.forced(evidence)),
-        "reason": plan["reason"],
-        "foresight": words.foresight(plan, evaluation),
+        "words": words.choice(found, history),
+        "reason": selection.reason(history) if history else "",
+        "expectation": selection.expectation(history) if history else "",
+        "check": words.validation_check(history, evaluation),
         "classical": words.classical(evaluation),
-        "card": decision.view(plan, (evidence.timing.get("plan") or {}).get("parts") or {}) if "race" in plan else None,
-        "chart": plots.intervals(rows, alt, width=450, labels=140),
+        "candidates": _candidates(history, parts["train"]) if history else None,
+        "card": plan.view(found, parts["plan"]),
+        "chart": plots.intervals(rows, alt, width=450, labels=150) if rows else None,
     }
+
+
+def _candidates(history: Document, seconds: Mapping[str, float]) -> dict[str, Any]:
+    """The table of trained candidates, their intervals on one scale."""
+    rows = selection.rows(history, seconds)
+    known = [row["accuracy"] for row in rows if row["accuracy"].get("low") is not None]
+    start = plots.scale_start(min((one["low"] for one in known), default=0.0))
+    for row in rows:
+        row["strip"] = strips.strip(row["accuracy"], start, 1.0) if row["accuracy"].get("low") is not None else None
+    return {"rows": rows, "start": start, "unit": next((row["unit"] for row in rows if row.get("unit")), "")}
+
+
+def _compared(evidence: Evidence) -> dict[str, Any] | None:
+    found = evidence.compared
+    return None if found is None else _candidates(found, found["seconds"])
 
 
 def _baseline_accuracy(item: tuple[str, Document]) -> float:
     return float(item[1]["accuracy"]["value"])
 
 
-def _few_labels(evidence: Evidence) -> dict[str, Any] | None:
-    few = ((evidence.plan or {}).get("evidence") or {}).get("few_labels")
-    if not few:
-        return None
-    seconds = (evidence.timing.get("plan") or {}).get("parts") or {}
-    notes = {
-        side: vocabulary.duration(seconds[f"few_labels/{side}"]) if f"few_labels/{side}" in seconds else ""
-        for side in ("transfer", "scratch")
-    }
-    rows = [
-        _row("transferred", few["transfer"], strong=True, note=notes["transfer"]),
-        _row("from scratch", few["scratch"], note=notes["scratch"]),
-    ]
-    if "probe" in few:
-        rows.insert(1, _row("last layer only", few["probe"]))
-    chance = 1 / few["classes"]
-    alt = words.gain(few, seconds)
-    return {
-        "words": alt,
-        "few": few,
-        "chart": plots.intervals(
-            rows, alt, width=450, labels=96, mark=(chance, f"guessing {plots.rounded(chance)}"), pitch=36
-        ),
-    }
-
-
 def _layers(evidence: Evidence) -> dict[str, Any] | None:
     measured = ((evidence.plan or {}).get("evidence") or {}).get("layers") or []
-    groups = (evidence.history or {}).get("groups") or []
+    kept = selection.kept(evidence.history) if evidence.history else {}
+    groups = (kept.get("training") or {}).get("rates") or []
     if not measured and not groups:
         return None
     view: dict[str, Any] = {"words": None, "probe": None, "rates": None}
     if measured:
-        best = max(measured, key=lambda one: one["value"])
+        best = max(reversed(measured), key=lambda one: one["value"])
         rows = [_row(vocabulary.layer(one["layer"]), one, strong=one is best) for one in reversed(measured)]
-        view["words"] = words.layers(measured, (evidence.plan or {}).get("layers"))
+        view["words"] = words.layers(measured, (evidence.plan or {}).get("truncation"))
         view["probe"] = plots.intervals(rows, view["words"], width=362, labels=96, pitch=24)
     groups = [{**group, "name": vocabulary.layer(group["name"])} for group in groups]
-    history = evidence.history or {}
-    if groups and history.get("epochs") and history["strategy_used"] != "linear_probe":
+    if groups:
         alt = "Highest learning rate by layer, head first: " + ", ".join(
             f"{group['name']} {'frozen' if group['frozen'] else plots.scientific(group['learning_rate'])}"
             for group in sorted(groups, key=lambda group: -group["depth"])
@@ -132,28 +125,35 @@ def _layers(evidence: Evidence) -> dict[str, Any] | None:
     return view
 
 
-def _curve(history: Document | None, untrained: str) -> dict[str, Any] | None:
+def _curve(history: Document | None) -> dict[str, Any] | None:
+    """How the kept candidate learned, or, where it trained no layer, those that were not kept."""
     if history is None:
         return None
-    probe = (history.get("probe") or {}).get("validation/accuracy")
-    epochs: Sequence[Document] = history.get("epochs") or []
-    if not epochs:
-        return {"loss": None, "reason": untrained, "probe": probe, "told": [], "discarded": False}
-    best = history["best_epoch"]
+    kept = selection.kept(history)
+    probe = next((one for one in history["candidates"] if one["strategy"] == "linear_probe"), None)
+    accuracy = probe["validation"]["accuracy"]["value"] if probe else None
+    drawn = [
+        {"label": one["label"], **_curves(one["training"], accuracy)}
+        for one in ([kept] if kept.get("training") else selection.others(history))
+        if (one.get("training") or {}).get("epochs")
+    ]
+    return {"solved": not kept.get("training"), "probe": accuracy, "drawn": drawn}
+
+
+def _curves(training: Document, probe: float | None) -> dict[str, Any]:
+    epochs, best = training["epochs"], training["best_epoch"]
     over = f"over {len(epochs)} epochs" + (f"; epoch {best} was the best" if best else "")
+    attempts = [str(attempt["reason"]) for attempt in training.get("attempts") or []]
     return {
         "loss": plots.losses(epochs, best, f"Training and validation loss {over}"),
         "accuracy": plots.accuracies(epochs, best, probe, f"Validation accuracy {over}"),
-        "reason": history["reason"],
-        "probe": probe,
-        "discarded": history["strategy_used"] == "linear_probe",
-        "told": [*(attempt["reason"] for attempt in history.get("attempts", [])), *history.get("notes", [])],
+        "told": [*attempts, *(training.get("notes") or [])],
     }
 
 
 def _forgotten(history: Document | None) -> dict[str, Any] | None:
-    """What training forgot is told where its result is served: a probe leaves the backbone as it was."""
-    return None if history is None or history["strategy_used"] == "linear_probe" else forgetting.view(history)
+    """What training forgot; a probe leaves the backbone as it was."""
+    return None if history is None else forgetting.view(selection.kept(history))
 
 
 def _errors(evidence: Evidence) -> dict[str, Any] | None:

@@ -3,24 +3,20 @@
 from collections.abc import Mapping
 from typing import Any
 
-STRATEGIES = {
-    "linear_probe": (
-        "a linear probe",
-        "The pretrained network stays as it is; only a new last layer is learned on what it sees.",
-    ),
-    "fine_tune": (
-        "fine-tuning",
-        "A new last layer is learned first; then every layer goes on learning, the lower the more slowly.",
-    ),
-    "adapt_then_fine_tune": (
-        "adaptation, then fine-tuning",
-        "The pretrained network first reads unlabelled examples of this domain, and is fine-tuned after that.",
-    ),
-    "lora": (
-        "low-rank adapters",
-        "The pretrained network stays as it is; small matrices beside its layers are learned.",
-    ),
-    "scratch": ("training from scratch", "Nothing is transferred: the network starts from random weights."),
+LABELS = {  # of strategies in documents of older formats; newer ones carry them
+    "linear_probe": "linear probe",
+    "fine_tune": "fine-tuning",
+    "adapt_then_fine_tune": "adaptation, then fine-tuning",
+    "lora": "low-rank adapters (LoRA)",
+    "scratch": "training from scratch",
+}
+
+MEANINGS = {
+    "linear_probe": "The pretrained network stays as it is; only a new last layer is learned on its features.",
+    "fine_tune": "A new last layer is learned first; then all layers go on learning, the lower the more slowly.",
+    "adapt_then_fine_tune": "Pretraining goes on with unlabelled examples of this domain, then all layers learn.",
+    "lora": "The pretrained network stays as it is; small matrices beside its layers are learned and merged into them.",
+    "scratch": "Nothing is transferred: the network starts from random weights.",
 }
 
 CHECKS = {

@@ -1,15 +1,19 @@
-"""What the page says in plain words: verdict, metrics, gates, choice and gain, each a sentence from numbers."""
+"""What the page says in plain words: verdict, metrics, gates and choice, each a sentence from numbers."""
 
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from headstart.evaluation import gates
+from headstart.report import plan as plan_words
+from headstart.report import selection
 from headstart.report.evidence import Evidence
 from headstart.report.plots import percent
-from headstart.report.vocabulary import BASELINES, STRATEGIES, duration, layer, title
+from headstart.report.vocabulary import BASELINES, MEANINGS, duration, layer, title
 
 Document = Mapping[str, Any]
+PROVISIONAL = "Provisional champion"
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ def status(evidence: Evidence) -> Status:
     if verdict != "pass":
         names = [title(one["check"]) for one in findings if one["verdict"] == verdict]
         said = "; ".join(f"“{name}”" for name in names)
+        if live and live["version"] == version and live.get("provisional"):
+            return Status("unsure", PROVISIONAL, _provisional(findings, version))
         if live and live["version"] == version:
             could_not = "said no" if verdict == "fail" else "could not be sure"
             return Status(
@@ -46,7 +52,7 @@ def status(evidence: Evidence) -> Status:
         return Status(
             "unsure",
             "Not sure enough",
-            f"{_count(len(names), 'gate')} could not be sure: {said}. Unsure never goes live, so {stays}.",
+            f"{_count(len(names), 'gate')} could not be sure: {said}. So {stays}.",
         )
     passed = f"It passed {'its gate' if len(findings) == 1 else f'all {len(findings)} gates'}"
     alias = _alias(evidence)
@@ -57,6 +63,19 @@ def status(evidence: Evidence) -> Status:
     if version is None:
         return Status("open", "Passed", f"{passed}, and is not registered yet; {stays}.")
     return Status("open", "Passed", f"{passed} and is registered as version {version}; {stays}.")
+
+
+def _provisional(findings: Sequence[Document], version: Any) -> str:
+    """What a provisional champion is, how sure its lead is and what would settle it."""
+    told = f"Version {version} answers in production, provisionally: "
+    if (found := gates.doubt(findings)) is None:
+        return f"{told}when it was promoted there was no sound champion."
+    doubt = found["evidence"]
+    name = BASELINES.get(doubt["baseline"], doubt["baseline"])
+    return (
+        f"{told}it is ahead of {name} on the test examples, which make that {100 * doubt['sure']:.0f}% sure. "
+        f"{gates.settled(doubt)}"
+    ).rstrip()
 
 
 def way_out(evidence: Evidence) -> str:
@@ -79,12 +98,14 @@ def lede(evidence: Evidence) -> str:
         shown = ", ".join(classes) if len(classes) <= 12 and sum(map(len, classes)) < 90 else None
         shown = shown or f"{classes[0]}, {classes[1]} and {len(classes) - 2} more"
         sentences.append(f"Sorts {things} into {len(classes)} classes: {shown}.")
-    strategy = (evidence.history or {}).get("strategy_used") or (plan or {}).get("strategy")
-    if strategy:
+    label = selection.kept(evidence.history)["label"] if evidence.history else None
+    if label is None and plan and len(plan["shortlist"]) == 1:
+        label = plan["shortlist"][0]["label"]
+    if label:
         trained = evidence.rows.get("train")
         on = f" on {trained:,} labelled examples" if trained else ""
         base = f", starting from the pretrained network {evidence.backbone['name']}" if evidence.backbone else ""
-        sentences.append(f"Made by {STRATEGIES.get(strategy, (strategy,))[0]}{on}{base}.")
+        sentences.append(f"Made by {label}{on}{base}.")
     if evaluation:
         n = evaluation["metrics"]["accuracy"]["n"]
         groups = evaluation.get("groups")
@@ -99,17 +120,14 @@ def lede(evidence: Evidence) -> str:
 
 
 def facts(evidence: Evidence) -> list[tuple[str, str]]:
-    """Up to three figures beside the verdict: the head start, the lead over something simple, the time it took."""
+    """Up to three figures beside the verdict: the lead over random weights, over something simple, the time it took."""
     result = []
-    few = ((evidence.plan or {}).get("evidence") or {}).get("few_labels")
-    if few:
-        result.append(
-            (
-                f"{_points(few['transfer']['value'] - few['scratch']['value'])} points",
-                f"of head start over the same network from scratch, with {few['per_class']} labels a class"
-                + ("" if _apart(few) else " (not certain)"),
-            )
-        )
+    if evidence.compared:
+        found = {one["strategy"]: one["validation"]["accuracy"]["value"] for one in evidence.compared["candidates"]}
+        best = max((value for name, value in found.items() if name != "scratch"), default=None)
+        if best is not None and "scratch" in found:
+            lead = _points(best - found["scratch"])
+            result.append((f"{lead} points", "on validation over the same network from random weights"))
     if evidence.evaluation and evidence.evaluation["baselines"]:
         baselines = evidence.evaluation["baselines"]
         best = max(baselines, key=lambda name: (baselines[name]["accuracy"]["value"], name))
@@ -121,58 +139,29 @@ def facts(evidence: Evidence) -> list[tuple[str, str]]:
     return result
 
 
-def choice(plan: Document, history: Document | None, *, forced: bool = False) -> str:
-    """What was chosen, what came second, and whether training kept to it.
-
-    Args:
-        plan: what the plan wrote.
-        history: what training wrote.
-        forced: whether `params.yaml` asked for the strategy.
-    """
-    meaning = STRATEGIES.get(plan["strategy"], ("", ""))[1]
-    how = "Asked for by plan.choice.strategy" if forced else "Chosen"
-    text = f"{how}: {_both(plan['strategy'])}. {meaning} Runner-up: {_both(plan['runner_up'])}."
-    if history and history["strategy_used"] != plan["strategy"]:
-        text += f" What is served is {_both(history['strategy_used'])}: {history['reason']}"
-    return text
+def choice(plan: Document, history: Document | None) -> str:
+    """Which strategies were tried, which one was kept, and what that one does."""
+    if history is None:
+        return f"{plan_words.summary(plan)} Training has not run yet."
+    kept = selection.kept(history)
+    how = "Asked for by plan.strategy" if plan["forced"] else "Kept"
+    return f"{how}: {kept['label']} ({kept['strategy']}). {MEANINGS.get(kept['strategy'], '')}".strip()
 
 
-def forced(evidence: Evidence) -> bool:
-    """Whether `params.yaml` asked for the plan's strategy, so that nothing was chosen."""
-    asked = ((evidence.params.get("plan") or {}).get("choice") or {}).get("strategy", "auto")
-    return bool(asked != "auto" and asked == (evidence.plan or {}).get("strategy"))
-
-
-def untrained(evidence: Evidence) -> str:
-    """Why training trained no layer."""
-    reason: str = (evidence.history or {}).get("reason", "")
-    if forced(evidence) and (evidence.history or {}).get("strategy_planned") == "linear_probe":
-        return "params.yaml asks for the linear probe (plan.choice.strategy); no layer was trained."
-    return reason
-
-
-def _both(strategy: str) -> str:
-    """What a strategy is called by people, and in params.yaml, plans and races."""
-    return f"{STRATEGIES[strategy][0]} ({strategy})" if strategy in STRATEGIES else strategy
-
-
-def foresight(plan: Document, evaluation: Document | None) -> str:
-    """Whether what was measured lies outside of what the plan foresaw; empty where it does not, or was not measured."""
-    if evaluation is None:
+def validation_check(history: Document | None, evaluation: Document | None) -> str:
+    """How test and validation accuracy compare, where their intervals are apart; empty where they are not."""
+    if evaluation is None or history is None:
         return ""
-    measured, foreseen = evaluation["metrics"]["accuracy"], plan["predicted"]
-    between = f"the plan foresaw {percent(foreseen['low'])} to {percent(foreseen['high'])}"
-    if measured["high"] < foreseen["low"]:
-        return f"On the test set it does worse than foreseen: {percent(measured['value'])}, where {between}."
-    if measured["low"] > foreseen["high"]:
-        return f"On the test set it does better than foreseen: {percent(measured['value'])}, where {between}."
-    if not foreseen["low"] <= measured["value"] <= foreseen["high"]:
-        way = "below" if measured["value"] < foreseen["low"] else "above"
-        return (
-            f"On the test set it is {way} what was foreseen: {percent(measured['value'])}, where {between}; chance can "
-            "do that, since the intervals overlap."
-        )
-    return ""
+    measured, expected = evaluation["metrics"]["accuracy"], selection.kept(history)["validation"]["accuracy"]
+    if expected.get("low") is None:
+        return ""
+    if measured["high"] < expected["low"]:
+        way = "lower"
+    elif measured["low"] > expected["high"]:
+        way = "higher"
+    else:
+        return ""
+    return f"On the test set it is significantly {way}: {percent(measured['value'])} are right."
 
 
 def classical(evaluation: Document | None) -> str:
@@ -188,41 +177,21 @@ def classical(evaluation: Document | None) -> str:
     )
 
 
-def gain(few: Document, seconds: Mapping[str, float]) -> str:
-    """Transfer against scratch with few labels, in points and in time."""
-    transfer, scratch = few["transfer"], few["scratch"]
-    points = 100 * (transfer["value"] - scratch["value"])
-    first = (
-        f"With {few['per_class']} labels a class, the transferred network gets {percent(transfer['value'])} right; "
-        f"the same network from random weights {percent(scratch['value'])}."
-    )
-    if transfer["low"] > scratch["high"]:
-        second = f"The head start is worth {points:.0f} points, and the intervals are apart."
-    elif transfer["high"] < scratch["low"]:
-        second = f"Here transfer costs {-points:.0f} points: this backbone does not suit these data."
-    else:
-        second = "The intervals overlap: with so few labels, no difference is certain."
-    if "few_labels/transfer" in seconds and "few_labels/scratch" in seconds:
-        took, other = (duration(seconds[f"few_labels/{side}"]) for side in ("transfer", "scratch"))
-        second += f" It took {took} against {other}."
-    return f"{first} {second}"
-
-
-def layers(measured: Sequence[Document], cut: Document | None) -> str:
-    """Which layer's features serve the task best when nothing but a last layer is learned, and where the plan cut."""
+def layers(measured: Sequence[Document], truncation: Document | None) -> str:
+    """Which layer's features serve the task best when nothing but a last layer is learned, and where the probe ends."""
     first, last = measured[0], measured[-1]
-    best = max(measured, key=lambda one: one["value"])
-    if cut:
-        best = next(one for one in measured if one["layer"] == cut["layer"])
-    text = f"A simple classifier on the features of {layer(best['layer'])} gets {percent(best['value'])} right"
-    if cut:
-        gained = cut["gained"]
+    best = max(reversed(measured), key=lambda one: one["value"])  # of equal ones the last
+    if truncation and truncation["code"] == "truncated":
+        best = next(one for one in measured if one["layer"] == truncation["layer"])
+        gained = truncation["gained"]
         return (
-            f"{text}, the last layer {percent(last['value'])}: {100 * gained['value']:.1f} points more on the same "
-            f"examples ({100 * gained['low']:.1f} to {100 * gained['high']:.1f}). The top is tied to what it was "
-            f"pretrained for, so a linear probe ends there, on {cut['kept']} of {cut['of']} blocks; strategies "
-            "that train layers keep them all."
+            f"A simple classifier on the features of {layer(best['layer'])} gets {percent(best['value'])} right, on "
+            f"the last layer {percent(last['value'])}: {100 * gained['value']:.1f} points more on the same examples ("
+            f"{100 * gained['low']:.1f} to {100 * gained['high']:.1f}). The top is tied to what it was pretrained for, "
+            f"so a linear probe ends there, on {truncation['kept']} of {truncation['of']} blocks; strategies that "
+            "train layers keep all of them."
         )
+    text = f"A simple classifier on the features of {layer(best['layer'])} gets {percent(best['value'])} right"
     if best is last:
         return f"{text}, the first layer {percent(first['value'])}: what was learned before carries over to the top."
     if last["high"] >= best["low"]:
@@ -304,10 +273,6 @@ def _unjudged(evidence: Evidence) -> Status:
     if evidence.evaluation:
         return Status("open", "Measured", "It is trained and measured, and no gate has judged it yet.")
     return Status("open", "Unfinished", "The run did not get as far as a measurement; below is what there is.")
-
-
-def _apart(few: Document) -> bool:
-    return bool(few["transfer"]["low"] > few["scratch"]["high"] or few["transfer"]["high"] < few["scratch"]["low"])
 
 
 def _points(difference: float) -> str:

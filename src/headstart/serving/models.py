@@ -74,7 +74,7 @@ class LoadedModel:
         version: its number in the registry.
         predictor: with one thread a run; the server has several workers.
         golden: raw inputs and the answers that the version must give before it takes traffic.
-        difference_allowed: the largest difference of one probability from a golden answer: `gates.replay_difference`.
+        difference_allowed: the largest difference of one probability from a golden answer.
         bundle: SHA-256 of the bundle's manifest.
         plausibility: says what is odd about an input.
         role: `champion`, or what else it is to the journal.

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from headstart import settings
 from headstart.contract.spec import ImageSpec, TextSpec
 from headstart.errors import BundleError, ContractError, OutsideError
+from headstart.evaluation.gates import replay
 from headstart.faults import corpus
 from headstart.journal.writer import Journal
 from headstart.params.operation import Serve
@@ -41,7 +42,7 @@ def rehearse(name: str, bundle: Path, test: Sequence[Any], params: Model) -> dic
         name: of the model.
         bundle: its folder.
         test: raw inputs.
-        params: of the model; `gates.replay_difference` is allowed of one probability.
+        params: of the model.
 
     Returns:
         {`format`, `inputs`, `refused`, how many both refuse, `too_large` for one request of `serve.megabytes`,
@@ -54,7 +55,6 @@ def rehearse(name: str, bundle: Path, test: Sequence[Any], params: Model) -> dic
         OutsideError: if the server does not answer.
     """
     predictor = Predictor.load(bundle)
-    allowed = params.gates.replay_difference
     every = {**_hard(predictor.contract.input), **{f"test row {row}": raw for row, raw in enumerate(test[:MOST])}}
     inputs = {key: raw for key, raw in every.items() if _size(raw) <= _room(params.serve)}
     document = {
@@ -67,7 +67,7 @@ def rehearse(name: str, bundle: Path, test: Sequence[Any], params: Model) -> dic
         "wrong": [],
         "error": None,
     }
-    model = LoadedModel.open(name, 0, bundle, difference_allowed=allowed)
+    model = LoadedModel.open(name, 0, bundle, difference_allowed=replay.DIFFERENCE)
     with tempfile.TemporaryDirectory() as temporary:
         kept = Journal(Path(temporary), params.journal, clock=settings.now)
         try:
@@ -75,12 +75,10 @@ def rehearse(name: str, bundle: Path, test: Sequence[Any], params: Model) -> dic
                 answers = ask(url, name, list(inputs.values()), params.serve)
         except BundleError as error:
             return document | {"error": error.message}
-    return document | {"inputs": len(inputs)} | _compared(predictor, inputs, answers, allowed)
+    return document | {"inputs": len(inputs)} | _compared(predictor, inputs, answers)
 
 
-def _compared(
-    predictor: Predictor, inputs: Mapping[str, Any], answers: Sequence[Mapping[str, Any]], allowed: float
-) -> dict[str, Any]:
+def _compared(predictor: Predictor, inputs: Mapping[str, Any], answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What the server answers otherwise than the bundle."""
     wrong, largest, flips, refused = [], 0.0, 0, 0
     for (key, raw), served in zip(inputs.items(), answers, strict=True):
@@ -93,7 +91,7 @@ def _compared(
             difference = max(abs(ours - theirs) for ours, theirs in pairs)
             largest = max(largest, difference)
             flips += label != own.label
-            same = label == own.label and difference <= allowed
+            same = label == own.label and difference <= replay.DIFFERENCE
         if not same:
             wrong.append({"name": key, "served": label, "expected": own.label if own else None})
     return {"refused": refused, "max_difference": largest, "label_flips": flips, "wrong": wrong}

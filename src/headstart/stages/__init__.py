@@ -33,7 +33,8 @@ def main(run: Callable[..., Seconds | None]) -> None:
     started = time.perf_counter()
     try:
         seconds = run(owner, _params(run, owner, stage)) or {}
-    except HeadstartError as error:
+    except HeadstartError as refused:
+        error = worded(refused)
         artifacts.write_json(error_file, describe(error))
         print(f"{stage}@{owner}: {type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(error.exit_status)
@@ -46,6 +47,18 @@ def main(run: Callable[..., Seconds | None]) -> None:
             "parts": {name: round(value, 3) for name, value in seconds.items()},
         },
     )
+
+
+def worded(error: HeadstartError) -> HeadstartError:
+    """A refusal by findings with their sentences: what computes has none."""
+    if not isinstance(error, errors.GateError) or not error.findings:
+        return error
+    from headstart.report import finding_words
+
+    reasons, action = finding_words.refusal(error.findings)
+    findings = finding_words.all_told(error.findings)
+    message, action = f"{error.message} {reasons}".strip(), f"{action} {error.action}".strip()
+    return errors.GateError(message, action=action, findings=findings)
 
 
 def errors_of(owner: str, stage: str) -> Path:

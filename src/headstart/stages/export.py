@@ -19,7 +19,7 @@ def run(model: str, params: Export) -> None:
     network = Network.load(train / "model").eval()
     validation = dataset.read(data / "validation.parquet")
     cure = cures.read_batchnorm(artifacts.cures(model))
-    layers = instrumented.export(network, out / GRAPH, params.opset)
+    layers = instrumented.export(network, out / GRAPH, graph.OPSET)
     document = statistics.check(
         network,
         out / GRAPH,
@@ -32,8 +32,8 @@ def run(model: str, params: Export) -> None:
     artifacts.write_json(out / "batchnorm.json", document)
     if layers and instrumented.cured(network, cure):
         instrumented.serve(out / GRAPH, instrumented.statistics(network, layers))
-    graph.export(network, params.modality, out / "model.onnx", params.opset)
-    inputs = validation.inputs[: params.parity_examples]
+    graph.export(network, params.modality, out / "model.onnx", graph.OPSET)
+    inputs = validation.inputs[: parity.EXAMPLES]
     artifacts.write_json(out / "parity.json", parity.check(network, out / "model.onnx", data / "contract", inputs))
     artifacts.write_json(out / "preprocessing.json", paths.check(network, out / "model.onnx", data / "contract"))
     if screened["verdict"] != "pass" and params.override:

@@ -21,18 +21,18 @@ def run(model: str, params: Seal) -> None:
     calibration = Calibration.from_document(artifacts.read_json(evaluate / "calibration.json"))
     predictor = Predictor.open(model=export / "model.onnx", contract=data / "contract", calibration=calibration)
     test = dataset.read(data / "test.parquet")
-    chosen = golden.choose(test, golden.SPARE * params.golden)
+    chosen = golden.choose(test, golden.SPARE * golden.KEPT)
     expected = predictor.predict(chosen.inputs)
-    kept = golden.clear(expected, params.golden)
+    kept = golden.clear(expected, golden.KEPT)
     golden.write(out, chosen.select(kept), [expected[row] for row in kept])
     logits, features = predictor.outputs(test.inputs)
     answers, properties = predictor.predictions(logits), predictor.preprocessor.properties(test.inputs)
     seen = profile.build(
-        answers, test.labels, properties, predictor.labels, features=features, seed=params.seed, rows=params.profile
+        answers, test.labels, properties, predictor.labels, features=features, seed=profile.SEED, rows=params.profile
     )
     profile.write(out, seen)
-    instrumented.write(out, export, predictor.preprocessor, test.inputs, seed=params.seed)
-    signatures.write(out, signatures.build(predictor.preprocessor, test.inputs, seed=params.seed))
+    instrumented.write(out, export, predictor.preprocessor, test.inputs, seed=profile.SEED)
+    signatures.write(out, signatures.build(predictor.preprocessor, test.inputs, seed=profile.SEED))
     artifacts.write_json(out / "lineage.json", lineage(f"evaluate@{model}"))
     artifacts.write_text(out / "params.yaml", resolved_params(model))
     copied = {path.name: path for path in (data / "contract").iterdir()}

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +14,22 @@ from headstart.statistics.clustered import Groups
 from headstart.statistics.interval import Interval, normal_quantile
 
 CELLS = 2_000_000  # numbers resampled at once: 16 MB an array
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a statistic is resampled; see `interval`."""
+
+    level: float = 0.95
+    seed: int = 11
+    resamples: int = RESAMPLES
+
+    def document(self) -> dict[str, Any]:
+        """As keyword arguments of `interval`."""
+        return asdict(self)
+
+
 Statistic = Callable[..., NDArray[np.float64]]
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.statistics import clustered
 from headstart.statistics.clustered import ClusterRobust, Groups
 from headstart.statistics.interval import Interval, normal_quantile
 
@@ -108,6 +109,27 @@ def non_inferior(difference: Interval, margin: float) -> Literal["pass", "fail",
     if difference.low > -margin:
         return "pass"
     return "fail" if difference.high < -margin else "unsure"
+
+
+def sureness(found: Difference, margin: float) -> float:
+    """How sure one may be that the true difference is above `margin`, in [0, 1]: where the interval just reaches it.
+
+    `1 - a` means that `margin` is the lower end of the interval of level `1 - 2 * a`: Tango's score, and Student's t
+    over the groups where that is less sure.
+    """
+    from scipy.stats import t as student
+
+    n, scatter = found.interval.n, found.scatter
+    if n == 0:
+        return 0.5
+    sure = NormalDist().cdf(_score(found.wins, found.losses, n, margin))
+    if scatter is None:
+        return sure
+    gap = found.interval.value - margin
+    if not 0 < scatter.error < math.inf:
+        return sure if scatter.error == 0 else 0.5
+    by_group = float(student.cdf(gap / scatter.error, max(scatter.effective - 1, clustered.LEAST)))
+    return min(sure, by_group) if gap > 0 else max(sure, by_group)
 
 
 def sample_size(drop: float, differing: float, level: float, power: float) -> int:

@@ -1,4 +1,4 @@
-"""How far apart two sets of features lie: alike in geometry (CKA), in moments (Fréchet), or told apart (A-distance)."""
+"""How far apart two sets of features lie: similar in geometry (CKA), or told apart (A-distance)."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,34 +34,6 @@ def linear_cka(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
     return min(1.0, shared / size)
 
 
-def frechet(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
-    """Squared Fréchet distance between the Gaussians that have the moments of two sets of features.
-
-    In squared units of the features: `|m - n|^2 + tr(S + T - 2 (S T)^(1/2))`. The trace of the root is the sum of
-    singular values of one set's centred values times the other's, so no matrix root is taken, and fewer examples than
-    features do no harm. Small sets look further apart than they are (two draws of one distribution are above 0):
-    compare sizes that are equal, beside the distance between two halves of one set.
-    Source: Dowson and Landau 1982, doi:10.1016/0047-259X(82)90077-X; for features, Heusel et al. 2017,
-    arXiv:1706.08500.
-
-    Args:
-        a: `(examples, d)`.
-        b: `(others, d)`.
-
-    Raises:
-        DataError: if the widths differ, or a side has fewer than two rows.
-    """
-    if a.shape[1:] != b.shape[1:] or a.ndim != 2 or min(len(a), len(b)) < 2:
-        raise DataError(
-            f"features of shapes {a.shape} and {b.shape} arrived; one width and at least 2 rows each were expected."
-        )
-    between = np.asarray(a, np.float64).mean(axis=0) - np.asarray(b, np.float64).mean(axis=0)
-    first, second = (_root(values) for values in (a, b))
-    shared = np.linalg.svd(first @ second.T, compute_uv=False).sum()
-    distance = between @ between + np.square(first).sum() + np.square(second).sum() - 2 * shared
-    return float(max(0.0, distance))
-
-
 def a_distance(error: float) -> float:
     """Proxy A-distance, 2 (1 - 2 error): 0 where two domains can't be told apart, 2 where they always are.
 
@@ -77,9 +49,3 @@ def a_distance(error: float) -> float:
 def _centred(values: NDArray[np.floating]) -> NDArray[np.float64]:
     exact = np.asarray(values, dtype=np.float64)
     return np.asarray(exact - exact.mean(axis=0), dtype=np.float64)
-
-
-def _root(values: NDArray[np.floating]) -> NDArray[np.float64]:
-    """R of at most d rows with `R'R` the covariance `(d, d)`."""
-    centred = _centred(values) / np.sqrt(len(values) - 1)
-    return np.asarray(np.linalg.qr(centred, mode="r") if len(centred) > centred.shape[1] else centred, np.float64)

@@ -4,6 +4,7 @@ Results repeat to the byte on one kind of machine with one number of threads. An
 precision rounds otherwise.
 """
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +16,7 @@ from headstart import determinism
 Precision = Literal["float32", "bfloat16"]
 BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # Intel and AMD, Intel, Arm
 CPU_FLAGS = Path("/proc/cpuinfo")
+CONTAINER_MEMORY = Path("/sys/fs/cgroup/memory.max")
 
 
 def settle(seed: int) -> torch.device:
@@ -34,6 +36,15 @@ def precision(asked: Literal["auto", "float32", "bfloat16"], *, flags: Path = CP
         return asked
     native = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else _processor_flags(flags) & BFLOAT16_FLAGS
     return "bfloat16" if native else "float32"
+
+
+def memory() -> int:
+    """Bytes of memory that training may use: the GPU's where there is one, else the machine's or its container's."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.get_device_properties(0).total_memory)
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = CONTAINER_MEMORY.read_text().strip() if CONTAINER_MEMORY.is_file() else "max"
+    return min(whole, int(limit)) if limit.isdigit() else whole
 
 
 def _processor_flags(path: Path) -> set[str]:

@@ -74,6 +74,14 @@ def compute(network: Network, preprocessor: Preprocessor, dataset: Dataset, *, p
     return _run(network, preprocessor, list(unique.values()), progress, layers=False)[0][1][rows]
 
 
+def logits(network: Network, preprocessor: Preprocessor, dataset: Dataset, *, progress: str) -> NDArray[np.float64]:
+    """`(examples, classes)`, what the network as it is now answers; its head is applied in double precision."""
+    seen = compute(network, preprocessor, dataset, progress=progress).astype(np.float64)
+    weight, bias = (value.detach().cpu().numpy().astype(np.float64) for value in network.head.parameters())
+    result: NDArray[np.float64] = seen @ weight.T + bias
+    return result
+
+
 def compute_layers(network: Network, preprocessor: Preprocessor, dataset: Dataset, *, progress: str) -> Layers:
     """Each layer group's pooled output, input side first, not cached; the last one is the features a head sees."""
     unique, rows = _distinct(dataset.inputs)

@@ -26,7 +26,7 @@ from headstart.predictor import Preprocessor
 from headstart.transfer import device, features, probe
 
 SUSPECTS = "suspects.parquet"
-EXCERPT, QUOTED = 200, 80  # characters of a suspect's text, as evidence and in a sentence
+EXCERPT = 200  # characters of a suspect's text, as evidence
 
 
 def inspect(params: Prepare, *, backbone: Path, data: Path, raw: Path, cache: Path) -> list[Finding]:
@@ -94,21 +94,12 @@ def label_errors(
         append(table)
     right = float((logits.argmax(axis=1) == targets).mean())
     rows = [_shown(row) for row in table[:NAMED].to_pylist()]
-    first = "; ".join(_sentence(row) for row in rows[:3])
     return Finding(
         check="label_errors",
         verdict="unsure" if found else "pass",
         statistic=float(len(found)),
         bar=None,
-        reason=f"{len(found)} of {len(train)} training rows looked at have a label that may be wrong (a probe on the "
-        f"backbone's features, right on {right:.1%} of rows it had not seen): {first}."
-        if found
-        else f"No label of {len(train)} training rows looked at is plainly at odds with the input.",
-        action=f"Look at these rows and mend the labels at their source. All of them, the likeliest errors first, with "
-        f"what they hold and where they stand: {out.as_posix()}; the first also on the page."
-        if found
-        else "",
-        evidence={"looked_at": len(train), "file": out.as_posix(), "rows": rows},
+        evidence={"looked_at": len(train), "right": right, "file": out.as_posix(), "rows": rows},
     )
 
 
@@ -132,7 +123,7 @@ def alike(
     if len(np.unique(which[judged])) < 2 or len(np.unique(which[~judged])) < 2:
         return splits.too_few(len(train), len(test))
     weak = params.probe.model_copy(update={"strengths": [min(params.probe.strengths)]})
-    head = probe.fit(values[~judged], which[~judged], 2, weak, level=0.9, groups=_of(groups, ~judged))
+    head = probe.fit(values[~judged], which[~judged], 2, weak, groups=_of(groups, ~judged))
     right = head.logits(values[judged]).argmax(axis=1) == which[judged]
     own = [name if name is not None else f"row {row}" for row, name in enumerate(names)] if groups else None
     return splits.alike(right, which[judged] == 1, _of(own, judged), level=LEVEL, looked=(len(train), len(test)))
@@ -156,9 +147,3 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
     """A suspect as evidence: plain values, a text masked and cut, an image left out."""
     shown = {name: value for name, value in row.items() if name not in ("text", "image")}
     return shown | ({"text": masked(row["text"])[:EXCERPT]} if "text" in row else {})
-
-
-def _sentence(row: dict[str, Any]) -> str:
-    text = " ".join(row.get("text", "").split())
-    quoted = f" ({text if len(text) <= QUOTED else text[: QUOTED - 1].rstrip() + '…'})" if text else ""
-    return f"source row {row['row']} ({row['split']}){quoted} is {row['label']!r}, and {row['suggested']!r} fits better"

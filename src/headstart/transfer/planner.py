@@ -1,174 +1,144 @@
-"""The plan: evidence, a race where one is needed, the decision, and the score it predicts, as one document."""
+"""The plan: what was measured, and which strategies training tries; nothing is trained.
+
+`plan.json` holds codes and numbers; `report.plan` makes sentences of them.
+"""
 
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-from torch import nn
+import numpy as np
 
-from headstart.backbones.network import Network
 from headstart.errors import ParamsError
-from headstart.params.section import Strategy
 from headstart.params.transfer import Plan
-from headstart.transfer import control, decision, device, forecast, probe, race, shortening, strategies
-from headstart.transfer.adapt import adaptation
-from headstart.transfer.adapt.adaptation import Adapted
-from headstart.transfer.evidence import Evidence, Ground, gather, ground, layers
-from headstart.transfer.race import Outcome, Right
-from headstart.transfer.setting import Setting, Split
-from headstart.transfer.shortening import Cut
+from headstart.statistics import clustered
+from headstart.transfer import device, domain_shift, evidence, features, shortlist, truncation
+from headstart.transfer.context import LEVEL, Split, TrainingContext
+from headstart.transfer.evidence import Probed
+from headstart.transfer.shortlist import Facts
+from headstart.transfer.strategies import STRATEGIES
 
-FORMAT = 2
+FORMAT = 3
+TIMED = 64  # examples that are passed to tell seconds from counted work
 
 
 def plan(params: Plan, *, backbone: Path, data: Path, cache: Path) -> tuple[dict[str, Any], dict[str, float]]:
-    """The document `plan.json`, and seconds by part, which stay out of it."""
-    choice = params.choice
+    """The document `plan.json`, and seconds by part, which stay out of it.
+
+    Where `plan.strategy` names one strategy, only what that one needs is measured.
+
+    Raises:
+        ParamsError: if `plan.strategy` names one that is impossible here.
+    """
     place = device.settle(params.fine_tune.seed)
-    setting = Setting.of(params, backbone=backbone, data=data, cache=cache, level=choice.interval, place=place)
-    if choice.strategy != "auto" and (told := strategies.WAYS[choice.strategy].obstacle(setting)):
+    context = TrainingContext.of(params, backbone=backbone, data=data, cache=cache, device=place)
+    forced = None if params.strategy == "auto" else params.strategy
+    if forced and (reason := STRATEGIES[forced].obstacle(context)):
+        numbers = ", ".join(f"{key} {value}" for key, value in reason.items() if key != "code")
+        told = reason["code"] + (f": {numbers}" if numbers else "")
         raise ParamsError(
-            f"plan.choice.strategy is {choice.strategy}, which can't be tried here: {told}",
+            f"plan.strategy is {forced}, which is impossible for this model ({told}).",
             action="Set it to auto, or to another strategy.",
         )
-    whole, seconds = ground(params, setting, data)
-    started = time.perf_counter()
-    by_layer, together = layers(params, whole)
-    found, cut, kept = _ending(params, whole, shortening.decide(by_layer, choice.interval, together), data)
+    seconds, started = dict[str, float](), time.perf_counter()
+    whole = evidence.probed(context, data)
+    seconds["probe"], started = time.perf_counter() - started, time.perf_counter()
+    found, ending, layers = whole, None, None
+    if forced in (None, "linear_probe"):
+        found, ending, layers = _ending(params, whole, data)
     seconds["layers"] = time.perf_counter() - started
-    evidence, more = gather(params, whole, found, by_layer, together)
-    work = costs(setting, evidence)
-    barred = obstacles(params, setting, evidence, work)
-    entrants: list[Strategy] = [name for name in race_order(params) if name not in barred]
-    run = adapted = None
-    if (early := decision.settled(evidence, choice)) is None and len(entrants) > 1:
-        run, adapted = _race(params, whole, found, entrants, evidence)
-        more |= {f"race/{leg.strategy}/{leg.rows}": leg.seconds for leg in run.legs}
-        more |= {"race/adapting": adapted.seconds} if adapted else {}
-    chosen = decision.decide(evidence, run, choice, early, barred, doubt=params.race.doubt, work=work)
+    network = context.frozen()
+    unit, once = evidence.one_pass(context, whole.learn)
+    rows = len(whole.learn)
+    work = {name: one.work(context, once=once, rows=rows) for name, one in STRATEGIES.items()}
+    memory = {name: one.memory(context, network) for name, one in STRATEGIES.items()}
+    sizes = evidence.sizes(whole.learn, data)
+    measured: dict[str, Any] = {
+        "backbone": {
+            "name": backbone.name,
+            "kind": network.backbone.config.model_type,
+            "parameters": sum(weight.numel() for weight in network.backbone.parameters()),
+        },
+        "examples": sizes,
+        "probe": found.document(),
+        "layers": layers or [],
+    }
+    if forced:
+        listed, excluded = {forced: {"code": "forced"}}, dict[Any, Any]()
+    else:
+        facts = Facts(
+            clustered.share(found.right, LEVEL),
+            sizes["per_class"]["median"],
+            {name: reason for name, one in STRATEGIES.items() if (reason := one.obstacle(context))},
+            work,
+            memory,
+            device.memory(),
+            unit,
+        )
+        listed, excluded = shortlist.choose(facts, good_enough=params.good_enough, budget=params.budget)
+        started = time.perf_counter()
+        measured |= {
+            "neighbours": evidence.neighbours(found),
+            "twice_the_labels": evidence.twice_the_labels(found),
+            "domain_shift": domain_shift.measure(context, whole.learn),
+        }
+        seconds["evidence"] = time.perf_counter() - started
+    seconds["a_million"] = 1e6 * _a_unit(context, whole.learn)
     document = {
         "format": FORMAT,
-        "strategy": chosen.strategy,
-        "runner_up": chosen.runner_up,
-        "reason": chosen.reason,
-        "otherwise": chosen.otherwise,
-        "layers": cut.document() if cut else None,
-        "all_layers": kept,
-        "predicted": forecast.predict(chosen.strategy, evidence, run, choice),
-        "work": {
-            "unit": evidence.unit,
-            "budget": choice.budget,
-            "of": work,
-            "adapting": adapting(setting, evidence, adapted),
-            "memory_mb": memory(setting),
-        },
-        "adapted": adapted.told if adapted else None,
-        "barred": barred,
-        "labels_needed": decision.labels_needed(chosen.strategy, evidence, run, choice),
-        "evidence": evidence.document(),
-        "race": run.document() if run else None,
+        "forced": forced is not None,
+        "unit": unit,
+        "level": LEVEL,
+        "shortlist": [
+            {
+                "strategy": name,
+                "label": STRATEGIES[name].label,
+                "reason": reason,
+                "work": work[name],
+                "memory_mb": round(memory[name] / 1e6),
+            }
+            for name, reason in listed.items()
+        ],
+        "excluded": [
+            {"strategy": name, "label": STRATEGIES[name].label, "reason": reason, "work": work[name]}
+            for name, reason in excluded.items()
+        ],
+        "head_strength": whole.head.strength,
+        "truncation": ending,
+        "evidence": measured,
     }
-    return document, seconds | more
+    return document, seconds
 
 
-def race_order(params: Plan) -> list[Strategy]:
-    """The candidates of `params.yaml`, cheapest first."""
-    return [name for name in strategies.WAYS if name in params.race.candidates]
-
-
-def costs(setting: Setting, evidence: Evidence) -> dict[Strategy, int]:
-    """Work of each strategy on all of train: input units times passes; what adapting reads first is not in it."""
-    return {name: evidence.once * way.passes(setting) for name, way in strategies.WAYS.items()}
-
-
-def adapting(setting: Setting, evidence: Evidence, adapted: Adapted | None) -> int:
-    """Work of adapting the backbone, once for all that is trained on it: what it read, or may read at most."""
-    if setting.pool is None:
-        return 0
-    if setting.modality == "text":
-        return adapted.read if adapted else setting.adapt.budget
-    images = adapted.read if adapted else pq.read_metadata(setting.pool).num_rows
-    return images * evidence.once // int(evidence.examples["train"])
-
-
-def memory(setting: Setting) -> dict[Strategy, int]:
-    """Megabytes of weights, gradients and AdamW's moments in float32; activations come on top."""
-    network = Network.from_backbone(setting.backbone, setting.classes, dropout=0.0)
-    whole = 4 * sum(parameter.numel() for parameter in network.parameters())
-    updates = 4 * sum(
-        setting.lora.rank * (module.in_features + module.out_features)
-        for module in network.backbone.modules()
-        if isinstance(module, nn.Linear)
-    )
-    learning = {"linear_probe": 0, "lora": 4 * updates}
-    return {name: round((whole + learning.get(name, 3 * whole)) / 1e6) for name in strategies.WAYS}
-
-
-def obstacles(params: Plan, setting: Setting, evidence: Evidence, work: dict[Strategy, int]) -> dict[Strategy, str]:
-    """Why a candidate does not enter the race, for those that don't."""
-    result: dict[Strategy, str] = {}
-    for name in race_order(params):
-        if name == "linear_probe":
-            continue
-        if found := strategies.WAYS[name].obstacle(setting):
-            result[name] = found
-        elif work[name] > params.choice.budget:
-            result[name] = (
-                f"It would cost {work[name]:,} {evidence.unit}; the budget is {params.choice.budget:,} "
-                "(plan.choice.budget)."
-            )
-    return result
-
-
-def _ending(params: Plan, whole: Ground, cut: Cut | None, data: Path) -> tuple[Ground, Cut | None, str | None]:
-    """What a probe stands on, where that ends, and, where it ends nowhere, why all layers stay.
+def _ending(params: Plan, whole: Probed, data: Path) -> tuple[Probed, dict[str, Any], list[dict[str, Any]]]:
+    """The probe where it ends, how that was decided, and the accuracy of a probe on each layer.
 
     Layers were compared by their raw outputs, on a sample; the network that ends there may put a norm on top.
     """
-    if params.choice.layers == "all":
-        return whole, None, "plan.choice.layers asks for all of them"
+    by_layer, groups = evidence.layers(whole)
+    layers = evidence.layer_documents(by_layer, groups)
+    if params.layers == "all":
+        return whole, {"code": "all_asked_for"}, layers
+    cut = truncation.decide(by_layer, groups)
     if cut is None:
-        return whole, None, "no other is better beyond doubt"
-    if not shortening.possible(whole.setting.backbone, cut):
-        return whole, None, f"this network can't end at {cut.layer}, where a probe is better"
-    backbone = shortening.shortened(whole.setting.backbone, cut.kept, whole.setting.cache)
-    found, _ = ground(params, replace(whole.setting, backbone=backbone), data)
-    reached, before = found.head.accuracy_cv.value, whole.head.accuracy_cv.value
+        return whole, {"code": "none_significantly_better"}, layers
+    if not truncation.possible(whole.context.backbone, cut):
+        return whole, {"code": "impossible", "layer": cut.layer}, layers
+    backbone = truncation.truncated(whole.context.backbone, cut.kept, whole.context.cache)
+    found = evidence.probed(replace(whole.context, backbone=backbone), data)
+    reached, before = float(found.right.mean()), float(whole.right.mean())
     if reached <= before:
-        told = f"the probe of a network that ends there is right on {reached:.1%} of train held out, before on"
-        return whole, None, f"{cut.layer} is better on a sample, but {told} {before:.1%}"
-    return found, cut, None
+        return whole, {"code": "no_better_on_all", "layer": cut.layer, "accuracy": reached, "whole": before}, layers
+    return found, {"code": "truncated", **cut.document()}, layers
 
 
-def _race(
-    params: Plan, whole: Ground, found: Ground, entrants: list[Strategy], evidence: Evidence
-) -> tuple[Outcome, Adapted | None]:
-    """The race, and the backbone adapted for it; `found` is what the probe stands on, others train all of `whole`."""
-    setting, adapted = whole.setting, list[Adapted]()
-    a_row = evidence.once / len(found.learn)
-    price = {name: a_row * strategies.WAYS[name].passes(setting) for name in entrants}
-
-    def ready(name: Strategy) -> str | None:
-        if name == "adapt_then_fine_tune":
-            adapted[:] = [adaptation.adapted(setting)]  # on later rungs, and in training, found by content
-            return None if adapted[0].moved else adapted[0].told
-        return None
-
-    def train(name: Strategy, shown: Split, judged: Split) -> Right:
-        if name != "linear_probe" and found is not whole:
-            shown = setting.split(shown.examples, progress="race, features")
-        own = shown.examples.groups
-        head = probe.fit(shown.features, shown.targets, setting.classes, setting.probe, level=setting.level, groups=own)
-        if name == "linear_probe":
-            right: Right = head.logits(judged.features).argmax(axis=1) == judged.targets
-            return right
-        saying = f"race, {name} on {len(shown)}"
-        network, _ = strategies.train(name, setting, shown, head, watch=None, progress=saying)
-        answered: Right = control.answers(network, setting, judged) == judged.targets
-        return answered
-
-    level = params.choice.interval
-    run = race.run(entrants, price, found.learn, found.validation, params.race, train, level=level, ready=ready)
-    return run, adapted[0] if adapted else None
+def _a_unit(context: TrainingContext, learn: Split) -> float:
+    """Seconds that one token or pixel takes to pass forward here, from a few examples; shown, never decided on."""
+    few = learn.select(np.arange(min(TIMED, len(learn))))
+    _, counted = evidence.one_pass(context, few)
+    network = context.frozen()
+    for _ in range(2):  # the first pass of a process is slower
+        started = time.perf_counter()
+        features.compute(network, context.preprocessor, few.examples, progress="timing")
+    return (time.perf_counter() - started) / counted

@@ -1,14 +1,14 @@
-"""A linear head on frozen features: the cheapest transfer, the yardstick of every other, and where fine-tuning starts.
+"""A linear head on frozen features: the cheapest transfer, and where fine-tuning starts.
 
-Its strength (inverse of the L2 penalty) is chosen by cross-validation on log-loss, and the same held-out
-predictions give its accuracy an interval.
+Its strength (inverse of the L2 penalty) is chosen by cross-validation on log-loss; the same held-out predictions say
+how accurate it is.
 """
 
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,7 @@ from numpy.typing import NDArray
 from headstart import determinism
 from headstart.errors import DataError
 from headstart.params.transfer import Probe
-from headstart.statistics import clustered
 from headstart.statistics.clustered import Groups
-from headstart.statistics.interval import Interval
 
 ABSENT = -20.0  # logit of a class without a single training example: never the answer, and finite
 
@@ -35,13 +33,14 @@ class Head:
         weight: `(classes, features)`, float32.
         bias: `(classes,)`, float32.
         strength: the inverse regularisation it was fitted with.
-        accuracy_cv: share of right answers on held-out folds, at that strength.
+        right: `(examples,)`, which training examples heads of this strength answer rightly when the example's fold is
+            held out; None where strength was given and nothing was held out.
     """
 
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
     strength: float
-    accuracy_cv: Interval
+    right: NDArray[np.bool_] | None = None
 
     def logits(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """`(examples, classes)`, in double precision."""
@@ -54,7 +53,6 @@ def fit(
     classes: int,
     params: Probe,
     *,
-    level: float,
     groups: Groups = None,
 ) -> Head:
     """The head for these features, at the strength with the least held-out log-loss.
@@ -69,16 +67,14 @@ def fit(
         targets: class indices in [0, classes).
         classes: how many classes the head answers with, present in `targets` or not.
         params: strengths, folds, iterations, seed.
-        level: two-sided confidence of `accuracy_cv`.
         groups: of the examples; one group stays in one fold, as it stays in one split. None where there is none.
 
     Raises:
         DataError: if the examples show fewer than two classes.
     """
     strength, logits = choose(features, targets, classes, params, groups=groups)
-    right = logits.argmax(axis=1) == targets
-    accuracy = clustered.share(right, level, groups)
-    return refit(features, targets, classes, params, strength=strength, accuracy_cv=accuracy)
+    head = refit(features, targets, classes, params, strength=strength)
+    return replace(head, right=logits.argmax(axis=1) == targets)
 
 
 def refit(
@@ -88,15 +84,14 @@ def refit(
     params: Probe,
     *,
     strength: float,
-    accuracy_cv: Interval,
 ) -> Head:
-    """The head at a strength chosen before, with the accuracy measured then; the same as `fit` gave."""
+    """The head at a strength chosen before, with the weights that `fit` gave it."""
     path = _Path(features, targets, classes, params)
     with _bounded():
         for weaker in sorted(value for value in params.strengths if value < strength):
             path.at(weaker)
         weight, bias = path.at(strength)
-    return Head(weight.astype(np.float32), bias.astype(np.float32), strength, accuracy_cv)
+    return Head(weight.astype(np.float32), bias.astype(np.float32), strength)
 
 
 def choose(
@@ -150,14 +145,6 @@ def folds(targets: NDArray[np.int64], count: int, *, seed: int, groups: Groups =
     result = np.empty(len(targets), dtype=np.int64)
     result[order] = np.arange(len(targets)) % min(count, len(targets))
     return result
-
-
-def fold_of_most_groups(fold: NDArray[np.int64], groups: Groups) -> int:
-    """The fold to judge by where one is to do: not that which a single large group fills; 0 where all are alone."""
-    place = clustered.places(groups, len(fold))
-    if place is None:
-        return 0
-    return int(np.argmax([len(np.unique(place[fold == one])) for one in range(int(fold.max()) + 1)]))
 
 
 def alike(targets: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """Which backbone a model should stand on: each one's frozen features of the same examples, before anything is trained.
 
-LogME ranks in milliseconds; the linear probe, on the same held-out folds for all, verifies it and decides. Of those
-that can't be told from the best, the smallest is recommended.
+A linear probe is judged on the same held-out folds for all. Of those that are not significantly worse than the best,
+the smallest is recommended.
 """
 
 import tempfile
@@ -22,10 +22,11 @@ from headstart.determinism import folder_digest
 from headstart.params.prepare import Limits
 from headstart.params.transfer import Probe
 from headstart.predictor import Preprocessor
-from headstart.statistics import clustered, paired, transferability
+from headstart.statistics import clustered, paired
 from headstart.statistics.interval import Interval
 from headstart.statistics.paired import Difference
 from headstart.transfer import device, features, probe
+from headstart.transfer.context import LEVEL
 
 TIMED = 64  # examples, two batches: enough for seconds to be told
 
@@ -36,7 +37,6 @@ class Rank:
 
     Attributes:
         backbone: its name.
-        log_me: nats an example; higher is better, and only differences between candidates mean something.
         probe: accuracy of a linear probe on held-out folds.
         behind: the best candidate's accuracy minus this one's, paired, at a level for all comparisons together; None
             for the best.
@@ -45,7 +45,6 @@ class Rank:
     """
 
     backbone: str
-    log_me: float
     probe: Interval
     behind: Difference | None
     parameters: int
@@ -53,13 +52,12 @@ class Rank:
 
     @property
     def tied(self) -> bool:
-        """Whether it can't be told from the best."""
+        """Whether it is not significantly worse than the best."""
         return self.behind is None or self.behind.interval.low <= 0
 
     def document(self) -> dict[str, Any]:
         return {
             "backbone": self.backbone,
-            "log_me": self.log_me,
             "probe": self.probe.document(),
             "behind": self.behind.interval.document() if self.behind else None,
             "tied": self.tied,
@@ -76,7 +74,6 @@ def rank(
     limits: Limits,
     params: Probe,
     cache: Path,
-    level: float,
 ) -> list[Rank]:
     """The candidates, the most accurate probe first.
 
@@ -87,7 +84,6 @@ def rank(
         limits: what is cut and refused; each backbone cuts by its own tokens.
         params: of the probe.
         cache: of features.
-        level: two-sided confidence of the intervals.
 
     Raises:
         BackboneError: if a folder is no backbone, or none whose input a contract can state.
@@ -102,13 +98,12 @@ def rank(
     pairs = max(
         1, len(right) * (len(right) - 1) // 2
     )  # Bonferroni over all, since the best of them is picked by looking
-    compared = 1 - (1 - level) / pairs
+    compared = 1 - (1 - LEVEL) / pairs
     best = max(right, key=lambda name: (int(right[name].sum()), -measured[name][1]))
     ranks = [
         Rank(
             name,
-            transferability.log_me(seen, targets),
-            clustered.share(right[name], level, learn.groups),
+            clustered.share(right[name], LEVEL, learn.groups),
             None if name == best else paired.difference(right[best], right[name], compared, learn.groups),
             parameters,
             seconds,
@@ -119,7 +114,7 @@ def rank(
 
 
 def recommended(ranks: list[Rank]) -> Rank:
-    """The smallest of those that can't be told from the best."""
+    """The smallest of those that are not significantly worse than the best."""
     return min((one for one in ranks if one.tied), key=lambda one: one.parameters)
 
 

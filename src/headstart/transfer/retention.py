@@ -28,7 +28,7 @@ from headstart.statistics.interval import Interval
 from headstart.statistics.paired import Difference
 from headstart.transfer import features, probe
 from headstart.transfer.adapt import text
-from headstart.transfer.setting import Setting
+from headstart.transfer.context import TrainingContext
 
 
 @dataclass(frozen=True)
@@ -89,35 +89,35 @@ class Retention:
         }
 
 
-def remember(network: Network, setting: Setting, validation: Dataset, most: int) -> Before:
+def remember(network: Network, context: TrainingContext, validation: Dataset, most: int) -> Before:
     """Ask `network`, before it is trained, at most `most` examples."""
-    path = setting.backbone / reference.FILE
+    path = context.backbone / reference.FILE
     known = path.is_file()
-    sample = dataset.sample(path, most, seed=setting.probe.seed) if known else _first(validation, most)
-    seen = layer_features(network, setting, sample)
+    sample = dataset.sample(path, most, seed=context.probe.seed) if known else _first(validation, most)
+    seen = layer_features(network, context, sample)
     targets, right, strength = None, None, 0.0
     names = sorted(set(sample.labels) - {"", None})
     if known and len(names) > 1 and all(sample.labels):
         targets = sample.targets(names)
-        strength, _ = probe.choose(seen[-1][1], targets, len(names), setting.probe, groups=sample.groups)
-        right = _right(seen[-1][1], targets, setting, strength, sample)
+        strength, _ = probe.choose(seen[-1][1], targets, len(names), context.probe, groups=sample.groups)
+        right = _right(seen[-1][1], targets, context, strength, sample)
     weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
-    words = _words(network, setting, sample) if known else None
+    words = _words(network, context, sample) if known else None
     return Before(sample, known, targets, seen, right, strength, weights, words)
 
 
-def measure(network: Network, setting: Setting, before: Before, level: float) -> Retention:
+def measure(network: Network, context: TrainingContext, before: Before, level: float) -> Retention:
     """What `network` has kept of what it was before."""
-    seen = layer_features(network, setting, before.sample)
+    seen = layer_features(network, context, before.sample)
     similarity = {
         name: representation.linear_cka(was, now) for (name, was), (_, now) in zip(before.layers, seen, strict=True)
     }
     kept = accuracy = None
     if before.targets is not None and before.right is not None:
-        right = _right(seen[-1][1], before.targets, setting, before.strength, before.sample)
+        right = _right(seen[-1][1], before.targets, context, before.strength, before.sample)
         kept = paired.difference(right, before.right, level, before.sample.groups)
         accuracy = (float(before.right.mean()), float(right.mean()))
-    after = _words(network, setting, before.sample) if before.words else None
+    after = _words(network, context, before.sample) if before.words else None
     words = (before.words, after) if before.words and after else None
     return Retention(kept, accuracy, similarity, moved(network, before.weights), words)
 
@@ -132,32 +132,31 @@ def moved(network: Network, start: Mapping[str, Tensor]) -> dict[str, float]:
     return result
 
 
-def layer_features(network: Network, setting: Setting, sample: Dataset) -> features.Layers:
+def layer_features(network: Network, context: TrainingContext, sample: Dataset) -> features.Layers:
     """Each layer's features of the sample, not cached: the network is being trained; the last is what a head sees."""
     with torch.inference_mode():
-        return features.compute_layers(network, setting.preprocessor, sample, progress="retention")
+        return features.compute_layers(network, context.preprocessor, sample, progress="retention")
 
 
 def _right(
-    seen: NDArray[np.float32], targets: NDArray[np.int64], setting: Setting, strength: float, sample: Dataset
+    seen: NDArray[np.float32], targets: NDArray[np.int64], context: TrainingContext, strength: float, sample: Dataset
 ) -> NDArray[np.bool_]:
     """What a probe of this strength answers rightly on held-out folds: fitted alike before and after."""
-    own = setting.probe.model_copy(update={"strengths": [strength]})
+    own = context.probe.model_copy(update={"strengths": [strength]})
     _, logits = probe.choose(seen, targets, int(targets.max()) + 1, own, groups=sample.groups)
     right: NDArray[np.bool_] = logits.argmax(axis=1) == targets
     return right
 
 
-def _words(network: Network, setting: Setting, sample: Dataset) -> Interval | None:
+def _words(network: Network, context: TrainingContext, sample: Dataset) -> Interval | None:
     """How hard the network finds hidden words of the sample, under the head that its backbone came with."""
-    if setting.modality == "image" or not len(sample):
+    if context.modality == "image" or not len(sample):
         return None
     return text.held_out_loss(
-        setting.backbone,
+        context.backbone,
         sample.inputs,
-        preprocessor=setting.preprocessor,
-        masked=setting.adapt.masked,
-        seed=setting.adapt.seed,
+        preprocessor=context.preprocessor,
+        seed=context.adapt.seed,
         most=len(sample),
         weights=network.backbone.state_dict(),
     )

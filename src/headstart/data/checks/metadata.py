@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ def shortcut(examples: Examples, *, level: float, seed: int) -> Finding:
     """
     train = examples.split("train")
     share = counts(examples, "train").max() / max(1, len(train))
-    told = []
+    told: list[tuple[float, dict[str, Any]]] = []
     columns = _columns(examples, train)
     labels, learned = examples.labels[train], np.random.default_rng(seed).permutation(len(train)) % 2 == 0
     for name, values in columns.items():
@@ -37,28 +38,22 @@ def shortcut(examples: Examples, *, level: float, seed: int) -> Finding:
         accuracy = wilson(int(right.sum()), len(right), 1 - 2 * level / len(columns))
         majority = wilson(round(share * len(right)), len(right), 1 - 2 * level / len(columns))
         if known and accuracy.low > majority.high:
-            said = f"{name} alone predicts {accuracy.value:.1%} (at least {accuracy.low:.1%})"
-            told.append((accuracy.value, said, name))
+            told.append((accuracy.value, {"column": name, "accuracy": accuracy.value, "low": accuracy.low}))
             continue
         for value, label, covered in _telling(values, labels, learned, level / len(columns)):
-            said = f"{name} {value!r} stands on {covered:.0%} of {examples.classes[label]!r} and hardly elsewhere"
-            told.append((covered, said, name))
+            held = {"column": name, "value": value, "label": examples.classes[label], "covered": covered}
+            told.append((covered, held))
     told.sort(key=lambda entry: -entry[0])
-    what = "; ".join(said for _, said, _ in told[:SHOWN])
     return Finding(
         check="metadata_shortcut",
         verdict="unsure" if told else "pass",
         statistic=told[0][0] if told else None,
         bar=float(share),
-        reason=f"Labels of unseen training rows can be told without the input: {what}; "
-        f"the largest class has {share:.1%}."
-        if told
-        else f"Neither ids, groups nor times predict the label ({', '.join(columns) or 'none of them is there'}).",
-        action="Classes were collected differently. Check that the inputs do not carry the same mark (see the shortcut "
-        "findings), and collect each class in the same way."
-        if told
-        else "",
-        evidence={"columns": list(dict.fromkeys(name for *_, name in told))},
+        evidence={
+            "columns": list(dict.fromkeys(one["column"] for _, one in told)),
+            "found": [one for _, one in told[:SHOWN]],
+            "looked_at": list(columns),
+        },
     )
 
 

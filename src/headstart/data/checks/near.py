@@ -7,11 +7,11 @@ in test: which test rows have a near copy elsewhere is needed whole, so that acc
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.data.checks.words import counted, does, of
 from headstart.data.dataset import SPLITS
 from headstart.data.examples import NAMED, Examples, Places, Reasons
 from headstart.findings import Finding
@@ -19,8 +19,6 @@ from headstart.params.section import Modality
 
 FIRST = ("test", "validation", "train")
 OFTEN = 0.05  # of the rows looked at: above it, near duplicates within a split are worth a word
-SHOWN = 3
-_OF_VALIDATION = "The test split is not touched; what is chosen and calibrated on validation trusts what is remembered"
 
 
 @dataclass(frozen=True)
@@ -49,8 +47,7 @@ def findings(
     looked_at: int,
     drawn: NDArray[np.bool_],
     noun: Modality,
-    bar: str,
-    **evidence: int,
+    **evidence: Any,
 ) -> list[tuple[Reasons, Finding]]:
     """The two findings.
 
@@ -60,8 +57,7 @@ def findings(
         looked_at: how many rows were compared.
         drawn: which rows were to be compared, by place.
         noun: what rows hold.
-        bar: what makes two of them nearly equal, in words.
-        evidence: goes into both.
+        evidence: goes into both: what makes two of them nearly equal.
     """
     across: dict[int, Twin] = {}
     within: dict[int, Twin] = {}
@@ -77,100 +73,53 @@ def findings(
                 copied.setdefault(twin.earlier, twin)
             elif SPLITS[other] == "test":
                 beside.setdefault(twin.earlier, twin)
-    total = len(examples.at)
-    told = f"{looked_at:,} different {noun}s of {total:,} rows were compared"
-    if not drawn[examples.at].all():
-        told += ", drawn at random: a pair shows only if both were drawn"
-    view = _View(examples, told, looked_at, noun, bar, evidence)
-    return [view.leak(across, beside | copied), view.duplicates(within)]
+    about = {
+        "looked_at": looked_at,
+        "kept": len(examples.at),
+        "drawn": not drawn[examples.at].all(),
+        "noun": noun,
+        **evidence,
+    }
+    return [_leak(examples, across, beside | copied, about), _duplicates(examples, within, about)]
 
 
-@dataclass(frozen=True)
-class _View:
-    """What both findings say alike."""
+def _leak(
+    examples: Examples, found: dict[int, Twin], copied: dict[int, Twin], about: Mapping[str, Any]
+) -> tuple[Reasons, Finding]:
+    """The finding `near_leak`; its evidence holds all of `copied`, the test rows with their twins elsewhere."""
+    places = sorted(found)
+    held = {"test": set[int](), "validation": set[int]()}
+    for twin in found.values():
+        held[SPLITS[examples.splits[twin.earlier]]].add(twin.earlier)
+    finding = examples.finding(
+        "near_leak",
+        "unsure" if places else "pass",
+        places,
+        held={name: len(rows) for name, rows in held.items()},
+        pairs=_pairs(examples, [found[place] for place in places]),
+        test=_copied(examples, copied),
+        **about,
+    )
+    return {place: _why(examples, found[place]) for place in places}, finding
 
-    examples: Examples
-    told: str
-    looked_at: int
-    noun: Modality
-    bar: str
-    evidence: Mapping[str, int]
 
-    def leak(self, found: dict[int, Twin], copied: dict[int, Twin]) -> tuple[Reasons, Finding]:
-        """The finding `near_leak`; its evidence holds all of `copied`, the test rows with their twins elsewhere."""
-        places = sorted(found)
-        held = {"test": set[int](), "validation": set[int]()}
-        for twin in found.values():
-            held[SPLITS[self.examples.splits[twin.earlier]]].add(twin.earlier)
-        reason = (
-            f"No {self.noun} of train or validation is nearly equal to one it is judged by ({self.bar}); {self.told}."
-        )
-        if places:
-            reason = (
-                f"{counted(len(places), 'row')} of train and validation {does(len(places), 'is', 'are')} nearly equal "
-                f"({self.bar}) to {counted(len(held['test']), 'test row')} and "
-                f"{counted(len(held['validation']), 'validation row')}, such as "
-                f"{_shown(self.examples, [found[place] for place in places])}; {self.told}."
-            )
-        finding = self.examples.finding(
-            "near_leak",
-            "unsure" if places else "pass",
-            places,
-            reason,
-            ("Measured accuracy is too good by what is remembered" if held["test"] else _OF_VALIDATION)
-            + ": let checks.put_aside in params.yaml name near_leak, or split the source by what these rows share (a "
-            "group)."
-            if places
-            else "",
-            looked_at=self.looked_at,
-            pairs=_pairs(self.examples, [found[place] for place in places]),
-            test=_copied(self.examples, copied),
-            **self.evidence,
-        )
-        return {place: _why(self.examples, found[place]) for place in places}, finding
-
-    def duplicates(self, found: dict[int, Twin]) -> tuple[Reasons, Finding]:
-        places = sorted(found)
-        torn = [
-            twin
-            for twin in found.values()
-            if _differ(self.examples.groups, twin) and self.examples.groups[twin.place] >= 0
-        ]
-        at_odds = [twin for twin in found.values() if _differ(self.examples.labels, twin)]
-        reason = f"No {self.noun} is nearly equal to another of its split ({self.bar}); {self.told}."
-        actions = []
-        if places:
-            verb = does(len(places), "is", "are")
-            reason = f"{of(len(places), self.looked_at, self.noun)} {verb} nearly equal to an earlier one of the split "
-            reason += f"({self.bar})"
-            if at_odds:
-                reason += f", {len(at_odds):,} of them with a different label"
-                actions.append(
-                    "Decide which label is right, unless the few characters that differ are what it hangs on."
-                )
-            if torn:
-                reason += f", {len(torn):,} of them in a different group"
-                actions.append("Groups that share pictures or texts are one group: join them at the source.")
-            if len(places) > OFTEN * self.looked_at:
-                actions.append(
-                    "Rows count for less than they seem to: near_duplicates in checks.put_aside leaves one each."
-                )
-            reason += (
-                f": {_shown(self.examples, [*at_odds, *torn] or [found[place] for place in places])}; {self.told}."
-            )
-        learned = [place for place in places if SPLITS[self.examples.splits[place]] != "test"]
-        return {place: _why(self.examples, found[place]) for place in learned}, self.examples.finding(
-            "near_duplicates",
-            "unsure" if actions else "pass",
-            places,
-            reason,
-            " ".join(actions),
-            looked_at=self.looked_at,
-            other_label=len(at_odds),
-            other_group=len(torn),
-            pairs=_pairs(self.examples, [*at_odds, *torn, *(found[place] for place in places)]),
-            **self.evidence,
-        )
+def _duplicates(examples: Examples, found: dict[int, Twin], about: Mapping[str, Any]) -> tuple[Reasons, Finding]:
+    """The finding `near_duplicates`; pairs with different labels or groups come first."""
+    places = sorted(found)
+    torn = [twin for twin in found.values() if _differ(examples.groups, twin) and examples.groups[twin.place] >= 0]
+    at_odds = [twin for twin in found.values() if _differ(examples.labels, twin)]
+    often = len(places) > OFTEN * about["looked_at"]
+    learned = [place for place in places if SPLITS[examples.splits[place]] != "test"]
+    return {place: _why(examples, found[place]) for place in learned}, examples.finding(
+        "near_duplicates",
+        "unsure" if at_odds or torn or often else "pass",
+        places,
+        other_label=len(at_odds),
+        other_group=len(torn),
+        often=often,
+        pairs=_pairs(examples, list(dict.fromkeys([*at_odds, *torn, *(found[place] for place in places)]))),
+        **about,
+    )
 
 
 def _differ(values: NDArray[np.integer], twin: Twin) -> bool:
@@ -180,14 +129,6 @@ def _differ(values: NDArray[np.integer], twin: Twin) -> bool:
 def _why(examples: Examples, twin: Twin) -> str:
     how = f"{twin.how}, " if twin.how else ""
     return f"nearly equal to {examples.named(twin.earlier)} ({how}similarity {twin.similarity:.2f})"
-
-
-def _shown(examples: Examples, twins: list[Twin]) -> str:
-    named = [
-        f"{examples.named(twin.place)} and {examples.named(twin.earlier)}" + (f" {twin.how}" if twin.how else "")
-        for twin in twins[:SHOWN]
-    ]
-    return ", ".join(named)
 
 
 def _copied(examples: Examples, twins: Mapping[int, Twin]) -> list[dict[str, str | float]]:

@@ -76,8 +76,7 @@ class NearImages:
             looked_at=len(places),
             drawn=self.chosen,
             noun="image",
-            bar=f"also turned or mirrored, at most {apart} of {BITS} bits of their perceptual hashes differ, and their "
-            "thumbnails agree",
+            bits=[apart, BITS],
             left_out=self._left_out,
         )
 

@@ -58,9 +58,10 @@ class NearTexts:
         looked = np.zeros(len(examples), np.bool_)
         looked[list(self._shingles)] = True
         places = near.ordered(examples, looked).tolist()
-        bar = f"{self.similarity:.0%} of their shingles in common"
         twins = self._twins(examples, places)
-        return near.findings(examples, twins, looked_at=len(places), drawn=self.chosen, noun="text", bar=bar)
+        return near.findings(
+            examples, twins, looked_at=len(places), drawn=self.chosen, noun="text", alike=self.similarity
+        )
 
     def _shingled(self, text: str) -> tuple[bool, Shingles]:
         """Whether a text is taken by words, and the hashes of its shingles."""

@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from headstart.data.checks import outliers
 from headstart.data.checks.image import Picture
-from headstart.data.checks.words import of, some
 from headstart.data.examples import Examples, Places, Reasons
-from headstart.findings import Finding
+from headstart.findings import Finding, Verdict
 
 READ, CUT, ANIMATED, TURNED, PLAIN, CLEAR = 1, 2, 4, 8, 16, 32
 PLAIN_CONTRAST = 8  # grey levels from darkest to brightest: compression noise, and nothing else
@@ -19,17 +18,7 @@ NOISE_CONTRAST = 32  # likewise of a sensor's noise, which is gone from the thum
 TINY = 16  # pixels a side
 FAR_BELOW = 4  # times smaller than the contract's input: most of what the model sees is made up by the resize
 LONG = 3.0  # longer than this against the other side, and unlike the rest
-LOSSY = {
-    "CMYK": "print colours, converted without their colour profile",
-    "LAB": "converted without their colour profile",
-    "YCbCr": "converted",
-    "HSV": "converted",
-    "I;16": "16 bits, of which the high 8 are kept",
-    "I;16B": "16 bits, of which the high 8 are kept",
-    "I;16L": "16 bits, of which the high 8 are kept",
-    "I": "32 bits of no stated range, refused",
-    "F": "32 bits of no stated range, refused",
-}
+LOSSY = frozenset({"CMYK", "LAB", "YCbCr", "HSV", "I;16", "I;16B", "I;16L", "I", "F"})  # lose something on the way
 GREY = ("1", "L", "LA", "La", "I;16", "I;16B", "I;16L")
 
 
@@ -75,53 +64,29 @@ class PictureFaults:
     def conclude(self, examples: Examples) -> list[tuple[Reasons, Finding]]:
         at = examples.at[self._has(READ)[examples.at]]
         return [
-            self._present(
-                examples,
-                at,
-                CUT,
-                "truncated_images",
-                "are cut off: the file ends too early, or a grey field fills its lower part",
-                "Copy these files again from where they came.",
-            ),
+            self._present(examples, at, CUT, "truncated_images"),
             ({}, self._sizes(examples, at)),
             ({}, self._mode_finding(examples, at)),
-            self._present(
-                examples,
-                at,
-                ANIMATED,
-                "animated",
-                "hold several pictures, which the contract refuses",
-                "Save the frame you mean as a picture of its own.",
-            ),
+            self._present(examples, at, ANIMATED, "animated"),
             ({}, self._rotated(examples, at)),
-            self._present(
-                examples,
-                at,
-                PLAIN,
-                "constant_images",
-                f"show nothing: no two grey levels more than {PLAIN_CONTRAST} apart but for noise",
-                "Take them out, unless an empty picture is what a label means.",
-            ),
+            self._present(examples, at, PLAIN, "constant_images"),
         ]
 
     def _has(self, bit: int) -> NDArray[np.bool_]:
         return (np.frombuffer(self._flags, np.uint8) & bit) > 0
 
-    def _present(
-        self, examples: Examples, at: Places, bit: int, check: str, what: str, action: str
-    ) -> tuple[Reasons, Finding]:
+    def _present(self, examples: Examples, at: Places, bit: int, check: str) -> tuple[Reasons, Finding]:
         places = at[self._has(bit)[at]]
-        if not len(places):
-            return {}, examples.finding(check, "pass", places, f"None of {len(at):,} images {what}.")
-        reason = f"{of(len(places), len(at), 'image')} {what}: {some(examples, places)}."
         short = {CUT: "the image is cut off", ANIMATED: "the image is animated", PLAIN: "the image shows nothing"}
-        return {int(place): short[bit] for place in places}, examples.finding(check, "unsure", places, reason, action)
+        verdict: Verdict = "unsure" if len(places) else "pass"
+        finding = examples.finding(check, verdict, places, looked_at=len(at), contrast=PLAIN_CONTRAST)
+        return {int(place): short[bit] for place in places}, finding
 
     def _sizes(self, examples: Examples, at: Places) -> Finding:
         widths = np.frombuffer(self._widths, np.uint32)[at].astype(np.float64)
         heights = np.frombuffer(self._heights, np.uint32)[at].astype(np.float64)
         if not len(at):
-            return examples.finding("sizes", "pass", at, "No image could be read.")
+            return examples.finding("sizes", "pass", at, looked_at=0)
         sides, pixels = np.minimum(widths, heights), widths * heights
         level = self.level / 2  # two distributions are looked at
         low, high = outliers.bounds(pixels, level)
@@ -133,24 +98,21 @@ class PictureFaults:
         long = ((aspects < flat) | (aspects > wide)) & (np.maximum(aspects, 1 / aspects) > LONG)
         places = at[tiny | huge | long]
         stretched = typical * FAR_BELOW < min(self.height, self.width)
-        usual = f"{np.median(widths):.0f} x {np.median(heights):.0f} pixels in the middle of {len(at):,} images"
         notes = {int(place): f"{self._widths[place]} x {self._heights[place]}" for place in places}
-        told = [
-            f"{count:,} are {what}"
-            for count, what in (
-                (int(tiny.sum()), "tiny"),
-                (int(huge.sum()), "huge"),
-                (int(long.sum()), "far longer one way than the other"),
-            )
-            if count
-        ]
-        reason = f"With {usual}, {', '.join(told) or 'none is tiny, huge or long against the rest'}"
-        reason += f": {some(examples, places, notes)}." if told else "."
-        actions = ["Look whether these are whole pictures or icons, banners and scans."] if told else []
-        if stretched:
-            reason += f" The model looks at {self.width} x {self.height}: most of what it sees is made up by enlarging."
-            actions.append("Choose a backbone for smaller pictures, or get the pictures at their full size.")
-        return examples.finding("sizes", "unsure" if actions else "pass", places, reason, " ".join(actions))
+        return examples.finding(
+            "sizes",
+            "unsure" if len(places) or stretched else "pass",
+            places,
+            notes,
+            looked_at=len(at),
+            width=float(np.median(widths)),
+            height=float(np.median(heights)),
+            tiny=int(tiny.sum()),
+            huge=int(huge.sum()),
+            long=int(long.sum()),
+            stretched=bool(stretched),
+            model=[self.width, self.height],
+        )
 
     def _mode_finding(self, examples: Examples, at: Places) -> Finding:
         modes = np.frombuffer(self._modes, np.uint8)[at]
@@ -159,35 +121,20 @@ class PictureFaults:
         clear = self._has(CLEAR)[at]
         lossy = np.array([name in LOSSY for name in names], np.bool_)
         places = at[lossy | clear]
-        told = ", ".join(f"{name} {count:,}" for name, count in counts)
-        coloured = sum(count for name, count in counts if name not in (*GREY, "P", "PA"))
-        reason = f"Of {len(at):,} images by mode ({told}), all become {self.mode}"
-        losses = [f"{count:,} {name}: {LOSSY[name]}" for name, count in counts if name in LOSSY]
-        losses += [f"{int(clear.sum()):,} see-through: laid over white"] if clear.any() else []
-        losses += [f"{coloured:,} lose their colours"] if self.mode == "L" and coloured else []
-        reason += f"; {'; '.join(losses)}" if losses else ""
-        reason += f": {some(examples, places)}." if len(places) else "."
         return examples.finding(
             "modes",
             "unsure" if len(places) else "pass",
             places,
-            reason,
-            "Convert them at the source if that is not what they should look like; requests are treated alike."
-            if len(places)
-            else "",
             modes=dict(counts),
+            looked_at=len(at),
+            to=self.mode,
+            see_through=int(clear.sum()),
+            coloured=sum(count for name, count in counts if name not in (*GREY, "P", "PA")),
         )
 
     def _rotated(self, examples: Examples, at: Places) -> Finding:
         places = at[self._has(TURNED)[at]]
-        if not len(places):
-            return examples.finding("rotated", "pass", places, f"None of {len(at):,} images is stored turned.")
-        reason = (
-            f"{of(len(places), len(at), 'image')} are stored turned or mirrored, with a note in EXIF; the contract "
-        )
-        return examples.finding(
-            "rotated", "pass", places, reason + f"turns them upright, in requests too: {some(examples, places)}."
-        )
+        return examples.finding("rotated", "pass", places, looked_at=len(at))
 
 
 def _is_plain(picture: Picture) -> bool:

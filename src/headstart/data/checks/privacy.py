@@ -12,7 +12,7 @@ What plain numbers must not set off, and how that is held:
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,8 +20,8 @@ import numpy as np
 import phonenumbers
 from scipy import stats
 
-from headstart.data.checks.words import Notes, of, some
-from headstart.data.examples import Examples, Reasons
+from headstart.data.checks.words import Notes
+from headstart.data.examples import Examples, Places, Reasons
 from headstart.findings import Finding
 
 KINDS = {
@@ -31,10 +31,6 @@ KINDS = {
     8: "what may be a national phone number",
 }
 EMAIL, PHONE, CARD, NATIONAL = KINDS
-FORMS = (
-    "Phone numbers are counted in international form (+44 ...) and in North American groups (212-555-0100), 10 or 11 "
-    "digits that begin with a single 0 as national ones; ten bare digits are not counted."
-)
 ADDRESS = re.compile(
     r"(?<![\w.+-])([a-z0-9][\w.%+-]{0,63})@((?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.){1,5}[a-z]{2,18})(?![\w@-])",
     re.IGNORECASE | re.ASCII,
@@ -89,22 +85,19 @@ class PersonalData:
             kinds = kinds & ~np.uint8(CARD)
         places = at[kinds > 0]
         if not len(places):
-            reason = f"No e-mail address, phone number or card number in {len(at):,} texts. {FORMS}"
-            return [({}, examples.finding("personal_data", "pass", places, reason))]
+            return [({}, examples.finding("personal_data", "pass", places, looked_at=len(at)))]
         by_kind = {kind: at[(kinds & kind) > 0] for kind in KINDS}
-        told = "; ".join(
-            f"{name} in {len(by_kind[kind]):,}: {some(examples, by_kind[kind], self._notes[kind])}"
+        kinds_found = [
+            {"kind": name, "count": len(by_kind[kind]), "rows": _seen(examples, by_kind[kind], self._notes[kind])}
             for kind, name in KINDS.items()
-            if len(by_kind[kind])
-        )
-        phones = len(by_kind[PHONE]) + len(by_kind[NATIONAL])
+        ]
         finding = examples.finding(
             "personal_data",
             "unsure",
             places,
-            f"{of(len(places), len(at), 'text')} seem to hold personal data; {told}.{f' {FORMS}' if phones else ''}",
-            "Take it out or mask it at the source unless you may keep it: models, reports and journals copy what they "
-            "are given. checks.put_aside in params.yaml can name personal_data.",
+            looked_at=len(at),
+            kinds=kinds_found,
+            phones=len(by_kind[PHONE]) + len(by_kind[NATIONAL]) > 0,
             counts={name: len(by_kind[kind]) for kind, name in KINDS.items()},
         )
         rows = [{**row, "id": masked_id(row["id"])} for row in finding.evidence["rows"]]
@@ -135,6 +128,11 @@ class PersonalData:
                 if _luhn(digits):
                     self._checked += 1
                     yield CARD, f"**** **** **** {digits[-4:]}"
+
+
+def _seen(examples: Examples, places: Places, notes: Mapping[int, str]) -> list[dict[str, Any]]:
+    """The first rows as evidence, without their ids, which may name people too."""
+    return [{key: value for key, value in row.items() if key != "id"} for row in examples.listed(places, notes)[:3]]
 
 
 def masked(text: str) -> str:

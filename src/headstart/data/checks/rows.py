@@ -13,15 +13,12 @@ from numpy.typing import NDArray
 from headstart.contract import image, text
 from headstart.contract.labels import is_blank
 from headstart.contract.spec import ImageSpec, TextSpec
-from headstart.data.checks.words import counted, does, of
 from headstart.data.dataset import SPLITS
 from headstart.data.examples import NAMED, Examples, Places, Reasons
 from headstart.errors import ContractError
-from headstart.findings import Finding
+from headstart.findings import Finding, Verdict
 
 FEWEST_TO_JUDGE = 5  # test rows: where half of a class is found, all of 4 are right by chance in 1 of 16 cases
-
-SHOWN = 3
 
 
 def by_contract(spec: TextSpec | ImageSpec) -> Callable[[Any], str | None]:
@@ -52,17 +49,8 @@ def unusable(examples: Examples, noun: str, refused: Mapping[int, str]) -> tuple
         refused: why the contract refuses a row, by its place.
     """
     reasons = dict(refused)
-    what = "; ".join(f"{examples.named(place)}: {reason}" for place, reason in list(reasons.items())[:SHOWN])
-    what += f"; and {len(reasons) - SHOWN} more." if len(reasons) > SHOWN else ""
-    return reasons, examples.finding(
-        "payloads",
-        "unsure" if reasons else "pass",
-        list(reasons),
-        f"{of(len(reasons), len(examples.at), 'row')} can't be used: {what}"
-        if reasons
-        else f"Every {noun} of {counted(len(examples.at), 'row')} can be used.",
-        "Look at quarantine.parquet and mend these rows at their source." if reasons else "",
-    )
+    evidence = {"noun": noun, "looked_at": len(examples.at)}
+    return reasons, examples.finding("payloads", "unsure" if reasons else "pass", list(reasons), reasons, **evidence)
 
 
 def leak(examples: Examples, share: float) -> tuple[Reasons, Finding]:
@@ -82,31 +70,17 @@ def leak(examples: Examples, share: float) -> tuple[Reasons, Finding]:
     leaked = places["test"][inside["train"] | inside["validation"]]
     bar = share * len(places["test"])
     failed = len(leaked) > bar
-    reason = (
-        f"{of(len(leaked), len(places['test']), 'test row')} {does(len(leaked), 'stands', 'stand')} in other splits too"
-    )
-    reason += f", more than the share of {share:g} allowed; " if failed else "; " if reasons else "."
-    if reasons:
-        reason += f"{counted(len(reasons), 'row')} equal to a row of test or validation "
-        reason += f"{does(len(reasons), 'was', 'were')} taken out of train and validation, none out of test."
     return reasons, Finding(
         check="leak",
         verdict="fail" if failed else "unsure" if reasons else "pass",
         statistic=float(len(leaked)),
         bar=bar,
-        reason=reason,
-        action="Split the source again, so that test rows are new, or let headstart split it: name no splits. "
-        "checks.leaked_share in params.yaml is the share allowed."
-        if failed
-        else "What is measured here is sound; what others measured on these splits as they came counts remembered "
-        "rows. Split the source again where you can, so that test rows are new."
-        if reasons
-        else "",
         evidence={
             "test_rows": len(places["test"]),
             "in_train": int(inside["train"].sum()),
             "in_validation": int(inside["validation"].sum()),
             "put_aside": len(reasons),
+            "share": share,
             "rows": examples.listed(leaked),
         },
     )
@@ -129,18 +103,8 @@ def conflicts(examples: Examples) -> tuple[Reasons, Finding]:
             if name != "test":
                 both = sorted(examples.classes[label] for label in pairs[pairs[:, 0] == content, 1])
                 reasons[int(place)] = f"equal rows of {name} have the labels {', '.join(both)}"
-    kept = len(found) - len(reasons)
-    return reasons, examples.finding(
-        "label_conflicts",
-        "unsure" if found else "pass",
-        found,
-        f"{counted(len(found), 'row')} {does(len(found), 'equals', 'equal')} another row of the split with a different "
-        f"label; {len(reasons):,} {does(len(reasons), 'was', 'were')} put aside"
-        + (f", {kept:,} of test {does(kept, 'was', 'were')} kept." if kept else ".")
-        if found
-        else "Equal rows have equal labels.",
-        "Decide which label is right and mend the source." if found else "",
-    )
+    verdict: Verdict = "unsure" if found else "pass"
+    return reasons, examples.finding("label_conflicts", verdict, found, put_aside=len(reasons))
 
 
 def duplicates(examples: Examples, *, whole: Container[str]) -> tuple[Reasons, Finding]:
@@ -161,17 +125,7 @@ def duplicates(examples: Examples, *, whole: Container[str]) -> tuple[Reasons, F
         for place, twin in zip(found, earlier[earlier != at], strict=True)
         if SPLITS[examples.splits[place]] not in whole
     }
-    kept = len(found) - len(reasons)
-    return reasons, examples.finding(
-        "duplicates",
-        "pass",
-        found,
-        f"{counted(len(found), 'row')} {does(len(found), 'repeats', 'repeat')} an earlier row of the split; "
-        f"{len(reasons):,} {does(len(reasons), 'was', 'were')} put aside"
-        + (f", {kept:,} of the source's own test split {does(kept, 'was', 'were')} kept." if kept else ".")
-        if len(found)
-        else "No row repeats another of its split.",
-    )
+    return reasons, examples.finding("duplicates", "pass", found, put_aside=len(reasons))
 
 
 def unlearnable(examples: Examples) -> tuple[Reasons, Finding]:
@@ -181,16 +135,8 @@ def unlearnable(examples: Examples) -> tuple[Reasons, Finding]:
     places = others[~np.isin(examples.labels[others], known)]
     reasons = {int(place): f"no row of train has the label {examples.label(place)!r}" for place in places}
     names = sorted({examples.label(place) for place in places})
-    return reasons, examples.finding(
-        "untrained_labels",
-        "unsure" if reasons else "pass",
-        places,
-        f"{counted(len(places), 'row')} of validation and test {does(len(places), 'has a label', 'have labels')} that "
-        f"train lacks: {', '.join(names[:NAMED])}."
-        if reasons
-        else "Every label of validation and test stands in train.",
-        "Add training rows for these labels, or map them under prepare.labels in params.yaml." if reasons else "",
-    )
+    verdict: Verdict = "unsure" if reasons else "pass"
+    return reasons, examples.finding("untrained_labels", verdict, places, labels=names[:NAMED])
 
 
 def rare(examples: Examples, needed: int) -> Finding:
@@ -199,20 +145,12 @@ def rare(examples: Examples, needed: int) -> Finding:
     present = np.flatnonzero(train)
     places = [label for label in present if train[label] < needed]
     shown = {examples.classes[int(label)]: {"train": int(train[label]), "test": int(test[label])} for label in places}
-    what = ", ".join(
-        f"{name} ({count['train']} in train, {count['test']} in test)" for name, count in list(shown.items())[:NAMED]
-    )
     return Finding(
         check="rare_labels",
         verdict="unsure" if shown else "pass",
         statistic=float(len(shown)),
         bar=0.0,
-        reason=f"{of(len(shown), len(present), 'class')} {does(len(shown), 'has', 'have')} fewer than {needed} "
-        f"training rows: {what}."
-        if shown
-        else f"Each of {len(present)} classes has at least {needed} training rows.",
-        action="Label more rows of these classes, or map them to a wider one under prepare.labels." if shown else "",
-        evidence={"counts": dict(list(shown.items())[:NAMED])},
+        evidence={"counts": dict(list(shown.items())[:NAMED]), "classes": len(present), "needed": needed},
     )
 
 
@@ -231,20 +169,12 @@ def unjudged(examples: Examples) -> Finding:
         }
         for label in places[:NAMED]
     }
-    what = ", ".join(f"{name} ({'/'.join(map(str, count.values()))})" for name, count in shown.items())
-    more = f" and {len(places) - NAMED} more" if len(places) > NAMED else ""
     return Finding(
         check="unjudged_classes",
         verdict="unsure" if places else "pass",
         statistic=float(len(places)),
         bar=0.0,
-        reason=f"{of(len(places), len(present), 'class')} {does(len(places), 'has', 'have')} no validation row or "
-        f"fewer than {FEWEST_TO_JUDGE} test rows (train/validation/test): {what}{more}. So few test "
-        "rows say nothing: four right answers of four do not show that half of a class is found."
-        if places
-        else f"Each of {len(present)} classes has a validation row and at least {FEWEST_TO_JUDGE} test rows.",
-        action="Label more rows of these classes, or map them to a wider one under prepare.labels." if places else "",
-        evidence={"counts": shown},
+        evidence={"counts": shown, "classes": len(present), "needed": FEWEST_TO_JUDGE},
     )
 
 
@@ -259,11 +189,10 @@ def imbalance(examples: Examples, most: float) -> Finding:
         verdict="unsure" if ratio > most else "pass",
         statistic=ratio,
         bar=most,
-        reason=f"The largest class {examples.classes[large]!r} has {train[large]:,} training rows, the smallest "
-        f"{examples.classes[small]!r} {train[small]:,}: {ratio:.1f} to 1.",
-        action="Judge by macro-F1 rather than accuracy, and label more rows of the small classes."
-        if ratio > most
-        else "",
+        evidence={
+            "largest": {"label": examples.classes[large], "rows": int(train[large])},
+            "smallest": {"label": examples.classes[small], "rows": int(train[small])},
+        },
     )
 
 
@@ -278,16 +207,7 @@ def groups(examples: Examples) -> Finding:
         verdict="unsure" if torn else "pass",
         statistic=float(len(torn)),
         bar=0.0,
-        reason=f"{of(len(torn), len(known), 'group')} {does(len(torn), 'stands', 'stand')} in more than one split of "
-        f"the source: {', '.join(torn[:5])}."
-        if torn
-        else f"Each of {len(known)} groups stands in one split."
-        if len(known)
-        else "The source names no groups.",
-        action="Split the source by group: measured accuracy is too good where a group is on both sides."
-        if torn
-        else "",
-        evidence={"groups": torn[:NAMED]},
+        evidence={"groups": torn[:NAMED], "known": len(known)},
     )
 
 

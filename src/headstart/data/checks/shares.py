@@ -1,11 +1,11 @@
 """Whether classes come in the same shares in train, validation and test, and in those production is said to see."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.data.checks.words import counted
 from headstart.data.dataset import SPLITS
 from headstart.data.examples import Examples
 from headstart.findings import Finding
@@ -39,29 +39,24 @@ def between_splits(examples: Examples, *, level: float, seed: int) -> Finding:
         found[name] = (float(np.abs(shares[name] - shares["train"]).sum() / 2), p_value)
     differing = [name for name, (distance, p) in found.items() if p <= level / 2 and distance >= APART]
     worst = max(differing or found, key=lambda name: found[name][0])
-    distance, p_value = found[worst]
     most = np.argsort(-np.abs(shares[worst] - shares["train"]), kind="stable")[:NAMED]
-    told = ", ".join(
-        f"{examples.classes[at]!r} makes up {shares[worst][at]:.1%} of {worst} and {shares['train'][at]:.1%} of train"
+    moved = [
+        {"label": examples.classes[at], "share": float(shares[worst][at]), "train": float(shares["train"][at])}
         for at in most.tolist()
-    )
+    ]
     return Finding(
         check="class_shares",
         verdict="unsure" if differing else "pass",
-        statistic=distance,
+        statistic=found[worst][0],
         bar=APART,
-        reason=f"Classes come in other shares in {' and '.join(differing)} than in train: {told} "
-        f"({distance:.1%} of all rows apart, p = {p_value:.2g})."
-        if differing
-        else f"Classes come in about the same shares in train, validation and test: {worst} is {distance:.1%} of all "
-        "rows apart from train.",
-        action="Calibration and metrics are those of the shares in validation and test. Where production sees others, "
-        "say which: data.expected_shares in params.yaml."
-        if differing
-        else "",
         evidence={
-            name: {"distance": distance, "p_value": p_value, "shares": _shown(examples, shares[name])}
-            for name, (distance, p_value) in found.items()
+            "worst": worst,
+            "differing": differing,
+            "moved": moved,
+            **{
+                name: {"distance": distance, "p_value": p_value, "shares": _shown(examples, shares[name])}
+                for name, (distance, p_value) in found.items()
+            },
         },
     )
 
@@ -75,11 +70,8 @@ def expected(per_class: Mapping[str, Mapping[str, int]], shares: Mapping[str, fl
     """
     check = "expected_shares"
     if unknown := sorted(set(shares) - set(per_class)):
-        return Finding(
-            check, "fail", None, None,
-            f"data.expected_shares names {unknown[0]!r}, which is not one of the {len(per_class)} classes.",
-            "Mend data.expected_shares in params.yaml; a class that is left out is not expected to come.",
-        )  # fmt: skip
+        evidence: dict[str, Any] = {"unknown": unknown[0], "classes": len(per_class)}
+        return Finding(check, "fail", None, None, evidence=evidence)
     test = {name: counts["test"] for name, counts in per_class.items()}
     size = max(1, sum(test.values()))
     distance = sum(abs(shares.get(name, 0.0) - count / size) for name, count in test.items()) / 2
@@ -90,18 +82,11 @@ def expected(per_class: Mapping[str, Mapping[str, int]], shares: Mapping[str, fl
         if all(not test[name] for name, share in shares.items() if share)
         else len(class_shares.choose(labels, shares))
     )
-    told = (
-        f"data.expected_shares is {distance:.1%} of all rows apart from the test split; {counted(rows, 'row')} of "
-        f"{size:,} can be chosen in which classes come in these shares, and metrics and gates are of those"
-    )
-    lacking = f"; {', '.join(map(repr, missing[:NAMED]))} should come and has no test row" if missing else ""
     return Finding(
         check=check,
         verdict="unsure" if missing else "pass",
         statistic=float(rows),
         bar=None,
-        reason=f"{told}{lacking}.",
-        action="Label rows of these classes for the test split." if missing else "",
         evidence={"distance": distance, "rows": rows, "of": size, "missing": missing},
     )
 

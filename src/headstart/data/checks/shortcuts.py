@@ -109,7 +109,7 @@ def enough(labels: Labels) -> bool:
 
 def too_few(examples: Examples, check: str, rows: int) -> Finding:
     """The finding where nothing can be learned about shortcuts."""
-    return examples.finding(check, "pass", [], f"{rows:,} training rows that could show it are too few to tell.")
+    return examples.finding(check, "pass", [], looked_at=rows)
 
 
 class TextShortcuts:
@@ -168,24 +168,12 @@ class TextShortcuts:
                 covered = float((counts[0] + counts[1])[token, label] / (sizes[0] + sizes[1])[label])
                 found.append((covered, tokens[token], examples.classes[label], precision))
         found.sort(key=lambda entry: (-entry[0], entry[1]))
-        told = ", ".join(
-            f"{token!r} stands in {covered:.0%} of the rows of {label!r}, and of rows it stands in at least "
-            f"{precision.low:.0%} have that label"
-            for covered, token, label, precision in found[:3]
-        )
         return Finding(
             "token_shortcut",
             "unsure" if found else "pass",
             float(len(found)),
             0.0,
-            f"{len(found)} tokens give a label away on their own in {len(train):,} training rows: {told}."
-            if found
-            else f"No single token gives a label away in {len(train):,} training rows.",
-            "If the token is no part of the meaning (a source's mark, an id, boilerplate), take it out of these rows: "
-            "the model would learn it and nothing else."
-            if found
-            else "",
-            {
+            evidence={
                 "tokens": [
                     {"token": token, "label": label, "covered": covered, "precision": precision.document()}
                     for covered, token, label, precision in found[:10]
@@ -208,29 +196,20 @@ class TextShortcuts:
 def by_number(examples: Examples, check: str, skills: dict[str, Skill], rows: int) -> Finding:
     """The finding about the numbers that might tell labels: what the best of them does."""
     name, best = max(skills.items(), key=lambda item: (item[1].gives_away, item[1].at_least))
-    given_away = best.gives_away
-    reason = (
-        f"From {name} alone {best.accuracy.value:.1%} of {rows:,} training rows get their label (at least "
-        f"{best.accuracy.low:.1%}), from guessing the commonest {best.chance:.1%}"
-    )
-    reason += f"; the bar lies at {best.chance + SKILL * (1 - best.chance):.1%}."
-    if best.covered >= TOLD and best.precise >= ALMOST:
-        reason += (
-            f" {examples.classes[best.label]!r} is told from all others by it, {best.covered:.0%} of its rows or more."
-        )
+    tells = best.covered >= TOLD and best.precise >= ALMOST
     return Finding(
         check,
-        "unsure" if given_away else "pass",
+        "unsure" if best.gives_away else "pass",
         best.taken,
         SKILL,
-        reason,
-        f"Look why {name} differs by label: another source, camera, crop or template for one of them is learned "
-        "instead of the content, and will not be there in production."
-        if given_away
-        else "",
-        {
-            what: {"accuracy": skill.accuracy.document(), "chance": skill.chance, "taken": skill.taken}
-            for what, skill in skills.items()
+        evidence={
+            "measures": {
+                what: {"accuracy": skill.accuracy.document(), "chance": skill.chance, "taken": skill.taken}
+                for what, skill in skills.items()
+            },
+            "best": name,
+            "looked_at": rows,
+            "tells": {"label": examples.classes[best.label], "covered": best.covered} if tells else None,
         },
     )
 

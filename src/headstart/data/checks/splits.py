@@ -9,7 +9,7 @@ from scipy import stats
 
 from headstart.data.dataset import SPLITS
 from headstart.data.examples import Examples
-from headstart.findings import Finding
+from headstart.findings import Finding, Verdict
 from headstart.params.prepare import Split
 
 
@@ -28,15 +28,13 @@ def carved(examples: Examples, names: Sequence[str], params: Split) -> Finding:
     dealt = count["train"] + sum(count[name] for name in names)
     asked = {name: float(getattr(params, name)) for name in names}
     came = {name: count[name] / dealt for name in names}
-    told = [f"{name} {came[name]:.1%} where {asked[name]:.1%} was asked for" for name in names]
     grouped = bool((examples.groups[examples.kept] >= 0).any())
     return Finding(
         check="carved_splits",
         verdict="pass",
         statistic=max(abs(came[name] - asked[name]) for name in names),
         bar=None,
-        reason=f"Dealt by a hash{' of their groups' if grouped else ''}, {dealt:,} rows came to {', '.join(told)}.",
-        evidence={"asked": asked, "came": came},
+        evidence={"asked": asked, "came": came, "dealt": dealt, "grouped": grouped},
     )
 
 
@@ -49,21 +47,12 @@ def time_order(examples: Examples) -> Finding:
     known = np.asarray(pc.is_valid(examples.times))
     train, test = train[known[train]], test[known[test]]
     if not len(train) or not len(test):
-        return Finding("time_order", "pass", None, None, "The rows have no times to be compared.")
+        return Finding("time_order", "pass", None, None)
     first = pc.min(examples.times.take(test)).as_py()
     later = train[np.asarray(pc.greater(examples.times.take(train), first))]
     share = len(later) / len(train)
-    return examples.finding(
-        "time_order",
-        "unsure" if len(later) else "pass",
-        later,
-        f"{len(later)} of {len(train)} training rows with a time ({share:.0%}) are later than the first test row "
-        f"({first}): production will be later than all of them, so expect less than the test set promises."
-        if len(later)
-        else f"Every training row with a time is no later than the first test row ({first}).",
-        "Split by time: a `split` column in which test is the latest part." if len(later) else "",
-        share=share,
-    )
+    verdict: Verdict = "unsure" if len(later) else "pass"
+    return examples.finding("time_order", verdict, later, share=share, first=first, timed=len(train))
 
 
 def alike(
@@ -103,27 +92,25 @@ def alike(
         freedom = sum(errors) ** 2 / sum(e**2 / (len(part) - 1) for e, part in zip(errors, parts, strict=True))
         p = float(stats.t.sf((accuracy - 0.5) / error, freedom))
     differs = p < level
-    units = "rows" if groups is None else "groups of rows"
     return Finding(
         check="train_like_test",
         verdict="unsure" if differs else "pass",
         statistic=accuracy,
         bar=0.5,
-        reason=f"Told apart by what the backbone sees, inputs of train and test are recognised in {accuracy:.1%} of "
-        f"unseen cases (half is chance; {len(parts[0])} and {len(parts[1])} {units}, p = {p:.2g}): "
-        + ("test asks something else than train teaches." if differs else "they look alike."),
-        action="Find out how test was drawn: another time, place or device? Accuracy there says little about train, "
-        "and adapting to test-like inputs may pay."
-        if differs
-        else "",
-        evidence={"p": p, "level": level, "train_rows": looked[0], "test_rows": looked[1]},
+        evidence={
+            "p": p,
+            "level": level,
+            "train_rows": looked[0],
+            "test_rows": looked[1],
+            "units": [len(part) for part in parts],
+            "grouped": groups is not None,
+        },
     )
 
 
 def too_few(train: int, test: int) -> Finding:
     """The finding `train_like_test` where too few rows or groups are there to tell."""
-    reason = f"{train} rows of train and {test} of test are too few to tell whether they look alike."
-    return Finding("train_like_test", "pass", None, 0.5, reason)
+    return Finding("train_like_test", "pass", None, 0.5, evidence={"train_rows": train, "test_rows": test})
 
 
 def _units(right: NDArray[np.bool_], groups: NDArray[np.str_] | None) -> NDArray[np.float64]:

@@ -17,9 +17,9 @@ import numpy as np
 from ftfy import badness
 
 from headstart.data.checks import outliers
-from headstart.data.checks.words import Notes, of, some
+from headstart.data.checks.words import Notes
 from headstart.data.examples import Examples, Reasons
-from headstart.findings import Finding
+from headstart.findings import Finding, Verdict
 
 MOJIBAKE, CONTROL, MARKUP = 1, 2, 4
 INVISIBLE = {
@@ -67,28 +67,9 @@ class TextFaults:
 
     def conclude(self, examples: Examples) -> list[tuple[Reasons, Finding]]:
         return [
-            self._present(
-                examples,
-                MOJIBAKE,
-                "mojibake",
-                "were decoded with the wrong encoding",
-                "Read the source again with the right encoding (mostly UTF-8), or mend it with ftfy.fix_encoding.",
-            ),
-            self._present(
-                examples,
-                CONTROL,
-                "control_characters",
-                "hold characters that nobody sees and every tokenizer does",
-                "Take them out at the source, and before prediction alike; a replacement character is a lost letter; "
-                "U+0080 to U+009F are mostly letters read with the wrong encoding: read the source again first.",
-            ),
-            self._present(
-                examples,
-                MARKUP,
-                "markup",
-                "hold HTML tags or entities",
-                "Turn them into plain text at the source if requests come as plain text, else leave them.",
-            ),
+            self._present(examples, MOJIBAKE, "mojibake"),
+            self._present(examples, CONTROL, "control_characters"),
+            self._present(examples, MARKUP, "markup"),
             ({}, self._length_finding(examples)),
             ({}, self._script_finding(examples)),
         ]
@@ -132,17 +113,13 @@ class TextFaults:
             self._script_names.append(name)
         return self._script_names.index(name)
 
-    def _present(self, examples: Examples, bit: int, check: str, what: str, action: str) -> tuple[Reasons, Finding]:
+    def _present(self, examples: Examples, bit: int, check: str) -> tuple[Reasons, Finding]:
         """The finding of a fault that a text has or has not."""
         at = examples.at
         places = at[(np.frombuffer(self._faults, np.uint8)[at] & bit) > 0]
-        notes = self._notes[bit]
-        if not len(places):
-            reason = f"None of {len(at):,} texts {what}."
-            return {}, examples.finding(check, "pass", places, reason)
-        reason = f"{of(len(places), len(at), 'text')} {what}: {some(examples, places, notes)}."
         reasons = {int(place): f"the text has {check.replace('_', ' ')}" for place in places}
-        return reasons, examples.finding(check, "unsure", places, reason, action)
+        verdict: Verdict = "unsure" if len(places) else "pass"
+        return reasons, examples.finding(check, verdict, places, self._notes[bit], looked_at=len(at))
 
     def _length_finding(self, examples: Examples) -> Finding:
         at = examples.at
@@ -152,19 +129,17 @@ class TextFaults:
         pairs = outliers.bounds(lengths, self.level / 2), outliers.gap(lengths, self.level / 2)
         low, high = max(pair[0] for pair in pairs), min(pair[1] for pair in pairs)
         places = at[(lengths < low) | (lengths > high)]
-        usual = f"{int(np.median(lengths)) if len(at) else 0:,} characters in the middle"
-        if not len(places):
-            return examples.finding("lengths", "pass", places, f"No text of {len(at):,} has an absurd length: {usual}.")
         notes = {int(place): f"{int(self._lengths[place]):,} characters" for place in places}
-        short, long = int((lengths < low).sum()), int((lengths > high).sum())
         return examples.finding(
             "lengths",
-            "unsure",
+            "unsure" if len(places) else "pass",
             places,
-            f"Absurd lengths, of which sound sets like it have none: {of(short, len(at), 'text')} under {low:,.0f} "
-            f"characters, {long:,} over {high:,.0f}, with {usual}: {some(examples, places, notes)}.",
-            "Look whether these rows are whole, and whether several were joined into one (an unclosed quote in a CSV).",
-            shorter_than=low,
+            notes,
+            looked_at=len(at),
+            median=int(np.median(lengths)) if len(at) else 0,
+            short=int((lengths < low).sum()),
+            long=int((lengths > high).sum()),
+            shorter_than=low if np.isfinite(low) else None,
             longer_than=high if np.isfinite(high) else None,
         )
 
@@ -176,20 +151,9 @@ class TextFaults:
         shares = dict(sorted(((name, share) for name, share in shares.items() if share), key=lambda item: -item[1]))
         rare = [self._script_names.index(name) for name, share in shares.items() if share < RARE_SCRIPT]
         places = at[np.isin(np.frombuffer(self._scripts, np.uint8)[at], rare)]
-        told = ", ".join(f"{name.capitalize()} {_percent(share)}" for name, share in list(shares.items())[:6])
-        if not len(places):
-            reason = f"Texts by script: {told}." if shares else "No text has letters enough to tell its script."
-            return examples.finding("scripts", "pass", places, reason, shares=shares)
         notes = {int(place): self._script_names[self._scripts[place]].capitalize() for place in places[:10]}
-        return examples.finding(
-            "scripts",
-            "unsure",
-            places,
-            f"{of(len(places), total, 'text')} are in a script that is rare in this set ({told}): "
-            f"{some(examples, places, notes)}.",
-            "Keep them only if requests in these scripts will come, and the backbone has seen them.",
-            shares=shares,
-        )
+        verdict: Verdict = "unsure" if len(places) else "pass"
+        return examples.finding("scripts", verdict, places, notes, shares=shares, looked_at=total)
 
 
 def _markup(text: str) -> re.Match[str] | None:
@@ -216,7 +180,3 @@ def _script_of(character: str) -> str:
     """The first word of a letter's Unicode name; the scripts that Japanese mixes count as one."""
     name = unicodedata.name(character, "UNKNOWN").split()[0].split("-")[0]
     return SAME_SCRIPT.get(name, name)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f}%"

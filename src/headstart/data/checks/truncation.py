@@ -1,13 +1,12 @@
 """The check `truncation`: how many texts are longer than what the model reads."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.data.checks.words import of
 from headstart.data.examples import Examples, Places, Reasons
 from headstart.findings import Finding
 from headstart.statistics.interval import wilson
@@ -31,12 +30,6 @@ class Proposal:
     cut_now: float
     cut_then: float
     work: float
-
-    def __str__(self) -> str:
-        return (
-            f"prepare.limits.tokens: {self.tokens} would cut {self.cut_then:.1%} of the texts instead of "
-            f"{self.cut_now:.1%}, at {self.work:.1f} times the tokens to compute, and attention grows faster"
-        )
 
 
 def propose(counts: Sequence[int] | NDArray[np.integer], limit: int, most: int, share: float) -> Proposal | None:
@@ -102,22 +95,17 @@ class Truncation:
         places = looked[self._counts[looked] > self.limit]
         share = wilson(len(places), len(looked), 1 - 2 * self.level)
         often = len(looked) > 0 and share.low > self.share
-        reason = f"{of(len(places), len(looked), 'text')} looked at ({len(examples.at):,} rows in all) "
-        reason += f"have more than {self.limit} tokens and lose their end"
-        reason += f": {share.value:.1%}, at least {share.low:.1%}; the bar is {self.share:.1%}."
         better = propose(self._counts[looked], self.limit, self.most, self.share) if often else None
         finding = examples.finding(
             "truncation",
             "unsure" if often else "pass",
             places,
-            reason,
-            f"If the end matters for the label: {better}."
-            if better
-            else "The backbone takes no more: shorten texts to what their label hangs on, or take one that reads more."
-            if often
-            else "",
             looked_at=len(looked),
+            kept=len(examples.at),
+            limit=self.limit,
+            allowed=self.share,
             share=share.document(),
             tokens=better.tokens if better else None,
+            proposal=asdict(better) if better else None,
         )
         return [({}, finding)]

@@ -93,28 +93,12 @@ class ImageShortcuts:
     def _mark_finding(self, examples: Examples, pictures: NDArray[np.uint8], labels: Labels) -> Finding:
         marks = marked(pictures, labels, level=self.level, half=halves(len(labels), self.seed))
         marks.sort(key=lambda mark: mark.p_value)
-        reason = f"No class of {len(labels):,} training images has a mark of its own."
-        if marks:
-            told = ", ".join(
-                f"{mark.inside:.0%} of {examples.classes[mark.label]!r} and {mark.outside:.1%} of the others have the "
-                f"same grey at the {where(mark.region)} ({mark.region.sum()} of {SIDE * SIDE} points, "
-                f"p = {mark.p_value:.1g})"
-                for mark in marks[:3]
-            )
-            reason = f"A mark gives {len(marks)} labels away in {len(labels):,} training images: {told}."
-        if (level := frame(pictures)) is not None:
-            reason += f" The rim of nearly all images, whatever their label, has one grey level, about {level} of 255."
         return Finding(
             "watermark",
             "unsure" if marks else "pass",
             float(len(marks)),
             0.0,
-            reason,
-            "Look at a few of these images. If it is a logo, a stamp or a border, crop or cover it in all images, or "
-            "take images of this class from elsewhere: the model would learn the mark."
-            if marks
-            else "",
-            {
+            evidence={
                 "marks": [
                     {
                         "label": examples.classes[mark.label],
@@ -122,12 +106,15 @@ class ImageShortcuts:
                         "elsewhere": mark.outside,
                         "p_value": mark.p_value,
                         "where": where(mark.region),
+                        "points": int(mark.region.sum()),
                         "rows": np.flatnonzero(mark.region.any(axis=1))[[0, -1]].tolist(),
                         "columns": np.flatnonzero(mark.region.any(axis=0))[[0, -1]].tolist(),
                     }
                     for mark in marks[:10]
                 ],
                 "looked_at": len(labels),
+                "thumbnail": SIDE * SIDE,
+                "rim": frame(pictures),
             },
         )
 

@@ -1,20 +1,6 @@
-"""Sentences that several checks share: rows by name with what was seen there, and counts that read well."""
+"""What was seen in rows, and counts that read well."""
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
-
-SHOWN = 3
 KEPT_NOTES = 100
-
-
-class Rows(Protocol):
-    """What names rows: `data.examples.Examples`, which this module is imported by."""
-
-    def named(self, place: int) -> str:
-        """`source row 412 (train)`."""
 
 
 class Notes(dict[int, str]):
@@ -24,15 +10,6 @@ class Notes(dict[int, str]):
         """Keep the note, if there is room."""
         if len(self) < KEPT_NOTES:
             self[place] = note
-
-
-def some(examples: Rows, places: Sequence[int] | NDArray[np.int64], notes: Mapping[int, str] | None = None) -> str:
-    """`source row 4 (train): it reads 'Ã©', source row 9 (test) and 12 more`."""
-    notes = notes or {}
-    first = sorted((int(place) for place in places), key=lambda place: (place not in notes, place))[:SHOWN]
-    names = [examples.named(place) + (f": {notes[place]}" if place in notes else "") for place in first]
-    more = len(places) - len(names)
-    return ", ".join(names) + (f" and {more:,} more" if more else "")
 
 
 def of(count: int, total: int, noun: str) -> str:

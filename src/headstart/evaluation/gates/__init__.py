@@ -2,14 +2,18 @@
 
 accuracy  macro_f1  class_recall  calibration_error  log_loss  baseline  parity  preprocessing
 batchnorm  replay  lost_classes  champion
+
+A candidate whose only doubt is whether it beats the baseline, and which does on the test examples there are, may serve
+provisionally: as first champion, or in place of one that is provisional itself. Never in place of a sound one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from headstart.evaluation.gates import (
     accuracy,
+    bars,
     baseline,
     batchnorm,
     calibration_error,
@@ -57,21 +61,52 @@ class Evidence:
     batchnorm: Mapping[str, Any] | None = None
 
 
+def doubt(findings: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The finding of `baseline`, where it is the only one that did not pass and the candidate is ahead; else None.
+
+    Args:
+        findings: as documents.
+    """
+    doubts = [finding for finding in findings if finding["verdict"] != "pass"]
+    return doubts[0] if len(doubts) == 1 and baseline.is_better(doubts[0]) else None
+
+
+def settled(evidence: Mapping[str, Any]) -> str:
+    """What would settle such a doubt, from the finding's evidence: `About 400 more test rows would settle it, ...`."""
+    return baseline.settled(evidence)
+
+
+def proposed_bars(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Absolute bars for a user who has set none: what later versions should not fall below.
+
+    Each lies as far below the interval (above, for calibration error) as the interval's end lies from the value. So an
+    equally good version on as many new examples passes 92 times in 100, where the interval's own end as bar would leave
+    half of them unsure: P(N(0, 2) < 1.96^2) with ends 1.96 standard errors away.
+    """
+    result = {}
+    for bar, metric in (("accuracy", "accuracy"), ("macro_f1", "macro_f1")):
+        value = metrics[metric]
+        result[bar] = max(bars.floor(2 * value["low"] - value["value"]), 0.0)
+    ece = metrics["ece"]
+    result["calibration_error"] = min(-bars.floor(ece["value"] - 2 * ece["high"]), 1.0)
+    return result
+
+
 def judge(evidence: Evidence, params: Gates) -> list[Finding]:
     """One finding a gate, in the order of the drawing above; `findings.overall` makes one verdict of them."""
     return [
         accuracy.judge(evidence.evaluation, params.accuracy),
         macro_f1.judge(evidence.evaluation, params.macro_f1),
         class_recall.judge(evidence.evaluation, params.level),
-        calibration_error.judge(evidence.evaluation, params.calibration_error),
+        calibration_error.judge(evidence.evaluation, params.calibration_error, params.level),
         log_loss.judge(evidence.evaluation),
         baseline.judge(evidence.evaluation, params.baseline_margin, params.level),
-        parity.judge(evidence.parity, params.logit_difference, params.label_flips),
+        parity.judge(evidence.parity),
         preprocessing.judge(
-            evidence.preprocessing, params.logit_difference, evidence.served, data_findings=evidence.data_findings
+            evidence.preprocessing, parity.LOGIT_DIFFERENCE, evidence.served, data_findings=evidence.data_findings
         ),
-        batchnorm.judge(evidence.batchnorm, evidence.parity, params.logit_difference),
-        replay.judge(evidence.replay, params.replay_difference),
+        batchnorm.judge(evidence.batchnorm, evidence.parity, parity.LOGIT_DIFFERENCE),
+        replay.judge(evidence.replay),
         lost_classes.judge(
             evidence.comparison, champion=evidence.champion, model=evidence.model, deleted=evidence.deleted
         ),

@@ -1,4 +1,4 @@
-"""Gate `accuracy`: how often the exported file is right on the test split, against an absolute bar."""
+"""Gate `accuracy`: how often the exported file is right on the test split, against a bar where one is set."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,8 +10,8 @@ CHECK = "accuracy"
 ACTION = "Add examples of the classes that are confused (see the report)"
 
 
-def judge(evaluation: Mapping[str, Any] | None, bar: float) -> Finding:
-    """Whether the interval of test accuracy lies above `bar`."""
+def judge(evaluation: Mapping[str, Any] | None, bar: float | None) -> Finding:
+    """Whether the interval of test accuracy lies above `bar`; without a bar what was measured is reported."""
     interval = bars.measured(evaluation, "metrics", "accuracy")
     if interval is None:
         return bars.missing(CHECK, bar, "The evaluation has no test accuracy")

@@ -76,20 +76,29 @@ def deleted(check: str, champion: str) -> Finding:
 
 
 def at_least(
-    check: str, interval: Interval, bar: float, *, what: str, action: str, key: str = "", groups: float | None = None
+    check: str,
+    interval: Interval,
+    bar: float | None,
+    *,
+    what: str,
+    action: str,
+    key: str = "",
+    groups: float | None = None,
 ) -> Finding:
-    """Pass if all of the interval reaches the bar, fail if none does.
+    """Pass if all of the interval reaches the bar, fail if none does; pass where there is no bar.
 
     Args:
         check: the gate's name.
         interval: what was measured.
-        bar: what is asked.
+        bar: what is asked; None asks for nothing.
         what: its name in the sentence.
         action: what helps, without a full stop.
         key: the bar's place in `params.yaml`; empty where it is no way out to lower it.
         groups: that the examples come in, if any.
     """
     told = f"{what} is {spelled(interval)} on {among(interval.n, groups)}"
+    if bar is None:
+        return Finding(check, "pass", interval.value, None, f"{told}; no bar is set ({key}).", "", interval.document())
     within = floor(interval.low)
     if key and within > 0:
         action += f"; or lower {key} to {within:g}, if that will do"
@@ -125,19 +134,30 @@ def enough(interval: Interval, bar: float, groups: float | None = None) -> str:
 
     Half-widths shrink with the square root of the number of examples or groups. Rounded up to two digits.
     """
-    gap = abs(interval.value - bar)
-    reach = interval.value - interval.low if interval.value > bar else interval.high - interval.value
-    if gap == 0:
-        return ""
     if groups is not None and groups < 2:
-        return "More examples of one group will not tell; those of others would. "
-    return would_tell((groups or interval.n) * (reach / gap) ** 2, groups or interval.n, bool(groups))
+        return "More examples of one group will not tell; those of others would. " if interval.value != bar else ""
+    needed = settled_by(interval, bar, groups)
+    return "" if needed is None else would_tell(needed, groups or interval.n, bool(groups))
+
+
+def settled_by(interval: Interval, bar: float, groups: float | None = None) -> float | None:
+    """How many examples, or groups of them, would settle it if the value stays; None where no number would."""
+    gap = abs(interval.value - bar)
+    if gap == 0 or (groups is not None and groups < 2):
+        return None
+    reach = interval.value - interval.low if interval.value > bar else interval.high - interval.value
+    return (groups or interval.n) * (reach / gap) ** 2
+
+
+def rounded_up(count: float) -> int:
+    """A number of examples rounded up to two digits: 1 to 99 as they are, then 110, 120, ..."""
+    unit: int = 10 ** max(0, math.floor(math.log10(max(count, 1.0))) - 1)
+    return math.ceil(count / unit) * unit
 
 
 def would_tell(needed: float, there: float, grouped: bool) -> str:
     """How many test examples, or groups, would tell, and whether so many are within reach."""
-    unit: int = 10 ** max(0, math.floor(math.log10(max(needed, 1.0))) - 1)
-    told = f"About {math.ceil(needed / unit) * unit:,} {'groups of ' if grouped else ''}test examples would tell"
+    told = f"About {rounded_up(needed):,} {'groups of ' if grouped else ''}test examples would tell"
     if needed > REACH * there:
         return f"{told}, {needed / there:,.0f} times what there is: out of reach. "
     return f"{told}. "

@@ -24,7 +24,7 @@ def judge(
     champion: str | None,
     margin: float,
     level: float,
-    new_class_bar: float,
+    new_class_bar: float | None,
     deleted: bool = False,
 ) -> Finding:
     """Whether the candidate may take the champion's place.
@@ -37,11 +37,11 @@ def judge(
         champion: the champion's version; None where there is none yet.
         margin: how much less accurate the candidate may be, 0 or more.
         level: how often, at most, a candidate that is worse by the margin passes.
-        new_class_bar: accuracy asked of the classes that the champion does not know, taken together.
+        new_class_bar: accuracy asked of the classes that the champion does not know, taken together; None asks none.
         deleted: whether the champion was deleted from the registry.
     """
     if champion is None:
-        reason = "No other version is live to compare with: the absolute gates decide."
+        reason = "No other version is live to compare with: the other gates decide."
         return Finding(CHECK, "pass", None, None, reason)
     if deleted:
         return bars.deleted(CHECK, champion)
@@ -129,7 +129,7 @@ def _macro_f1(comparison: Mapping[str, Any], champion: str, margin: float) -> Fi
     return Finding(CHECK, "fail", interval.value, -margin, reason, WORSE, interval.document())
 
 
-def _new_classes(comparison: Mapping[str, Any], bar: float) -> Finding | None:
+def _new_classes(comparison: Mapping[str, Any], bar: float | None) -> Finding | None:
     names = (comparison.get("classes") or {}).get("new") or []
     if not names:
         return None
@@ -137,6 +137,8 @@ def _new_classes(comparison: Mapping[str, Any], bar: float) -> Finding | None:
     interval = bars.measured(comparison, "new", "accuracy")
     if interval is None:
         return bars.missing(CHECK, bar, f"No test example is of the new classes {shown}")
+    if bar is None:
+        return None
     action = "Add examples of the new classes, or leave them out for now"
     return bars.at_least(CHECK, interval, bar, what=f"Accuracy on the new classes {shown}", action=action)
 

@@ -8,10 +8,14 @@ from headstart.findings import Finding
 
 CHECK = "parity"
 GRAPH = ("dropout", "batchnorm_training", "random_ops")
-ACTION = "Export in evaluation mode with another opset (export.opset), and compare artifacts/models/<model>/export."
+LOGIT_DIFFERENCE = 1e-3  # of one logit, at most
+LABEL_FLIPS = 0
+ACTION = "Export in evaluation mode, with another version of torch, and compare artifacts/models/<model>/export."
 
 
-def judge(parity: Mapping[str, Any] | None, logit_difference: float, label_flips: int) -> Finding:
+def judge(
+    parity: Mapping[str, Any] | None, logit_difference: float = LOGIT_DIFFERENCE, label_flips: int = LABEL_FLIPS
+) -> Finding:
     """Whether logits differ by `logit_difference` at most and labels on `label_flips` examples at most.
 
     Args:

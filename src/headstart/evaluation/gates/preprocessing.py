@@ -8,7 +8,7 @@ from headstart.findings import Finding
 
 CHECK = "preprocessing"
 AGREEMENT = "contract_agreement"  # `contract.agreement.CHECK`; imported, its words would make training stale
-NETWORK = "Export with another opset (export.opset), and compare artifacts/models/<model>/export."
+NETWORK = "Export with another version of torch, and compare artifacts/models/<model>/export."
 SERVER = "The bundle is sound and the server is not: report the input's name and this sentence as a fault of headstart."
 INPUT = (
     "Build the contract again: headstart run. If that changes nothing, report the input's name and this sentence as a "
@@ -93,7 +93,10 @@ def _backbones_own(agreed: Mapping[str, Any] | None) -> str:
         return (
             f"The backbone's own processor agrees with those values on {agreed['evidence']['inputs']} training inputs."
         )
-    return f"Against the backbone's own processor, {agreed['reason']}"
+    if agreed.get("reason"):  # of a document of before
+        return f"Against the backbone's own processor, {agreed['reason']}"
+    found = agreed["evidence"]
+    return f"The backbone's own processor gives other values on {found['count']} of {found['inputs']} training inputs."
 
 
 def _differs_before(case: Mapping[str, Any], same: float) -> bool:

@@ -7,13 +7,14 @@ from headstart.evaluation.gates import bars
 from headstart.findings import Finding
 
 CHECK = "replay"
+DIFFERENCE = 1e-4  # of one probability, at most
 ACTION = (
     "Compare library versions and processor with those that sealed it (headstart doctor); "
     "seal the model again on the kind of machine that serves it."
 )
 
 
-def judge(replay: Mapping[str, Any] | None, difference_allowed: float) -> Finding:
+def judge(replay: Mapping[str, Any] | None, difference_allowed: float = DIFFERENCE) -> Finding:
     """Whether no golden answer changes its label and none its probabilities by more than is allowed.
 
     Args:

@@ -18,7 +18,7 @@ from headstart.backbones.network import Network
 from headstart.data import unlabelled as pool
 from headstart.determinism import digest, file_digest, folder_digest, versions
 from headstart.transfer.adapt import image, text
-from headstart.transfer.setting import Setting
+from headstart.transfer.context import TrainingContext
 
 FORMAT = 2
 TOLD = "told.json"  # written last: its existence means that the folder beside it is whole
@@ -43,16 +43,16 @@ class Adapted:
     seconds: float
 
 
-def adapted(setting: Setting) -> Adapted:
+def adapted(context: TrainingContext) -> Adapted:
     """The adapted backbone; done now where it is not kept yet."""
-    assert setting.pool is not None, "`obstacle` was not asked"
-    parts = [folder_digest(setting.backbone), file_digest(setting.pool), setting.adapt.model_dump()]
-    made_by = [*versions(), str(torch.get_num_threads()), setting.place.type]
-    key = digest([FORMAT, *parts, setting.preprocessor.contract.input_hash, made_by])
-    home = setting.cache / "adapted" / key
+    assert context.unlabelled is not None, "`obstacle` was not asked"
+    parts = [folder_digest(context.backbone), file_digest(context.unlabelled), context.adapt.model_dump()]
+    made_by = [*versions(), str(torch.get_num_threads()), context.device.type]
+    key = digest([FORMAT, *parts, context.preprocessor.contract.input_hash, made_by])
+    home = context.cache / "adapted" / key
     if not (home / TOLD).is_file():
         started = time.perf_counter()
-        told, moved, read = _adapt(setting, home / "backbone", home / "partial")
+        told, moved, read = _adapt(context, home / "backbone", home / "partial")
         shutil.rmtree(home / "partial", ignore_errors=True)
         kept = {"told": told, "moved": moved, "read": read, "seconds": time.perf_counter() - started}
         artifacts.write_json(home / TOLD, {"format": FORMAT, **kept})
@@ -60,13 +60,13 @@ def adapted(setting: Setting) -> Adapted:
     return Adapted(home / "backbone", kept["told"], kept["moved"], kept["read"], kept["seconds"])
 
 
-def _adapt(setting: Setting, out: Path, partial: Path) -> tuple[str, bool, int]:
+def _adapt(context: TrainingContext, out: Path, partial: Path) -> tuple[str, bool, int]:
     """Write the adapted backbone into the folder `out`: what to say of it, whether it moved, and how much it read."""
-    pool, own = _pool(setting), setting.preprocessor
-    if setting.modality == "text":
-        made = text.adapt(setting.backbone, pool, setting.adapt, preprocessor=own, out=out, partial=partial)
+    inputs, own = _unlabelled(context), context.preprocessor
+    if context.modality == "text":
+        made = text.adapt(context.backbone, inputs, context.adapt, preprocessor=own, out=out, partial=partial)
         return made.told, made.best_epoch > 0, made.tokens
-    seen = image.adapt(setting.backbone, pool, setting.adapt, preprocessor=own, out=out)
+    seen = image.adapt(context.backbone, inputs, preprocessor=own, out=out)
     told = (
         f"The statistics of {seen.norms} BatchNorms were taken anew from {seen.images} images; their means moved by "
         f"{seen.moved:.2f} standard deviations."
@@ -74,22 +74,20 @@ def _adapt(setting: Setting, out: Path, partial: Path) -> tuple[str, bool, int]:
     return told, True, seen.images
 
 
-def obstacle(setting: Setting) -> str | None:
-    """Why nothing can be adapted here; None where something can."""
-    if setting.pool is None:
-        return "There are no unlabelled examples to adapt to (data.unlabelled)."
-    if (rows := pq.read_metadata(setting.pool).num_rows) < pool.LEAST:
-        return (
-            f"data.unlabelled leaves {rows} rows to adapt to, and {pool.LEAST} are the least: add {pool.LEAST - rows}."
-        )
-    if setting.modality == "text":
-        return text.obstacle(setting.backbone, _pool(setting), setting.adapt, preprocessor=setting.preprocessor)
-    network = Network.from_backbone(setting.backbone, 2, dropout=0.0)
+def obstacle(context: TrainingContext) -> dict[str, Any] | None:
+    """Why nothing can be adapted here, as a code with its numbers; None where something can."""
+    if context.unlabelled is None:
+        return {"code": "no_unlabelled_examples"}
+    if (rows := pq.read_metadata(context.unlabelled).num_rows) < pool.LEAST:
+        return {"code": "too_few_unlabelled_examples", "rows": rows, "least": pool.LEAST}
+    if context.modality == "text":
+        return text.obstacle(context.backbone, _unlabelled(context), context.adapt, preprocessor=context.preprocessor)
+    network = Network.from_backbone(context.backbone, 2, dropout=0.0)
     if batchnorm.norms([network.backbone]):
         return None
-    return f"{network.backbone.config.model_type} has no BatchNorm, whose statistics are what images adapt."
+    return {"code": "no_batchnorm", "kind": network.backbone.config.model_type}
 
 
-def _pool(setting: Setting) -> list[Any]:
+def _unlabelled(context: TrainingContext) -> list[Any]:
     """The unlabelled inputs."""
-    return list(pq.read_table(setting.pool, columns=[setting.modality])[setting.modality].to_pylist())
+    return list(pq.read_table(context.unlabelled, columns=[context.modality])[context.modality].to_pylist())

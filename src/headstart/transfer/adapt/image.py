@@ -19,7 +19,6 @@ from headstart.backbones import batchnorm, store
 from headstart.backbones.network import Network
 from headstart.determinism import digest
 from headstart.errors import BackboneError, DataError
-from headstart.params.adapt import Adapt
 from headstart.predictor import Preprocessor
 from headstart.transfer.examples import tensors
 from headstart.transfer.progress import bar
@@ -27,6 +26,7 @@ from headstart.transfer.progress import bar
 FORMAT = 1
 LEAST = 16
 """Images: fewer say too little of a channel's moments (Schneider et al. 2020, figure 3), and no batch is smaller."""
+SOURCE_IMAGES = 16.0  # how many images the stored statistics count as (Schneider et al. 2020, figure 3)
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,11 @@ class Reestimate:
         return {"format": FORMAT, **asdict(self)}
 
 
-def adapt(
-    backbone: Path, images: Sequence[bytes], params: Adapt, *, preprocessor: Preprocessor, out: Path
-) -> Reestimate:
+def adapt(backbone: Path, images: Sequence[bytes], *, preprocessor: Preprocessor, out: Path) -> Reestimate:
     """Write the backbone into the folder `out` with statistics of `images`; see `reestimate`."""
     network = Network.from_backbone(backbone, 2, dropout=0.0)
     network.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    found = reestimate(network, images, preprocessor, batch_size=params.batch_size, source_images=params.source_images)
+    found = reestimate(network, images, preprocessor, batch_size=LEAST, source_images=SOURCE_IMAGES)
     store.with_weights(backbone, network.to("cpu").backbone.state_dict(), out)
     return found
 

@@ -22,17 +22,21 @@ from headstart.params.adapt import Adapt
 from headstart.transfer import device
 from headstart.transfer.adapt.masking import Piece, Words
 from headstart.transfer.adapt.rounds import Round
-from headstart.transfer.finetune.schedule import Schedule
+from headstart.transfer.finetune.rates import WEIGHT_DECAY, Schedule
 from headstart.transfer.progress import bar
 
 CHECKPOINT = "checkpoint.safetensors"
 BEST = "best.safetensors"
 HELD_OUT = 0  # the number of the masks that never change; rounds count from 1
 WHOLE_TOKENS = 4096  # in a batch that is only measured
+HIDDEN = 0.15  # share of words hidden: Devlin et al. 2019, arXiv:1810.04805
+HEAD_LEARNING_RATE = 1.0e-3  # of a head that had to be made here
+CLIP_NORM = 1.0  # of all gradients together
+PATIENCE = 2  # epochs without a lower loss on texts held out
 
 
 @dataclass(frozen=True)
-class Course:
+class History:
     """How it went.
 
     Attributes:
@@ -64,18 +68,18 @@ def run(
     made: bool,
     partial: Path,
     place: torch.device,
-) -> Course:
+) -> History:
     """Train `model` in place; it ends with the weights of the epoch of least held-out loss."""
     update = _optimizer(model, params, made=made)
     losses, counts = _resumed(partial / CHECKPOINT, model, update), _counts(words, held_out, params)
 
     def measured() -> NDArray[np.float64]:
-        return measure(model, words, held_out, masked=params.masked, seed=params.seed)[0]
+        return measure(model, words, held_out, seed=params.seed)[0]
 
     if not losses and not learn[0].alone:
         losses.append(measured())
     done = len(losses) - (0 if learn[0].alone else 1)
-    steps = Schedule(sum(len(one.batches) for one in learn if not one.alone), params.warmup, "linear")
+    steps = Schedule(sum(len(one.batches) for one in learn if not one.alone))
     stopped = ""
     with bar(sum(one.tokens for one in learn), "adapting", "tokens") as advance:
         advance(sum(one.tokens for one in learn[:done]))
@@ -96,11 +100,11 @@ def run(
         _take(model, load_file(partial / BEST))
     model.eval()
     shown = np.stack(losses) if losses else np.full((1, len(counts)), np.nan)
-    return Course(shown, counts, sum(one.tokens for one in learn[:done]), stopped)
+    return History(shown, counts, sum(one.tokens for one in learn[:done]), stopped)
 
 
 def measure(
-    model: MaskedLanguageModel, words: Words, pieces: Sequence[Piece], *, masked: float, seed: int
+    model: MaskedLanguageModel, words: Words, pieces: Sequence[Piece], *, seed: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Loss in nats and hidden tokens, each summed over a text's pieces, `(texts,)`, under masks that stay the same.
 
@@ -116,7 +120,7 @@ def measure(
         while start < len(order):
             size = max(1, WHOLE_TOKENS // len(pieces[order[start]]))
             rows = order[start : start + size]
-            batch = words.hide([pieces[at] for at in rows], masked, seed=seed, number=HELD_OUT, device=place)
+            batch = words.hide([pieces[at] for at in rows], HIDDEN, seed=seed, number=HELD_OUT, device=place)
             logits = model(batch.hidden, **batch.inputs).float()
             each = functional.cross_entropy(logits, batch.targets, reduction="none").double().cpu().numpy()
             sums[rows] = np.add.reduceat(each, np.cumsum(batch.counts) - batch.counts)
@@ -131,11 +135,11 @@ def _optimizer(model: MaskedLanguageModel, params: Adapt, *, made: bool) -> torc
     head = list(model.head_parameters().values())
     own = {id(parameter) for parameter in head}
     rest = [parameter for parameter in model.parameters() if id(parameter) not in own]
-    rates = ((head, params.head_learning_rate if made else params.learning_rate), (rest, params.learning_rate))
+    rates = ((head, HEAD_LEARNING_RATE if made else params.learning_rate), (rest, params.learning_rate))
     options = [
         {
             "params": [parameter for parameter in parameters if (parameter.ndim > 1) is decayed],
-            "weight_decay": params.weight_decay if decayed else 0.0,
+            "weight_decay": WEIGHT_DECAY if decayed else 0.0,
             "height": rate,
         }
         for parameters, rate in rates
@@ -159,19 +163,17 @@ def _pass(
     torch.manual_seed(int(digest([params.seed, one.number])[:12], 16))
     model.train()
     model.backbone.requires_grad_(not one.alone)
-    autocast = torch.autocast(
-        place.type, dtype=torch.bfloat16, enabled=device.precision(params.precision) == "bfloat16"
-    )
+    autocast = torch.autocast(place.type, dtype=torch.bfloat16, enabled=device.precision("auto") == "bfloat16")
     for step, pieces in enumerate(one.batches, start=first):
         for group in update.param_groups:
             group["lr"] = group["height"] * (1.0 if one.alone else schedule(step))
-        batch = words.hide(pieces, params.masked, seed=params.seed, number=one.number, device=place)
+        batch = words.hide(pieces, HIDDEN, seed=params.seed, number=one.number, device=place)
         with autocast:
             logits = model(batch.hidden, **batch.inputs)
         loss = functional.cross_entropy(logits.float(), batch.targets)
         update.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(model.parameters(), params.clip_norm)
+        norm = nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
         if not bool(torch.isfinite(loss) & torch.isfinite(norm)):
             return False
         update.step()
@@ -187,8 +189,8 @@ def _ended(losses: Sequence[NDArray[np.float64]], done: int, learn: Sequence[Rou
         return (
             f"All {len(losses) - 1} epochs have passed: {used:,} tokens, of {params.budget:,} that adapt.budget allows."
         )
-    if losses and len(losses) - 1 - _best(losses) >= params.patience:
-        return f"Held-out loss has not fallen for {params.patience} epochs."
+    if losses and len(losses) - 1 - _best(losses) >= PATIENCE:
+        return f"Held-out loss has not fallen for {PATIENCE} epochs."
     return ""
 
 
@@ -199,9 +201,7 @@ def _best(losses: Sequence[NDArray[np.float64]]) -> int:
 def _counts(words: Words, pieces: Sequence[Piece], params: Adapt) -> NDArray[np.float64]:
     """Hidden tokens of each text under the masks that stay the same."""
     cpu = torch.device("cpu")
-    found = [
-        words.hide([piece], params.masked, seed=params.seed, number=HELD_OUT, device=cpu).counts[0] for piece in pieces
-    ]
+    found = [words.hide([piece], HIDDEN, seed=params.seed, number=HELD_OUT, device=cpu).counts[0] for piece in pieces]
     return _by_text(pieces, np.array(found, dtype=np.float64))
 
 

@@ -8,6 +8,9 @@ import numpy as np
 from headstart.params.adapt import Adapt
 from headstart.transfer.adapt.masking import Piece
 
+BATCH = 16  # texts, or pieces of long ones
+HEAD_WARMUP = 0.2  # share of the tokens in which a head that had to be made here learns alone
+
 
 @dataclass(frozen=True)
 class Round:
@@ -32,10 +35,10 @@ def cut(pieces: Sequence[Piece], params: Adapt, *, made: bool) -> list[Round]:
     """`params.budget` tokens, or `params.epochs` times all of them if that is less, cut into rounds of equal size.
 
     Pieces come one after another, from the first again after the last. A head `made` here learns alone first, for
-    `params.head_warmup` of all tokens. A round for which the budget has no room for one piece is left out.
+    `HEAD_WARMUP` of all tokens. A round for which the budget has no room for one piece is left out.
     """
     total = min(params.budget, params.epochs * sum(map(len, pieces)))
-    alone = round(params.head_warmup * total) if made else 0
+    alone = round(HEAD_WARMUP * total) if made else 0
     ends = [alone + (total - alone) * epoch // params.epochs for epoch in range(1, params.epochs + 1)]
     found: list[Round] = []
     passed = at = 0
@@ -55,5 +58,5 @@ def _batches(pieces: list[Piece], params: Adapt, number: int) -> list[list[Piece
     random = np.random.default_rng([params.seed, number])
     lengths = np.array([len(piece) for piece in pieces])
     order = np.lexsort((random.permutation(len(pieces)), lengths)).tolist()
-    cut = [order[start : start + params.batch_size] for start in range(0, len(order), params.batch_size)]
+    cut = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
     return [[pieces[at] for at in cut[place]] for place in random.permutation(len(cut))]

@@ -28,7 +28,7 @@ from headstart.statistics.interval import Interval
 from headstart.transfer import device
 from headstart.transfer.adapt import pretraining, rounds
 from headstart.transfer.adapt.masking import Piece, Words
-from headstart.transfer.adapt.pretraining import Course
+from headstart.transfer.adapt.pretraining import History
 
 FORMAT = 1
 LEAST = 8
@@ -82,18 +82,20 @@ class Adaptation:
         )
 
 
-def obstacle(backbone: Path, texts: Sequence[str], params: Adapt, *, preprocessor: Preprocessor) -> str | None:
-    """Why a stored text backbone can't go on guessing hidden words of these texts; None where it can."""
+def obstacle(
+    backbone: Path, texts: Sequence[str], params: Adapt, *, preprocessor: Preprocessor
+) -> dict[str, Any] | None:
+    """Why a stored text backbone can't go on guessing hidden words of these texts, as a code; None where it can."""
     kind = checkpoint.configuration(backbone).model_type
     if kind not in masked_language.HEADS:
-        return f"No head that guesses hidden words is known for a {kind}."
+        return {"code": "no_masked_language_head", "kind": kind}
     if processor.load_tokenizer(backbone).mask_token_id is None:
-        return "Its tokenizer has no mask token that could stand in a hidden word's place."
+        return {"code": "no_mask_token"}
     keys = {content_key(text): text for text in texts}
-    if told := _too_few(keys, params):
-        return told
+    if found := _too_few(keys, params):
+        return found
     first = keys[min(keys.keys() - _aside(keys, params))]
-    return _too_dear(next(Words.load(backbone, preprocessor).pieces([first]), ()), params)
+    return _over_budget(next(Words.load(backbone, preprocessor).pieces([first]), ()), params)
 
 
 def adapt(
@@ -130,15 +132,18 @@ def adapt(
         model = masked_language.fresh(backbone, seed=params.seed)
         _start(model, learn)
     passes = rounds.cut(learn, params, made=made)
-    if told := _too_dear(learn[0], params):
-        raise ParamsError(told, action="Raise adapt.budget.")
+    if found := _over_budget(learn[0], params):
+        raise ParamsError(
+            f"adapt.budget is {found['budget']} tokens; the first text alone has {found['tokens']}.",
+            action="Raise adapt.budget.",
+        )
     model.to(place)
-    course = pretraining.run(model, words, passes, held_out, params, made=made, partial=partial, place=place)
-    if course.best == 0:
+    history = pretraining.run(model, words, passes, held_out, params, made=made, partial=partial, place=place)
+    if history.best == 0:
         shutil.copytree(backbone, out, dirs_exist_ok=True)
     else:
         store.with_weights(backbone, model.backbone.state_dict(), out, head=None if made else model)
-    return _adaptation(course, len(distinct), params, "made here" if made else "the backbone's own")
+    return _adaptation(history, len(distinct), params, "made here" if made else "the backbone's own")
 
 
 def held_out_loss(
@@ -146,7 +151,6 @@ def held_out_loss(
     texts: Sequence[str],
     *,
     preprocessor: Preprocessor,
-    masked: float,
     seed: int,
     most: int,
     weights: Mapping[str, Tensor] | None = None,
@@ -160,7 +164,6 @@ def held_out_loss(
         backbone: the stored backbone.
         texts: as the contract takes them.
         preprocessor: the contract's.
-        masked: share of words hidden.
         seed: of what is hidden, and of which texts are drawn.
         most: distinct texts looked at.
         weights: of a network trained from this backbone, to stand below the head in its place; None: its own.
@@ -182,7 +185,7 @@ def held_out_loss(
     for piece in words.pieces(drawn):
         first.setdefault(piece.text, piece)
     model.to(device.settle(seed))
-    losses, counts = pretraining.measure(model, words, list(first.values()), masked=masked, seed=seed)
+    losses, counts = pretraining.measure(model, words, list(first.values()), seed=seed)
     return _mean(losses, counts, seed)
 
 
@@ -192,8 +195,13 @@ def _divided(distinct: dict[str, str], words: Words, params: Adapt) -> tuple[lis
         raise DataError(
             "there is no unlabelled text to adapt to.", action="Name some under data.unlabelled in params.yaml."
         )
-    if told := _too_few(distinct, params):
-        raise DataError(told, action="Give more unlabelled texts, or change adapt.held_out.")
+    if found := _too_few(distinct, params):
+        raise DataError(
+            f"{found['texts']} distinct texts without a label, of which adapt.held_out = {params.held_out} holds out "
+            f"{found['held_out']}, leave {found['texts'] - found['held_out']} to learn from; at least {LEAST} to hold "
+            "out and 1 to learn from were expected.",
+            action="Give more unlabelled texts, or change adapt.held_out.",
+        )
     aside = _aside(distinct, params)
     learn = [text for key, text in distinct.items() if key not in aside]
     held_out = [text for key, text in distinct.items() if key in aside]
@@ -208,22 +216,19 @@ def _aside(keys: Iterable[str], params: Adapt) -> set[str]:
     return {key for key in keys if fraction(key, seed=params.seed) < params.held_out}
 
 
-def _too_few(keys: Collection[str], params: Adapt) -> str | None:
-    """Why so many distinct texts are too few to hold some out; None where they do."""
+def _too_few(keys: Collection[str], params: Adapt) -> dict[str, Any] | None:
+    """Why so many distinct texts are too few to hold some out; None where they are enough."""
     aside = len(_aside(keys, params))
     if aside >= LEAST and aside < len(keys):
         return None
-    return (
-        f"{len(keys)} distinct texts without a label, of which adapt.held_out = {params.held_out} sets {aside} aside, "
-        f"leave {len(keys) - aside} to learn from; {LEAST} and 1 are the least."
-    )
+    return {"code": "too_few_texts_to_hold_out", "texts": len(keys), "held_out": aside, "least": LEAST}
 
 
-def _too_dear(first: Sized, params: Adapt) -> str | None:
+def _over_budget(first: Sized, params: Adapt) -> dict[str, Any] | None:
     """Why the budget has no room for the first piece of text; None where it has."""
     if len(first) <= params.budget:
         return None
-    return f"adapt.budget is {params.budget} tokens; the first text alone has {len(first)}."
+    return {"code": "budget_below_one_text", "budget": params.budget, "tokens": len(first)}
 
 
 def _first(pieces: Iterable[Piece], tokens: int, *, texts: int) -> list[Piece]:
@@ -246,19 +251,19 @@ def _start(model: MaskedLanguageModel, pieces: Sequence[Piece]) -> None:
         bias.copy_(torch.from_numpy(np.log(counts / counts.sum())))
 
 
-def _adaptation(course: Course, texts: int, params: Adapt, head: Origin) -> Adaptation:
-    finite = bool(np.isfinite(course.losses).all())
-    moved = course.losses[course.best] - course.losses[0]
+def _adaptation(history: History, texts: int, params: Adapt, head: Origin) -> Adaptation:
+    finite = bool(np.isfinite(history.losses).all())
+    moved = history.losses[history.best] - history.losses[0]
     return Adaptation(
         texts=texts,
-        tokens=course.tokens,
-        epochs=len(course.losses) - 1,
-        held_out=[_mean(losses, course.counts, params.seed) for losses in course.losses] if finite else [],
-        change=_mean(moved, course.counts, params.seed) if finite else None,
-        best_epoch=course.best,
-        stopped=course.stopped,
+        tokens=history.tokens,
+        epochs=len(history.losses) - 1,
+        held_out=[_mean(losses, history.counts, params.seed) for losses in history.losses] if finite else [],
+        change=_mean(moved, history.counts, params.seed) if finite else None,
+        best_epoch=history.best,
+        stopped=history.stopped,
         head=head,
-        precision=device.precision(params.precision),
+        precision=device.precision("auto"),
     )
 
 

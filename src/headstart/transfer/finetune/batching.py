@@ -10,8 +10,10 @@ mixed. One epoch on banking77 (2,000 texts, batches of 16, eleven seeds; chosen 
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
+from torch.utils.data import Sampler
 from transformers import Trainer
 from transformers.trainer_pt_utils import LengthGroupedSampler, get_length_grouped_indices
 
@@ -32,11 +34,31 @@ class Grouped(LengthGroupedSampler):
         return iter([row for place in full + short for row in batches[place]])
 
 
+class Repeated(Sampler[int]):
+    """Several passes over the examples, one after another, each in an order of its own."""
+
+    def __init__(self, sampler: Any, passes: int) -> None:
+        self._sampler, self._passes = sampler, passes
+
+    def __iter__(self) -> Iterator[int]:
+        for _ in range(self._passes):
+            yield from self._sampler
+
+    def __len__(self) -> int:
+        return self._passes * len(self._sampler)
+
+
 class GroupedTrainer(Trainer):
-    """`Trainer` with this sampler."""
+    """`Trainer` with this sampler, and epochs of several passes.
+
+    Attributes:
+        passes: how often an epoch shows each example.
+    """
+
+    passes = 1
 
     def _get_train_sampler(self, train_dataset=None):  # type: ignore[no-untyped-def]
         sampler = super()._get_train_sampler(train_dataset)
         if isinstance(sampler, LengthGroupedSampler):
-            return Grouped(sampler.batch_size, lengths=sampler.lengths, generator=sampler.generator)
-        return sampler
+            sampler = Grouped(sampler.batch_size, lengths=sampler.lengths, generator=sampler.generator)
+        return sampler if self.passes == 1 else Repeated(sampler, self.passes)

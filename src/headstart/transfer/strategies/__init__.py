@@ -1,60 +1,16 @@
-"""The ways to transfer, cheapest first: one file each, one entry here, and nothing else to touch.
+"""The strategies of transfer, cheapest first.
 
-linear_probe            the backbone stays as it is; a head is fitted to its features
-lora                    low-rank updates of its linear layers learn, and are merged into them
-fine_tune               every layer learns, at its own rate
-adapt_then_fine_tune    the backbone first reads unlabelled examples of the domain
-scratch                 the same architecture from random weights: the control, chosen only when asked for
+A new one is one class in one file (`strategy.Strategy` says what it offers), a line below, and its name in
+`params.section.Strategy`, which is checked before torch is imported.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from headstart.params.section import Strategy as Name
+from headstart.transfer.strategies.adapt_then_fine_tune import AdaptThenFineTune
+from headstart.transfer.strategies.fine_tune import FineTune
+from headstart.transfer.strategies.linear_probe import LinearProbe
+from headstart.transfer.strategies.lora import Lora
+from headstart.transfer.strategies.scratch import Scratch
+from headstart.transfer.strategies.strategy import Strategy
 
-from headstart.backbones.network import Network
-from headstart.params.section import Strategy
-from headstart.transfer.finetune.course import Course
-from headstart.transfer.finetune.loop import Watch
-from headstart.transfer.probe import Head
-from headstart.transfer.setting import Setting, Split
-from headstart.transfer.strategies import adapt_then_fine_tune, fine_tune, linear_probe, lora, scratch
-
-
-@dataclass(frozen=True)
-class Way:
-    """One strategy.
-
-    Attributes:
-        train: a network, in evaluation mode, and the course of its training; None where nothing was trained by
-            gradient descent. Given the setting, what to learn from, the probe fitted to it, who watches (None: nobody)
-            and whether images are augmented.
-        obstacle: why it can't be tried here, in words; None where it can.
-        passes: how often each training example passes forward, as many times again as it passes backward.
-    """
-
-    train: Callable[[Setting, Split, Head, Watch | None, bool, str], tuple[Network, Course | None]]
-    obstacle: Callable[[Setting], str | None]
-    passes: Callable[[Setting], int]
-
-
-WAYS: dict[Strategy, Way] = {
-    "linear_probe": Way(linear_probe.train, linear_probe.obstacle, linear_probe.passes),
-    "lora": Way(lora.train, lora.obstacle, lora.passes),
-    "fine_tune": Way(fine_tune.train, fine_tune.obstacle, fine_tune.passes),
-    "adapt_then_fine_tune": Way(adapt_then_fine_tune.train, adapt_then_fine_tune.obstacle, adapt_then_fine_tune.passes),
-    "scratch": Way(scratch.train, scratch.obstacle, scratch.passes),
-}
-
-
-def train(
-    name: Strategy,
-    setting: Setting,
-    learn: Split,
-    head: Head,
-    *,
-    watch: Watch | None,
-    augmented: bool = True,
-    progress: str,
-) -> tuple[Network, Course | None]:
-    """Train by the strategy of that name; the network is in evaluation mode, plain, and on `setting.place`."""
-    network, course = WAYS[name].train(setting, learn, head, watch, augmented, progress)
-    return network.eval(), course
+ALL: tuple[Strategy, ...] = (LinearProbe(), Lora(), FineTune(), AdaptThenFineTune(), Scratch())
+STRATEGIES: dict[Name, Strategy] = {strategy.name: strategy for strategy in ALL}

@@ -1,42 +1,71 @@
-"""`adapt_then_fine_tune`: the backbone first reads unlabelled examples of the domain, then is fine-tuned.
+"""`adapt_then_fine_tune`: pretraining goes on with unlabelled examples of the domain, then the backbone is fine-tuned.
 
-Texts: masked-language modelling goes on. Images: BatchNorm statistics are taken anew. The adapted backbone is kept by
-content, so what the plan adapted, training finds. Source: Gururangan et al. 2020, arXiv:2004.10964 (DAPT).
+Texts: masked-language modelling goes on. Images: BatchNorm statistics are estimated anew. The adapted backbone is kept
+in the cache by what went into it. Source: Gururangan et al. 2020, arXiv:2004.10964 (DAPT).
 """
 
-import time
 from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
 
 from headstart.backbones.network import Network
+from headstart.params.section import Strategy as Name
 from headstart.transfer import features, probe
 from headstart.transfer.adapt import adaptation
-from headstart.transfer.finetune.course import Course
-from headstart.transfer.finetune.loop import Watch
+from headstart.transfer.context import Split, TrainingContext
+from headstart.transfer.finetune.history import History
+from headstart.transfer.finetune.loop import Validation
 from headstart.transfer.probe import Head
-from headstart.transfer.setting import Setting, Split
-from headstart.transfer.strategies import fine_tune
+from headstart.transfer.strategies.fine_tune import FineTune
+from headstart.transfer.strategies.strategy import FORWARD, TRAINED, Reason
 
 
-def train(
-    setting: Setting, learn: Split, head: Head, watch: Watch | None, augmented: bool, progress: str
-) -> tuple[Network, Course | None]:
-    """The adapted network, its head fitted to the adapted features, all of it trained."""
-    started = time.monotonic()
-    adapted = adaptation.adapted(setting)
-    if watch is not None:  # a deadline is of all of training
-        watch = replace(watch, spent=watch.spent + time.monotonic() - started)
-    moved = replace(setting, backbone=adapted.backbone)
-    network = Network.from_backbone(adapted.backbone, setting.classes, dropout=0.0).to(setting.place)
-    seen = features.compute(network, setting.preprocessor, learn.examples, progress="features after adapting")
-    groups, level = learn.examples.groups, setting.level
-    own = probe.fit(seen, learn.targets, setting.classes, setting.probe, level=level, groups=groups)
-    network, course = fine_tune.train(moved, replace(learn, features=seen), own, watch, augmented, progress)
-    return network, course and replace(course, notes=[*course.notes, adapted.told])
+class AdaptThenFineTune:
+    """Domain-adaptive pretraining, then fine-tuning."""
 
+    name: Name = "adapt_then_fine_tune"
+    label = "adaptation, then fine-tuning"
 
-def obstacle(setting: Setting) -> str | None:
-    return adaptation.obstacle(setting)
+    def obstacle(self, context: TrainingContext) -> Reason | None:
+        return adaptation.obstacle(context)
 
+    def work(self, context: TrainingContext, *, once: int, rows: int) -> int:
+        return self._adapting(context, once, rows) + FineTune().work(context, once=once, rows=rows)
 
-def passes(setting: Setting) -> int:
-    return setting.fine_tune.epochs
+    def _adapting(self, context: TrainingContext, once: int, rows: int) -> int:
+        """Work of adapting: texts up to the budget, estimated from the length of labelled ones; images once."""
+        if context.unlabelled is None:
+            return 0
+        unlabelled: int = pq.read_metadata(context.unlabelled).num_rows * once // rows
+        if context.modality == "image":
+            return FORWARD * unlabelled
+        return TRAINED * min(context.adapt.budget, context.adapt.epochs * unlabelled)
+
+    def memory(self, context: TrainingContext, network: Network) -> int:
+        return FineTune().memory(context, network)
+
+    def backbone(self, context: TrainingContext) -> Path | None:
+        return adaptation.adapted(context).backbone
+
+    def train(
+        self,
+        context: TrainingContext,
+        learn: Split,
+        head: Head,
+        *,
+        validation: Validation | None,
+        augmented: bool = True,
+        progress: str,
+    ) -> tuple[Network, History | None]:
+        """The adapted network, fine-tuned from a linear probe of the adapted features."""
+        adapted = adaptation.adapted(context)
+        moved = replace(context, backbone=adapted.backbone)
+        seen = features.compute(
+            moved.frozen(), context.preprocessor, learn.examples, progress="features after adapting"
+        )
+        own = probe.fit(seen, learn.targets, context.classes, context.probe, groups=learn.examples.groups)
+        network, history = FineTune().train(
+            moved, replace(learn, features=seen), own, validation=validation, augmented=augmented, progress=progress
+        )
+        return network, history and replace(history, notes=[*history.notes, adapted.told])

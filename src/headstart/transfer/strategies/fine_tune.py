@@ -1,29 +1,50 @@
-"""`fine_tune`: head first, from the probe, then every layer at its own rate.
+"""`fine_tune`: the head of the linear probe first, then every layer at its own rate.
 
 Source: Kumar et al. 2022, arXiv:2202.10054 (LP-FT): a random head would send large, random gradients down.
 """
 
+from pathlib import Path
+
 from headstart.backbones.network import Network
+from headstart.params.section import Strategy as Name
+from headstart.transfer.context import Split, TrainingContext
 from headstart.transfer.finetune import loop
-from headstart.transfer.finetune.course import Course
-from headstart.transfer.finetune.loop import Watch
+from headstart.transfer.finetune.history import History
+from headstart.transfer.finetune.loop import Validation
 from headstart.transfer.probe import Head
-from headstart.transfer.setting import Setting, Split
 from headstart.transfer.strategies import linear_probe
+from headstart.transfer.strategies.strategy import ADAMW, FLOAT, TRAINED, Reason
 
 
-def train(
-    setting: Setting, learn: Split, head: Head, watch: Watch | None, augmented: bool, progress: str
-) -> tuple[Network, Course | None]:
-    """The network that starts as the probe, all of it trained."""
-    network = linear_probe.start(setting, head)
-    examples = setting.shown(learn, augmented=augmented)
-    return network, loop.run(network, examples, setting.fine_tune, watch=watch, progress=progress)
+class FineTune:
+    """All layers learn, starting from the linear probe."""
 
+    name: Name = "fine_tune"
+    label = "fine-tuning"
 
-def obstacle(setting: Setting) -> str | None:
-    return None
+    def obstacle(self, context: TrainingContext) -> Reason | None:
+        return None
 
+    def work(self, context: TrainingContext, *, once: int, rows: int) -> int:
+        return TRAINED * context.fine_tune.epochs * loop.passes(rows, context.fine_tune) * once
 
-def passes(setting: Setting) -> int:
-    return setting.fine_tune.epochs
+    def memory(self, context: TrainingContext, network: Network) -> int:
+        return ADAMW * FLOAT * sum(weight.numel() for weight in network.parameters())
+
+    def backbone(self, context: TrainingContext) -> Path | None:
+        return context.backbone
+
+    def train(
+        self,
+        context: TrainingContext,
+        learn: Split,
+        head: Head,
+        *,
+        validation: Validation | None,
+        augmented: bool = True,
+        progress: str,
+    ) -> tuple[Network, History | None]:
+        network = linear_probe.start(context, head)
+        examples = context.shown(learn, augmented=augmented)
+        history = loop.run(network, examples, context.fine_tune, validation=validation, progress=progress)
+        return network.eval(), history

@@ -1,29 +1,49 @@
-"""`linear_probe`: feature extraction. The backbone stays as it is, and nothing can be forgotten."""
+"""`linear_probe`: the backbone stays as it is under a new linear head; nothing can be forgotten."""
+
+from pathlib import Path
 
 from headstart.backbones.network import Network
-from headstart.transfer.finetune.course import Course
-from headstart.transfer.finetune.loop import Watch
+from headstart.params.section import Strategy as Name
+from headstart.transfer.context import Split, TrainingContext
+from headstart.transfer.finetune.history import History
+from headstart.transfer.finetune.loop import Validation
 from headstart.transfer.probe import Head
-from headstart.transfer.setting import Setting, Split
+from headstart.transfer.strategies.strategy import FLOAT, FORWARD, Reason
 
 
-def train(
-    setting: Setting, learn: Split, head: Head, watch: Watch | None, augmented: bool, progress: str
-) -> tuple[Network, Course | None]:
-    """The backbone under the head that was fitted to its features."""
-    return start(setting, head), None
+class LinearProbe:
+    """Logistic regression on the features of the frozen backbone."""
+
+    name: Name = "linear_probe"
+    label = "linear probe"
+
+    def obstacle(self, context: TrainingContext) -> Reason | None:
+        return None
+
+    def work(self, context: TrainingContext, *, once: int, rows: int) -> int:
+        return FORWARD * once
+
+    def memory(self, context: TrainingContext, network: Network) -> int:
+        return FLOAT * sum(weight.numel() for weight in network.parameters())
+
+    def backbone(self, context: TrainingContext) -> Path | None:
+        return context.backbone
+
+    def train(
+        self,
+        context: TrainingContext,
+        learn: Split,
+        head: Head,
+        *,
+        validation: Validation | None,
+        augmented: bool = True,
+        progress: str,
+    ) -> tuple[Network, History | None]:
+        return start(context, head), None
 
 
-def start(setting: Setting, head: Head) -> Network:
+def start(context: TrainingContext, head: Head) -> Network:
     """The pretrained network under `head`: what the probe is, and where other strategies start."""
-    network = Network.from_backbone(setting.backbone, setting.classes, dropout=setting.fine_tune.dropout)
+    network = Network.from_backbone(context.backbone, context.classes, dropout=context.fine_tune.dropout)
     network.set_head(head.weight, head.bias)
-    return network.to(setting.place)
-
-
-def obstacle(setting: Setting) -> str | None:
-    return None
-
-
-def passes(setting: Setting) -> int:
-    return 1
+    return network.to(context.device)

@@ -1,30 +1,52 @@
-"""`scratch`: the same architecture from random weights, all layers at one rate. A baseline, never silently chosen."""
+"""`scratch`: the same architecture from random weights, all layers at one rate. A baseline, never chosen silently."""
+
+from pathlib import Path
 
 from headstart.backbones.network import Network
+from headstart.params.section import Strategy as Name
+from headstart.transfer.context import Split, TrainingContext
 from headstart.transfer.finetune import loop
-from headstart.transfer.finetune.course import Course
-from headstart.transfer.finetune.loop import Watch
+from headstart.transfer.finetune.history import History
+from headstart.transfer.finetune.loop import Validation
 from headstart.transfer.probe import Head
-from headstart.transfer.setting import Setting, Split
+from headstart.transfer.strategies.fine_tune import FineTune
+from headstart.transfer.strategies.strategy import TRAINED, Reason
 
 
-def train(
-    setting: Setting, learn: Split, head: Head, watch: Watch | None, augmented: bool, progress: str
-) -> tuple[Network, Course | None]:
-    """A network that starts from random weights drawn from `fine_tune.seed`; the probe is not looked at."""
-    own, rate = setting.fine_tune, setting.scratch.learning_rate
-    network = Network.from_scratch(setting.backbone, setting.classes, dropout=own.dropout, seed=own.seed)
-    network = network.to(setting.place)
-    alike = {"learning_rate": rate, "head_learning_rate": rate, "layer_decay": 1.0}
-    free = {"frozen_layers": 0, "unfreezing": "all", "pull": 0.0}
-    params = own.model_copy(update={"epochs": setting.scratch.epochs, **alike, **free})
-    examples = setting.shown(learn, augmented=augmented)
-    return network, loop.run(network, examples, params, watch=watch, progress=progress)
+class Scratch:
+    """Nothing is transferred: random weights drawn from `fine_tune.seed`; the probe does not matter."""
 
+    name: Name = "scratch"
+    label = "training from scratch"
 
-def obstacle(setting: Setting) -> str | None:
-    return None
+    def obstacle(self, context: TrainingContext) -> Reason | None:
+        return None
 
+    def work(self, context: TrainingContext, *, once: int, rows: int) -> int:
+        return TRAINED * context.scratch.epochs * once
 
-def passes(setting: Setting) -> int:
-    return setting.scratch.epochs
+    def memory(self, context: TrainingContext, network: Network) -> int:
+        return FineTune().memory(context, network)
+
+    def backbone(self, context: TrainingContext) -> Path | None:
+        return None
+
+    def train(
+        self,
+        context: TrainingContext,
+        learn: Split,
+        head: Head,
+        *,
+        validation: Validation | None,
+        augmented: bool = True,
+        progress: str,
+    ) -> tuple[Network, History | None]:
+        own, rate = context.fine_tune, context.scratch.learning_rate
+        network = Network.from_scratch(context.backbone, context.classes, dropout=own.dropout, seed=own.seed)
+        network = network.to(context.device)
+        rates = {"learning_rate": rate, "head_learning_rate": rate, "layer_decay": 1.0}
+        params = own.model_copy(update={"epochs": context.scratch.epochs, "pull": 0.0, **rates})
+        history = loop.run(
+            network, context.shown(learn, augmented=augmented), params, validation=validation, progress=progress
+        )
+        return network.eval(), history
