@@ -27,8 +27,7 @@ from headstart.report import data_page, decision
 from headstart.stages import cures as recorded
 from headstart.stages import graph, outcome
 from headstart.stages.resolve import resolve as write_resolved
-
-REJECTED, UNSURE, NOTHING_NEW = "Rejected", "Unsure", "Nothing new"  # states of flows; `monitoring` has Alert besides
+from pipelines.states import REJECTED, UNSURE
 
 
 def workspace() -> settings.Workspace:

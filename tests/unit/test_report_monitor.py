@@ -207,7 +207,7 @@ def test_a_loss_of_accuracy_that_is_likely_but_not_shown_is_what_an_unsure_windo
 
 
 def test_where_no_chart_can_be_drawn_the_page_says_why():
-    text = shown(document_of(), no_charts="Evidently failed with KeyError: '<7>'")
+    text = shown(document_of(page_error="Evidently failed with KeyError: '<7>'"))
     assert "The charts could not be drawn: Evidently failed with KeyError: '<7>'" in text
 
 
@@ -228,8 +228,12 @@ def test_what_comes_from_traffic_is_escaped():
         findings=[Finding("confidence", "fail", 1e-9, 1e-4, HOSTILE, HOSTILE)],
         estimates={"accuracy": None, "shares": {HOSTILE: share}, "shares_reason": None},
     )
-    html = monitor.render(HOSTILE, document, charts=HOSTILE, no_charts=HOSTILE)
-    assert HOSTILE not in html
+    assert HOSTILE not in monitor.render(HOSTILE, document, charts=HOSTILE)
+    assert HOSTILE not in monitor.render(HOSTILE, {**document, "page_error": HOSTILE})
+
+
+def test_where_no_charts_were_drawn_the_page_gives_the_command_that_draws_them():
+    assert "headstart monitor digits --charts --now 2026-03-02T12:00:00+00:00" in shown(document_of("ok"))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ decide nothing; they stand in a sandboxed frame, so that their styles and script
 """
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,7 @@ SENDS_HEIGHT = (
 )
 
 
-def render(
-    model: str, document: Document, *, looks: Sequence[Document] = (), charts: str | None = None, no_charts: str = ""
-) -> str:
+def render(model: str, document: Document, *, looks: Sequence[Document] = (), charts: str | None = None) -> str:
     """The page as HTML; everything that comes from traffic is escaped.
 
     Args:
@@ -43,11 +42,10 @@ def render(
         document: of the look: what `monitor --json` prints for the model.
         looks: this and earlier ones, oldest first: {`start`, `end`, `verdict`}.
         charts: a whole HTML page with charts of the window; None where there is none.
-        no_charts: why there is none, a sentence.
     """
     template = page.environment().get_template("monitor.html")
     framed = charts and charts + SENDS_HEIGHT
-    html = template.render(_view(model, document, looks), charts=framed, no_charts=no_charts)
+    html = template.render(_view(model, document, looks), charts=framed, no_charts=_no_charts(model, document))
     return html.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate cannot be written
 
 
@@ -215,6 +213,17 @@ def _beyond(finding: Document) -> Strip | None:
         return None
     at, mark = (round(100 * min(1.0, max(0.0, value / end)), 2) for value in (have, need))
     return Strip(0.0, at, at, mark, "")
+
+
+def _no_charts(model: str, document: Document) -> tuple[str, str]:
+    """Why there are no charts, and the command that draws them; empty where none does."""
+    if document.get("page_error"):
+        return f"The charts could not be drawn: {document['page_error']}", ""
+    window = document["window"]
+    if not window["rows"]:
+        return "There is nothing to draw.", ""
+    command = f"headstart monitor {shlex.quote(model)} --charts --now {window['end']}"
+    return "Charts are drawn where a window alarms. This command draws them for this one:", command
 
 
 def _layers(findings: Sequence[Document]) -> dict[str, Any] | None:
