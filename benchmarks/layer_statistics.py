@@ -4,8 +4,9 @@
 
 Means and variances of each channel of what enters the first and the last block, over all tokens, each text counting 1,
 are compared as the monitor compares inputs of BatchNorms: divergence from the reference, null distribution from its
-blocks, at the level of an alarm; so are the features, and tokens a word as the monitor compares properties. Half of the validation and test rows, by chance, are the reference; windows are drawn
-from the other half, and faults are planted in all or some of a window's texts, or texts of another set are mixed in.
+blocks, at the level of an alarm; so are the features, and tokens a word as the monitor compares properties. Half of the
+validation and test rows, by chance, are the reference; windows are drawn from the other half, and faults are planted in
+some of a window's texts, or texts of another set are mixed in.
 
 Prints for each shift how many of the windows alarm now, and by each of the others alone.
 """
