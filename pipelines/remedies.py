@@ -28,10 +28,10 @@ from headstart.params.workspace import Model, Params
 from headstart.stages import cures as recorded
 from headstart.stages.lock import exclusive
 from pipelines import world
+from pipelines.states import NOT_SURE, NOTHING_NEW
 from pipelines.training import training
 
 FORMAT = 1
-NOT_SURE = "Not sure"  # state of the flow where nobody asked for the cure and its effect may be bad
 
 
 @flow(name="remedy")
@@ -82,7 +82,7 @@ def remedy(name: str, wanted: str, data: str | None = None, unattended: bool = F
     artifacts.write_json(workspace.monitor(name) / "remedy.json", document)
     if isinstance(outcome, BaseException) and not isinstance(outcome, GateError):
         raise outcome
-    if ended.name == world.NOTHING_NEW:
+    if ended.name == NOTHING_NEW:
         return Completed(name=ended.name, message=ended.message, data={name: verdict})
     said = outcome if isinstance(outcome, GateError) else ended.message
     back = "" if kept else " The cure was taken back."

@@ -20,6 +20,7 @@ from headstart.stages import graph, outcome, recovery
 from headstart.stages.lock import exclusive
 from pipelines import world
 from pipelines.release import release
+from pipelines.states import NOTHING_NEW
 
 
 @flow(name="training")
@@ -71,7 +72,7 @@ def ended(verdicts: dict[str, str], refused: dict[str, HeadstartError], news: bo
     judged = f"{said}." if said else "Done; no version was judged."
     if not news and not refused:
         note = f" The last verdicts stand: {said}." if said else ""
-        return Completed(name=world.NOTHING_NEW, message=f"Nothing is new, nothing was trained.{note}", data=verdicts)
+        return Completed(name=NOTHING_NEW, message=f"Nothing is new, nothing was trained.{note}", data=verdicts)
     reasons = " ".join(str(error) for error in refused.values())
     return world.conclusion(verdicts, " ".join(part for part in (judged, reasons) if part))
 

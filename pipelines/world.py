@@ -27,9 +27,7 @@ from headstart.report import data_page, plan
 from headstart.stages import cures as recorded
 from headstart.stages import graph, outcome
 from headstart.stages.resolve import resolve as write_resolved
-
-NOTHING_NEW = "Nothing new"  # states of flows; `monitoring` has Alert besides
-STATES = {"fail": "Rejected", "unsure": "Unsure", "provisional": "Provisional"}  # by verdict, the gravest first
+from pipelines.states import BY_VERDICT
 
 
 def workspace() -> settings.Workspace:
@@ -46,7 +44,7 @@ def conclusion(verdicts: Mapping[str, str], message: str, *, passed: str = "Comp
         passed: the name where all of them pass.
     """
     found = set(verdicts.values())
-    name = next((state for verdict, state in STATES.items() if verdict in found), passed)
+    name = next((state for verdict, state in BY_VERDICT.items() if verdict in found), passed)
     return Completed(name=name, message=message, data=dict(verdicts))
 
 

@@ -267,3 +267,41 @@ def test_probabilities_are_compared_with_the_references():
 
 def _cut(seen, parts):
     return zip(np.array_split(seen.total, parts), np.array_split(seen.squares, parts), strict=True)
+
+
+def hour(count, *, seed, ago, moved=0.0):
+    whole = summed(images(count, seed=seed, moved=moved))
+    return LayerMoments(NOON - timedelta(hours=ago, minutes=20), 2, "bundle-2", count, whole.total, whole.squares)
+
+
+def test_the_hours_show_when_which_layer_moved_and_that_small_hours_are_no_drift():
+    found = batchnorm.by_hour(
+        reference(),
+        [
+            hour(400, seed=1, ago=4),
+            hour(40, seed=2, ago=3),
+            hour(110, seed=3, ago=2),
+            hour(400, seed=4, ago=1, moved=0.8),
+        ],
+        LEVEL,
+    )
+    assert [(each["start"][11:16], each["images"], each["moved"]) for each in found] == [
+        ("07:00", 400, [False, False]),
+        ("09:00", 110, [False, False]),
+        ("10:00", 400, [True, False]),
+    ]
+    # means 0.8 * sqrt(2) apart, of variance 3 (of channel, image, and within one): 2 * 0.64 / 3 nats
+    assert found[2]["beyond"][0] == pytest.approx(2 * 0.64 / 3, rel=0.35)
+    assert max(found[0]["beyond"] + found[1]["beyond"]) < 0.05
+
+
+def test_the_journal_adds_up_hours_of_the_clock_over_servers_and_days(tmp_path):
+    for rows in ([hour(30, seed=1, ago=1), hour(20, seed=2, ago=26)], [hour(50, seed=3, ago=1)]):
+        writer = journal(tmp_path)
+        writer.record_moments(rows)
+        writer.close()
+    deletion.compact(tmp_path, now=NOON, raw_days=30)  # the older hour's day is joined
+    found = moments.hourly(tmp_path, start=NOON - timedelta(hours=30), end=NOON, bundle="bundle-2")
+    assert [each.images for each in found] == [20, 80]
+    assert [each.time.hour for each in found] == [9, 10]
+    assert moments.hourly(tmp_path, start=NOON - timedelta(hours=30), end=NOON, bundle="another") == []

@@ -43,7 +43,21 @@ def answering(per_class):
 def test_a_class_that_comes_three_times_as_often_is_found_and_named():
     finding = predicted_classes.detect(counted([36] * 10), answering([60, *[16] * 4, *[15] * 4, 16]), LEVEL)
     assert finding.verdict == "fail"
-    assert finding.reason.startswith("'0' is 30.0% of 200 answers, 10.0% in the reference")
+    assert finding.reason.startswith(
+        "'0' was predicted for 30.0% of 200 answers, 3 times as often as in the reference;"
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        pytest.param([60, 0, 40], [12, 30, 8], "60.0% of 50 answers, never in the reference", id="is new"),
+        pytest.param([50, 40, 10], [0, 40, 10], "0.0% of 50 answers, for 50.0% in the reference", id="is gone"),
+    ],
+)
+def test_a_class_without_predictions_on_one_side_has_no_ratio(before, after, said):
+    rest = [0] * 7
+    assert said in predicted_classes.detect(counted([*before, *rest]), answering([*after, *rest]), LEVEL).reason
 
 
 def test_the_tests_of_single_classes_are_fishers():

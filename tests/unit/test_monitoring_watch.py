@@ -128,7 +128,7 @@ def test_shares_of_a_clean_hour_are_given(journal, profile):
 def test_an_hour_with_a_tripled_class_is_an_alert_with_cause_remedy_and_shares(journal, profile):
     document = look(journal(answers(clean(1000, seed=22, shares=TRIPLED))), profile).document
     assert verdict(document) == ("alert", ["label_shift"], "correct_prior")
-    assert document["findings"][0]["reason"].startswith("'0' is ")
+    assert document["findings"][0]["reason"].startswith("'0' was predicted for ")
     share = document["estimates"]["shares"]["0"]
     assert share["value"] == pytest.approx(0.3, abs=0.05)
     assert share["reference"] == profile.label_counts["0"] / profile.n

@@ -207,16 +207,56 @@ def test_a_loss_of_accuracy_that_is_likely_but_not_shown_is_what_an_unsure_windo
 
 
 def test_where_no_chart_can_be_drawn_the_page_says_why():
-    text = shown(document_of(), no_charts="Evidently failed with KeyError: '<7>'")
+    text = shown(document_of(page_error="Evidently failed with KeyError: '<7>'"))
     assert "The charts could not be drawn: Evidently failed with KeyError: '<7>'" in text
 
 
-def test_layers_that_moved_are_a_strip_of_shades():
+def test_layers_of_a_window_without_hours_are_one_column():
     layers = [{"layer": "first", "apart": 0.1, "moved": False}, {"layer": "last", "apart": 0.4, "moved": True}]
     drift = Finding("batchnorm_drift", "fail", 1e-9, 1e-5, "layers moved.", "", {"layers": layers})
     html = monitor.render("digits", document_of(cause="batchnorm_drift", findings=[drift]))
-    assert re.findall(r"--shade:(\d+)%", html) == ["25", "100"]
-    assert re.findall(r'title="([^"]* nats[^"]*)"', html) == ["first: 0.1 nats", "last: 0.4 nats, moved"]
+    assert cells(html) == [
+        ("still", 50, "first, this window: 0.1 nats"),
+        ("moved", 100, "last, this window: 0.4 nats, moved"),
+    ]
+
+
+def cells(html):
+    """Tone, shade and title of each cell of the map of layers, row by row."""
+    found = re.findall(r'<td class="(\w+)" style="--shade:(\d+)%" title="([^"]*)">', html)
+    return [(tone, int(shade), unescape(title)) for tone, shade, title in found]
+
+
+def test_the_map_of_layers_shows_where_and_since_when_they_moved_and_hours_without_images():
+    hours = [
+        {"start": "2026-03-02T08:00:00+00:00", "images": 200, "beyond": [0.0, 0.01, 0.0], "moved": [False] * 3},
+        {
+            "start": "2026-03-02T10:00:00+00:00",
+            "images": 200,
+            "beyond": [0.09, 0.01, 0.0],
+            "moved": [True, False, False],
+        },
+        {
+            "start": "2026-03-02T11:00:00+00:00",
+            "images": 200,
+            "beyond": [0.16, 0.04, 0.01],
+            "moved": [True, True, False],
+        },
+    ]
+    history = {
+        "names": ["backbone.embedder", "backbone.middle.normalization", "backbone.encoder.stages.1"],
+        "hours": hours,
+    }
+    drift = Finding("batchnorm_drift", "fail", 1e-9, 1e-5, "layers moved.", "", {"layers": [], "history": history})
+    html = monitor.render("digits", document_of(cause="batchnorm_drift", findings=[drift]))
+    assert [cell[:2] for cell in cells(html)] == [
+        *[("still", 0), ("absent", 0), ("moved", 75), ("moved", 100)],
+        *[("still", 25), ("absent", 0), ("still", 25), ("moved", 50)],
+        *[("still", 0), ("absent", 0), ("still", 0), ("still", 25)],
+    ]
+    assert cells(html)[1][2] == "2 Mar 09:00 UTC: too few images"
+    assert "2 of 3 layers moved, early layers more than late ones, since 2 Mar 10:00 UTC." in text_of(html)
+    assert "embedder middle stage 1" in " ".join(re.findall(r"<th title=[^>]*>([^<]*)</th>", html))
 
 
 def test_what_comes_from_traffic_is_escaped():
@@ -228,8 +268,12 @@ def test_what_comes_from_traffic_is_escaped():
         findings=[Finding("confidence", "fail", 1e-9, 1e-4, HOSTILE, HOSTILE)],
         estimates={"accuracy": None, "shares": {HOSTILE: share}, "shares_reason": None},
     )
-    html = monitor.render(HOSTILE, document, charts=HOSTILE, no_charts=HOSTILE)
-    assert HOSTILE not in html
+    assert HOSTILE not in monitor.render(HOSTILE, document, charts=HOSTILE)
+    assert HOSTILE not in monitor.render(HOSTILE, {**document, "page_error": HOSTILE})
+
+
+def test_where_no_charts_were_drawn_the_page_gives_the_command_that_draws_them():
+    assert "headstart monitor digits --charts --now 2026-03-02T12:00:00+00:00" in shown(document_of("ok"))
 
 
 @pytest.mark.parametrize(

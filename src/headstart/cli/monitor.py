@@ -17,6 +17,7 @@ def monitor(
     now: Annotated[
         str | None, typer.Option(help="The window's end, ISO 8601 with an offset; now when left out.")
     ] = None,
+    charts: Annotated[bool, typer.Option("--charts", help="Draw charts of a window that did not alarm, too.")] = False,
     as_json: Json = False,
 ) -> int:
     """Compare the last window of answers with the reference; exit 1 on an alert.
@@ -30,7 +31,7 @@ def monitor(
     from headstart.monitoring import windows
 
     asked = windows.moment(now)
-    refusal = start_flow(workspace, "monitoring", models, "--now", asked.isoformat())
+    refusal = start_flow(workspace, "monitoring", models, "--now", asked.isoformat(), *(["--charts"] if charts else []))
     end = windows.whole_minute(asked).isoformat()
     found = {name: _latest(workspace.monitor(name) / "latest.json", end) for name in models}
     document: dict[str, Any] = {name: result for name, result in found.items() if result is not None}

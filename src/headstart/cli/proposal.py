@@ -3,6 +3,7 @@
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +74,9 @@ def make(
     longer = _longer(heads, schemas, addition or document["backbones"][name], document) if kind == "text" else None
     if longer:
         entry["prepare"] = {"limits": {"tokens": longer.tokens}}
-        reasons.append(f"{longer}; take the line out if the beginning of a text tells its label")
+        from headstart.report.finding_words import longer_limit
+
+        reasons.append(f"{longer_limit(asdict(longer))}; take the line out if the beginning of a text tells its label")
     if merged:
         entry.setdefault("prepare", {})["labels"] = merged
     return entry, reasons, addition

@@ -6,10 +6,11 @@ list<double>, one a channel, in the order of the bundle's `batchnorm.npz`. Rows 
 minutes, servers and days.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -77,19 +78,18 @@ def read(folder: Path, *, start: datetime, end: datetime) -> dict[str, LayerMome
     Raises:
         DataError: if a segment has a newer format, or files keep vanishing while they are read.
     """
-    within = (pc.field("time") >= pa.scalar(start, rows.TIME)) & (pc.field("time") < pa.scalar(end, rows.TIME))
-    table = reader.patiently(
-        lambda: pa.concat_tables(
-            [SCHEMA.empty_table().replace_schema_metadata(None)]
-            + [
-                part.replace_schema_metadata(None)
-                for path in reader.segments(folder / KIND)
-                if (part := reader.read_segment(path, within)).num_rows
-            ]
-        ),
-        folder,
-    )
+    table = _within(folder, start, end, lambda part: part)
     return {row.bundle: row for row in merged(table)}
+
+
+def hourly(folder: Path, *, start: datetime, end: datetime, bundle: str) -> list[LayerMoments]:
+    """What the images of `[start, end)` that a bundle answered add up to in each hour of the clock, oldest first.
+
+    Raises:
+        DataError: as `read`.
+    """
+    table = by_hour(_within(folder, start, end, by_hour))
+    return _rows(table.filter(pc.equal(table["bundle"], bundle)))
 
 
 def by_hour(table: pa.Table) -> pa.Table:
@@ -102,11 +102,9 @@ def by_hour(table: pa.Table) -> pa.Table:
 def merged(table: pa.Table) -> list[LayerMoments]:
     """Rows added up by bundle, in order of time."""
     found: dict[str, LayerMoments] = {}
-    for row in table.sort_by("time").to_pylist():
-        totals, squares = (np.array(row[name], dtype=np.float64) for name in ("totals", "squares"))
-        mine = LayerMoments(row["time"], row["version"], row["bundle"], row["images"], totals, squares)
-        before = found.get(mine.bundle)
-        found[mine.bundle] = mine if before is None else added(before, mine)
+    for row in _rows(table.sort_by("time")):
+        before = found.get(row.bundle)
+        found[row.bundle] = row if before is None else added(before, row)
     return list(found.values())
 
 
@@ -120,3 +118,32 @@ def added(one: LayerMoments, other: LayerMoments) -> LayerMoments:
         one.totals + other.totals,
         one.squares + other.squares,
     )
+
+
+def _within(folder: Path, start: datetime, end: datetime, shorten: Callable[[pa.Table], pa.Table]) -> pa.Table:
+    """The rows of `[start, end)`, those of each segment shortened as they are read."""
+    within = (pc.field("time") >= pa.scalar(start, rows.TIME)) & (pc.field("time") < pa.scalar(end, rows.TIME))
+    return reader.patiently(
+        lambda: pa.concat_tables(
+            [SCHEMA.empty_table().replace_schema_metadata(None)]
+            + [
+                shorten(part).replace_schema_metadata(None)
+                for path in reader.segments(folder / KIND)
+                if (part := reader.read_segment(path, within)).num_rows
+            ]
+        ),
+        folder,
+    )
+
+
+def _rows(table: pa.Table) -> list[LayerMoments]:
+    totals, squares = (_lists(table[name]) for name in ("totals", "squares"))
+    plain = (table[name].to_pylist() for name in ("time", "version", "bundle", "images"))
+    return [LayerMoments(*row) for row in zip(*plain, totals, squares, strict=True)]
+
+
+def _lists(column: Any) -> list[NDArray[np.float64]]:
+    """A column of lists as arrays; lists of thousands of Python's numbers would take seconds."""
+    joined = column.combine_chunks()
+    ends = np.cumsum(joined.value_lengths().to_numpy())
+    return np.split(joined.flatten().to_numpy(), ends[:-1]) if len(ends) else []

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ NO_SHARES = {"shares": None, "shares_reason": "no window was judged."}
 UNDECIDED = {"started": False, "reason": "the look ended before this was decided"}
 INTERVAL = 0.95  # of the accuracy that labels show
 DOUBT = 0.05  # p-value of a loss of accuracy up to which a window without an alarm is not called ok
+HOURS = 24  # of the past, for which layers are drawn
 COMPARED = 0.8  # of all answers that need a reference, for a window to be called ok
 
 
@@ -233,6 +234,8 @@ def _version(
     profile = priors.reference(plain, prior)
     measured = _measured(journal, window, reference.bundle) if layers is not None else None
     findings = judge(profile, window, params, versions=versions, layers=layers, measured=measured) + findings
+    if layers is not None:
+        findings = [_with_hours(finding, journal, window, layers, reference.bundle) for finding in findings]
     estimate = priors.estimate(*uncorrected, prior) if window.rows >= params.rows else None
     causes = diagnosis.causes(
         findings,
@@ -266,6 +269,16 @@ def _measured(journal: Path, window: Window, bundle: str) -> LayerMoments | None
     found = moments.read(journal, start=window.start, end=window.end)
     own = [each for each in found.values() if each.version == window.version]
     return found.get(bundle) or (own[0] if own and not bundle else None)
+
+
+def _with_hours(finding: Finding, journal: Path, window: Window, layers: LayerReference, bundle: str) -> Finding:
+    """The finding on BatchNorms with how far each layer was from the reference in each of the last hours."""
+    if finding.check != batchnorm.CHECK or finding.bar is None:
+        return finding
+    start = (window.end - timedelta(hours=HOURS - 1)).replace(minute=0)
+    hours = moments.hourly(journal, start=start, end=window.end, bundle=bundle)
+    history = {"names": layers.layers.names, "hours": batchnorm.by_hour(layers, hours, finding.bar)}
+    return replace(finding, evidence={**finding.evidence, "history": history})
 
 
 def _of(finding: Finding, window: Window, versions: int) -> Finding:

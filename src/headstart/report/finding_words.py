@@ -366,10 +366,14 @@ def _truncation(f: Document) -> Words:
         return reason, (
             "The backbone takes no more: shorten texts to what their label hangs on, or take one that reads more."
         )
-    return reason, (
-        f"If the end matters for the label: prepare.limits.tokens: {better['tokens']} would cut "
-        f"{better['cut_then']:.1%} of the texts instead of {better['cut_now']:.1%}, at {better['work']:.1f} times the "
-        "tokens to compute, and attention grows faster."
+    return reason, f"If the end matters for the label: {longer_limit(better)}."
+
+
+def longer_limit(proposal: Document) -> str:
+    """What a higher limit of tokens would do, from the fields of `checks.truncation.Proposal`."""
+    return (
+        f"prepare.limits.tokens: {proposal['tokens']} would cut {proposal['cut_then']:.1%} of the texts instead of "
+        f"{proposal['cut_now']:.1%}, at {proposal['work']:.1f} times the tokens to compute, and attention grows faster"
     )
 
 

@@ -5,14 +5,16 @@ decide nothing; they stand in a sandboxed frame, so that their styles and script
 """
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
 from headstart.faults.table import CARRIED_OUT, CAUSES
-from headstart.report import monitor_words, strips
+from headstart.report import monitor_words, strips, vocabulary
 from headstart.report.monitor_words import is_p_value, p_value, short, span
 from headstart.report.plots import percent, rounded, scientific
 from headstart.report.strips import Strip
@@ -22,6 +24,8 @@ HERE = Path(__file__).parent
 Document = Mapping[str, Any]
 
 LOOKS = 48  # of the past that are shown: two days of hourly ones
+HOUR = timedelta(hours=1)
+LABELLED_LAYERS = 28  # more have no room for a name each
 CLASSES = 8  # whose shares are shown at once; the others are folded
 HEADLINES = {"ok": "No change seen", "alert": "Something changed", "unsure": "Too little to tell"}
 NO_LOOK = "No verdict"
@@ -34,9 +38,7 @@ SENDS_HEIGHT = (
 )
 
 
-def render(
-    model: str, document: Document, *, looks: Sequence[Document] = (), charts: str | None = None, no_charts: str = ""
-) -> str:
+def render(model: str, document: Document, *, looks: Sequence[Document] = (), charts: str | None = None) -> str:
     """The page as HTML; everything that comes from traffic is escaped.
 
     Args:
@@ -44,11 +46,10 @@ def render(
         document: of the look: what `monitor --json` prints for the model.
         looks: this and earlier ones, oldest first: {`start`, `end`, `verdict`}.
         charts: a whole HTML page with charts of the window; None where there is none.
-        no_charts: why there is none, a sentence.
     """
     template = environment().get_template("monitor.html")
     framed = charts and charts + SENDS_HEIGHT
-    html = template.render(_view(model, document, looks), charts=framed, no_charts=no_charts)
+    html = template.render(_view(model, document, looks), charts=framed, no_charts=_no_charts(model, document))
     return html.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate cannot be written
 
 
@@ -218,23 +219,75 @@ def _beyond(finding: Document) -> Strip | None:
     return Strip(0.0, at, at, mark, "")
 
 
+def _no_charts(model: str, document: Document) -> tuple[str, str]:
+    """Why there are no charts, and the command that draws them; empty where none does."""
+    if document.get("page_error"):
+        return f"The charts could not be drawn: {document['page_error']}", ""
+    window = document["window"]
+    if not window["rows"]:
+        return "There is nothing to draw.", ""
+    command = f"headstart monitor {shlex.quote(model)} --charts --now {window['end']}"
+    return "Charts are drawn where a window alarms. This command draws them for this one:", command
+
+
 def _layers(findings: Sequence[Document]) -> dict[str, Any] | None:
-    """How far the inputs of each layer moved, first to last, as shades; None where no finding says it by layer."""
-    found = next((finding for finding in findings if finding["check"] == "batchnorm_drift"), None)
-    layers = (found or {}).get("evidence", {}).get("layers")
-    if not layers:
+    """A map of how far the inputs of each layer moved: layers down the page, hours across.
+
+    One column, the window's, where no hour had images enough; None where nothing was measured.
+    """
+    found: Document = next((finding["evidence"] for finding in findings if finding["check"] == "batchnorm_drift"), {})
+    history, layers = found.get("history", {"names": [], "hours": []}), found.get("layers", [])
+    names, columns = [_layer_name(name) for name in history["names"]], _every_hour(history["hours"])
+    if not columns and layers:
+        names = [_layer_name(layer["layer"]) for layer in layers]
+        beyond, moved = ([layer[key] for layer in layers] for key in ("apart", "moved"))
+        columns = [{"label": "", "when": "this window", "beyond": beyond, "moved": moved}]
+    if not columns:
         return None
-    most = max(float(layer["apart"]) for layer in layers) or 1.0
+    most = max(max(column["beyond"], default=0.0) for column in columns) or 1.0
+    apart = -(-len(names) // LABELLED_LAYERS)  # two rows with a name
+    rows = [
+        {
+            "name": name,
+            "label": "" if place % apart else name,
+            "cells": [_cell(column, place, name, most) for column in columns],
+        }
+        for place, name in enumerate(names)
+    ]
     return {
-        "cells": [
-            {
-                "name": layer["layer"],
-                "value": f"{scientific(float(layer['apart']))} nats{', moved' if layer['moved'] else ''}",
-                "shade": round(100 * max(0.0, float(layer["apart"])) / most),
-                "moved": layer["moved"],
-            }
-            for layer in layers
-        ],
-        "first": layers[0]["layer"],
-        "last": layers[-1]["layer"],
+        "rows": rows,
+        "hours": [column["label"] for column in columns],
+        "words": monitor_words.layers_moved(columns),
+        "most": f"{scientific(most)} nats",
+        "dense": len(rows) > LABELLED_LAYERS,
     }
+
+
+def _every_hour(hours: Sequence[Document]) -> list[dict[str, Any]]:
+    """The hours from the first to the last, each with what was measured, or nothing; every sixth has a label."""
+    known = {datetime.fromisoformat(hour["start"]): hour for hour in hours}
+    if not known:
+        return []
+    first, last = min(known), max(known)
+    columns = []
+    for passed in range(int((last - first) / HOUR) + 1):
+        start = first + passed * HOUR
+        hour = known.get(start, {"beyond": [], "moved": []})
+        label = f"{start:%H:%M}" if start.hour % 6 == 0 or (start == last and start.hour % 6 > 2) else ""
+        columns.append({**hour, "label": label, "when": f"{short(start.isoformat())} UTC"})
+    return columns
+
+
+def _cell(column: Document, place: int, name: str, most: float) -> dict[str, Any]:
+    if not column["beyond"]:
+        return {"tone": "absent", "shade": 0, "title": f"{column['when']}: too few images"}
+    value, moved = column["beyond"][place], column["moved"][place]
+    return {
+        "tone": "moved" if moved else "still",
+        "shade": round(100 * math.sqrt(max(0.0, value) / most)),  # by its root: else one layer hides all others
+        "title": f"{name}, {column['when']}: {scientific(value)} nats{', moved' if moved else ''}",
+    }
+
+
+def _layer_name(name: str) -> str:
+    return vocabulary.layer(name.removeprefix("backbone.").removesuffix(".normalization"))

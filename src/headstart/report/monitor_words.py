@@ -108,6 +108,32 @@ def shows_in(document: Document) -> str:
     return f"It shows in {', '.join(seen)}." if seen else ""
 
 
+def layers_moved(columns: Sequence[Document]) -> str:
+    """When and where the inputs of layers moved, in one sentence.
+
+    Args:
+        columns: hours, oldest first: {`when`, `beyond`, `moved`}, one value a layer; empty where nothing is known.
+    """
+    known = [column for column in columns if column["beyond"]]
+    newest, layers = known[-1], len(known[-1]["moved"])
+    count = sum(newest["moved"])
+    if not count:
+        before = sum(any(column["moved"]) for column in known)
+        if not before:
+            return f"None of {layers} layers moved."
+        return f"None of {layers} layers moved at the end; in {before} of {len(known)} hours some did."
+    since = newest
+    for column in reversed(known):
+        if not any(column["moved"]):
+            break
+        since = column
+    third = max(1, layers // 3)
+    early, late = (sum(part) / len(part) for part in (newest["beyond"][:third], newest["beyond"][-third:]))
+    where = "early layers more than late ones" if early > 2 * late else "late layers more than early ones"
+    where = where if early > 2 * late or late > 2 * early else "early and late layers alike"
+    return f"{count} of {layers} layers moved, {where}, since {since['when']}."
+
+
 def others(document: Document) -> list[str]:
     """A sentence for each further cause."""
     return [
@@ -230,8 +256,8 @@ def _of_name(document: Document) -> str:
     if set(evidence.get("checks", ())) <= {"refusals", "repeated_inputs"}:
         return "Requests were counted; nothing was estimated."
     if alike := evidence.get("looks_like"):
-        explained = "; ".join(
-            f"{FAULTS[each['fault']].meaning if each['fault'] in FAULTS else each['fault']}: "
+        explained = ". ".join(
+            f"{first_up(FAULTS[each['fault']].meaning) if each['fault'] in FAULTS else each['fault']}: "
             f"{percent(each['explained'])} of it"
             for each in alike
         )

@@ -55,18 +55,18 @@ CHECKS = {
 }
 
 MONITORS = {
-    "predicted_classes": "Predicted classes come in their usual shares",
-    "confidence": "It is as sure of its answers as it was",
-    "input_range": "No input is unlike all it was judged on",
-    "quality": "It is right as often as on its test set",
-    "unknown_labels": "Every label that came is one of its classes",
-    "batchnorm_drift": "The inputs of its layers are as they were",
-    "refusals": "Few inputs are refused",
-    "repeated_inputs": "No input is sent over and over",
-    "bundle": "Answers come from the registered files",
-    "reference": "Answers have something to be compared with",
-    "window": "There is enough traffic to judge",
-    "monitor": "The monitor could look",
+    "predicted_classes": "Predicted classes",
+    "confidence": "Confidence",
+    "input_range": "Range of the inputs",
+    "quality": "Accuracy on labelled answers",
+    "unknown_labels": "Labels that are none of its classes",
+    "batchnorm_drift": "Inputs of its BatchNorm layers",
+    "refusals": "Refused inputs",
+    "repeated_inputs": "Repeated inputs",
+    "bundle": "Files that answered",
+    "reference": "Reference to compare with",
+    "window": "Size of the window",
+    "monitor": "The look itself",
 }
 
 ASIDE = {
@@ -90,12 +90,12 @@ VERDICTS = {"pass": "passed", "fail": "failed", "unsure": "unsure"}
 
 
 def title(check: str) -> str:
-    """A check's name as a claim that may be false; unknown ones keep their name."""
+    """A gate's name as a claim that may be false, a monitor's as what it looks at; unknown ones keep their name."""
     if known := CHECKS.get(check) or MONITORS.get(check):
         return known
     kind, _, name = check.partition("/")
     words = check.replace("_", " ").replace("/", ": ")
-    return f"Inputs’ {name.replace('_', ' ')} is as it was" if kind == "property" and name else words
+    return f"Inputs’ {name.replace('_', ' ')}" if kind == "property" and name else words
 
 
 def urgency(finding: Mapping[str, Any]) -> tuple[int, bool]:

@@ -3,29 +3,22 @@
 Strict: what has another type is refused by its place (`inputs[3] is a number; a string was expected`). An input that
 cannot be taken as it stands is a `ContractError` in its place, as the contract's own refusals are: `/predict` answers
 the others, `/v2` has no place for errors of single inputs and refuses the request.
-
-The protocol's binary extension: a JSON head of as many bytes as the header `Inference-Header-Content-Length` says,
-then the tensors that have a `binary_data_size` in it, one after another; each element of BYTES is its length (unsigned,
-32 bits, little-endian) and its bytes, each of FP32 four bytes, little-endian. A length of 0 is a body that is one raw
-element and nothing else.
-Source: Triton Inference Server, docs/protocol/extension_binary_data.md.
 """
 
 import base64
 import binascii
 import json
-import struct
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
 from headstart.contract import picture
 from headstart.errors import ContractError
 from headstart.params.section import Modality
 from headstart.predictor import Prediction
+from headstart.serving import binary
 from headstart.serving.batching import Raw
 from headstart.serving.models import Answered, LoadedModel
 from headstart.serving.refusals import malformed, shown, too_large, unfit
@@ -35,7 +28,6 @@ Body = TypeVar("Body", bound=BaseModel)
 OUTPUTS = ("label", "probability", "probabilities")
 EXTENSIONS = ("binary_tensor_data", "model_configuration")
 CLIENT_CHARACTERS = 200
-LENGTH = struct.Struct("<I")
 Taken = Raw | ContractError
 KINDS = {"NoneType": "null", "bool": "a boolean", "int": "a number", "float": "a number", "str": "a string"}
 KINDS |= {"list": "an array", "dict": "an object"}
@@ -318,24 +310,15 @@ def infer_head(body: bytes, header: str | None) -> tuple[InferRequest, bytes]:
     """
     if header is None:
         return parse(InferRequest, body), b""
-    if not header.isdecimal() or len(header) > 15 or int(header) > len(body):
-        raise malformed(
-            f"Inference-Header-Content-Length is {shown(header)}; a number up to {len(body)}, the body's bytes, was "
-            "expected.",
-            action="It is how many bytes of the body are JSON, before the binary data.",
-        )
-    length = int(header)
-    if length:
+    if length := binary.head_length(header, body):
         return parse(InferRequest, body[:length]), body[length:]
-    binary = _framed([body])
-    parameters = {"binary_data_size": len(binary)}
+    tail = binary.framed([body])
+    parameters = {"binary_data_size": len(tail)}
     whole = {"name": "input", "shape": [1], "datatype": "BYTES", "parameters": parameters}
-    return InferRequest.model_validate({"inputs": [whole], "parameters": {"binary_data_output": True}}), binary
+    return InferRequest.model_validate({"inputs": [whole], "parameters": {"binary_data_output": True}}), tail
 
 
-def infer_inputs(
-    request: InferRequest, binary: bytes, *, modality: Modality, most: int
-) -> tuple[list[Any], list[Taken]]:
+def infer_inputs(request: InferRequest, tail: bytes, *, modality: Modality, most: int) -> tuple[list[Any], list[Taken]]:
     """The elements of a protocol request as they came, and as the contract takes them, or why one cannot be taken.
 
     Raises:
@@ -357,8 +340,8 @@ def infer_inputs(
         if odd := {"classification", "shared_memory_region"} & set(output.parameters or {}):
             raise unfit(f"The output's parameter {min(odd)} is of an extension that is not spoken here.")
     if given.data is None:
-        elements: list[Any] = _elements(binary, parameters, most)
-    elif binary or "binary_data_size" in parameters:
+        elements: list[Any] = list(binary.elements(tail, parameters.get("binary_data_size"), most=most))
+    elif tail or "binary_data_size" in parameters:
         raise unfit("The input has data both in JSON and in binary; one of them was expected.")
     else:
         elements = _flat(given.data)
@@ -436,9 +419,7 @@ def infer_answer(
         shape, datatype, data = columns[name]
         output: dict[str, Any] = {"name": name, "shape": shape, "datatype": datatype}
         if in_binary:
-            part = (
-                _framed([label.encode() for label in data]) if datatype == "BYTES" else np.array(data, "<f4").tobytes()
-            )
+            part = binary.framed([label.encode() for label in data]) if datatype == "BYTES" else binary.numbers(data)
             output["parameters"] = {"binary_data_size": len(part)}
             tail += part
         else:
@@ -555,45 +536,6 @@ def _picture(element: bytes) -> bytes:
         return base64.b64decode(element, validate=True)
     except (binascii.Error, ValueError):
         return element
-
-
-def _elements(binary: bytes, parameters: dict[str, Any], most: int) -> list[bytes]:
-    """The elements of a BYTES tensor in binary.
-
-    Raises:
-        RefusedError: 422 if there is none, or the lengths do not add up; 413 as soon as there are more than `most`:
-            empty elements are four bytes each, and counting millions would hold up every other request.
-    """
-    size = parameters.get("binary_data_size")
-    if type(size) is not int:
-        raise unfit(
-            "The input has no data: neither `data` nor the parameter `binary_data_size` with binary data after the "
-            "JSON head.",
-            action="Send one of them; binary data needs the header Inference-Header-Content-Length.",
-        )
-    if size != len(binary):
-        raise unfit(f"binary_data_size is {shown(size)}; {len(binary)} bytes follow the JSON head.")
-    elements: list[bytes] = []
-    place = 0
-    while place < len(binary):
-        length = LENGTH.unpack_from(binary, place)[0] if place + LENGTH.size <= len(binary) else -1
-        start, place = place + LENGTH.size, place + LENGTH.size + length
-        if length < 0 or place > len(binary):
-            raise unfit(
-                f"Element {len(elements)} of the binary data ends {place - len(binary)} bytes after it."
-                if length >= 0
-                else f"The binary data end within the length of element {len(elements)}.",
-                action="Each element is its length in 4 bytes, little-endian, and its bytes.",
-            )
-        elements.append(binary[start:place])
-        if len(elements) > most:
-            raise too_large(f"There are more than {most} items in it.", action="Send them in several requests.")
-    return elements
-
-
-def _framed(elements: Sequence[bytes]) -> bytes:
-    """The inverse of `_elements`."""
-    return b"".join(LENGTH.pack(len(element)) + element for element in elements)
 
 
 def _flat(data: Sequence[Any]) -> list[Any]:

@@ -5,6 +5,8 @@ are no yardstick: those of frozen layers are the backbone's, and sound images di
 both.
 """
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,8 @@ CHECK = "batchnorm_drift"
 FEWEST = 100  # images: the tails of smaller samples are heavier than those fitted (simulated on mnist: tenfold at 60)
 BLOCKS = 2  # of the reference: a window as small as one block has no null distribution
 DRAWS = 1000
+HISTORY_DRAWS = 300
+GRID = 1.25  # between the sizes of hours that do not share a null distribution
 CHUNK = 100  # draws at once
 SEED = 0
 NAMED = 3
@@ -32,13 +36,11 @@ def detect(reference: Reference, measured: LayerMoments | None, level: float) ->
         measured: what the server measured of the window; None where it measured nothing.
         level: it fails at p-values at or below; of all layers together (Bonferroni).
     """
-    needed = max(FEWEST, round(BLOCKS * reference.images / len(reference.blocks.count)))
-    images = 0 if measured is None else measured.images
-    if measured is None or images < needed or len(measured.totals) != reference.layers.channels:
+    images, needed = 0 if measured is None else measured.images, fewest(reference)
+    if measured is None or not _is_comparable(reference, measured):
         reason = f"The inputs of BatchNorms were measured on {images} images of this window; {needed} are needed."
         return Finding(CHECK, "unsure", None, level, reason, evidence={"images": images})
-    live = Moments(np.full_like(measured.totals, images), measured.totals, measured.squares)
-    window = reference.as_trained(live)
+    window = _as_trained(reference, measured)
     apart = divergences(reference.layers, window, reference.whole)
     p_values = tail(reference, images, apart)
     p_value = min(1.0, float(len(p_values) * p_values.min()))
@@ -62,6 +64,40 @@ def detect(reference: Reference, measured: LayerMoments | None, level: float) ->
     )
 
 
+def by_hour(reference: Reference, hours: Sequence[LayerMoments], level: float) -> list[dict[str, Any]]:
+    """How far each layer's inputs were from the reference's in each hour, further than by chance, and which moved.
+
+    {`start`, `images`, `beyond` [nats, one a layer], `moved` [whether, one a layer]}; hours of too few images are left
+    out. It draws, and decides nothing: null distributions come from fewer draws than a look's, and hours of about equal
+    size share one.
+    """
+    drawn: dict[int, NDArray[np.float64]] = {}
+    found = []
+    for hour in hours:
+        if not _is_comparable(reference, hour):
+            continue
+        size = round(GRID ** math.floor(math.log(hour.images, GRID)))
+        if size not in drawn:
+            drawn[size] = _drawn(reference, size, HISTORY_DRAWS)
+        apart = divergences(reference.layers, _as_trained(reference, hour), reference.whole)
+        moved = _tail(reference, drawn[size], apart) * len(apart) <= level
+        beyond = np.maximum(0.0, apart - drawn[size].mean(axis=0))
+        found.append(
+            {
+                "start": hour.time.replace(minute=0, second=0, microsecond=0).isoformat(),
+                "images": hour.images,
+                "beyond": [float(f"{each:.3g}") for each in beyond.tolist()],
+                "moved": moved.tolist(),
+            }
+        )
+    return found
+
+
+def fewest(reference: Reference) -> int:
+    """Images below which nothing is said."""
+    return max(FEWEST, round(BLOCKS * reference.images / len(reference.blocks.count)))
+
+
 def tail(reference: Reference, images: int, apart: NDArray[np.float64]) -> NDArray[np.float64]:
     """How often samples of so many images of the reference differ from it so far in each layer, `(layers,)`.
 
@@ -76,9 +112,12 @@ def tail(reference: Reference, images: int, apart: NDArray[np.float64]) -> NDArr
         images: of the window.
         apart: its divergence from the reference, by layer.
     """
+    return _tail(reference, _drawn(reference, images, DRAWS), apart)
+
+
+def _tail(reference: Reference, drawn: NDArray[np.float64], apart: NDArray[np.float64]) -> NDArray[np.float64]:
     from scipy.stats import f, pearson3, skew
 
-    drawn = _drawn(reference, images)
     mean, deviation = drawn.mean(axis=0), drawn.std(axis=0, ddof=1)
     skewness = np.maximum(skew(drawn, axis=0), 0.05)
     third = pearson3.sf(apart, skewness, loc=mean, scale=deviation)
@@ -87,14 +126,23 @@ def tail(reference: Reference, images: int, apart: NDArray[np.float64]) -> NDArr
     return np.asarray(np.maximum(third, second), dtype=np.float64)
 
 
-def _drawn(reference: Reference, images: int) -> NDArray[np.float64]:
+def _is_comparable(reference: Reference, measured: LayerMoments) -> bool:
+    return measured.images >= fewest(reference) and len(measured.totals) == reference.layers.channels
+
+
+def _as_trained(reference: Reference, measured: LayerMoments) -> Statistics:
+    live = Moments(np.full_like(measured.totals, measured.images), measured.totals, measured.squares)
+    return reference.as_trained(live)
+
+
+def _drawn(reference: Reference, images: int, draws: int) -> NDArray[np.float64]:
     """Divergences of resampled windows from resampled references, `(draws, layers)`."""
     generator = np.random.default_rng(SEED)
     blocks, count = reference.blocks, len(reference.blocks.count)
     even = np.full(count, 1 / count)
     size = max(1, round(images / reference.images * count))  # blocks of a window
     parts = []
-    for _ in range(0, DRAWS, CHUNK):
+    for _ in range(0, draws, CHUNK):
         one, other = (_together(blocks, generator.multinomial(each, even, CHUNK)) for each in (size, count))
         parts.append(divergences(reference.layers, one, other))
     return np.concatenate(parts)

@@ -1,6 +1,8 @@
 """Do the predicted classes come in the shares they had in the reference?"""
 
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,13 +43,22 @@ def detect(profile: Profile, window: Window, level: float) -> Finding:
         statistic=p_value,
         bar=level,
         reason=(
-            f"{most['class']!r} is {most['window']:.1%} of {window.rows} {window.noun}, {most['reference']:.1%} in the "
-            f"reference; classes move so far by chance with p = {p_value:.2g}"
+            f"{most['class']!r} was predicted for {most['window']:.1%} of {window.rows} {window.noun}, "
+            f"{_compared(most)}; predictions move so far by chance with p = {p_value:.2g}"
             f"{'' if failed else ', which is no alarm'}."
         ),
         action="Look at inputs of that class first: is the mix of the traffic really another?" if failed else "",
         evidence={"moved": moved, "p_single_class": float(single.min())},
     )
+
+
+def _compared(moved: Mapping[str, Any]) -> str:
+    """How often a class was predicted, against the reference: a ratio, since a share would be taken for the class's."""
+    if not moved["reference"]:
+        return "never in the reference"
+    if not moved["window"]:
+        return f"for {moved['reference']:.1%} in the reference"
+    return f"{moved['window'] / moved['reference']:.2g} times as often as in the reference"
 
 
 def _moved(
