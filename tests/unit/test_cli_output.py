@@ -53,7 +53,7 @@ def result(**changes):
 def test_a_run_says_that_its_champion_is_provisional_and_proposes_bars_as_lines_for_params_yaml():
     lines = list(output.run_lines({"tickets": result()}))
     assert lines[0] == "\ntickets: unsure (version 1, provisional champion)"
-    assert "  live      version 1, provisionally: ahead of the baseline, but not beyond doubt" in lines
+    assert "  live      version 1, provisionally: too few test rows to be sure that it beats the baseline" in lines
     told = "\n".join(lines)
     assert (
         "add under models.tickets:\n              gates: {accuracy: 0.46, macro_f1: 0.4, calibration_error: 0.2}"

@@ -113,7 +113,9 @@ def override(version: Mapping[str, Any]) -> str:
 
 def provisionally(version: Mapping[str, Any]) -> str:
     """`, provisionally: ...` for a champion that is not better than the baseline beyond doubt; else empty."""
-    return ", provisionally: ahead of the baseline, but not beyond doubt" if version.get("provisional") else ""
+    return (
+        ", provisionally: too few test rows to be sure that it beats the baseline" if version.get("provisional") else ""
+    )
 
 
 def run_lines(document: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:

@@ -53,9 +53,9 @@ def judge(evaluation: Mapping[str, Any] | None, margin: float, level: float) -> 
     more = None if needed is None else bars.rounded_up(max(needed - (groups or n), 1))
     evidence |= {"sure": sure, "more": more, "unit": "groups" if groups else "rows"}
     if interval.value > margin:
-        reason = f"{told}; {asked}. It is on these examples, but they make that only {100 * sure:.0f}% sure."
+        reason = f"{told}; {asked}. It does so here, but these examples make that only {100 * sure:.0f}% sure."
     else:
-        reason = f"{told}; {asked}, and it is not on these examples, which are too few to be sure."
+        reason = f"{told}; {asked}. It does not reach that here, on too few examples to be sure."
     allowed = bars.below(interval.low)
     way = f"; or set gates.baseline_margin to {allowed:g}, if being about as good will do" if allowed > -1 else ""
     action = f"{settled(evidence)}{ACTION}{way}."
