@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 import yaml
@@ -212,6 +213,16 @@ def test_a_file_with_a_key_that_went_is_told_what_became_of_it_and_fixed_by_migr
     assert "headstart migrate" in caught.value.action
     assert answered(capsys, yes=True)["removed"] == {"models.m.plan.choice.strategy": "is called plan.strategy now"}
     assert load(path).models["m"].plan.strategy == "lora"
+
+
+def test_the_parameters_of_an_early_version_load_once_they_are_migrated(workspace, capsys):
+    path = workspace / "params.yaml"
+    path.write_text((Path(__file__).parent / "params_0.1.yaml").read_text())
+    with pytest.raises(ParamsError, match="headstart migrate"):
+        load(path)
+    answer = answered(capsys, yes=True)
+    assert "defaults.all.plan.race" in answer["removed"] or "defaults.all.plan.few_labels" in answer["removed"]
+    assert sorted(load(path).models) == ["apidocs", "digits"]
 
 
 def ship(monkeypatch, **texts):
