@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from PIL import Image
 
-from headstart.contract import spec as contracts
+from headstart.contract import files
 from headstart.contract.spec import CHANNELS, Contract, ImageSpec, TextSpec
 from headstart.determinism import digest
 
@@ -71,12 +71,12 @@ def image_spec(mode: Any = "RGB", **changes: Any) -> ImageSpec:
 def text_contract(folder: Path, **changes: Any) -> Path:
     tokenizer = tokenizer_json(baked=True)
     contract = Contract("text", text_spec(tokenizer, **changes), LABELS)
-    contracts.write(folder, contract, tokenizer_json=tokenizer)
+    files.write(folder, contract, tokenizer_json=tokenizer)
     return folder
 
 
 def image_contract(folder: Path, mode: Any = "L", **changes: Any) -> Path:
-    contracts.write(folder, Contract("image", image_spec(mode, **changes), LABELS), tokenizer_json=None)
+    files.write(folder, Contract("image", image_spec(mode, **changes), LABELS), tokenizer_json=None)
     return folder
 
 

@@ -225,17 +225,16 @@ def test_run_says_what_is_live_and_by_whose_word():
     assert "headstart serve pets" in lines
 
 
-def test_run_says_why_another_strategy_is_served_than_was_planned():
-    lines = "\n".join(run_lines({"pets": result(planned="lora", reason="Training did not beat the probe.")}))
-    assert "chosen    linear_probe, though lora was planned: Training did not beat the probe." in lines
-    assert "planned" not in "\n".join(run_lines({"pets": result()}))
+def test_run_says_which_strategy_was_kept_and_why():
+    lines = "\n".join(run_lines({"pets": result(reason="Fine-tuning did not beat the probe.")}))
+    assert "kept      linear_probe: Fine-tuning did not beat the probe." in lines
 
 
 def test_a_run_document_of_an_older_headstart_is_still_printed():
     document = result()
     for key in ("planned", "reason", "live"):
         del document[key]
-    assert any("chosen    linear_probe" in line for line in run_lines({"pets": document}))
+    assert any(line.endswith("kept      linear_probe") for line in run_lines({"pets": document}))
 
 
 def test_run_tells_accuracy_without_near_copies_where_there_are_some():

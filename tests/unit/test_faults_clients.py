@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from headstart.bundle import Calibration
-from headstart.contract import spec as contracts
+from headstart.contract import files
 from headstart.contract.spec import Contract
 from headstart.errors import UsageError
 from headstart.faults import clients
@@ -48,7 +48,7 @@ def image_folder(tmp_path_factory):
         "RGB", resize="shortest_edge", height=SIDE, width=SIDE, shortest_edge=40, crop=(SIDE, SIDE),
         rescale=1 / 255, mean=MEAN, std=STD,
     )  # fmt: skip
-    contracts.write(folder, Contract("image", spec, LABELS), tokenizer_json=None)
+    files.write(folder, Contract("image", spec, LABELS), tokenizer_json=None)
     linear_model(folder / "model.onnx", spec.shape, len(LABELS))
     return folder
 
@@ -168,7 +168,7 @@ def test_the_first_difference_is_told_by_its_place(image_folder, image_predictor
 def text_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("texts")
     tokenizer = tokenizer_json()
-    contracts.write(folder, Contract("text", text_spec(tokenizer), LABELS), tokenizer_json=tokenizer)
+    files.write(folder, Contract("text", text_spec(tokenizer), LABELS), tokenizer_json=tokenizer)
     text_model(folder / "model.onnx")
     return folder
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from headstart.bundle import Calibration
-from headstart.contract import spec as contracts
+from headstart.contract import files
 from headstart.contract.spec import Contract
 from headstart.determinism import digest
 from headstart.errors import BundleError, ContractError, UsageError
@@ -23,7 +23,7 @@ SMALL = {"height": SIDE, "width": SIDE, "max_pixels": 50_000_000, "max_bytes": 5
 def opened(folder, spec, labels=LABELS):
     """A predictor of pictures, and its folder; the network hears every pixel."""
     folder.mkdir(exist_ok=True)
-    contracts.write(folder, Contract("image", spec, labels), tokenizer_json=None)
+    files.write(folder, Contract("image", spec, labels), tokenizer_json=None)
     linear_model(folder / "model.onnx", spec.shape, len(labels))
     calibration = Calibration.identity(len(labels))
     return folder, Predictor.open(model=folder / "model.onnx", contract=folder, calibration=calibration, threads=1)
@@ -277,7 +277,7 @@ def words(tmp_path_factory):
     folder = tmp_path_factory.mktemp("texts")
     tokenizer = tokenizer_json()
     spec = text_spec(tokenizer, max_characters=100_000)
-    contracts.write(folder, Contract("text", spec, LABELS), tokenizer_json=tokenizer)
+    files.write(folder, Contract("text", spec, LABELS), tokenizer_json=tokenizer)
     text_model(folder / "model.onnx")
     calibration = Calibration.identity(2)
     return folder, Predictor.open(model=folder / "model.onnx", contract=folder, calibration=calibration, threads=1)
@@ -359,7 +359,7 @@ def test_numbers_that_are_no_token_ids_are_told(ids, words):
 
 def test_a_tokenizer_that_is_not_the_contracts_is_a_damaged_bundle(tmp_path):
     tokenizer = tokenizer_json()
-    contracts.write(tmp_path, Contract("text", text_spec(tokenizer), LABELS), tokenizer_json=tokenizer)
+    files.write(tmp_path, Contract("text", text_spec(tokenizer), LABELS), tokenizer_json=tokenizer)
     text_model(tmp_path / "model.onnx")
     predictor = Predictor.open(
         model=tmp_path / "model.onnx", contract=tmp_path, calibration=Calibration.identity(2), threads=1

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from headstart.contract import spec as contracts
+from headstart.contract import files
 from headstart.contract.spec import Contract
 from headstart.faults import signatures
 from headstart.faults.signatures import Signature
@@ -33,7 +33,7 @@ def preprocessor(tmp_path_factory):
     folder = tmp_path_factory.mktemp("contract")
     tokenizer = tokenizer_json()
     spec = text_spec(tokenizer, max_tokens=64, max_characters=5000)
-    contracts.write(folder, Contract("text", spec, LABELS), tokenizer_json=tokenizer)
+    files.write(folder, Contract("text", spec, LABELS), tokenizer_json=tokenizer)
     return Preprocessor.load(folder)
 
 

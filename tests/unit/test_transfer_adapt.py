@@ -119,7 +119,7 @@ def test_a_loss_that_is_not_a_number_keeps_the_best_state_and_says_so(headed, pr
     [
         pytest.param([], {}, DataError, "there is no unlabelled text to adapt to", id="no text"),
         pytest.param(
-            topics(12), {}, DataError, r"12 distinct texts without a label.*8 and 1 are the least", id="too few"
+            topics(12), {}, DataError, r"12 distinct texts without a label.*at least 8 to hold out", id="too few"
         ),
         pytest.param(topics(100), {"budget": 7}, ParamsError, "adapt.budget is 7 tokens", id="no room"),
     ],

@@ -126,7 +126,8 @@ def run_lines(document: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
         alias = f", {provisional}{result['alias']}" if result["alias"] else ""
         yield f"\n{name}: {result['verdict']} ({version}{alias})"
         if result["strategy"]:
-            yield f"  kept      {result['strategy']}: {result['reason']}"
+            why = f": {result['reason']}" if result.get("reason") else ""  # absent from documents of 0.1
+            yield f"  kept      {result['strategy']}{why}"
         for key, value in result["metrics"].items():
             yield f"  metric    {metric(key, value)}"
         if told := without_copies(result.get("near_copies")):
