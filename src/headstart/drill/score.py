@@ -126,12 +126,12 @@ def _before(subject: Subject, wanted: Sequence[Fault], say: Callable[[str], None
         say(f"before deployment: {fault.meaning}")
         found.append(candidates.artefact(fault, subject.name, champion, subject.registered, gates, others=others))
     rebuilt = []
-    for fault in (fault for fault in blockable if fault.target == "checkpoint"):
+    for fault in (fault for fault in blockable if fault.target in ("checkpoint", "export")):
         say(f"before deployment: {fault.meaning}")
-        rebuilt.append(candidates.checkpoint(fault, subject.name, champion, subject.registered, subject.params))
+        rebuilt.append(candidates.rebuilt(fault, subject.name, champion, subject.registered, subject.params))
     if any(outcome.planted for outcome in rebuilt):
         say("before deployment: a candidate without a fault")
-        rebuilt.append(candidates.checkpoint(None, subject.name, champion, subject.registered, subject.params))
+        rebuilt.append(candidates.rebuilt(None, subject.name, champion, subject.registered, subject.params))
     return found + rebuilt
 
 

@@ -111,7 +111,7 @@ class Deployment:
     """A version behind its server, with a journal of its own and a monitor that looks at it.
 
     >>> with deployed(model, reference, params) as deployment:
-    ...     deployment.next_window()
+    ...     deployment.next_window("sound inputs")
     ...     labels = deployment.ask(inputs, done=0.0, share=0.9)
     ...     document = deployment.look()
     """
@@ -125,10 +125,16 @@ class Deployment:
         self._url = url
         self._minutes = params.monitor.window_minutes
         self._start = clock.now
+        self._subject, self._asked = "", 0
         self._rows = 0
 
-    def next_window(self) -> None:
-        """Let time pass until no look sees what was asked before."""
+    def next_window(self, subject: str) -> None:
+        """Let time pass until no look sees what was asked before.
+
+        Args:
+            subject: of the window; its requests are named after it, so that each drill has the same.
+        """
+        self._subject, self._asked = subject, 0
         self._start += timedelta(minutes=3 * self._minutes)
         self._clock.now = self._start
 
@@ -148,10 +154,16 @@ class Deployment:
             passed = (done + share * first / len(inputs)) * self._minutes
             self._clock.now = self._start + timedelta(minutes=passed)
             answers = rehearsal.ask(
-                self._url, self._name, inputs[first : first + BATCH], self.params.serve, client="drill"
+                self._url,
+                self._name,
+                inputs[first : first + BATCH],
+                self.params.serve,
+                client="drill",
+                id_=f"{self._subject}-{self._asked + first:04d}",  # fixed, since the journal samples by it
             )
             labels += [answer.get("label") for answer in answers]
         self._rows += len(inputs)
+        self._asked += len(inputs)
         self._wait()
         return labels
 
@@ -221,7 +233,7 @@ def clean(deployment: Deployment, held_out: Dataset, *, seed: int) -> dict[str, 
     size = min(CLEAN_ANSWERS, len(held_out))
     documents = []
     for first in range(0, min(CLEAN_WINDOWS * size, len(order) - size + 1), max(1, size)):
-        deployment.next_window()
+        deployment.next_window(f"clean-{first}")
         deployment.ask([held_out.inputs[row] for row in order[first : first + size]], done=0.0, share=0.9)
         documents.append(deployment.look())
     alarms = [document for document in documents if document["verdict"] == "alert"]
@@ -303,7 +315,7 @@ def plant(fault: Fault, deployment: Deployment, held: HeldOut, *, seed: int) -> 
         nothing = {"clean": None, "broken": None, "cured": None}
         why = note or "there are not enough held-out rows."
         return Outcome(fault.name, fault.meaning, expected, 0, None, None, None, "none", nothing, [], why)
-    deployment.next_window()
+    deployment.next_window(fault.name)
     looks, labels, document = [], [], {}
     for before, size in zip((0, *LOOKS), LOOKS, strict=False):
         if before >= len(at):
@@ -321,8 +333,8 @@ def plant(fault: Fault, deployment: Deployment, held: HeldOut, *, seed: int) -> 
         "cured": None,
     }
     if looks[-1].cause:
-        cured = _cured(document, held, at, inputs, deployment)
-        accuracy["cured"] = None if cured is None else _right(cured, truth)
+        healed = cured(document, held, at, inputs, deployment)
+        accuracy["cured"] = None if healed is None else _right(healed, truth)
     return Outcome(
         fault=fault.name,
         meaning=fault.meaning,
@@ -367,7 +379,7 @@ def _changes(predictor: Predictor, before: Sequence[Any], after: Sequence[Any]) 
     return False
 
 
-def _cured(
+def cured(
     document: Mapping[str, Any],
     held: HeldOut,
     at: NDArray[np.int64],

@@ -20,13 +20,12 @@ from headstart import artifacts
 from headstart.contract import documents
 from headstart.errors import ContractError
 from headstart.faults import images
-from headstart.faults.table import FAULTS, Fault
+from headstart.faults.table import CAUSES, FAULTS, Fault
 from headstart.predictor import Preprocessor
 from headstart.statistics.two_sample import cliffs_delta
 
 FORMAT = 1
 FILE = "signatures.json"
-SEVERITIES = (1, 2, 3, 4, 5)
 INPUTS = {"text": 200, "image": 70}  # 70 pictures take 16 seconds of one processor for a network of 224 by 224
 PIXELS = 160 * 160  # of a picture, on average: properties that show structure are those of its middle 128 by 128
 OF_THE_FILE = {"kilobytes"}  # says how a picture was encoded; injectors write PNG, whatever clients write
@@ -89,14 +88,18 @@ def build(preprocessor: Preprocessor, inputs: Sequence[Any], *, seed: int) -> li
     for fault in FAULTS.values():
         if fault.target != modality:
             continue
-        for severity in SEVERITIES:
+        of_fault: dict[int, Mapping[str, float]] = {}
+        for severity in (1, 5, 2, 3, 4):
+            if severity == 2 and of_fault[1] == of_fault[5]:
+                break  # a fault without degrees, or one that changes nothing here
             generator = np.random.default_rng(seed)
             after = _columns(preprocessor, [fault.inject(raw, severity, generator) for raw in kept])
             deltas = {name: cliffs_delta(before[name], after[name]) for name in before}
-            signature = Signature(fault.name, severity, deltas)
-            if found and found[-1].fault == fault.name and found[-1].deltas == deltas:
-                break  # a fault without degrees
-            found.append(signature)
+            if deltas not in of_fault.values() or severity == 5:
+                of_fault[severity] = deltas
+        if of_fault[1] == of_fault[5]:
+            del of_fault[5]
+        found += [Signature(fault.name, severity, of_fault[severity]) for severity in sorted(of_fault)]
     return found
 
 
@@ -107,8 +110,9 @@ def match(
 ) -> list[Match]:
     """The fault that explains how a window's properties moved, and others that explain it as well; the best first.
 
-    Each fault stands in it once. Those with the best one's cause are left out: that cause is named either way. Empty
-    where nothing explains the window.
+    Each fault stands in it once. Those with the best one's cause are left out: that cause is named either way. So are
+    other changes of the world where the best one is one: whether BatchNorm statistics are to blame shows elsewhere.
+    Empty where nothing explains the window.
 
     Args:
         signatures: of the model.
@@ -133,7 +137,7 @@ def match(
     if not ordered or ordered[0].explained < EXPLAINED:
         return []
     best = ordered[0]
-    rivals = [found for found in ordered[1:] if found.fault.cause != best.fault.cause]
+    rivals = [found for found in ordered[1:] if group(found.fault) != group(best.fault)]
     return [best, *(found for found in rivals if found.explained > best.explained - APART)]
 
 
@@ -143,6 +147,11 @@ def share(
     """Which share of some of the window's inputs looks damaged as the match says, in [0, 1]."""
     seen, _ = _moved(reference, window)
     return _share(seen, found.signature, sum(found.signature.deltas.get(name, 0.0) ** 2 for name in seen))
+
+
+def group(fault: Fault) -> str:
+    """Which faults are named alike as far as the looks of inputs tell."""
+    return "world" if CAUSES[fault.cause].family == "world" else fault.cause
 
 
 def write(folder: Path, signatures: Sequence[Signature]) -> None:
