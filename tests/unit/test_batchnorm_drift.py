@@ -275,13 +275,17 @@ def test_less_light_is_drift_a_shift_or_unnamed_by_what_re_estimated_statistics_
 ):
     dark = traffic(np.random.default_rng(0), 300, darker=0.3)
     found = diagnosis.causes(
-        [*alarmed(), Finding("property/brightness", "fail", 1e-9, 1e-5, ""), Finding("confidence", "pass", confidence, 1e-5, "")],
+        [
+            *alarmed(),
+            Finding("property/brightness", "fail", 1e-9, 1e-5, ""),
+            Finding("confidence", "pass", confidence, 1e-5, ""),
+        ],
         profile_of(traffic(np.random.default_rng(1), 2000)),
         window_of(dark),
         drop=0.05,
         known=[Signature("darkened", 5, {"brightness": -1.0})],
         trial=diagnosis.Trial(lambda: raw, lambda sample: effect(**changes)),
-    )  # fmt: skip
+    )
     assert found[0]["cause"] == cause
     assert "there is less light" in found[0]["evidence"]["meaning"]
     if raw != RAW and cause == "unknown_shift":

@@ -19,17 +19,19 @@ from numpy.typing import NDArray
 
 from headstart import artifacts
 from headstart.contract import documents
+from headstart.contract.spec import TextSpec
 from headstart.errors import ContractError
-from headstart.faults import images
+from headstart.faults import corpus, images, texts
 from headstart.faults.table import CAUSES, FAULTS, Fault
 from headstart.predictor import Preprocessor
 from headstart.statistics.two_sample import cliffs_delta
 
-FORMAT = 1
+FORMAT, READABLE = 2, (1, 2)
 FILE = "signatures.json"
 INPUTS = {"text": 200, "image": 70}  # 70 pictures take 16 seconds of one processor for a network of 224 by 224
 PIXELS = 160 * 160  # of a picture, on average: properties that show structure are those of its middle 128 by 128
 OF_THE_FILE = {"kilobytes"}  # says how a picture was encoded; injectors write PNG, whatever clients write
+ERASERS = (texts.lower_cased,)  # what many tokenizers do first; each erases a property
 LEAST_SHARE = 0.2  # of the window that has to be damaged
 SEEN = 4.0  # squared standard errors a property, on average, by which a window must differ before anything is said
 TOLD = 25.0  # squared standard errors in all that a fault would move a window like this: less could not be told
@@ -157,13 +159,41 @@ def group(fault: Fault) -> str:
     return "world" if CAUSES[fault.cause].family == "world" else fault.cause
 
 
-def write(folder: Path, signatures: Sequence[Signature]) -> None:
-    """Write `signatures.json` into `folder`."""
+def unseen(preprocessor: Preprocessor, inputs: Sequence[Any], *, seed: int) -> list[str]:
+    """Properties of inputs that cannot reach the network, whatever they are, besides `OF_THE_FILE`.
+
+    Shown by erasing one, as `lower_cased` erases capitals: what the network takes stays the same for every input, and
+    the property, which differed, becomes the same for all, hard inputs included. So the network answers by what is left
+    of an input, and other properties describe that. A property that can be changed without the network's noticing, as
+    the share of spaces where a tokenizer takes several for one, but not erased is not unseen: words depend on it.
+
+    Args:
+        preprocessor: the contract's.
+        inputs: undamaged raw inputs; at most `INPUTS` of them are used.
+        seed: of their choice.
+    """
+    if not isinstance(form := preprocessor.contract.input, TextSpec):
+        return []
+    kept = [inputs[row] for row in np.random.default_rng(seed).permutation(len(inputs))[: INPUTS["text"]]]
+    generator, found = np.random.default_rng(seed), set[str]()
+    for erase in ERASERS:
+        erased = [erase(raw, 1, generator) for raw in kept]
+        pairs = zip(preprocessor.prepare(kept), preprocessor.prepare(erased), strict=True)
+        if all(np.array_equal(before, after) for before, after in pairs):
+            hard = list(corpus.texts(form.max_characters).values())
+            before = _columns(preprocessor, [*kept, *hard])
+            after = _columns(preprocessor, [*erased, *(erase(raw, 1, generator) for raw in hard)])
+            found |= {name for name in before if np.ptp(before[name]) > 0 and np.ptp(after[name]) == 0}
+    return sorted(found)
+
+
+def write(folder: Path, signatures: Sequence[Signature], *, unseen: Sequence[str] = ()) -> None:
+    """Write `signatures.json` into `folder`, with the properties that cannot reach the network."""
     entries = [
         {"fault": each.fault, "severity": each.severity, "deltas": {k: round(v, 4) for k, v in each.deltas.items()}}
         for each in signatures
     ]
-    artifacts.write_json(folder / FILE, {"format": FORMAT, "signatures": entries})
+    artifacts.write_json(folder / FILE, {"format": FORMAT, "signatures": entries, "unseen": list(unseen)})
 
 
 def read(folder: Path) -> list[Signature]:
@@ -171,12 +201,24 @@ def read(folder: Path) -> list[Signature]:
 
     Those of faults that the table does not have (any more) are left out.
     """
-    if not (folder / FILE).is_file():
+    if (document := _document(folder)) is None:
         return []
-    document = documents.read(folder / FILE)
-    documents.check_format(document, FORMAT, str(folder / FILE))
     entries = [each for each in document["signatures"] if each["fault"] in FAULTS]
     return [Signature(each["fault"], int(each["severity"]), each["deltas"]) for each in entries]
+
+
+def read_unseen(folder: Path) -> frozenset[str]:
+    """Properties that cannot reach the network: those of the file alone where the bundle does not say which."""
+    document = _document(folder) or {}
+    return frozenset({*OF_THE_FILE, *document.get("unseen", ())})  # format 1 has none
+
+
+def _document(folder: Path) -> Mapping[str, Any] | None:
+    if not (folder / FILE).is_file():
+        return None
+    document = documents.read(folder / FILE)
+    documents.check_format(document, READABLE, str(folder / FILE))
+    return document
 
 
 def _columns(preprocessor: Preprocessor, inputs: Sequence[Any]) -> dict[str, NDArray[np.float64]]:
