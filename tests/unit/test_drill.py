@@ -183,7 +183,8 @@ def document():
             row("turned", "preprocessing_mismatch", None, False),
         ],
         "clean": {"windows": 10, "answers": 50, "alarms": 0, "causes": []},
-        "rows": {"validation": 50, "test": 0},
+        "rows": {"validation": 50, "test": 0, "known": 0},
+        "unlike": [],
         "seconds": 12.0,
     }
 

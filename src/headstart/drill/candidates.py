@@ -120,7 +120,8 @@ def rebuilt(fault: Fault | None, name: str, champion: tuple[int, Path], register
                 return _not_planted(fault, NO_BATCHNORM)
         for stage in REBUILT:
             if (ended := _run(stage, name, copy)) is not None:
-                return Outcome(*about, *ended)
+                planted, blocked, by, reason = ended
+                return Outcome(*about, planted, blocked, by, reason)
             if stage == "export" and fault is not None and fault.target == "export":
                 with _inside(copy):
                     try:
