@@ -9,6 +9,8 @@ import pytest
 
 from headstart.batchnorm.instrumented import Seen
 from headstart.batchnorm.reference import Layers, Reference, Statistics, divergences, in_blocks, of_images, summed
+from headstart.faults.signatures import Signature
+from headstart.findings import Finding
 from headstart.journal import deletion, moments
 from headstart.journal.moments import LayerMoments
 from headstart.journal.writer import Journal
@@ -251,6 +253,43 @@ def test_without_raw_images_the_cause_stays_unknown_and_the_setting_is_said():
     (cause,) = causes_of(diagnosis.Trial())
     assert cause["cause"] == "unknown_shift"
     assert "Set journal.raw: sampled, and raise journal.raw_share." in cause["evidence"]["meaning"]
+
+
+RAW = Sample([str(number).encode() for number in range(200)], [None] * 200)
+AS_BEFORE = {"p_lost": 0.5, "p_classes": 0.5, "classes": 0.03}
+
+
+@pytest.mark.parametrize(
+    ("raw", "changes", "confidence", "cause"),
+    [
+        pytest.param(RAW, {}, 1e-9, "batchnorm_drift", id="predictions come back"),
+        pytest.param(RAW, AS_BEFORE, 0.5, "covariate_shift", id="predictions were not lost"),
+        pytest.param(RAW, {"classes_recalibrated": 0.36}, 1e-9, "covariate_shift", id="a tenth comes back"),
+        pytest.param(RAW, {"classes_recalibrated": 0.24}, 1e-9, "unknown_shift", id="four tenths come back"),
+        pytest.param(Sample([], []), {}, 0.5, "covariate_shift", id="no image to try, and nothing lost"),
+        pytest.param(Sample([], []), {}, 0.01, "unknown_shift", id="no image to try, and perhaps something lost"),
+    ],
+)
+def test_less_light_is_drift_a_shift_or_unnamed_by_what_re_estimated_statistics_bring_back(
+    raw, changes, confidence, cause
+):
+    dark = traffic(np.random.default_rng(0), 300, darker=0.3)
+    found = diagnosis.causes(
+        [
+            *alarmed(),
+            Finding("property/brightness", "fail", 1e-9, 1e-5, ""),
+            Finding("confidence", "pass", confidence, 1e-5, ""),
+        ],
+        profile_of(traffic(np.random.default_rng(1), 2000)),
+        window_of(dark),
+        drop=0.05,
+        known=[Signature("darkened", 5, {"brightness": -1.0})],
+        trial=diagnosis.Trial(lambda: raw, lambda sample: effect(**changes)),
+    )
+    assert found[0]["cause"] == cause
+    assert "there is less light" in found[0]["evidence"]["meaning"]
+    if raw != RAW and cause == "unknown_shift":
+        assert "Set journal.raw: sampled" in found[0]["evidence"]["meaning"]
 
 
 def test_probabilities_are_compared_with_the_references():

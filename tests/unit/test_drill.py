@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,8 +17,13 @@ from headstart.predictor import Predictor
 from headstart.registry.shipping import manifest_hash
 from headstart.report import drill as page
 from headstart.serving.models import LoadedModel
+from tests.unit.made_traffic import CLASSES, EVEN, monitor, window_of
+from tests.unit.made_traffic import profile_of as profile_of_traffic
+from tests.unit.made_traffic import traffic as made
 from tests.unit.tiny_bundle import grey, image_bundle
 
+MOST = np.array([0.73, *[0.03] * 9])
+WINDOWS = ((1, 2000, EVEN), (2, 1000, MOST))  # seed, rows, shares
 ROOT = Path(__file__).parents[2]
 
 
@@ -35,17 +41,24 @@ def bundle(tmp_path_factory):
     return image_bundle(tmp_path_factory.mktemp("drill") / "bundle")
 
 
-@pytest.fixture(scope="module")
-def deployment(bundle):
-    """The model of grey squares behind its server, with a reference of 300 of them."""
-    predictor, rows = Predictor.load(bundle), pictures(1, 300)
+def profile_of(bundle: Path, rows: Dataset) -> profile.Profile:
+    predictor = Predictor.load(bundle)
     logits, features = predictor.outputs(rows.inputs)
     answers, properties = predictor.predictions(logits), predictor.preprocessor.properties(rows.inputs)
-    seen = profile.build(answers, rows.labels, properties, predictor.labels, features=features, seed=0, rows=300)
+    return profile.build(answers, rows.labels, properties, predictor.labels, features=features, seed=0, rows=300)
+
+
+def deployed(bundle: Path):
+    """The model of grey squares behind its server, with a reference of 300 of them."""
+    seen = profile_of(bundle, pictures(1, 300))
     model = LoadedModel.open("squares", 1, bundle, difference_allowed=1e-3)
-    with traffic.deployed(
-        model, watch.Reference("", lambda: seen), load(ROOT / "params.yaml").models["digits"]
-    ) as running:
+    params = load(ROOT / "params.yaml").models["digits"]
+    return traffic.deployed(model, watch.Reference("", lambda: seen), params)
+
+
+@pytest.fixture(scope="module")
+def deployment(bundle):
+    with deployed(bundle) as running:
         yield running
 
 
@@ -76,6 +89,40 @@ def test_class_shares_end_where_a_class_has_no_row_left(deployment, bundle):
 def test_sound_traffic_does_not_alarm(deployment):
     found = traffic.clean(deployment, pictures(3, 250), seed=0)
     assert found == {"windows": 2, "answers": 100, "alarms": 0, "causes": []}  # no row comes twice
+
+
+def test_a_drill_sends_the_same_whatever_else_is_drilled_and_the_journal_keeps_the_same_of_it(bundle, deployment):
+    before = planted("brightened", deployment, bundle)
+    kept = deployment.kept()
+    assert 0 < len(kept.raw) < 120
+    with deployed(bundle) as again:
+        planted("darkened", again, bundle)
+        assert planted("brightened", again, bundle).document() == before.document()
+        assert again.kept() == kept
+
+
+def test_the_cure_of_a_drill_sets_the_prior_to_the_shares_of_the_window_and_not_to_the_references():
+    # Probabilities are the right posterior for ten even digits, so with the true shares q of the window the best answer
+    # is the largest p q: that is what a perfect cure would say.
+    drawn = [made(np.random.default_rng(seed), rows, shares) for seed, rows, shares in WINDOWS]
+    sound, moved = drawn
+    plain = np.vstack([sound.probabilities, moved.probabilities])
+    held = traffic.HeldOut(
+        bundle=Path(),
+        predictor=SimpleNamespace(labels=CLASSES),
+        profile=profile_of_traffic(sound),
+        prior=None,
+        rows=None,
+        validation=len(sound.truth),
+        probabilities=plain,
+        labels=[*sound.predicted, *moved.predicted],
+    )
+    recorded = SimpleNamespace(window=lambda: window_of(moved), params=SimpleNamespace(monitor=monitor()))
+    at = np.arange(len(sound.truth), len(plain))
+    answered = traffic.cured({"remedy": "correct_prior"}, held, at, [], recorded)
+    best = [CLASSES[place] for place in (moved.probabilities * MOST).argmax(axis=1)]
+    assert np.mean([one == other for one, other in zip(answered, best, strict=True)]) > 0.99
+    assert np.mean([one == other for one, other in zip(answered, moved.predicted, strict=True)]) < 0.98
 
 
 def test_a_small_set_is_one_window(deployment):
@@ -135,7 +182,8 @@ def document():
             row("turned", "preprocessing_mismatch", None, False),
         ],
         "clean": {"windows": 10, "answers": 50, "alarms": 0, "causes": []},
-        "rows": {"validation": 50, "test": 0},
+        "rows": {"validation": 50, "test": 0, "known": 0},
+        "unlike": [],
         "seconds": 12.0,
     }
 

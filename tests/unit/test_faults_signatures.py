@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 
 from headstart.contract import files
 from headstart.contract.spec import Contract
@@ -121,3 +124,46 @@ def test_what_was_written_is_read(known, tmp_path):
 def test_signatures_of_faults_that_are_no_longer_known_are_passed_over(known, tmp_path):
     signatures.write(tmp_path, [Signature("renamed_since", 3, {"words": -0.9}), known[0]])
     assert [each.fault for each in signatures.read(tmp_path)] == [known[0].fault]
+
+
+def preprocessor_with(tmp_path, tokenizer):
+    spec = text_spec(tokenizer, max_tokens=64, max_characters=5000)
+    files.write(tmp_path, Contract("text", spec, LABELS), tokenizer_json=tokenizer)
+    return Preprocessor.load(tmp_path)
+
+
+SHOUTED = ["Good movie!", "BAD movie", "good, Bad, good"]
+
+
+def test_capitals_cannot_reach_a_network_whose_tokenizer_lowers_them(tmp_path):
+    assert signatures.unseen(preprocessor_with(tmp_path, tokenizer_json()), SHOUTED, seed=0) == ["upper_share"]
+
+
+def test_capitals_reach_a_network_whose_tokenizer_keeps_them(tmp_path):
+    cased = Tokenizer(WordLevel({"[PAD]": 0, "[UNK]": 1, "good": 2, "bad": 3, "BAD": 4}, unk_token="[UNK]"))
+    cased.pre_tokenizer = Whitespace()
+    assert signatures.unseen(preprocessor_with(tmp_path, cased.to_str()), SHOUTED, seed=0) == []
+
+
+def test_what_cannot_reach_the_network_is_read_again_and_of_older_bundles_nothing_but_file_sizes_is_known(tmp_path):
+    signatures.write(tmp_path, [], unseen=["upper_share"])
+    assert signatures.read_unseen(tmp_path) == {"upper_share", "kilobytes"}
+    (tmp_path / "signatures.json").write_text('{"format": 1, "signatures": []}')
+    assert signatures.read_unseen(tmp_path) == {"kilobytes"}
+    assert signatures.read(tmp_path) == []
+
+
+def test_severities_that_change_nothing_do_not_hide_those_that_do(preprocessor):
+    short = [f"{subject} is fine now, is it not?" for subject in SUBJECTS] * 10  # 8 or 9 words
+    severities = [each.severity for each in signatures.build(preprocessor, short, seed=0) if each.fault == "cut"]
+    assert severities[-2:] == [4, 5]  # the first 40, 20 and 10 words are all of them, the first 5 and 3 are not
+
+
+def test_a_mark_that_sound_inputs_never_bear_is_enough_however_few_inputs_bear_it():
+    random = np.random.default_rng(0)
+    marks = np.where(np.arange(200) < 20, 0.02, 0.0)  # of one text in ten
+    others = {name: random.normal(size=400) for name in ("words", "tokens", "characters", "longest_word")}
+    window = {name: random.normal(size=200) for name in others} | {"mojibake_share": marks}
+    known = [Signature("mojibake", 3, {"mojibake_share": 0.12}), Signature("cut", 3, {"words": -1.0, "tokens": -1.0})]
+    found = signatures.match(known, {**others, "mojibake_share": np.zeros(400)}, window)
+    assert [each.fault.name for each in found] == ["mojibake"]

@@ -319,11 +319,19 @@ def test_a_bundle_without_signatures_names_nothing():
     assert by_looks() == entry("unknown_shift", "property/brightness")
 
 
-def test_what_looks_like_a_change_of_the_world_is_told_but_not_named():
-    found = by_looks(Signature("darkened", 5, {"brightness": -1.0}))
-    assert found["cause"] == "unknown_shift"
-    assert found["evidence"]["meaning"] == "It looks as if there is less light."
-    assert "fault" not in found["evidence"]
+DARKENED = Signature("darkened", 5, {"brightness": -1.0})
+
+
+def test_what_looks_like_a_change_of_the_world_is_a_covariate_shift():
+    found = by_looks(DARKENED)
+    assert (found["cause"], diagnosis.remedy([found])) == ("covariate_shift", "fine_tune")
+    assert (found["evidence"]["fault"], "client" in found["evidence"]) == ("darkened", False)
+    share = found["evidence"]["share"]
+    assert found["evidence"]["meaning"] == f"It looks as if there is less light in {share:.0%} of the inputs."
+
+
+def test_two_changes_of_the_world_that_look_alike_are_both_a_covariate_shift():
+    assert by_looks(DARKENED, Signature("flattened", 2, {"brightness": -0.98}))["cause"] == "covariate_shift"
 
 
 def test_faults_of_two_causes_that_explain_a_window_equally_are_told_but_not_named():
@@ -341,7 +349,7 @@ def test_classes_that_changed_and_properties_that_did_not_bear_no_signature():
 def test_blank_pictures_that_bear_a_signature_are_named_by_it():
     blank = [finding("input_range", **CONTRAST)]
     assert by_looks(INVERTED, findings=blank)["cause"] == "preprocessing_mismatch"
-    assert by_looks(Signature("darkened", 5, {"brightness": -1.0}), findings=blank)["cause"] == "input_quality"
+    assert by_looks(DARKENED, findings=blank)["cause"] == "input_quality"
 
 
 def test_the_client_who_sends_all_damaged_inputs_is_told():

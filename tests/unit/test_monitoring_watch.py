@@ -217,6 +217,18 @@ def test_refused_inputs_are_counted_and_many_are_an_alert_of_their_own(journal, 
     assert (few["verdict"], few["window"]["refused"], few["window"]["rows"]) == ("ok", 10, 200)
 
 
+def test_a_property_that_cannot_reach_the_network_is_shown_and_never_alarms(journal, profile):
+    dark = journal(answers(clean(200, darker=0.3)))
+    assert look(dark, profile).document["verdict"] == "alert"
+    reference = Reference("bundle-2", lambda: profile, unseen=lambda: {"brightness"})
+    document = watch.watch(dark, lambda version: reference, monitor(), NOON, champion=2).document
+    assert verdict(document) == ("ok", ["none"], "none")
+    (shown,) = (entry for entry in document["findings"] if entry["check"] == "property/brightness")
+    assert (shown["verdict"], shown["bar"]) == ("pass", None)
+    assert shown["statistic"] < 1e-9
+    assert shown["reason"].endswith("It cannot reach the network, so it never alarms.")
+
+
 def test_a_client_that_damages_its_inputs_is_named_with_the_fault(journal, profile):
     # the reference's deviation is 0.04: every picture of the phone is darker than all others
     phone, web = clean(150, seed=5, darker=0.3), clean(100)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from headstart import artifacts, registry
-from headstart.bundle import manifest_hash
+from headstart.bundle import MODEL, manifest_hash
 from headstart.data import dataset
 from headstart.errors import HeadstartError
 from headstart.evaluation import gates, judgement
@@ -30,6 +30,7 @@ SEED = 0
 SEVERITY = 4
 REBUILT = ("export", "evaluate", "seal")  # the stages after a checkpoint
 WEIGHTS = Path("model/backbone/model.safetensors")  # of the stage `train`
+NO_BATCHNORM = "the network has no BatchNorm."
 
 
 @dataclass(frozen=True)
@@ -94,11 +95,11 @@ def artefact(
     return Outcome(fault.name, fault.meaning, None, True, bool(refusals), tuple(refusals), reason)
 
 
-def checkpoint(fault: Fault | None, name: str, champion: tuple[int, Path], registered: str, params: Model) -> Outcome:
-    """Damage the trained network in a copy of the workspace, run the stages after it, and ask the gates.
+def rebuilt(fault: Fault | None, name: str, champion: tuple[int, Path], registered: str, params: Model) -> Outcome:
+    """Damage the trained network or its export in a copy of the workspace, run the stages after it, and ask the gates.
 
     Args:
-        fault: of a checkpoint; None for a candidate without a fault.
+        fault: of a checkpoint or of an export; None for a candidate without a fault.
         name: of the model, whose stages have run in this workspace.
         champion: its number and bundle, which the candidate is compared with.
         registered: the hash of its manifest: only where the stages made that very version is anything planted.
@@ -111,26 +112,21 @@ def checkpoint(fault: Fault | None, name: str, champion: tuple[int, Path], regis
         why = "the workspace's stages made another version than the champion; headstart run makes it again."
         return Outcome(*about, False, False, (), why)
     with _copy(name) as copy:
-        if fault is not None:
+        if fault is not None and fault.target == "checkpoint":
             try:
                 _damage(fault, copy / artifacts.stage_output(name, "train") / WEIGHTS)
             except ValueError:
-                return _not_planted(fault, "the network has no BatchNorm.")
+                return _not_planted(fault, NO_BATCHNORM)
         for stage in REBUILT:
-            ended = subprocess.run(
-                [sys.executable, "-m", f"headstart.stages.{stage}", name],
-                cwd=copy,
-                env={key: value for key, value in os.environ.items() if key != "HEADSTART_FLOW"},
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if ended.returncode:
-                refused = copy / errors_of(name, stage)
-                if not refused.is_file():
-                    last = [f"status {ended.returncode}", *ended.stderr.strip().splitlines()][-1]
-                    return Outcome(*about, False, False, (), f"the stage {stage} died: {last}")
-                return Outcome(*about, True, True, (f"stage {stage}",), artifacts.read_json(refused)["message"])
+            if (ended := _run(stage, name, copy)) is not None:
+                planted, blocked, by, reason = ended
+                return Outcome(*about, planted, blocked, by, reason)
+            if stage == "export" and fault is not None and fault.target == "export":
+                with _inside(copy):
+                    try:
+                        _damage_export(fault, name, params)
+                    except ValueError:
+                        return _not_planted(fault, NO_BATCHNORM)
         with _inside(copy):
             sealed = artifacts.stage_output(name, "bundle")
             test = dataset.read(artifacts.stage_output(name, "data") / "test.parquet")
@@ -140,6 +136,41 @@ def checkpoint(fault: Fault | None, name: str, champion: tuple[int, Path], regis
     unsure = [finding for finding in findings if finding.verdict == "unsure"]
     stopping = sorted(failed or unsure, key=lambda finding: fault is None or finding.check != fault.gate)
     return Outcome(*about, True, bool(stopping), tuple(each.check for each in stopping), _said(stopping))
+
+
+def _run(stage: str, name: str, copy: Path) -> tuple[bool, bool, tuple[str, ...], str] | None:
+    """Run a stage in a copy of the workspace; where it does not succeed, the end of the outcome."""
+    ended = subprocess.run(
+        [sys.executable, "-m", f"headstart.stages.{stage}", name],
+        cwd=copy,
+        env={key: value for key, value in os.environ.items() if key != "HEADSTART_FLOW"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if not ended.returncode:
+        return None
+    refused = copy / errors_of(name, stage)
+    if not refused.is_file():
+        last = [f"status {ended.returncode}", *ended.stderr.strip().splitlines()][-1]
+        return False, False, (), f"the stage {stage} died: {last}"
+    return True, True, (f"stage {stage}",), artifacts.read_json(refused)["message"]
+
+
+def _damage_export(fault: Fault, name: str, params: Model) -> None:
+    """Plant a fault in what the stage `export` wrote, and compare it with the network as that stage does.
+
+    Raises:
+        ValueError: if the network has nothing that the fault could change.
+    """
+    from headstart.backbones.network import Network
+    from headstart.export import parity
+
+    data, train, out = (artifacts.stage_output(name, stage) for stage in ("data", "train", "export"))
+    fault.inject(out)
+    inputs = dataset.read(data / "validation.parquet").inputs[: parity.EXAMPLES]
+    network = Network.load(train / "model").eval()
+    artifacts.write_json(out / "parity.json", parity.check(network, out / MODEL, data / "contract", inputs))
 
 
 def _damage(fault: Fault, path: Path) -> None:

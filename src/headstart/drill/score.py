@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
-from headstart import artifacts, registry
-from headstart.data import dataset
-from headstart.data.dataset import Dataset
-from headstart.drill import candidates, traffic
+from headstart import registry
+from headstart.drill import candidates, population, traffic
+from headstart.drill.population import Population
 from headstart.errors import UsageError
 from headstart.evaluation.gates import replay
 from headstart.faults.table import FAULTS, Fault
@@ -47,6 +45,7 @@ def run(
     only: Sequence[str] | None,
     say: Callable[[str], None],
     seed: int,
+    severity: int = traffic.SEVERITY,
 ) -> dict[str, Any]:
     """Drill the champion of a model in the workspace that this process works in.
 
@@ -57,20 +56,24 @@ def run(
         only: names of faults; all where not given.
         say: told what happens, a line at a time.
         seed: of the rows and the damage.
+        severity: of damage to inputs, 1 to 5.
 
     Returns:
-        {`model`, `version`, `before` [`candidates.Outcome`], `after` [`traffic.Outcome`], `clean`, `score`, `summary`}.
+        {`model`, `version`, `before` [`candidates.Outcome`], `after` [`traffic.Outcome`], `clean`, `rows` and `unlike`
+        as in `population.Population`, `score`, `summary`}.
 
     Raises:
         UsageError: if there is no champion, its data is not here, or no fault that was asked for fits the model.
     """
     version = registry.resolve(name)
     subject = Subject(name, params, version, registry.download(name, version), registry.describe(name, version).bundle)
-    validation, pool = _held_out(name)
     wanted = [fault for fault in FAULTS.values() if not only or fault.name in only]
     before = [] if stage == "after" else _before(subject, wanted, say)
     planted = [] if stage == "before" else [fault for fault in wanted if fault.target in (params.modality, "stream")]
-    after, clean = _after(subject, planted, validation, pool, say, seed) if planted else ([], None)
+    rows, after, clean = None, list[traffic.Outcome](), None
+    if planted:
+        rows = population.of(name, subject.bundle, references.of(name, registry)(version), params.monitor, seed=seed)
+        after, clean = _after(subject, planted, rows, say, seed, severity)
     if not before and not after:
         half = {"before": " before deployment", "after": " after deployment", None: ""}[stage]
         raise UsageError(
@@ -83,7 +86,8 @@ def run(
         "before": [outcome.document() for outcome in before],
         "after": [outcome.document() for outcome in after],
         "clean": clean,
-        "rows": {"validation": len(validation), "test": len(pool) - len(validation)},
+        "rows": rows.rows if rows else None,
+        "unlike": list(rows.unlike) if rows else [],
     }
     document["score"] = score(document)
     return {**document, "summary": _summary(document["score"])}
@@ -126,62 +130,36 @@ def _before(subject: Subject, wanted: Sequence[Fault], say: Callable[[str], None
         say(f"before deployment: {fault.meaning}")
         found.append(candidates.artefact(fault, subject.name, champion, subject.registered, others=others))
     rebuilt = []
-    for fault in (fault for fault in blockable if fault.target == "checkpoint"):
+    for fault in (fault for fault in blockable if fault.target in ("checkpoint", "export")):
         say(f"before deployment: {fault.meaning}")
-        rebuilt.append(candidates.checkpoint(fault, subject.name, champion, subject.registered, subject.params))
+        rebuilt.append(candidates.rebuilt(fault, subject.name, champion, subject.registered, subject.params))
     if any(outcome.planted for outcome in rebuilt):
         say("before deployment: a candidate without a fault")
-        rebuilt.append(candidates.checkpoint(None, subject.name, champion, subject.registered, subject.params))
+        rebuilt.append(candidates.rebuilt(None, subject.name, champion, subject.registered, subject.params))
     return found + rebuilt
 
 
 def _after(
     subject: Subject,
     planted: Sequence[Fault],
-    validation: Dataset,
-    pool: Dataset,
+    rows: Population,
     say: Callable[[str], None],
     seed: int,
+    severity: int,
 ) -> tuple[list[traffic.Outcome], dict[str, Any]]:
     """Sound traffic, then each fault in a window of its own."""
-    params, held = subject.params, traffic.HeldOut.of(subject.bundle, pool, validation=len(validation))
     model = LoadedModel.open(subject.name, subject.version, subject.bundle, difference_allowed=replay.DIFFERENCE)
-    reference = references.of(subject.name, registry)(subject.version)
     found = []
-    with traffic.deployed(model, reference, params) as deployment:
+    with traffic.deployed(model, rows.reference, subject.params) as deployment:
+        if rows.unlike:
+            say(f"validation is unlike the test split ({', '.join(rows.unlike)}): one half of test is sent, and the "
+                "other half stands in for the reference")  # fmt: skip
         say(f"after deployment: {traffic.CLEAN_WINDOWS} windows of sound inputs")
-        clean = traffic.clean(deployment, validation, seed=seed)
+        clean = traffic.clean(deployment, rows.held.rows.select(rows.sound.tolist()), seed=seed)
         for fault in planted:
             say(f"after deployment: {fault.meaning}")
-            found.append(traffic.plant(fault, deployment, held, seed=seed))
+            found.append(traffic.plant(fault, deployment, rows.held, seed=seed, severity=severity))
     return found, clean
-
-
-def _held_out(name: str) -> tuple[Dataset, Dataset]:
-    """Validation rows, which neither the profile nor the signatures hold, and the rows that faults are planted in.
-
-    These are the validation rows alone where they are enough for a window, else test rows too.
-
-    Raises:
-        UsageError: if the data is not here.
-    """
-    folder = artifacts.stage_output(name, "data")
-    paths = [folder / f"{split}.parquet" for split in ("validation", "test")]
-    if missing := [path for path in paths if not path.is_file()]:
-        raise UsageError(f"{missing[0]} is not here.", action=f"Make it: headstart run {name}, or dvc pull.")
-    validation, test = (dataset.read(path) for path in paths)
-    if len(validation) >= traffic.LOOKS[-1]:
-        return validation, validation
-    both = (validation, test)
-    pool = Dataset(
-        modality=test.modality,
-        ids=list(chain.from_iterable(side.ids for side in both)),
-        labels=list(chain.from_iterable(side.labels for side in both)),
-        inputs=list(chain.from_iterable(side.inputs for side in both)),
-        groups=list(chain.from_iterable(side.groups for side in both)),
-        times=list(chain.from_iterable(side.times for side in both)),
-    )
-    return validation, pool
 
 
 def _summary(counts: dict[str, int]) -> str:

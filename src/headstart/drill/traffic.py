@@ -32,6 +32,7 @@ from headstart.serving.models import LoadedModel
 
 LOOKS = (50, 100, 200, 500)  # answers after which the monitor looks; a case sends no more than the last
 SEVERITY = 4  # of 5
+LOST = 0.02  # of accuracy: less is no drift to be cured
 CLEAN_WINDOWS, CLEAN_ANSWERS = 10, 100
 BATCH = 10  # inputs between two moments of the clock
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -111,7 +112,7 @@ class Deployment:
     """A version behind its server, with a journal of its own and a monitor that looks at it.
 
     >>> with deployed(model, reference, params) as deployment:
-    ...     deployment.next_window()
+    ...     deployment.next_window("sound inputs")
     ...     labels = deployment.ask(inputs, done=0.0, share=0.9)
     ...     document = deployment.look()
     """
@@ -125,10 +126,16 @@ class Deployment:
         self._url = url
         self._minutes = params.monitor.window_minutes
         self._start = clock.now
+        self._subject, self._asked = "", 0
         self._rows = 0
 
-    def next_window(self) -> None:
-        """Let time pass until no look sees what was asked before."""
+    def next_window(self, subject: str) -> None:
+        """Let time pass until no look sees what was asked before.
+
+        Args:
+            subject: of the window; its requests are named after it, so that each drill has the same.
+        """
+        self._subject, self._asked = subject, 0
         self._start += timedelta(minutes=3 * self._minutes)
         self._clock.now = self._start
 
@@ -148,10 +155,16 @@ class Deployment:
             passed = (done + share * first / len(inputs)) * self._minutes
             self._clock.now = self._start + timedelta(minutes=passed)
             answers = rehearsal.ask(
-                self._url, self._name, inputs[first : first + BATCH], self.params.serve, client="drill"
+                self._url,
+                self._name,
+                inputs[first : first + BATCH],
+                self.params.serve,
+                client="drill",
+                id_=f"{self._subject}-{self._asked + first:04d}",  # fixed, since the journal samples by it
             )
             labels += [answer.get("label") for answer in answers]
         self._rows += len(inputs)
+        self._asked += len(inputs)
         self._wait()
         return labels
 
@@ -221,7 +234,7 @@ def clean(deployment: Deployment, held_out: Dataset, *, seed: int) -> dict[str, 
     size = min(CLEAN_ANSWERS, len(held_out))
     documents = []
     for first in range(0, min(CLEAN_WINDOWS * size, len(order) - size + 1), max(1, size)):
-        deployment.next_window()
+        deployment.next_window(f"clean-{first}")
         deployment.ask([held_out.inputs[row] for row in order[first : first + size]], done=0.0, share=0.9)
         documents.append(deployment.look())
     alarms = [document for document in documents if document["verdict"] == "alert"]
@@ -242,6 +255,7 @@ class HeldOut:
         validation: how many these are.
         probabilities: `(rows, classes)`.
         labels: the most probable class of each.
+        sent: places of the rows that may be sent, all where not given.
     """
 
     bundle: Path
@@ -252,6 +266,7 @@ class HeldOut:
     validation: int
     probabilities: NDArray[np.float64]
     labels: Sequence[str]
+    sent: NDArray[np.int64] | None = None
 
     @classmethod
     def of(cls, bundle: Path, rows: Dataset, *, validation: int) -> "HeldOut":
@@ -275,13 +290,33 @@ class HeldOut:
         moved = np.log(np.maximum(new, calibration.RAREST)) - np.log(np.maximum(old, calibration.RAREST))
         return [classes[place] for place in (plain[rows] + moved).argmax(axis=1)]
 
-    def expected(self, fault: Fault) -> str:
-        """The cause that should be named: drift of layers' inputs is one only where there is a BatchNorm."""
-        drifts = fault.cause == "batchnorm_drift"
-        return "covariate_shift" if drifts and layers.read(self.bundle) is None else fault.cause
+    @property
+    def places(self) -> NDArray[np.int64]:
+        """Of the rows that may be sent."""
+        return np.arange(len(self.rows)) if self.sent is None else self.sent
+
+    def expected(self, fault: Fault, inputs: Sequence[Any], truth: Sequence[str], accuracy: Mapping[str, Any]) -> str:
+        """The cause that should be named, by its definition: drift is what re-estimated BatchNorm statistics cure.
+
+        Labels decide, which the monitor does not have: drift is the cause where accuracy fell by `LOST` or more and
+        half of it or more comes back under statistics of these inputs; else the inputs just look different.
+
+        Args:
+            fault: that was planted.
+            inputs: with it.
+            truth: their labels.
+            accuracy: `clean` and `broken`.
+        """
+        if fault.cause != "batchnorm_drift":
+            return fault.cause
+        lost = accuracy["clean"] - accuracy["broken"]
+        if layers.read(self.bundle) is None or lost < LOST:
+            return "covariate_shift"
+        cured = _right(recalibration.answered(self.bundle, self.profile, inputs, inputs), truth)
+        return "batchnorm_drift" if cured - accuracy["broken"] >= lost / 2 else "covariate_shift"
 
 
-def plant(fault: Fault, deployment: Deployment, held: HeldOut, *, seed: int) -> Outcome:
+def plant(fault: Fault, deployment: Deployment, held: HeldOut, *, seed: int, severity: int = SEVERITY) -> Outcome:
     """Send a window with a fault, look while it fills, and try the remedy that the last look proposes.
 
     Args:
@@ -289,21 +324,22 @@ def plant(fault: Fault, deployment: Deployment, held: HeldOut, *, seed: int) -> 
         deployment: of the version.
         held: rows to send, each once at most.
         seed: of the rows that are drawn and of the damage.
+        severity: of the damage, 1 to 5.
     """
     random = np.random.default_rng(seed)
-    rows, expected = held.rows, held.expected(fault)
-    at, note = _drawn(fault, rows.labels, random), ""
+    rows, note = held.rows, ""
+    at = held.places[_drawn(fault, [rows.labels[row] for row in held.places], random)]
     inputs = [rows.inputs[row] for row in at]
     if fault.target != "stream":
-        damaged = [fault.inject(raw, SEVERITY, random) for raw in inputs]
+        damaged = [fault.inject(raw, severity, random) for raw in inputs]
         if not _changes(held.predictor, inputs, damaged):
             at, note = at[:0], "it changes nothing for this model."
         inputs = damaged
     if not len(at):
         nothing = {"clean": None, "broken": None, "cured": None}
         why = note or "there are not enough held-out rows."
-        return Outcome(fault.name, fault.meaning, expected, 0, None, None, None, "none", nothing, [], why)
-    deployment.next_window()
+        return Outcome(fault.name, fault.meaning, fault.cause, 0, None, None, None, "none", nothing, [], why)
+    deployment.next_window(fault.name)
     looks, labels, document = [], [], {}
     for before, size in zip((0, *LOOKS), LOOKS, strict=False):
         if before >= len(at):
@@ -320,9 +356,10 @@ def plant(fault: Fault, deployment: Deployment, held: HeldOut, *, seed: int) -> 
         "broken": _right(labels, truth),
         "cured": None,
     }
+    expected = held.expected(fault, inputs, truth, accuracy)
     if looks[-1].cause:
-        cured = _cured(document, held, at, inputs, deployment)
-        accuracy["cured"] = None if cured is None else _right(cured, truth)
+        healed = cured(document, held, at, inputs, deployment)
+        accuracy["cured"] = None if healed is None else _right(healed, truth)
     return Outcome(
         fault=fault.name,
         meaning=fault.meaning,
@@ -367,7 +404,7 @@ def _changes(predictor: Predictor, before: Sequence[Any], after: Sequence[Any]) 
     return False
 
 
-def _cured(
+def cured(
     document: Mapping[str, Any],
     held: HeldOut,
     at: NDArray[np.int64],

@@ -23,6 +23,8 @@ RULED_OUT = 0.05  # p-value below which foreign inputs count as ruled out
 BLANK = 0.02  # contrast of an image that shows nothing: five levels of 255
 REQUESTS = {"refusals", "repeated_inputs"}  # they say nothing about the answers that were given
 CLIENTS = {"preprocessing_mismatch", "input_quality"}  # causes that the looks of inputs can show
+ANSWERS = {"predicted_classes", "confidence", "quality"}  # checks of what the network says, rather than of its inputs
+HARDLY = 0.25  # of what predictions lost: where re-estimated statistics bring back less, they are not the cause
 MOST_CLIENTS = 5  # that are looked at one by one: each look is one more chance of a wrong name
 FEWEST_ALONE = 50  # inputs of a client that is looked at alone: the smallest window that naming was measured on
 LEAST_OF_CLIENT = 20  # inputs of a client, and of all others together, before anything is said of them
@@ -32,6 +34,7 @@ MEANINGLESS = {
     "preprocessing_mismatch": "inputs look damaged: shares would mean nothing.",
     "input_quality": "inputs look damaged: shares would mean nothing.",
     "new_class": "labels name a class that the model does not know: shares of the others would mean nothing.",
+    "covariate_shift": "inputs look different: shares would mean nothing.",
     "unknown_shift": "something other than the class shares may have changed: shares would mean nothing.",
 }
 FEATURELESS = {
@@ -49,6 +52,7 @@ FIRST = (
     "new_class",
     "label_shift",
     "batchnorm_drift",
+    "covariate_shift",
     "unknown_shift",
 )
 
@@ -85,8 +89,10 @@ def causes(
     `new_class` where labels say so; `preprocessing_mismatch` and `input_quality` where the inputs bear the signature of
     such a fault and of no other cause's, the latter also where images are blank; `model_artifact` where the journal
     names other files; `batchnorm_drift` where the inputs of BatchNorms moved, no fault of clients fits, and
-    re-estimated statistics bring the predictions of the window's raw images back. The rest is `unknown_shift`, with
-    what the inputs look like, if they look like anything.
+    re-estimated statistics bring the predictions of the window's raw images back; `covariate_shift` where the inputs
+    bear the signature of a change of the world, such as less light or typing errors, and of no client's, and BatchNorm
+    statistics, where the network has some, are not to blame. The rest is `unknown_shift`, with what the inputs look
+    like, if they look like anything.
 
     Args:
         findings: of this version.
@@ -121,8 +127,8 @@ def causes(
         of_classes = "predicted_classes" in failed and not {"quality", "input_range"} & set(failed)
         shift = _label_shift(*(uncorrected or (profile, window)), about_answers, estimate) if of_classes else None
         named.append(shift or _by_looks(failed, about_answers, profile, window, known))
-        if named[0]["cause"] == "unknown_shift" and batchnorm.CHECK in failed:
-            named[0] = _by_layers(named[0], trial or Trial())
+        if named[0]["cause"] in ("unknown_shift", "covariate_shift"):
+            named[0] = _by_layers(named[0], findings, trial or Trial())
     if requests := sorted(set(failed) & REQUESTS):
         named.append(_cause("input_quality", 1.0, requests))
     return named
@@ -211,49 +217,72 @@ def _by_looks(
             for each in found
         ],
     }
-    if rivals or best.fault.cause not in CLIENTS:
+    if rivals:
         told = ", or as if ".join(each.fault.meaning for each in found)
         cause = _cause("input_quality" if blank else "unknown_shift", 1.0, checks)
         cause["evidence"] |= evidence | {"meaning": f"It looks as if {told}."}
         return cause
+    evidence |= {"fault": best.fault.name, "share": round(best.share, 3)}
+    if best.fault.cause not in CLIENTS:
+        cause = _cause("input_quality" if blank else "covariate_shift", best.explained, checks)
+        cause["evidence"] |= evidence | {"meaning": _sentence(best, None)}
+        return cause
     client = _client(best, profile, window)
     cause = _cause(best.fault.cause, best.explained, checks)
-    cause["evidence"] |= evidence | {
-        "fault": best.fault.name,
-        "share": round(best.share, 3),
-        "client": client,
-        "meaning": _sentence(best, client),
-    }
+    cause["evidence"] |= evidence | {"client": client, "meaning": _sentence(best, client)}
     return cause
 
 
-def _by_layers(unnamed: dict[str, Any], trial: Trial) -> dict[str, Any]:
-    """`batchnorm_drift` where re-estimated statistics bring predictions back, else the cause that was there.
+def _by_layers(named: dict[str, Any], findings: Sequence[Finding], trial: Trial) -> dict[str, Any]:
+    """What BatchNorm statistics have to do with inputs that look different.
 
-    Where the inputs look like a fault of clients, among others, that may be the cause, and the cause stays unnamed.
+    `batchnorm_drift` where layers' inputs moved and re-estimated statistics bring predictions back, unless the inputs
+    look like a fault of clients, among others. Inputs that only look different (`covariate_shift`) stay that where
+    these statistics bring next to nothing back or nothing was lost; between the two the cause is unnamed.
     """
-    sample = trial.sample()
-    found = trial.effect(sample) if len(sample.raw) >= FEWEST else None
-    before = unnamed["evidence"].get("meaning", "")
-    if found is None:
+    found = {finding.check: finding for finding in findings}
+    layers = found.get(batchnorm.CHECK)
+    if layers is None or layers.verdict == "pass":
+        return named
+    sample = trial.sample() if layers.verdict == "fail" else Sample([], [])
+    tried = trial.effect(sample) if len(sample.raw) >= FEWEST else None
+    if tried is None:
+        return _untried(named, layers, sample, lost=any(_moved(found.get(check)) for check in ANSWERS))
+    evidence = {**named["evidence"], "recalibration": {**asdict(tried), "restored": round(tried.share, 3)}}
+    clients = {FAULTS[each["fault"]].cause for each in evidence.get("looks_like", [])} & CLIENTS
+    told = f"On {tried.images} images of this window, re-estimated BatchNorm statistics bring back {_restored(tried)}"
+    name = named["cause"]
+    if tried.restores and not clients:
+        name = "batchnorm_drift"
+    elif clients:
+        told += ", but it may be a client that damages its inputs"
+    elif name == "unknown_shift" or (tried.moved and tried.share >= HARDLY):
+        name, told = "unknown_shift", f"{told}: not enough to name them"
+    evidence["meaning"] = f"{evidence.get('meaning', '')} {told}.".strip()
+    score = tried.share if name == "batchnorm_drift" else named["score"]
+    return {"cause": name, "score": score, "evidence": evidence}
+
+
+def _untried(named: dict[str, Any], layers: Finding, sample: Sample, *, lost: bool) -> dict[str, Any]:
+    """The cause where there are no raw images to try re-estimated statistics on."""
+    if named["cause"] == "covariate_shift" and not lost:
+        return named
+    told = f"Whether re-estimated BatchNorm statistics would help was not tried: {layers.reason}"
+    if layers.verdict == "fail":
         told = (
             "The inputs of BatchNorm layers have moved. Whether re-estimated statistics would help was not tried: the "
             f"journal holds {len(sample.raw)} raw images of this window, {FEWEST} are needed. "
             "Set journal.raw: sampled, and raise journal.raw_share."
         )
-        unnamed["evidence"] |= {"meaning": f"{before} {told}".strip()}
-        return unnamed
-    tried = {**asdict(found), "restored": round(found.share, 3)}
-    looks = {FAULTS[each["fault"]].cause for each in unnamed["evidence"].get("looks_like", [])}
-    told = f"On {found.images} images of this window, re-estimated BatchNorm statistics bring back {_restored(found)}"
-    if not found.restores or looks & CLIENTS:
-        told += ", but it may be a client that damages its inputs." if looks & CLIENTS else ": not enough to name them."
-        unnamed["evidence"] |= {"meaning": f"{before} {told}".strip(), "recalibration": tried}
-        return unnamed
-    told += "."
-    cause = _cause("batchnorm_drift", found.share, unnamed["evidence"]["checks"])
-    cause["evidence"] |= {**unnamed["evidence"], "meaning": f"{before} {told}".strip(), "recalibration": tried}
-    return cause
+    elif named["cause"] == "unknown_shift":
+        return named
+    meaning = f"{named['evidence'].get('meaning', '')} {told}".strip()
+    return {"cause": "unknown_shift", "score": 1.0, "evidence": {**named["evidence"], "meaning": meaning}}
+
+
+def _moved(finding: Finding | None) -> bool:
+    """Whether a test's p-value leaves doubt that nothing changed, alarm or not."""
+    return finding is not None and finding.statistic is not None and finding.statistic <= DOUBT
 
 
 def _restored(found: Effect) -> str:

@@ -74,7 +74,7 @@ class Effect:
         Where the predicted classes have other shares, these count: a network that gives most images one class is often
         sure of it. Confidence must then not fall; else it must rise, and the shares must stay.
         """
-        if self.harms or not (self.confidence_lost or self.classes_lost):
+        if self.harms or not self.moved:
             return False
         if self.classes_lost:
             return self.classes_share >= RESTORED and self.p_raised < 1 - DOUBT
@@ -85,6 +85,11 @@ class Effect:
     def harms(self) -> bool:
         """Whether labels say that more answers turn wrong than right."""
         return self.labelled >= LABELS and self.lost > self.gained and mcnemar(self.lost, self.gained) <= DOUBT
+
+    @property
+    def moved(self) -> bool:
+        """Whether predictions are others than on the reference."""
+        return self.confidence_lost or self.classes_lost
 
     @property
     def confidence_lost(self) -> bool:

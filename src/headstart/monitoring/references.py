@@ -34,6 +34,7 @@ def of(name: str, registry: Any) -> Callable[[int], watch.Reference]:
             bundle,
             lambda: profile.read(folder()),
             lambda: signatures.read(folder()),
+            unseen=lambda: signatures.read_unseen(folder()),
             prior=lambda: prior.read(folder()),
             layers=lambda: layers.read(folder()),
             effect=lambda sample: recalibration.effect(folder(), profile.read(folder()), sample),

@@ -1,11 +1,11 @@
 """One look at a window of live traffic: the alarm is decided here, and nowhere else."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from headstart.batchnorm.reference import Reference as LayerReference
 from headstart.errors import HeadstartError
@@ -34,6 +34,7 @@ from headstart.statistics import budget
 from headstart.statistics.interval import wilson
 
 FORMAT = 3
+Side = TypeVar("Side", Profile, Window)
 NO_SHARES = {"shares": None, "shares_reason": "no window was judged."}
 UNDECIDED = {"started": False, "reason": "the look ended before this was decided"}
 INTERVAL = 0.95  # of the accuracy that labels show
@@ -50,6 +51,7 @@ class Reference:
         bundle: the hash of its manifest; empty where the registry has none.
         profile: reads its reference answers; may refuse with a `HeadstartError`, as where its files are damaged.
         signatures: reads what faults do to its inputs; likewise.
+        unseen: reads which properties of inputs cannot reach its network; likewise.
         prior: reads the class shares it was made for, None where they are its test split's; likewise.
         layers: reads what its BatchNorms' inputs were on the reference, None where it has none; likewise.
         effect: tries re-estimated BatchNorm statistics on raw images of a window; likewise.
@@ -58,6 +60,7 @@ class Reference:
     bundle: str
     profile: Callable[[], Profile]
     signatures: Callable[[], Sequence[Signature]] = tuple
+    unseen: Callable[[], Collection[str]] = frozenset
     prior: Callable[[], Prior | None] = lambda: None
     layers: Callable[[], LayerReference | None] = lambda: None
     effect: Callable[[Sample], Effect | None] = lambda sample: None
@@ -174,6 +177,7 @@ def judge(
     versions: int = 1,
     layers: LayerReference | None = None,
     measured: LayerMoments | None = None,
+    unseen: Collection[str] = (),
 ) -> list[Finding]:
     """All tests of one version's answers; in a small window a test that does not alarm is unsure.
 
@@ -184,14 +188,19 @@ def judge(
         versions: how many share the window's part of the budget.
         layers: what its BatchNorms' inputs were on the reference; None where it has none.
         measured: what they were in the window; None where no server measured any.
+        unseen: properties that cannot reach the network: they are shown, and never alarm.
     """
-    others = 4 + len(profile.properties) + (layers is not None)
+    watched, seen = without(profile, unseen), without(window, unseen)
+    others = 4 + len(watched.properties) + (layers is not None)
     classes_level, level = levels(params, others=others, versions=versions)
     tested = [
         predicted_classes.detect(profile, window, classes_level),
         confidence.detect(profile, window, level),
-        *(properties.detect(profile, window, level, name=name) for name in sorted(profile.properties)),
-        input_range.detect(profile, window, level),
+        *(
+            properties.detect(profile, window, level, name=name, reaches_network=name in watched.properties)
+            for name in sorted(profile.properties)
+        ),
+        input_range.detect(watched, seen, level),
         quality.detect(profile, window, level, needed=params.labels, drop=params.accuracy_drop),
         unknown_labels.detect(profile, window, level),
         *([batchnorm.detect(layers, measured, level)] if layers is not None else []),
@@ -200,6 +209,11 @@ def judge(
         return tested
     small = [replace(finding, verdict="unsure") if finding.verdict == "pass" else finding for finding in tested]
     return [_too_small(window, window, params), *small]
+
+
+def without(side: Side, unseen: Collection[str]) -> Side:
+    """A profile or a window without some of its properties."""
+    return replace(side, properties={name: each for name, each in side.properties.items() if name not in unseen})
 
 
 def levels(params: Monitor, *, others: int, versions: int = 1) -> tuple[float, float]:
@@ -225,7 +239,7 @@ def _version(
         if (files := requests.bundle(window, reference.bundle)) is not None:
             findings.insert(0, files)
         known, prior, layers = reference.signatures(), reference.prior(), reference.layers()
-        plain = reference.profile()
+        plain, unseen = reference.profile(), reference.unseen()
     except HeadstartError as error:
         findings.insert(0, _no_reference(window, error))
         causes = diagnosis.causes(findings, None, window, drop=params.accuracy_drop)
@@ -233,18 +247,19 @@ def _version(
     uncorrected = priors.uncorrected(plain, window, prior)
     profile = priors.reference(plain, prior)
     measured = _measured(journal, window, reference.bundle) if layers is not None else None
-    findings = judge(profile, window, params, versions=versions, layers=layers, measured=measured) + findings
+    tested = judge(profile, window, params, versions=versions, layers=layers, measured=measured, unseen=unseen)
+    findings = tested + findings
     if layers is not None:
         findings = [_with_hours(finding, journal, window, layers, reference.bundle) for finding in findings]
     estimate = priors.estimate(*uncorrected, prior) if window.rows >= params.rows else None
     causes = diagnosis.causes(
         findings,
-        profile,
-        window,
+        without(profile, unseen),
+        without(window, unseen),
         drop=params.accuracy_drop,
         known=known,
         estimate=estimate,
-        uncorrected=uncorrected,
+        uncorrected=(without(uncorrected[0], unseen), without(uncorrected[1], unseen)),
         trial=diagnosis.Trial(partial(windows.sample, journal, window), reference.effect),
     )
     return _Version(window, profile, [_of(finding, window, versions) for finding in findings], causes, estimate)

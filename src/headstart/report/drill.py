@@ -89,10 +89,11 @@ def _facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
             )
     if document["clean"]:
         facts.append((str(document["clean"]["alarms"]), f"of {document['clean']['windows']} sound windows alarmed"))
-    rows = document["rows"]
-    facts.append(
-        (f"{rows['validation'] + rows['test']}", f"held-out rows, {rows['test']} of them known to its profile")
-    )
+    if (rows := document["rows"]) is not None:
+        known = f"{rows['known']} of them known to its profile"
+        if document["unlike"]:
+            known = "half of test; the other half is the reference, since validation is unlike it"
+        facts.append((f"{rows['validation'] + rows['test']}", f"held-out rows, {known}"))
     return [*facts, (f"{document['seconds']:.0f} s", "on this machine")]
 
 

@@ -97,7 +97,9 @@ def _compared(predictor: Predictor, inputs: Mapping[str, Any], answers: Sequence
     return {"refused": refused, "max_difference": largest, "label_flips": flips, "wrong": wrong}
 
 
-def ask(url: str, name: str, inputs: Sequence[Any], serve: Serve, *, client: str | None = None) -> list[dict[str, Any]]:
+def ask(
+    url: str, name: str, inputs: Sequence[Any], serve: Serve, *, client: str | None = None, id_: str | None = None
+) -> list[dict[str, Any]]:
     """The server's answers to raw inputs, in order: {`label`, `probability`, `probabilities`} or {`error`}.
 
     Args:
@@ -106,6 +108,7 @@ def ask(url: str, name: str, inputs: Sequence[Any], serve: Serve, *, client: str
         inputs: raw; each fits into a request of its own.
         serve: the server's limits.
         client: who asks.
+        id_: of the first request; a number is appended for each. The server chooses ids where not given.
 
     Raises:
         OutsideError: if it refuses a whole request, or does not answer.
@@ -113,9 +116,10 @@ def ask(url: str, name: str, inputs: Sequence[Any], serve: Serve, *, client: str
     connection = HTTPConnection(urlsplit(url).netloc, timeout=serve.timeout_s + PATIENCE_S)
     answers: list[dict[str, Any]] = []
     try:
-        for raw in _requests(inputs, serve):
+        for number, raw in enumerate(_requests(inputs, serve)):
             sent = [base64.b64encode(value).decode() if isinstance(value, bytes) else value for value in raw]
-            body = json.dumps({"inputs": sent} | ({"client": client} if client else {}))
+            about = {"client": client, "id": None if id_ is None else f"{id_}-{number}"}
+            body = json.dumps({"inputs": sent} | {key: value for key, value in about.items() if value is not None})
             connection.request("POST", f"/predict/{name}", body, {"Content-Type": "application/json"})
             response = connection.getresponse()
             document = json.loads(response.read())
