@@ -457,5 +457,6 @@ def hidden(*, of_others):
 def test_one_clients_damage_is_named_also_where_others_hide_it_in_the_window(of_others):
     found = hidden(of_others=of_others)
     assert (found["cause"], found["evidence"]["fault"]) == ("preprocessing_mismatch", "inverted")
-    assert found["evidence"]["share"] == pytest.approx(0.3, abs=0.03)
+    # two standard errors of a Cliff's delta of 400 against 400 rows, sqrt(801 / (3 * 400 * 400)) = 0.04 each
+    assert found["evidence"]["share"] == pytest.approx(0.3, abs=0.08)
     assert found["evidence"]["client"]["name"] == "phone"

@@ -32,7 +32,6 @@ from headstart.serving.models import LoadedModel
 
 LOOKS = (50, 100, 200, 500)  # answers after which the monitor looks; a case sends no more than the last
 SEVERITY = 4  # of 5
-LOST = 0.02  # of accuracy: less is no drift to be cured
 CLEAN_WINDOWS, CLEAN_ANSWERS = 10, 100
 BATCH = 10  # inputs between two moments of the clock
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -295,22 +294,25 @@ class HeldOut:
         """Of the rows that may be sent."""
         return np.arange(len(self.rows)) if self.sent is None else self.sent
 
-    def expected(self, fault: Fault, inputs: Sequence[Any], truth: Sequence[str], accuracy: Mapping[str, Any]) -> str:
+    def expected(
+        self, fault: Fault, inputs: Sequence[Any], truth: Sequence[str], accuracy: Mapping[str, Any], tolerated: float
+    ) -> str:
         """The cause that should be named, by its definition: drift is what re-estimated BatchNorm statistics cure.
 
-        Labels decide, which the monitor does not have: drift is the cause where accuracy fell by `LOST` or more and
-        half of it or more comes back under statistics of these inputs; else the inputs just look different.
+        Labels decide, which the monitor does not have: drift is the cause where accuracy fell by more than is tolerated
+        and half of it or more comes back under statistics of these inputs; else the inputs just look different.
 
         Args:
             fault: that was planted.
             inputs: with it.
             truth: their labels.
             accuracy: `clean` and `broken`.
+            tolerated: `monitor.accuracy_drop`.
         """
         if fault.cause != "batchnorm_drift":
             return fault.cause
         lost = accuracy["clean"] - accuracy["broken"]
-        if layers.read(self.bundle) is None or lost < LOST:
+        if layers.read(self.bundle) is None or lost <= tolerated:
             return "covariate_shift"
         cured = _right(recalibration.answered(self.bundle, self.profile, inputs, inputs), truth)
         return "batchnorm_drift" if cured - accuracy["broken"] >= lost / 2 else "covariate_shift"
@@ -356,7 +358,7 @@ def plant(fault: Fault, deployment: Deployment, held: HeldOut, *, seed: int, sev
         "broken": _right(labels, truth),
         "cured": None,
     }
-    expected = held.expected(fault, inputs, truth, accuracy)
+    expected = held.expected(fault, inputs, truth, accuracy, deployment.params.monitor.accuracy_drop)
     if looks[-1].cause:
         healed = cured(document, held, at, inputs, deployment)
         accuracy["cured"] = None if healed is None else _right(healed, truth)

@@ -25,6 +25,7 @@ REQUESTS = {"refusals", "repeated_inputs"}  # they say nothing about the answers
 CLIENTS = {"preprocessing_mismatch", "input_quality"}  # causes that the looks of inputs can show
 ANSWERS = {"predicted_classes", "confidence", "quality"}  # checks of what the network says, rather than of its inputs
 HARDLY = 0.25  # of what predictions lost: where re-estimated statistics bring back less, they are not the cause
+SURELY = 200  # images that it takes to say so: statistics of few are rough, and bring less back than a cure would
 MOST_CLIENTS = 5  # that are looked at one by one: each look is one more chance of a wrong name
 FEWEST_ALONE = 50  # inputs of a client that is looked at alone: the smallest window that naming was measured on
 LEAST_OF_CLIENT = 20  # inputs of a client, and of all others together, before anything is said of them
@@ -246,8 +247,10 @@ def _by_layers(named: dict[str, Any], findings: Sequence[Finding], trial: Trial)
         return named
     sample = trial.sample() if layers.verdict == "fail" else Sample([], [])
     tried = trial.effect(sample) if len(sample.raw) >= FEWEST else None
+    lost = any(_moved(found.get(check)) for check in ANSWERS)
     if tried is None:
-        return _untried(named, layers, sample, lost=any(_moved(found.get(check)) for check in ANSWERS))
+        return _untried(named, layers, sample, lost=lost)
+    lost |= tried.moved
     evidence = {**named["evidence"], "recalibration": {**asdict(tried), "restored": round(tried.share, 3)}}
     clients = {FAULTS[each["fault"]].cause for each in evidence.get("looks_like", [])} & CLIENTS
     told = f"On {tried.images} images of this window, re-estimated BatchNorm statistics bring back {_restored(tried)}"
@@ -256,7 +259,7 @@ def _by_layers(named: dict[str, Any], findings: Sequence[Finding], trial: Trial)
         name = "batchnorm_drift"
     elif clients:
         told += ", but it may be a client that damages its inputs"
-    elif name == "unknown_shift" or (tried.moved and tried.share >= HARDLY):
+    elif name == "unknown_shift" or (lost and (tried.share >= HARDLY or tried.images < SURELY)):
         name, told = "unknown_shift", f"{told}: not enough to name them"
     evidence["meaning"] = f"{evidence.get('meaning', '')} {told}.".strip()
     score = tried.share if name == "batchnorm_drift" else named["score"]

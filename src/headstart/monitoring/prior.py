@@ -38,10 +38,12 @@ class Prior:
     Attributes:
         shares: by class.
         correction: what was added to each class's log-odds for it.
+        inputs: how many the shares were estimated from; None where they are a person's.
     """
 
     shares: Mapping[str, float]
     correction: Mapping[str, float]
+    inputs: int | None = None
 
 
 def read(bundle: Path) -> Prior | None:
@@ -53,22 +55,27 @@ def read(bundle: Path) -> Prior | None:
     path = bundle / EVALUATION
     try:
         said = artifacts.read_json(path).get("shares") if path.is_file() else None
-        return Prior(said["values"], said["correction"]) if said else None
+        return Prior(said["values"], said["correction"], (said.get("source") or {}).get("inputs")) if said else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BundleError(f"{path} cannot be read: {error!r}.", action="Build the model again.") from error
 
 
 def reference(profile: Profile, prior: Prior | None) -> Profile:
-    """The part of a profile in which classes come in the prior's shares; all of it without one."""
+    """The part of a profile in which classes come in the prior's shares; all of it without one.
+
+    Shares that were estimated are as unsure as their inputs are few. Predicted classes are counted as of so many rows
+    at most, so that a test of a window against them allows for it.
+    """
     if prior is None:
         return profile
     rows = class_shares.choose(profile.labels, prior.shares)
     labels, predicted = ([column[row] for row in rows] for column in (profile.labels, profile.predicted))
     seen, true = Counter(predicted), Counter(labels)
+    sure = 1.0 if prior.inputs is None else min(1.0, prior.inputs / len(rows))
     return replace(
         profile,
         n=len(rows),
-        predicted_counts={name: seen[name] for name in profile.classes},
+        predicted_counts={name: round(sure * seen[name]) for name in profile.classes},
         label_counts={name: true[name] for name in profile.classes},
         accuracy=sum(guess == label for guess, label in zip(predicted, labels, strict=True)) / len(rows),
         labels=labels,
