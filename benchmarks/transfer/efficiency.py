@@ -22,7 +22,7 @@ from typing import Any
 from sets import prepared
 
 from headstart import artifacts
-from headstart.transfer.finetune.loop import Validation
+from headstart.transfer.context import Validation
 from headstart.transfer.strategies import STRATEGIES
 
 SETS = ("trec6", "banking77", "subj", "mnist", "pneumonia_mnist")

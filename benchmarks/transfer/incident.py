@@ -15,8 +15,8 @@ from unittest.mock import patch
 
 from sets import prepared
 
+from headstart.transfer.context import Validation
 from headstart.transfer.finetune import guard
-from headstart.transfer.finetune.loop import Validation
 from headstart.transfer.strategies import STRATEGIES
 
 

@@ -7,6 +7,7 @@ import torch
 from headstart import artifacts
 from headstart.backbones.network import Network
 from headstart.data import dataset
+from headstart.transfer.context import Validation
 from headstart.transfer.examples import Examples
 from headstart.transfer.finetune import loop, memory, objective
 from headstart.transfer.finetune.objective import Pull
@@ -125,7 +126,7 @@ def test_the_loss_that_stops_training_counts_classes_alike_where_that_is_asked(t
     rows = dataset.read(folder / "data/train.parquet")
     targets = np.array([0] * (len(rows.ids) - 8) + [1] * 5 + [2] * 3)  # so that the two losses lie apart
     shown = Examples(setting.preprocessor, rows, targets)
-    validation = loop.Validation(shown, tmp_path / "partial")
+    validation = Validation(shown, tmp_path / "partial")
     history = loop.run(network, shown, setting.fine_tune, validation=validation, progress="toy")
 
     batch = shown.__getitems__(list(range(len(targets))), augmented=False)
@@ -154,7 +155,7 @@ def test_the_loss_that_stops_training_counts_classes_alike_where_that_is_asked(t
 )
 def test_an_epoch_passes_few_examples_as_often_as_enough_steps_take(examples, least_steps, passes):
     params = tiny_transfer.sections("text", epochs=3, batch_size=16, least_steps=least_steps)[1].fine_tune
-    assert loop.passes(examples, params) == passes
+    assert params.passes(examples) == passes
 
 
 @pytest.mark.slow

@@ -196,6 +196,11 @@ def write(folder: Path, signatures: Sequence[Signature], *, unseen: Sequence[str
     artifacts.write_json(folder / FILE, {"format": FORMAT, "signatures": entries, "unseen": list(unseen)})
 
 
+def seal(folder: Path, preprocessor: Preprocessor, inputs: Sequence[Any], *, seed: int) -> None:
+    """Find and write both for reference inputs."""
+    write(folder, build(preprocessor, inputs, seed=seed), unseen=unseen(preprocessor, inputs, seed=seed))
+
+
 def read(folder: Path) -> list[Signature]:
     """The signatures that `write` wrote; none where the bundle was sealed before there were any.
 

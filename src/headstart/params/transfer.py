@@ -1,5 +1,6 @@
 """`plan` and `train`: what is measured before a strategy is chosen, and how each strategy trains."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -50,6 +51,11 @@ class FineTune(Section):
     def classes_alike(self) -> bool:
         """Whether every class counts alike where two networks are compared, however rare it is."""
         return self.class_weights == "balanced" or self.stop_on == "macro_f1"
+
+    def passes(self, examples: int) -> int:
+        """How often an epoch shows each of these: once, or as often as it takes to train for `least_steps` in all."""
+        epoch_steps = math.ceil(self.least_steps / self.epochs)
+        return (epoch_steps - 1) * self.batch_size // examples + 1
 
 
 class Scratch(Section):

@@ -32,11 +32,7 @@ def run(model: str, params: Seal) -> None:
     )
     profile.write(out, seen)
     instrumented.write(out, export, predictor.preprocessor, test.inputs, seed=profile.SEED)
-    signatures.write(
-        out,
-        signatures.build(predictor.preprocessor, test.inputs, seed=profile.SEED),
-        unseen=signatures.unseen(predictor.preprocessor, test.inputs, seed=profile.SEED),
-    )
+    signatures.seal(out, predictor.preprocessor, test.inputs, seed=profile.SEED)
     artifacts.write_json(out / "lineage.json", lineage(f"evaluate@{model}"))
     artifacts.write_text(out / "params.yaml", resolved_params(model))
     copied = {path.name: path for path in (data / "contract").iterdir()}

@@ -16,9 +16,8 @@ from headstart.evaluation import scores
 from headstart.params.section import Strategy as Name
 from headstart.statistics.bootstrap import Sampling
 from headstart.transfer import device, features
-from headstart.transfer.context import LEVEL, Split, TrainingContext
+from headstart.transfer.context import LEVEL, Split, TrainingContext, Validation
 from headstart.transfer.finetune.history import History
-from headstart.transfer.finetune.loop import Validation
 from headstart.transfer.probe import Head
 from headstart.transfer.selection import Score
 from headstart.transfer.strategies import STRATEGIES

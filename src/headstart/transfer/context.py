@@ -45,6 +45,19 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Validation:
+    """What training is judged by after each epoch, and where its checkpoints go.
+
+    Attributes:
+        examples: the validation split.
+        checkpoints: folder of checkpoints and best weights; belongs to this run alone.
+    """
+
+    examples: Examples
+    checkpoints: Path
+
+
+@dataclass(frozen=True)
 class TrainingContext:
     """What strategies share: the contract, the backbone, how to train and where to compute.
 

@@ -5,11 +5,12 @@ precision rounds otherwise.
 """
 
 import os
+import random
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
-from transformers import set_seed
 
 from headstart import determinism
 
@@ -21,7 +22,9 @@ CONTAINER_MEMORY = Path("/sys/fs/cgroup/memory.max")
 
 def settle(seed: int) -> torch.device:
     """Seed every generator, take the threads allowed, and answer with the device to compute on."""
-    set_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed)  # transformers draws from it
+    torch.manual_seed(seed)  # of every device
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.set_num_threads(determinism.threads())
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -17,8 +17,7 @@ from headstart.params.section import Strategy as Name
 from headstart.params.transfer import Plan, Train
 from headstart.transfer import candidates, device, features, mitigations, probe, retention, selection, truncation
 from headstart.transfer.candidates import Candidate
-from headstart.transfer.context import LEVEL, Split, TrainingContext
-from headstart.transfer.finetune.loop import Validation
+from headstart.transfer.context import LEVEL, Split, TrainingContext, Validation
 from headstart.transfer.mitigations import Mitigation
 from headstart.transfer.selection import Score
 from headstart.transfer.strategies import STRATEGIES, linear_probe

@@ -27,6 +27,7 @@ from headstart.backbones.network import Network
 from headstart.backbones.silence import quiet
 from headstart.params.transfer import FineTune
 from headstart.transfer import device, probe
+from headstart.transfer.context import Validation
 from headstart.transfer.examples import Examples
 from headstart.transfer.finetune import checkpoints, guard, history, memory, rates
 from headstart.transfer.finetune.batching import GroupedTrainer
@@ -45,19 +46,6 @@ GIVEN_UP = "given-up.json"  # why an attempt was stopped
 
 
 @dataclass(frozen=True)
-class Validation:
-    """What training is judged by after each epoch, and where its checkpoints go.
-
-    Attributes:
-        examples: the validation split.
-        checkpoints: folder of checkpoints and best weights; belongs to this run alone.
-    """
-
-    examples: Examples
-    checkpoints: Path
-
-
-@dataclass(frozen=True)
 class _Job:
     """One attempt: what is trained on what, how, and where its checkpoints lie."""
 
@@ -71,18 +59,12 @@ class _Job:
     @property
     def epoch_steps(self) -> int:
         """Optimizer steps of an epoch."""
-        return math.ceil(passes(len(self.examples), self.params) * len(self.examples) / self.params.batch_size)
+        return math.ceil(self.params.passes(len(self.examples)) * len(self.examples) / self.params.batch_size)
 
     @property
     def steps(self) -> int:
         """Optimizer steps of all epochs."""
         return self.epoch_steps * self.params.epochs
-
-
-def passes(examples: int, params: FineTune) -> int:
-    """How often an epoch shows each example: once, or as often as it takes to train for `least_steps` in all."""
-    epoch_steps = math.ceil(params.least_steps / params.epochs)
-    return (epoch_steps - 1) * params.batch_size // examples + 1
 
 
 def run(
@@ -232,7 +214,7 @@ def _trainer(job: _Job, pieces: int) -> tuple[Trainer, list[rates.Rate], device.
         optimizers=(update, schedule),
         callbacks=callbacks,
     )
-    trainer.passes = passes(len(job.examples), params)
+    trainer.passes = params.passes(len(job.examples))
     trainer.remove_callback(PrinterCallback)
     return trainer, assigned, precision
 

@@ -13,9 +13,8 @@ from headstart.backbones.network import Network
 from headstart.params.section import Strategy as Name
 from headstart.transfer import features, probe
 from headstart.transfer.adapt import adaptation
-from headstart.transfer.context import Split, TrainingContext
+from headstart.transfer.context import Split, TrainingContext, Validation
 from headstart.transfer.finetune.history import History
-from headstart.transfer.finetune.loop import Validation
 from headstart.transfer.probe import Head
 from headstart.transfer.strategies.fine_tune import FineTune
 from headstart.transfer.strategies.strategy import FORWARD, TRAINED, Reason

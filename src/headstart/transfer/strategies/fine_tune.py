@@ -7,10 +7,8 @@ from pathlib import Path
 
 from headstart.backbones.network import Network
 from headstart.params.section import Strategy as Name
-from headstart.transfer.context import Split, TrainingContext
-from headstart.transfer.finetune import loop
+from headstart.transfer.context import Split, TrainingContext, Validation
 from headstart.transfer.finetune.history import History
-from headstart.transfer.finetune.loop import Validation
 from headstart.transfer.probe import Head
 from headstart.transfer.strategies import linear_probe
 from headstart.transfer.strategies.strategy import ADAMW, FLOAT, TRAINED, Reason
@@ -26,7 +24,7 @@ class FineTune:
         return None
 
     def work(self, context: TrainingContext, *, once: int, rows: int) -> int:
-        return TRAINED * context.fine_tune.epochs * loop.passes(rows, context.fine_tune) * once
+        return TRAINED * context.fine_tune.epochs * context.fine_tune.passes(rows) * once
 
     def memory(self, context: TrainingContext, network: Network) -> int:
         return ADAMW * FLOAT * sum(weight.numel() for weight in network.parameters())
@@ -44,6 +42,8 @@ class FineTune:
         augmented: bool = True,
         progress: str,
     ) -> tuple[Network, History | None]:
+        from headstart.transfer.finetune import loop  # with transformers' Trainer: seconds that planning does without
+
         network = linear_probe.start(context, head)
         examples = context.shown(learn, augmented=augmented)
         history = loop.run(network, examples, context.fine_tune, validation=validation, progress=progress)

@@ -4,9 +4,8 @@ from pathlib import Path
 
 from headstart.backbones.network import Network
 from headstart.params.section import Strategy as Name
-from headstart.transfer.context import Split, TrainingContext
+from headstart.transfer.context import Split, TrainingContext, Validation
 from headstart.transfer.finetune.history import History
-from headstart.transfer.finetune.loop import Validation
 from headstart.transfer.probe import Head
 from headstart.transfer.strategies.strategy import FLOAT, FORWARD, Reason
 

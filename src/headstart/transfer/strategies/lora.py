@@ -12,10 +12,8 @@ from torch import nn
 
 from headstart.backbones.network import Network
 from headstart.params.section import Strategy as Name
-from headstart.transfer.context import Split, TrainingContext
-from headstart.transfer.finetune import loop
+from headstart.transfer.context import Split, TrainingContext, Validation
 from headstart.transfer.finetune.history import History
-from headstart.transfer.finetune.loop import Validation
 from headstart.transfer.probe import Head
 from headstart.transfer.strategies import linear_probe
 from headstart.transfer.strategies.strategy import ACTIVATIONS, ADAMW, FLOAT, Reason
@@ -57,6 +55,8 @@ class Lora:
         augmented: bool = True,
         progress: str,
     ) -> tuple[Network, History | None]:
+        from headstart.transfer.finetune import loop  # with transformers' Trainer: seconds that planning does without
+
         network = linear_probe.start(context, head)
         own = context.lora
         wrapped = inject(network, context)

@@ -4,10 +4,8 @@ from pathlib import Path
 
 from headstart.backbones.network import Network
 from headstart.params.section import Strategy as Name
-from headstart.transfer.context import Split, TrainingContext
-from headstart.transfer.finetune import loop
+from headstart.transfer.context import Split, TrainingContext, Validation
 from headstart.transfer.finetune.history import History
-from headstart.transfer.finetune.loop import Validation
 from headstart.transfer.probe import Head
 from headstart.transfer.strategies.fine_tune import FineTune
 from headstart.transfer.strategies.strategy import TRAINED, Reason
@@ -41,6 +39,8 @@ class Scratch:
         augmented: bool = True,
         progress: str,
     ) -> tuple[Network, History | None]:
+        from headstart.transfer.finetune import loop  # with transformers' Trainer: seconds that planning does without
+
         own, rate = context.fine_tune, context.scratch.learning_rate
         network = Network.from_scratch(context.backbone, context.classes, dropout=own.dropout, seed=own.seed)
         network = network.to(context.device)

@@ -5,9 +5,8 @@ from typing import Any, Protocol
 
 from headstart.backbones.network import Network
 from headstart.params.section import Strategy as Name
-from headstart.transfer.context import Split, TrainingContext
+from headstart.transfer.context import Split, TrainingContext, Validation
 from headstart.transfer.finetune.history import History
-from headstart.transfer.finetune.loop import Validation
 from headstart.transfer.probe import Head
 
 Reason = dict[str, Any]  # a `code` and the numbers that a sentence about it needs
