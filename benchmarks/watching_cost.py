@@ -5,6 +5,7 @@
 Two servers of the same bundle, each a process of its own; one client asks them by turns, on, off, off, on, with one
 input a request. Prints the server's processor time a request of both, and their ratio with the range of the pairs:
 seconds on the clock depend on what else the machine does. No input comes twice, since repeats are measured once.
+What a server measures while nobody asks takes nothing from anybody, and is not counted.
 """
 
 import argparse
@@ -14,7 +15,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -123,7 +123,6 @@ def cost(url: str, process: int, inputs: list[str]) -> float:
         before = spent(process)
         for each in inputs:
             client.post(url, json={"inputs": [each]}).raise_for_status()
-        time.sleep(1.5)  # the journal is flushed, and what waits is measured at its pace
         return (spent(process) - before) / len(inputs)
 
 
