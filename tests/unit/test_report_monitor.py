@@ -211,6 +211,11 @@ def test_where_no_chart_can_be_drawn_the_page_says_why():
     assert "The charts could not be drawn: Evidently failed with KeyError: '<7>'" in text
 
 
+def test_a_property_that_no_answer_depends_on_has_a_p_value_and_no_alarm_threshold():
+    unheard = Finding("property/upper_share", "pass", 1e-9, None, "capitals moved; the model does not see them.")
+    assert "raises no alarm" in shown(document_of("ok", findings=[unheard]))
+
+
 def test_layers_of_a_window_without_hours_are_one_column():
     layers = [{"layer": "first", "apart": 0.1, "moved": False}, {"layer": "last", "apart": 0.4, "moved": True}]
     drift = Finding("batchnorm_drift", "fail", 1e-9, 1e-5, "layers moved.", "", {"layers": layers})

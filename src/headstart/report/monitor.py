@@ -192,7 +192,7 @@ def _measured(finding: Document) -> list[str]:
     if statistic is None:
         return []
     if is_p_value(finding["check"]):
-        return [p_value(statistic), f"alarms at {scientific(bar)}"]
+        return [p_value(statistic), "raises no alarm" if bar is None else f"alarms at {scientific(bar)}"]
     if finding["check"] in {"refusals", "repeated_inputs"}:
         return [percent(statistic), f"alarms at {rounded(bar)}"]
     if finding["check"] == "window":
