@@ -36,7 +36,7 @@ def test_the_document_has_seconds_from_counted_work_and_what_a_million_took(plan
     ]
     assert found["seconds"] == 41.0
     assert found["excluded"][1] == {
-        "strategy": "scratch", "code": "baseline", "reason": "It is a baseline, trained by `headstart compare`."
+        "strategy": "scratch", "code": "baseline", "reason": "A baseline: `headstart compare` trains it."
     }  # fmt: skip
     assert words.document(plan, {})["seconds"] is None
 
@@ -73,6 +73,6 @@ def test_the_page_needs_no_network_and_is_the_same_twice(plan, tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     artifacts.write_json(artifacts.stage_output("tickets", "plan") / "plan.json", plan)
     html = words.write("tickets").read_text()
-    assert "What was measured" in html and "It is a baseline" in html
+    assert "What was measured" in html and "A baseline" in html
     assert "http://" not in html.replace("http://www.w3.org", "") and "https://" not in html
     assert html == words.write("tickets").read_text()

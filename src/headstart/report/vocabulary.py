@@ -29,6 +29,7 @@ CHECKS = {
     "baseline": "It beats something simple",
     "parity": "The exported file answers as the trained network did",
     "preprocessing": "Inputs that are hard to read come out as the contract says",
+    "batchnorm": "Normalisation statistics are as they should be",
     "replay": "The sealed bundle repeats its known answers",
     "champion": "It is no worse than what is live",
     "diverged": "Training stayed on course",
