@@ -149,11 +149,14 @@ def _reaching(observed: int, m: int, n: int, ends: NDArray[np.bool_]) -> float:
     taken = 0.0
     low = 0  # alive[j] is the probability that low + j of the values so far belong to the small sample
     alive = np.ones(1)
+    left = np.arange(m, -n - 1, -1)  # of the small sample, by how many of it were passed; none is where it is below 0
     for walked in range(m + n):
-        members = np.arange(low, low + len(alive))
-        to_small = alive * ((m - members) / (m + n - walked))
-        alive = np.append(alive - to_small, 0.0)
-        alive[1:] += to_small
+        to_small = alive * (left[low : low + len(alive)] / (m + n - walked))
+        moved = np.empty(len(alive) + 1)
+        np.subtract(alive, to_small, out=moved[:-1])
+        moved[-1] = 0.0
+        moved[1:] += to_small
+        alive = moved
         if not ends[walked]:
             continue
         # |i n - (walked + 1 - i) m| < observed, that is |i (m + n) - (walked + 1) m| < observed

@@ -58,7 +58,8 @@ def _compared(moved: Mapping[str, Any]) -> str:
         return "never in the reference"
     if not moved["window"]:
         return f"for {moved['reference']:.1%} in the reference"
-    return f"{moved['window'] / moved['reference']:.2g} times as often as in the reference"
+    times = f"{moved['window'] / moved['reference']:.2g}"
+    return f"{'' if times == '1' else f'{times} times '}as often as in the reference"
 
 
 def _moved(
