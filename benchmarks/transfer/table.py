@@ -79,7 +79,7 @@ def cheapest_unless_worse(case: Case) -> str:
     return next(
         name
         for name in case.shortlist
-        if not selection.significantly_different(leader, case.scores[name], selection.ALPHA)
+        if not selection.significantly_better(leader, case.scores[name], selection.ALPHA)
     )
 
 

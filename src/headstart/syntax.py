@@ -63,10 +63,13 @@ class _WithoutWords(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def _undocumented(self, node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:
-        first = node.body[0] if node.body else None
-        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-            node.body = node.body[1:] or [ast.Pass()]
+        node.body = [part for part in node.body if not _is_text(part)] or [ast.Pass()]
         return self.generic_visit(node)
+
+
+def _is_text(node: ast.stmt) -> bool:
+    """Whether a statement is a string alone: a docstring, also one below a constant."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
 @cache

@@ -347,3 +347,11 @@ def test_what_is_neither_a_source_nor_a_list_of_sources_is_refused_in_one_senten
         Data.model_validate({"source": source, "columns": NO_COLUMNS})
     [problem] = caught.value.errors()
     assert (problem["loc"], problem["msg"]) == (("source",), "a source, or a list of sources")
+
+
+def test_bytes_that_are_no_text_are_refused_not_replaced():
+    from headstart.data.rows import plain
+
+    assert plain("été".encode()) == "été"
+    with pytest.raises(TypeError, match="not UTF-8"):
+        plain("été".encode("latin-1"))

@@ -62,6 +62,12 @@ def test_only_an_unsure_lead_makes_a_candidate_provisional(wins, losses):
     assert not baseline.is_better(finding.document())
 
 
+def test_a_candidate_behind_the_baseline_is_not_ahead_of_it_whatever_the_margin():
+    finding = baseline.judge({"baselines": {"words_svm": rival(0.5, 8, 12)}}, -0.05, 0.05)
+    assert finding.verdict == "unsure" and finding.statistic < 0
+    assert not baseline.is_better(finding.document())
+
+
 def test_a_lead_that_rests_on_groups_is_no_surer_than_their_scatter():
     document = rival(0.5, 12, 8)
     document["paired"]["scatter"] = {"groups": 11, "effective": 11.0, "error": 0.04}

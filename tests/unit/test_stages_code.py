@@ -59,6 +59,15 @@ def test_the_words_of_an_exception_change_nothing(package, then, now):
     assert found[0] == found[1]
 
 
+def test_the_words_below_a_constant_change_nothing(package):
+    folder, described = package
+    found = []
+    for words in ("Of the top layer.", "Of the topmost layer."):
+        (folder / "layers.py").write_text(f'RATE = 0.1\n"""{words}"""\n\n\ndef rate():\n    return RATE\n')
+        found.append(described())
+    assert found[0] == found[1]
+
+
 def test_another_exception_changes_it(package):
     folder, described = package
     found = []

@@ -16,10 +16,12 @@ from headstart.transfer.strategies import STRATEGIES
 NO_UNLABELLED = {"adapt_then_fine_tune": {"code": "no_unlabelled_examples"}}
 
 
-def choose(*, right=80, per_class=40.0, obstacles=NO_UNLABELLED, work=1000, available=10**9, budget=10**6):
+def choose(
+    *, right=80, majority=0.1, per_class=40.0, obstacles=NO_UNLABELLED, work=1000, available=10**9, budget=10**6
+):
     units = {name: work * place for place, name in enumerate(STRATEGIES, start=1)}
-    memory = dict.fromkeys(STRATEGIES, 10**8)
-    facts = Facts(wilson(right, 100, 0.95), per_class, obstacles, units, memory, available, "tokens")
+    memory = {**dict.fromkeys(STRATEGIES, 10**8), "lora": 10**7}
+    facts = Facts(wilson(right, 100, 0.95), majority, per_class, obstacles, units, memory, available, "tokens")
     return shortlist.choose(facts, good_enough=0.98, budget=budget)
 
 
@@ -85,3 +87,14 @@ def test_every_code_that_the_package_writes_as_a_reason_has_a_sentence():
     endings = {"all_asked_for", "none_significantly_better", "impossible", "no_better_on_all", "truncated"}
     selected = {"mitigated_worse_than_probe"}
     assert named - endings - selected <= set(REASONS)
+
+
+def test_a_probe_that_may_only_answer_the_commonest_class_is_not_good_enough():
+    listed, _ = choose(right=99, majority=0.99)
+    assert "fine_tune" in listed
+
+
+def test_adapters_that_do_not_fit_into_memory_either_are_not_tried():
+    listed, excluded = choose(available=10**7 - 1)
+    assert list(listed) == ["linear_probe"]
+    assert excluded["lora"]["code"] == excluded["fine_tune"]["code"] == "memory"

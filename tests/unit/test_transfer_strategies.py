@@ -107,7 +107,7 @@ def test_work_counts_a_backward_pass_as_two_forward_passes(text):
     # 3 epochs of 1,000 tokens: 3,000 forward and 6,000 backward; low-rank updates have no gradients of frozen weights
     context, _ = text
     context = context.with_fine_tune(epochs=3)
-    work = {name: one.work(context, once=1000, rows=10) for name, one in STRATEGIES.items()}
+    work = {name: one.work(context, once=1000, rows=10_000) for name, one in STRATEGIES.items()}
     assert work["linear_probe"] == 1000
     assert work["fine_tune"] == work["adapt_then_fine_tune"] == 9000  # there is nothing to adapt to
     assert work["lora"] == 2000 * context.lora.epochs

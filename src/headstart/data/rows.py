@@ -223,7 +223,12 @@ def plain(value: Any) -> str | None:
         return value.isoformat()
     if isinstance(value, list | tuple | dict | set):
         raise TypeError(f"{type(value).__name__} where one value was expected")
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    if isinstance(value, bytes):
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError:
+            raise TypeError(f"{value[:20]!r}, which is not UTF-8, where text was expected") from None
+    return str(value)
 
 
 def plains(values: Sequence[Any]) -> list[str | None]:

@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from headstart import artifacts
 from headstart.errors import UsageError
 from headstart.faults.table import CARRIED_OUT, UNTRAINED
@@ -48,6 +50,17 @@ def remember(history: Path, document: Mapping[str, Any]) -> None:
         history: a file, made where there is none.
         document: from `watch.watch`.
     """
+    with _locked(history):
+        _remember(history, document)
+
+
+def _locked(history: Path) -> FileLock:
+    """Held while the file is read, changed and written: a look by hand may run beside the scheduled one."""
+    history.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(history.with_suffix(".lock"))
+
+
+def _remember(history: Path, document: Mapping[str, Any]) -> None:
     known = _read(history)
     look = {name: document["window"][name] for name in ("start", "end")}
     look |= {"verdict": document["verdict"], "remedy": document["remedy"]}
@@ -96,7 +109,8 @@ def due(history: Path, params: Retrain, end: datetime, document: Mapping[str, An
 
 def started(history: Path, now: datetime) -> None:
     """Remember that an alert started a training or a cure at `now`; the cooldown begins."""
-    artifacts.write_json(history, {**_read(history), "started": now.isoformat()})
+    with _locked(history):
+        artifacts.write_json(history, {**_read(history), "started": now.isoformat()})
 
 
 def apart(looks: Sequence[Mapping[str, str]], *, cure: str | None = None) -> list[str]:

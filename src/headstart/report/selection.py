@@ -65,6 +65,8 @@ def reason(history: Document) -> str:
     other = next((one for one in history["candidates"] if one["strategy"] == against), None)
     if code == "others_failed":
         return f"Every other candidate failed in training, so {name} was kept."
+    if code == "all_failed":
+        return f"Every candidate failed in training; {name} is the first of them."
     if other is None:
         return f"{_capital(name)} was the only candidate."
     rival = other["label"]

@@ -69,6 +69,7 @@ def plan(params: Plan, *, backbone: Path, data: Path, cache: Path) -> tuple[dict
     else:
         facts = Facts(
             clustered.share(found.right, LEVEL),
+            float(np.bincount(found.learn.targets).max() / len(found.learn)),
             sizes["per_class"]["median"],
             {name: reason for name, one in STRATEGIES.items() if (reason := one.obstacle(context))},
             work,

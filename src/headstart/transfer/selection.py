@@ -58,7 +58,8 @@ class Selection:
 
     Attributes:
         kept: its name.
-        code: why: `only_candidate`, `others_failed`, `significantly_better`, `lower_loss` or `lower_balanced_loss`.
+        code: why: `only_candidate`, `others_failed`, `all_failed`, `significantly_better`, `lower_loss` or
+            `lower_balanced_loss`.
         against: the best of the others; None where there is none.
     """
 
@@ -79,7 +80,7 @@ def select(scores: Mapping[Name, Score], failed: Mapping[Name, str]) -> Selectio
     """
     usable = {name: score for name, score in scores.items() if name not in failed and score.loss is not None}
     if not usable:
-        return Selection(next(iter(scores)), "only_candidate")
+        return Selection(next(iter(scores)), "only_candidate" if len(scores) == 1 else "all_failed")
     kept = _best(usable)
     others = {name: score for name, score in usable.items() if name != kept}
     if not others:
@@ -87,15 +88,14 @@ def select(scores: Mapping[Name, Score], failed: Mapping[Name, str]) -> Selectio
     against = _best(others)
     if usable[kept].balanced:
         return Selection(kept, "lower_balanced_loss", against)
-    better = significantly_different(usable[kept], usable[against], ALPHA / (len(usable) - 1))
+    better = significantly_better(usable[kept], usable[against], ALPHA / (len(usable) - 1))
     return Selection(kept, "significantly_better" if better else "lower_loss", against)
 
 
-def significantly_different(one: Score, other: Score, alpha: float) -> bool:
-    """Whether the two differ in right answers: by exact McNemar and, where examples come in groups, by groups too."""
+def significantly_better(one: Score, other: Score, alpha: float) -> bool:
+    """Whether `one` has more right answers: by exact McNemar and, where examples come in groups, by groups too."""
     found = paired.difference(one.right, other.right, 1 - alpha, one.groups)
-    apart = found.interval.low > 0 or found.interval.high < 0
-    return apart and found.p_value <= alpha
+    return found.interval.low > 0 and found.p_value <= alpha
 
 
 def difference(kept: Score, other: Score) -> dict[str, Any]:
@@ -105,15 +105,16 @@ def difference(kept: Score, other: Score) -> dict[str, Any]:
 
 
 def _best(scores: Mapping[Name, Score]) -> Name:
-    """The one of least loss among those not significantly below the most accurate; the first of equal ones."""
+    """The one of least loss among those that none is significantly more accurate than; the first of equal ones."""
     contenders = list(scores)
     if len(scores) > 1 and not next(iter(scores.values())).balanced:
-        leader = max(scores, key=lambda name: (scores[name].accuracy, -_loss(scores[name])))
         alpha = ALPHA / (len(scores) - 1)
         contenders = [
             name
             for name in scores
-            if name == leader or not significantly_different(scores[leader], scores[name], alpha)
+            if not any(
+                significantly_better(other, scores[name], alpha) for rival, other in scores.items() if rival != name
+            )
         ]
     return min(contenders, key=lambda name: _loss(scores[name]))
 

@@ -36,6 +36,7 @@ class Facts:
 
     Attributes:
         accuracy: of the linear probe, cross-validated; counted by rows, since groups only widen its interval.
+        majority: share of the commonest class.
         per_class: labels of the median class.
         obstacles: why strategies are impossible here.
         work: of each strategy on all of train, in `unit`.
@@ -45,6 +46,7 @@ class Facts:
     """
 
     accuracy: Interval
+    majority: float
     per_class: float
     obstacles: Mapping[Name, Reason]
     work: Mapping[Name, int]
@@ -73,33 +75,35 @@ def choose(facts: Facts, *, good_enough: float, budget: int) -> tuple[dict[Name,
 def _excluded(name: Name, facts: Facts, good_enough: float, budget: int) -> Reason | None:
     """Why a strategy that trains layers is not tried; None where it is."""
     reached = facts.accuracy
-    up_to = wilson(reached.value * reached.n, reached.n, GOOD_ENOUGH_LEVEL).high
+    within = wilson(reached.value * reached.n, reached.n, GOOD_ENOUGH_LEVEL)
+    up_to = within.high
     if obstacle := facts.obstacles.get(name):
         return obstacle
-    if up_to >= good_enough:
+    if up_to >= good_enough and within.low > facts.majority:  # to be right as often as the commonest class is nothing
         return {"code": "probe_good_enough", "accuracy": reached.value, "up_to": up_to, "good_enough": good_enough}
     if facts.per_class < LABELS_PER_CLASS:
         return {"code": "too_few_labels", "per_class": facts.per_class, "least": LABELS_PER_CLASS}
     if facts.work[name] > budget:
         return {"code": "over_budget", "work": facts.work[name], "budget": budget, "unit": facts.unit}
-    short = _short_of_memory(facts)
+    short = _short_of_memory(facts, "fine_tune")
     if name == "lora":
-        return None if short else {"code": "all_layers_fit"}
+        too_large = _short_of_memory(facts, name)
+        return {**too_large, "code": "memory"} if too_large else None if short else {"code": "all_layers_fit"}
     return {**short, "code": "memory"} if short else None
 
 
 def _listed(name: Name, facts: Facts) -> Reason:
     """Why a strategy that trains layers is tried."""
     if name == "lora":
-        return {**(_short_of_memory(facts) or {}), "code": "memory_for_adapters"}
+        return {**(_short_of_memory(facts, "fine_tune") or {}), "code": "memory_for_adapters"}
     if name == "adapt_then_fine_tune":
         return {"code": "unlabelled_examples"}
     return {"code": "enough_labels", "per_class": facts.per_class, "least": LABELS_PER_CLASS}
 
 
-def _short_of_memory(facts: Facts) -> dict[str, Any] | None:
-    """What training all layers needs and what there is, in megabytes, where that is not enough."""
-    needed = facts.memory["fine_tune"]
+def _short_of_memory(facts: Facts, name: Name) -> dict[str, Any] | None:
+    """What a strategy needs and what there is, in megabytes, where that is not enough."""
+    needed = facts.memory[name]
     if needed <= facts.available:
         return None
     return {"needed_mb": round(needed / 1e6), "available_mb": round(facts.available / 1e6)}

@@ -52,6 +52,8 @@ def judge(evaluation: Mapping[str, Any] | None, margin: float, level: float) -> 
     sure, needed = paired.sureness(against, margin), bars.settled_by(interval, margin, groups)
     more = None if needed is None else bars.rounded_up(max(needed - (groups or n), 1))
     evidence |= {"sure": sure, "more": more, "unit": "groups" if groups else "rows"}
+    if groups:
+        evidence["groups"] = groups
     if interval.value > margin:
         reason = f"{told}; {asked}. It does so here, but these examples make that only {100 * sure:.0f}% sure."
     else:
@@ -65,7 +67,8 @@ def judge(evaluation: Mapping[str, Any] | None, margin: float, level: float) -> 
 def is_better(finding: Mapping[str, Any]) -> bool:
     """Whether a finding of this gate that is unsure shows a candidate that is ahead on the examples there are."""
     unsure = finding["check"] == CHECK and finding["verdict"] == "unsure"
-    return bool(unsure and finding["statistic"] > finding["bar"])
+    one_group = finding["evidence"].get("groups", 2) < 2  # says nothing of other groups
+    return bool(unsure and not one_group and finding["statistic"] > max(finding["bar"], 0.0))
 
 
 def settled(evidence: Mapping[str, Any]) -> str:

@@ -35,7 +35,8 @@ class Lora:
         return {"code": "no_linear_layers", "kind": network.backbone.config.model_type}
 
     def work(self, context: TrainingContext, *, once: int, rows: int) -> int:
-        return ACTIVATIONS * context.lora.epochs * once
+        own = context.fine_tune.model_copy(update={"epochs": context.lora.epochs})
+        return ACTIVATIONS * own.epochs * own.passes(rows) * once
 
     def memory(self, context: TrainingContext, network: Network) -> int:
         modules = [module for module in network.backbone.modules() if isinstance(module, nn.Linear)]

@@ -21,7 +21,8 @@ class Scratch:
         return None
 
     def work(self, context: TrainingContext, *, once: int, rows: int) -> int:
-        return TRAINED * context.scratch.epochs * once
+        own = context.fine_tune.model_copy(update={"epochs": context.scratch.epochs})
+        return TRAINED * own.epochs * own.passes(rows) * once
 
     def memory(self, context: TrainingContext, network: Network) -> int:
         return FineTune().memory(context, network)
