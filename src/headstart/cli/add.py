@@ -183,7 +183,7 @@ def _lines(name: str, proposed: Entry, reasons: list[str], standing: bool) -> An
     yield from (f"  {reason}" for reason in reasons)
     yield "Next:"
     yield f"  headstart data {name}   shows what is in it, and what is wrong with it"
-    yield f"  headstart plan {name}   chooses how to transfer, with the evidence"
+    yield f"  headstart plan {name}   measures it and says which strategies to try"
     yield f"  headstart run {name}    makes a champion, with whatever of these is left to do"
 
 
