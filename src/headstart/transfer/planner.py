@@ -4,6 +4,7 @@
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from headstart.errors import ParamsError
+from headstart.params.section import Strategy as Name
 from headstart.params.transfer import Plan
 from headstart.statistics import clustered
 from headstart.transfer import device, domain_shift, evidence, features, shortlist, truncation
@@ -18,6 +20,7 @@ from headstart.transfer.context import LEVEL, Split, TrainingContext
 from headstart.transfer.evidence import Probed
 from headstart.transfer.shortlist import Facts
 from headstart.transfer.strategies import STRATEGIES
+from headstart.transfer.strategies.strategy import Reason
 
 FORMAT = 3
 TIMED = 64  # examples that are passed to tell seconds from counted work
@@ -34,13 +37,8 @@ def plan(params: Plan, *, backbone: Path, data: Path, cache: Path) -> tuple[dict
     place = device.settle(params.fine_tune.seed)
     context = TrainingContext.of(params, backbone=backbone, data=data, cache=cache, device=place)
     forced = None if params.strategy == "auto" else params.strategy
-    if forced and (reason := STRATEGIES[forced].obstacle(context)):
-        numbers = ", ".join(f"{key} {value}" for key, value in reason.items() if key != "code")
-        told = reason["code"] + (f": {numbers}" if numbers else "")
-        raise ParamsError(
-            f"plan.strategy is {forced}, which is impossible for this model ({told}).",
-            action="Set it to auto, or to another strategy.",
-        )
+    if forced:
+        _require(forced, context)
     seconds, started = dict[str, float](), time.perf_counter()
     whole = evidence.probed(context, data)
     seconds["probe"], started = time.perf_counter() - started, time.perf_counter()
@@ -92,24 +90,30 @@ def plan(params: Plan, *, backbone: Path, data: Path, cache: Path) -> tuple[dict
         "unit": unit,
         "level": LEVEL,
         "shortlist": [
-            {
-                "strategy": name,
-                "label": STRATEGIES[name].label,
-                "reason": reason,
-                "work": work[name],
-                "memory_mb": round(memory[name] / 1e6),
-            }
-            for name, reason in listed.items()
+            {**_entry(name, reason, work), "memory_mb": round(memory[name] / 1e6)} for name, reason in listed.items()
         ],
-        "excluded": [
-            {"strategy": name, "label": STRATEGIES[name].label, "reason": reason, "work": work[name]}
-            for name, reason in excluded.items()
-        ],
+        "excluded": [_entry(name, reason, work) for name, reason in excluded.items()],
         "head_strength": whole.head.strength,
         "truncation": ending,
         "evidence": measured,
     }
     return document, seconds
+
+
+def _require(forced: Name, context: TrainingContext) -> None:
+    """Refuse a strategy that the user asked for and that is impossible here."""
+    if reason := STRATEGIES[forced].obstacle(context):
+        numbers = ", ".join(f"{key} {value}" for key, value in reason.items() if key != "code")
+        told = reason["code"] + (f": {numbers}" if numbers else "")
+        raise ParamsError(
+            f"plan.strategy is {forced}, which is impossible for this model ({told}).",
+            action="Set it to auto, or to another strategy.",
+        )
+
+
+def _entry(name: Name, reason: Reason, work: Mapping[Name, int]) -> dict[str, Any]:
+    """A strategy as `plan.json` lists it."""
+    return {"strategy": name, "label": STRATEGIES[name].label, "reason": reason, "work": work[name]}
 
 
 def _ending(params: Plan, whole: Probed, data: Path) -> tuple[Probed, dict[str, Any], list[dict[str, Any]]]:
