@@ -54,7 +54,6 @@ class AdaptThenFineTune:
         head: Head,
         *,
         validation: Validation | None,
-        augmented: bool = True,
         progress: str,
     ) -> tuple[Network, History | None]:
         """The adapted network, fine-tuned from a linear probe of the adapted features."""
@@ -65,6 +64,6 @@ class AdaptThenFineTune:
         )
         own = probe.fit(seen, learn.targets, context.classes, context.probe, groups=learn.examples.groups)
         network, history = FineTune().train(
-            moved, replace(learn, features=seen), own, validation=validation, augmented=augmented, progress=progress
+            moved, replace(learn, features=seen), own, validation=validation, progress=progress
         )
         return network, history and replace(history, notes=[*history.notes, adapted.told])

@@ -39,12 +39,11 @@ class FineTune:
         head: Head,
         *,
         validation: Validation | None,
-        augmented: bool = True,
         progress: str,
     ) -> tuple[Network, History | None]:
         from headstart.transfer.finetune import loop  # with transformers' Trainer: seconds that planning does without
 
         network = linear_probe.start(context, head)
-        examples = context.shown(learn, augmented=augmented)
+        examples = context.shown(learn, augmented=True)
         history = loop.run(network, examples, context.fine_tune, validation=validation, progress=progress)
         return network.eval(), history

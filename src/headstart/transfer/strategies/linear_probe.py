@@ -35,7 +35,6 @@ class LinearProbe:
         head: Head,
         *,
         validation: Validation | None,
-        augmented: bool = True,
         progress: str,
     ) -> tuple[Network, History | None]:
         return start(context, head), None

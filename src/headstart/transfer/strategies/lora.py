@@ -53,7 +53,6 @@ class Lora:
         head: Head,
         *,
         validation: Validation | None,
-        augmented: bool = True,
         progress: str,
     ) -> tuple[Network, History | None]:
         from headstart.transfer.finetune import loop  # with transformers' Trainer: seconds that planning does without
@@ -64,7 +63,7 @@ class Lora:
         changes = {"epochs": own.epochs, "learning_rate": own.learning_rate, "layer_decay": 1.0}
         params = context.fine_tune.model_copy(update=changes)
         history = loop.run(
-            network, context.shown(learn, augmented=augmented), params, validation=validation, progress=progress
+            network, context.shown(learn, augmented=True), params, validation=validation, progress=progress
         )
         network.backbone = wrapped.merge_and_unload(safe_merge=False)
         return network.eval(), history

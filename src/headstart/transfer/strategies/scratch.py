@@ -37,7 +37,6 @@ class Scratch:
         head: Head,
         *,
         validation: Validation | None,
-        augmented: bool = True,
         progress: str,
     ) -> tuple[Network, History | None]:
         from headstart.transfer.finetune import loop  # with transformers' Trainer: seconds that planning does without
@@ -48,6 +47,6 @@ class Scratch:
         rates = {"learning_rate": rate, "head_learning_rate": rate, "layer_decay": 1.0}
         params = own.model_copy(update={"epochs": context.scratch.epochs, "pull": 0.0, **rates})
         history = loop.run(
-            network, context.shown(learn, augmented=augmented), params, validation=validation, progress=progress
+            network, context.shown(learn, augmented=True), params, validation=validation, progress=progress
         )
         return network.eval(), history

@@ -55,7 +55,6 @@ class Strategy(Protocol):
         head: Head,
         *,
         validation: Validation | None,
-        augmented: bool = True,
         progress: str,
     ) -> tuple[Network, History | None]:
         """A network on `context.device`, in evaluation mode, and how training went (None: no gradient descent).
@@ -65,6 +64,5 @@ class Strategy(Protocol):
             learn: the examples to learn from.
             head: the linear probe of these examples.
             validation: examples and the folder of checkpoints; None trains all epochs without either.
-            augmented: whether images are changed as `fine_tune.augmentation` says.
             progress: what the progress bar says.
         """
