@@ -97,10 +97,16 @@ def test_a_drill_sends_no_picture_that_the_monitor_may_plant_the_same_fault_in(b
 
 
 def test_class_shares_end_where_a_class_has_no_row_left(deployment, bundle):
-    # 60 rows of each class, one of which comes in 90%: all of its rows are sent, none twice, and some of the others
-    outcome = planted("class_tripled", deployment, bundle)
-    assert 60 < outcome.answers < 80
+    # 100 rows of each class, one of which comes in 90%: all of its rows are sent, none twice, and some of the others
+    outcome = planted("class_tripled", deployment, bundle, n=200)
+    assert 100 < outcome.answers < 130
     assert outcome.detected_after is not None
+
+
+def test_class_shares_are_not_planted_in_fewer_rows_than_a_monitor_judges(deployment, bundle):
+    outcome = planted("class_tripled", deployment, bundle, n=120)
+    assert outcome.answers == 0
+    assert "monitor.rows" in outcome.note
 
 
 def test_sound_traffic_does_not_alarm(deployment):
