@@ -1,7 +1,7 @@
 """Moments of BatchNorm inputs: kept by the journal, measured off the request's path, compared with the reference."""
 
 import threading
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 
 import numpy as np
@@ -16,7 +16,7 @@ from headstart.journal.moments import LayerMoments
 from headstart.journal.writer import Journal
 from headstart.monitoring import diagnosis, recalibration, watch
 from headstart.monitoring.detectors import batchnorm
-from headstart.monitoring.recalibration import Effect
+from headstart.monitoring.recalibration import Effect, Replay
 from headstart.monitoring.windows import Sample
 from headstart.params.operation import Journal as JournalParams
 from headstart.serving.sampling import Answering, Sampler
@@ -256,6 +256,7 @@ def test_without_raw_images_the_cause_stays_unknown_and_the_setting_is_said():
 
 
 RAW = Sample([str(number).encode() for number in range(200)], [None] * 200)
+NONE, FEW = Sample([], []), Sample(RAW.raw[:60], RAW.truth[:60])
 AS_BEFORE = {"p_lost": 0.5, "p_classes": 0.5, "classes": 0.03}
 
 
@@ -290,6 +291,49 @@ def test_less_light_is_drift_a_shift_or_unnamed_by_what_re_estimated_statistics_
     assert "there is less light" in found[0]["evidence"]["meaning"]
     if raw != RAW and cause == "unknown_shift":
         assert "Set journal.raw: sampled" in found[0]["evidence"]["meaning"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "changes", "replayed", "share", "cause"),
+    [
+        pytest.param(NONE, {}, {}, 1.0, "batchnorm_drift", id="no image was kept, and accuracy comes back"),
+        pytest.param(NONE, {}, {"cured": 0.6}, 1.0, "unknown_shift", id="a third of it comes back"),
+        pytest.param(NONE, {}, {"cured": 0.5}, 1.0, "covariate_shift", id="a ninth of it comes back"),
+        pytest.param(NONE, {}, {"p_lost": 0.3}, 1.0, "covariate_shift", id="it may cost no accuracy"),
+        pytest.param(NONE, {}, {"p_regained": 0.3}, 1.0, "unknown_shift", id="it may come back by chance"),
+        pytest.param(NONE, {}, {}, 0.5, "unknown_shift", id="half of the window is sound"),
+        pytest.param(FEW, {"images": 60, "classes_recalibrated": 0.24}, {}, 1.0, "batchnorm_drift", id="too few"),
+    ],
+)
+def test_without_enough_images_a_fault_is_planted_in_labelled_ones_of_the_reference(
+    raw, changes, replayed, share, cause
+):
+    dark = traffic(np.random.default_rng(0), 300, darker=0.3)
+    sound = traffic(np.random.default_rng(2), 300)
+    rows = np.arange(300) < 300 * share
+    looks = {name: np.where(rows, values, sound.properties[name]) for name, values in dark.properties.items()}
+    told = {"images": 150, "severity": 5, "clean": 0.9, "broken": 0.45, "cured": 0.8, "p_lost": 0.0, "p_regained": 0.0}
+    found = Replay(**{**told, **replayed})
+    asked = []
+    failed = [Finding(check, "fail", 1e-9, 1e-5, "") for check in ("property/brightness", "confidence")]
+    (named,) = diagnosis.causes(
+        [*alarmed(), *failed],
+        profile_of(traffic(np.random.default_rng(1), 2000)),
+        replace(window_of(dark), properties=looks),
+        drop=0.05,
+        known=[Signature("darkened", 5, {"brightness": -1.0})],
+        trial=diagnosis.Trial(
+            lambda: raw,
+            lambda sample: effect(**changes),
+            lambda fault: asked.append(fault.name) or found,
+        ),
+    )
+    assert named["cause"] == cause
+    if share == 1.0:
+        assert asked == ["darkened"]
+        assert named["evidence"]["replay"] == asdict(found)
+        said = f"takes accuracy from 0.90 to 0.45; re-estimated BatchNorm statistics bring it to {found.cured:.2f}."
+        assert said in named["evidence"]["meaning"]
 
 
 def test_probabilities_are_compared_with_the_references():

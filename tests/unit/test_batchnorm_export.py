@@ -23,11 +23,13 @@ from headstart.data.dataset import Dataset
 from headstart.evaluation.gates import batchnorm as gate
 from headstart.export import graph, instrumented, parity, statistics
 from headstart.faults.table import FAULTS
+from headstart.journal.moments import LayerMoments
+from headstart.monitoring import recalibration as monitored
 from headstart.monitoring.remedies import Recorded, recalibrate_batchnorm
 from headstart.predictor import Preprocessor
 from headstart.profile import Profile
 from tests.unit import backbone_folders as tiny
-from tests.unit.made_traffic import monitor, traffic, window_of
+from tests.unit.made_traffic import NOON, monitor, traffic, window_of
 
 SHAPE = (1, 16, 16)
 CLASSES = ("a", "b", "c")
@@ -180,8 +182,9 @@ def test_re_estimation_brings_back_what_light_took_and_changes_nothing_where_not
     assert max(still.moved.values()) < 0.1 * max(found.moved.values())
 
 
-def test_the_remedy_writes_statistics_of_the_windows_images_and_says_what_they_do(made, tmp_path):
-    """On brighter images a network that was frozen is less sure than on its reference, and surer when recalibrated."""
+@pytest.fixture
+def served(made, tmp_path):
+    """A sealed bundle of the network, its profile of 150 pictures, and the probabilities that this holds."""
     files.write(tmp_path, spec.Contract("image", FORM, CLASSES), tokenizer_json=None)
     measured, preprocessor = opened(made), made[2]
     judged = pictures(150, seed=2)
@@ -196,18 +199,56 @@ def test_the_remedy_writes_statistics_of_the_windows_images_and_says_what_they_d
     )  # fmt: skip
     profile.write(tmp_path, known)
     seal(tmp_path, {reference.GRAPH: made[0] / reference.GRAPH, CALIBRATION: json.dumps(neutral.document()).encode()})
+    return tmp_path, known, probabilities
+
+
+def test_the_remedy_writes_statistics_of_the_windows_images_and_says_what_they_do(made, served):
+    """On brighter images a network that was frozen is less sure than on its reference, and surer when recalibrated."""
+    folder, known, probabilities = served
+    measured = opened(made)
     window = window_of(traffic(np.random.default_rng(0), 200))
-    seen = Recorded(window, known, None, monitor(), tmp_path, pictures(120, seed=3, brighter=110.0).inputs)
+    seen = Recorded(window, known, None, monitor(), folder, pictures(120, seed=3, brighter=110.0).inputs)
     proposal = recalibrate_batchnorm(seen)
     said = proposal.effect["confidence"]
     assert proposal.effect["images"] == 120 and set(proposal.effect["moved"]) == set(measured.layers.names)
     assert said["now"] < said["recalibrated"] and said["expected"] == pytest.approx(probabilities.max(axis=1).mean())
-    proposal.write(tmp_path)
-    found = cures.read_batchnorm(tmp_path)
+    proposal.write(folder)
+    found = cures.read_batchnorm(folder)
     assert found.network == measured.network and found.source["version"] == 2 and found.source["images"] == 120
     network = Network.load(made[0] / "model")
     before = batchnorm.fingerprints(network)
     assert instrumented.cured(network, found) and batchnorm.fingerprints(network) != before
+
+
+@pytest.mark.parametrize(("brighter", "severity", "restores"), [(110.0, 5, True), (20.0, 1, False)])
+def test_a_fault_is_planted_as_strong_as_the_layers_say_and_labels_tell_what_it_costs_and_what_comes_back(
+    made, served, brighter, severity, restores
+):
+    """The network tells its classes by level: 110 more of 255 hide them from stored statistics, 20 more do not."""
+    folder, known, _ = served
+    labelled = pictures(120, seed=3)
+    found = monitored.replay(
+        folder, known, labelled.inputs, labelled.labels, FAULTS["brightened"], seen_by(made, brighter)
+    )
+    assert (found.images, found.severity, found.restores) == (120, severity, restores)
+    assert found.clean > 0.9
+    assert found.cured > 0.9  # as in the test of re-estimation above
+    assert (found.broken < 0.8) is restores
+
+
+def test_a_fault_is_planted_in_no_fewer_images_than_statistics_are_re_estimated_from(made, served):
+    folder, known, _ = served
+    labelled = pictures(31, seed=3)
+    assert (
+        monitored.replay(folder, known, labelled.inputs, labelled.labels, FAULTS["brightened"], seen_by(made, 110.0))
+        is None
+    )
+
+
+def seen_by(made, brighter):
+    """What a server would measure of 200 pictures."""
+    total = reference.summed(opened(made).run(made[2].prepare(pictures(200, seed=7, brighter=brighter).inputs)).moments)
+    return LayerMoments(NOON, 2, "bundle", 200, total.total, total.squares)
 
 
 def checked(made, folder, *, plant=None, kept=True):

@@ -7,11 +7,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from headstart import profile
+from headstart import artifacts, profile
+from headstart.data import dataset
 from headstart.data.dataset import Dataset
-from headstart.drill import candidates, score, traffic
+from headstart.drill import candidates, population, score, traffic
 from headstart.faults.table import FAULTS
-from headstart.monitoring import watch
+from headstart.monitoring import recalibration, watch
 from headstart.params.loader import load
 from headstart.predictor import Predictor
 from headstart.registry.shipping import manifest_hash
@@ -79,11 +80,33 @@ def test_a_fault_that_changes_nothing_is_not_sent(deployment, bundle):
     assert (outcome.answers, outcome.note) == (0, "it changes nothing for this model.")
 
 
+@pytest.mark.parametrize("layers", [None, "BatchNorm"])
+def test_a_drill_sends_no_picture_that_the_monitor_may_plant_the_same_fault_in(bundle, tmp_path, monkeypatch, layers):
+    """Else what the monitor finds out on labelled test images would be about the very inputs of the window."""
+    monkeypatch.chdir(tmp_path)
+    folder = artifacts.stage_output("squares", "data")
+    dataset.write(folder / "validation.parquet", pictures(4, 60))
+    dataset.write(folder / "test.parquet", test := pictures(5, 200))
+    seen = profile_of(bundle, test)
+    reference = watch.Reference("", lambda: seen, layers=lambda: layers)
+    found = population.of("squares", bundle, reference, monitor(), seed=0)
+    planted = 60 + recalibration.replayed(200)
+    assert len(planted) == 150
+    assert np.isin(planted, found.held.places).sum() == (150 if layers is None else 0)
+    assert found.rows == {"validation": 60, "test": (known := 200 if layers is None else 50), "known": known}
+
+
 def test_class_shares_end_where_a_class_has_no_row_left(deployment, bundle):
-    # 60 rows of each class, one of which comes in 90%: all of its rows are sent, none twice, and some of the others
-    outcome = planted("class_tripled", deployment, bundle)
-    assert 60 < outcome.answers < 80
+    # 100 rows of each class, one of which comes in 90%: all of its rows are sent, none twice, and some of the others
+    outcome = planted("class_tripled", deployment, bundle, n=200)
+    assert 100 < outcome.answers < 130
     assert outcome.detected_after is not None
+
+
+def test_class_shares_are_not_planted_in_fewer_rows_than_a_monitor_judges(deployment, bundle):
+    outcome = planted("class_tripled", deployment, bundle, n=120)
+    assert outcome.answers == 0
+    assert "monitor.rows" in outcome.note
 
 
 def test_sound_traffic_does_not_alarm(deployment):

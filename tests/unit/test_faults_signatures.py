@@ -105,6 +105,29 @@ def test_faults_of_different_causes_that_explain_a_window_equally_are_both_told(
     assert len(signatures.match(same, reference, window)) == 1
 
 
+@pytest.mark.parametrize(
+    ("moved", "by", "named"),
+    [
+        pytest.param(1, 13, True, id="89% explained, and the rest passes for chance"),
+        pytest.param(3, 18, False, id="92% explained, and the rest does not"),
+        pytest.param(1, 18, False, id="79% explained, and neither does the rest"),
+    ],
+)
+def test_a_fault_that_explains_most_is_named_where_what_it_leaves_would_not_count_as_moved(moved, by, named):
+    """Ten properties of 100 inputs each; a delta's error is sqrt(201 / 30,000) = 0.082 where nothing changed.
+
+    The fault moves some properties wholly, 12.2 errors each (149 when squared). Three others are 13 or 18 ranks higher,
+    3.1 or 4.1 errors each: 28 or 50 together, where 4 for each of ten properties, 40, count as moved.
+    """
+    ranks = np.arange(100.0)
+    names = [f"p{number}" for number in range(10)]
+    window = dict.fromkeys(names, ranks + 0.5)
+    window |= dict.fromkeys(names[:moved], ranks + 1000) | dict.fromkeys(names[-3:], ranks + by + 0.5)
+    planted = Signature("mistyped", 5, dict.fromkeys(names[:moved], 1.0))
+    found = signatures.match([planted], dict.fromkeys(names, ranks), window)
+    assert [each.fault.name for each in found] == ["mistyped"] * named
+
+
 def test_the_share_of_a_part_of_the_window_is_its_own(preprocessor, known):
     reference = columns(preprocessor, texts_of(400, seed=2))
     sound, damaged = texts_of(100, seed=3), [text.upper() for text in texts_of(100, seed=4)]

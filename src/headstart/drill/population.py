@@ -1,6 +1,7 @@
 """Which rows a drill sends, and what its monitor compares them with: both have to come from one population.
 
-Validation rows are in no bundle's reference, so they are sent, and test rows too where they are too few. Where the
+Validation rows are in no bundle's reference, so they are sent, and test rows too where they are too few, but none that
+the monitor may plant a fault in itself (`recalibration.replay`). Where the
 monitor takes validation itself for changed traffic, since the test split is the user's own and asks something else, the
 test split is halved: one half takes the place of the reference, the other half is sent.
 """
@@ -68,6 +69,8 @@ def of(name: str, bundle: Path, reference: watch.Reference, params: Monitor, *, 
     if not unlike:
         enough = first >= traffic.LOOKS[-1]
         places = of_validation if enough else np.arange(len(held.rows))
+        if reference.layers() is not None:
+            places = np.setdiff1d(places, first + recalibration.replayed(len(test)))
         known = len(places) - first
         counts = {"validation": first, "test": known, "known": known}
         return Population(replace(held, sent=places), of_validation, reference, counts, ())
@@ -104,10 +107,11 @@ def _reference(held: HeldOut, rows: NDArray[np.int64], whole: watch.Reference) -
     """A reference of some rows alone, as the stage `seal` makes that of the test split."""
     predictor: Predictor = held.predictor
     inputs: list[Any] = [held.rows.inputs[row] for row in rows]
+    labels = [held.rows.labels[row] for row in rows]
     logits, features = predictor.outputs(inputs)
     seen = profile.build(
         predictor.predictions(logits),
-        [held.rows.labels[row] for row in rows],
+        labels,
         predictor.preprocessor.properties(inputs),
         predictor.labels,
         features=features,
@@ -121,6 +125,7 @@ def _reference(held: HeldOut, rows: NDArray[np.int64], whole: watch.Reference) -
         profile=lambda: seen,
         layers=lambda: layers,
         effect=lambda sample: recalibration.effect(held.bundle, seen, sample),
+        replay=lambda fault, measured: recalibration.replay(held.bundle, seen, inputs, labels, fault, measured),
     )
 
 

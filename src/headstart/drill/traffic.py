@@ -332,6 +332,10 @@ def plant(fault: Fault, deployment: Deployment, held: HeldOut, *, seed: int, sev
     rows, note = held.rows, ""
     at = held.places[_drawn(fault, [rows.labels[row] for row in held.places], random)]
     inputs = [rows.inputs[row] for row in at]
+    needed = deployment.params.monitor.rows
+    if fault.cause == "label_shift" and len(at) < needed:
+        note = f"held-out rows give {len(at)} inputs in these shares; a monitor judges {needed} (monitor.rows)."
+        at = at[:0]
     if fault.target != "stream":
         damaged = [fault.inject(raw, severity, random) for raw in inputs]
         if not _changes(held.predictor, inputs, damaged):

@@ -1,7 +1,7 @@
 """What a window's findings mean: a cause that the evidence bears, or `unknown_shift`; never a wrong name."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from headstart.faults import signatures
 from headstart.faults.signatures import Match, Signature
-from headstart.faults.table import CAUSES, FAULTS
+from headstart.faults.table import CAUSES, FAULTS, Fault
 from headstart.findings import Finding
 from headstart.monitoring import label_shift
 from headstart.monitoring.detectors import batchnorm, quality
-from headstart.monitoring.recalibration import FEWEST, Effect
+from headstart.monitoring.recalibration import FEWEST, Effect, Replay
 from headstart.monitoring.windows import Sample, Window
 from headstart.profile import Profile
 
@@ -24,6 +24,7 @@ BLANK = 0.02  # contrast of an image that shows nothing: five levels of 255
 REQUESTS = {"refusals", "repeated_inputs"}  # they say nothing about the answers that were given
 CLIENTS = {"preprocessing_mismatch", "input_quality"}  # causes that the looks of inputs can show
 ANSWERS = {"predicted_classes", "confidence", "quality"}  # checks of what the network says, rather than of its inputs
+THROUGHOUT = 0.8  # share of damaged inputs from which on a window is replayed as damaged throughout
 HARDLY = 0.25  # of what predictions lost: where re-estimated statistics bring back less, they are not the cause
 SURELY = 200  # images that it takes to say so: statistics of few are rough, and bring less back than a cure would
 MOST_CLIENTS = 5  # that are looked at one by one: each look is one more chance of a wrong name
@@ -65,10 +66,12 @@ class Trial:
     Attributes:
         sample: reads the window's raw images.
         effect: tries them; None where it can't be tried on these.
+        replay: tries them on labelled images of the reference that a fault is planted in; None where there are none.
     """
 
     sample: Callable[[], Sample] = lambda: Sample([], [])
     effect: Callable[[Sample], Effect | None] = lambda sample: None
+    replay: Callable[[Fault], Replay | None] = lambda fault: None
 
 
 def causes(
@@ -249,7 +252,7 @@ def _by_layers(named: dict[str, Any], findings: Sequence[Finding], trial: Trial)
     tried = trial.effect(sample) if len(sample.raw) >= FEWEST else None
     lost = any(_moved(found.get(check)) for check in ANSWERS)
     if tried is None:
-        return _untried(named, layers, sample, lost=lost)
+        return _untried(named, layers, sample, trial, lost=lost)
     lost |= tried.moved
     evidence = {**named["evidence"], "recalibration": {**asdict(tried), "restored": round(tried.share, 3)}}
     clients = {FAULTS[each["fault"]].cause for each in evidence.get("looks_like", [])} & CLIENTS
@@ -260,16 +263,20 @@ def _by_layers(named: dict[str, Any], findings: Sequence[Finding], trial: Trial)
     elif clients:
         told += ", but it may be a client that damages its inputs"
     elif name == "unknown_shift" or (lost and (tried.share >= HARDLY or tried.images < SURELY)):
-        name, told = "unknown_shift", f"{told}: not enough to name them"
+        told = f"{told}: not enough to name them"
+        evidence["meaning"] = f"{evidence.get('meaning', '')} {told}.".strip()
+        return _replayed({**named, "evidence": evidence}, trial) or _unnamed(evidence)
     evidence["meaning"] = f"{evidence.get('meaning', '')} {told}.".strip()
     score = tried.share if name == "batchnorm_drift" else named["score"]
     return {"cause": name, "score": score, "evidence": evidence}
 
 
-def _untried(named: dict[str, Any], layers: Finding, sample: Sample, *, lost: bool) -> dict[str, Any]:
+def _untried(named: dict[str, Any], layers: Finding, sample: Sample, trial: Trial, *, lost: bool) -> dict[str, Any]:
     """The cause where there are no raw images to try re-estimated statistics on."""
     if named["cause"] == "covariate_shift" and not lost:
         return named
+    if layers.verdict == "fail" and (found := _replayed(named, trial)):
+        return found
     told = f"Whether re-estimated BatchNorm statistics would help was not tried: {layers.reason}"
     if layers.verdict == "fail":
         told = (
@@ -279,8 +286,31 @@ def _untried(named: dict[str, Any], layers: Finding, sample: Sample, *, lost: bo
         )
     elif named["cause"] == "unknown_shift":
         return named
-    meaning = f"{named['evidence'].get('meaning', '')} {told}".strip()
-    return {"cause": "unknown_shift", "score": 1.0, "evidence": {**named["evidence"], "meaning": meaning}}
+    return _unnamed({**named["evidence"], "meaning": f"{named['evidence'].get('meaning', '')} {told}".strip()})
+
+
+def _replayed(named: dict[str, Any], trial: Trial) -> dict[str, Any] | None:
+    """What labelled images of the reference with the same fault say; None where there are none, or no fault is told.
+
+    A window that is damaged in part has layers' inputs between those of the fault's degrees: nothing is said of it.
+    """
+    evidence = named["evidence"]
+    if named["cause"] != "covariate_shift" or evidence["share"] < THROUGHOUT:
+        return None
+    if (found := trial.replay(FAULTS[evidence["fault"]])) is None:
+        return None
+    told = (
+        f"Planted in {found.images} images of the test split, it takes accuracy from {found.clean:.2f} to "
+        f"{found.broken:.2f}; re-estimated BatchNorm statistics bring it to {found.cured:.2f}."
+    )
+    evidence = {**evidence, "meaning": f"{evidence['meaning']} {told}", "replay": asdict(found)}
+    if found.restores:
+        return {**named, "cause": "batchnorm_drift", "evidence": evidence}
+    return _unnamed(evidence) if found.lost and found.share >= HARDLY else {**named, "evidence": evidence}
+
+
+def _unnamed(evidence: Mapping[str, Any]) -> dict[str, Any]:
+    return {"cause": "unknown_shift", "score": 1.0, "evidence": dict(evidence)}
 
 
 def _moved(finding: Finding | None) -> bool:

@@ -16,22 +16,29 @@ from numpy.typing import NDArray
 
 from headstart.batchnorm import recalibration, reference
 from headstart.batchnorm.instrumented import Instrumented
+from headstart.batchnorm.reference import Statistics
 from headstart.bundle import CALIBRATION, Calibration
 from headstart.contract import documents
+from headstart.contract.inputs import Item
 from headstart.errors import ContractError
+from headstart.faults.table import Fault
+from headstart.journal.moments import LayerMoments
 from headstart.monitoring.windows import Sample
 from headstart.predictor import Preprocessor
 from headstart.profile import Profile
 from headstart.statistics import two_sample
+from headstart.statistics.gaussian import Moments
 from headstart.statistics.paired import mcnemar
 
 FEWEST = 2 * recalibration.LEAST  # images, in two halves
+SEVERITIES = (1, 2, 3, 4, 5)
 FOLDS, MANY = 4, 200  # parts of fewer images than these; of more, halves are as good and take half the time
 MOST = 600  # images: 12 passes of a network of 224 by 224 pixels take a minute
 SEED = 0
-DOUBT = 0.01  # of the paired test that confidence rose
+DOUBT = 0.01  # of the paired tests that confidence or accuracy changed
 RESTORED = 0.5  # share of the lost confidence
 LABELS = 30  # fewer say little
+REPLAYED = 150  # labelled images that a fault is planted in
 
 
 @dataclass(frozen=True)
@@ -118,6 +125,45 @@ class Effect:
         return self.classes_share if self.classes_lost else self.confidence_share
 
 
+@dataclass(frozen=True)
+class Replay:
+    """What a fault does to labelled images of the reference, and re-estimated statistics against it.
+
+    Attributes:
+        images: that it was planted in.
+        severity: of the fault, 1 to 5: at which the layers' inputs are most like those of the window.
+        clean: accuracy without the fault.
+        broken: with it.
+        cured: with it, under statistics re-estimated from these images.
+        p_lost: of "it costs no accuracy", paired.
+        p_regained: of "these statistics bring nothing back", paired.
+    """
+
+    images: int
+    severity: int
+    clean: float
+    broken: float
+    cured: float
+    p_lost: float
+    p_regained: float
+
+    @property
+    def lost(self) -> bool:
+        """Whether the fault surely costs accuracy."""
+        return self.broken < self.clean and self.p_lost <= DOUBT
+
+    @property
+    def share(self) -> float:
+        """How much of what was lost comes back, in [0, 1]; 0 where nothing was lost."""
+        missing = self.clean - self.broken
+        return min(1.0, max(0.0, (self.cured - self.broken) / missing)) if missing > 0 else 0.0
+
+    @property
+    def restores(self) -> bool:
+        """Whether something was lost, and half or more of it comes back."""
+        return self.lost and self.share >= RESTORED and self.p_regained <= DOUBT
+
+
 def effect(bundle: Path, profile: Profile, sample: Sample) -> Effect | None:
     """The effect on a window's sample; None where the network has no BatchNorm, or there are too few images.
 
@@ -129,31 +175,90 @@ def effect(bundle: Path, profile: Profile, sample: Sample) -> Effect | None:
     Raises:
         BundleError: if a file of the bundle is unreadable.
     """
-    known = reference.read(bundle)
-    preprocessor = Preprocessor.load(bundle)
-    network = Instrumented.load(bundle, preprocessor)
-    if known is None or network is None:
+    if (served := _Served.open(bundle, profile)) is None:
         return None
-    items, labels = [], list[str | None]()
+    items, labels = list[Item](), list[str | None]()
     for raw, label in zip(sample.raw[:MOST], sample.truth[:MOST], strict=True):
         try:
-            items += preprocessor.prepare([raw])
+            items += served.preprocessor.prepare([raw])
         except ContractError:
             continue
         labels.append(label)
     if len(items) < FEWEST:
         return None
-    calibration = Calibration.from_document(documents.read(bundle / CALIBRATION))
-    before = network.run(items).logits
+    before = served.probabilities(items)
     after = np.empty_like(before)
     order = np.random.default_rng(SEED).permutation(len(items))
     folds = np.array_split(order, FOLDS if len(items) < MANY else 2)
-    counts = np.array([profile.predicted_counts[name] for name in preprocessor.contract.labels], dtype=np.float64)
     for other in folds:
-        chosen = [items[row] for row in np.setdiff1d(order, other)]
-        found = recalibration.reestimate(network, chosen, known.whole, targets=counts / counts.sum())
-        after[other] = network.run([items[row] for row in other], found.statistics).logits
-    return compared(calibration.apply(before), calibration.apply(after), labels, preprocessor.contract.labels, profile)
+        found = served.reestimated([items[row] for row in np.setdiff1d(order, other)])
+        after[other] = served.probabilities([items[row] for row in other], found)
+    return compared(before, after, labels, served.classes, profile)
+
+
+def replay(
+    bundle: Path, profile: Profile, images: Sequence[bytes], labels: Sequence[str], fault: Fault, measured: LayerMoments
+) -> Replay | None:
+    """Plant a fault in labelled images, for a window that looks like it and of which no images were kept.
+
+    Properties of inputs tell the fault, but not well how strong it is (dark pictures have no darker background): the
+    layers' inputs do.
+
+    Args:
+        bundle: of the version that answered.
+        profile: likewise.
+        images: of the reference, raw; `replayed` says which of them are used.
+        labels: their classes.
+        fault: of images.
+        measured: the layers' inputs in the window.
+
+    Returns:
+        None where the network has no BatchNorm, or there are too few images.
+
+    Raises:
+        BundleError: if a file of the bundle is unreadable.
+    """
+    served = _Served.open(bundle, profile)
+    places = replayed(len(images))
+    if served is None or len(places) < FEWEST:
+        return None
+    sound, truth = [images[place] for place in places], np.array([labels[place] for place in places], dtype=object)
+    live = Moments(np.full_like(measured.totals, measured.images), measured.totals, measured.squares)
+
+    def planted(severity: int) -> tuple[float, list[Item]]:
+        """How far the layers' inputs are from those of the window, and the images."""
+        generator = np.random.default_rng(SEED)
+        items = served.preprocessor.prepare([fault.inject(raw, severity, generator) for raw in sound])
+        seen = reference.summed(served.network.run(items).moments)
+        return float(reference.divergences(served.network.layers, seen, live).mean()), items
+
+    try:
+        tried = {severity: planted(severity) for severity in SEVERITIES}
+    except ContractError:  # damaged beyond what the contract takes: such inputs are refused, not answered
+        return None
+    severity = min(tried, key=lambda each: tried[each][0])
+    damaged = tried[severity][1]
+    found = served.reestimated(damaged)
+    answers = (
+        served.probabilities(served.preprocessor.prepare(sound)),
+        served.probabilities(damaged),
+        served.probabilities(damaged, found),
+    )
+    clean, broken, cured = (np.array(served.labels(each), dtype=object) == truth for each in answers)
+    return Replay(
+        images=len(places),
+        severity=severity,
+        clean=float(clean.mean()),
+        broken=float(broken.mean()),
+        cured=float(cured.mean()),
+        p_lost=mcnemar(int((clean & ~broken).sum()), int((broken & ~clean).sum())),
+        p_regained=mcnemar(int((cured & ~broken).sum()), int((broken & ~cured).sum())),
+    )
+
+
+def replayed(images: int) -> NDArray[np.int64]:
+    """Places of the labelled images that a fault is planted in, of so many: a drill sends none of them."""
+    return np.random.default_rng(SEED).permutation(images)[:REPLAYED]
 
 
 def answered(bundle: Path, profile: Profile, images: Sequence[bytes], inputs: Sequence[bytes]) -> list[str]:
@@ -169,16 +274,12 @@ def answered(bundle: Path, profile: Profile, images: Sequence[bytes], inputs: Se
         DataError: if there are too few images.
         ContractError: if the contract refuses an input.
     """
-    known = reference.read(bundle)
-    preprocessor = Preprocessor.load(bundle)
-    network = Instrumented.load(bundle, preprocessor)
-    assert known is not None and network is not None
+    served = _Served.open(bundle, profile)
+    assert served is not None
     counts = profile.predicted_counts
     shares = {name: count / sum(counts.values()) for name, count in counts.items()}
-    found = recalibration.recalibrate(network, known.whole, images, shares=shares)
-    logits = network.run(preprocessor.prepare(inputs), found.statistics).logits
-    calibration = Calibration.from_document(documents.read(bundle / CALIBRATION))
-    return [preprocessor.contract.labels[place] for place in calibration.apply(logits).argmax(axis=1)]
+    found = recalibration.recalibrate(served.network, served.reference, images, shares=shares)
+    return served.labels(served.probabilities(served.preprocessor.prepare(inputs), found.statistics))
 
 
 def compared(
@@ -212,6 +313,55 @@ def compared(
         gained=int((now & ~right & labelled).sum()),
         lost=int((right & ~now & labelled).sum()),
     )
+
+
+@dataclass(frozen=True)
+class _Served:
+    """A version's network, run under the stored or other BatchNorm statistics.
+
+    Attributes:
+        network: with its BatchNorms.
+        reference: moments of their inputs on the reference.
+        calibration: of the version.
+        targets: shares of the predicted classes on the reference.
+    """
+
+    network: Instrumented
+    reference: Moments
+    calibration: Calibration
+    targets: NDArray[np.float64]
+
+    @classmethod
+    def open(cls, bundle: Path, profile: Profile) -> "_Served | None":
+        """None where the network has no BatchNorm."""
+        known = reference.read(bundle)
+        network = Instrumented.load(bundle, Preprocessor.load(bundle))
+        if known is None or network is None:
+            return None
+        calibration = Calibration.from_document(documents.read(bundle / CALIBRATION))
+        classes = network.preprocessor.contract.labels
+        counts = np.array([profile.predicted_counts[name] for name in classes], dtype=np.float64)
+        return cls(network, known.whole, calibration, counts / counts.sum())
+
+    @property
+    def preprocessor(self) -> Preprocessor:
+        return self.network.preprocessor
+
+    @property
+    def classes(self) -> Sequence[str]:
+        return self.preprocessor.contract.labels
+
+    def reestimated(self, items: Sequence[Item]) -> Statistics:
+        """Statistics of prepared images."""
+        return recalibration.reestimate(self.network, items, self.reference, targets=self.targets).statistics
+
+    def probabilities(self, items: Sequence[Item], statistics: Statistics | None = None) -> NDArray[np.float64]:
+        """Of each class, `(images, classes)`, under the stored statistics where no others are given."""
+        return self.calibration.apply(self.network.run(items, statistics).logits)
+
+    def labels(self, probabilities: NDArray[np.float64]) -> list[str]:
+        """The most probable class of each."""
+        return [self.classes[place] for place in probabilities.argmax(axis=1)]
 
 
 def _distance(counts: NDArray[np.int64], reference: NDArray[np.int64]) -> float:

@@ -7,9 +7,13 @@ from typing import Any
 
 from headstart import artifacts, profile
 from headstart.batchnorm import reference as layers
+from headstart.data import dataset
 from headstart.errors import UsageError
 from headstart.faults import signatures
+from headstart.faults.table import Fault
+from headstart.journal.moments import LayerMoments
 from headstart.monitoring import prior, recalibration, remedies, watch
+from headstart.monitoring.recalibration import Replay
 from headstart.monitoring.remedies import Recorded
 from headstart.params.operation import Monitor
 from headstart.settings import Workspace
@@ -38,9 +42,19 @@ def of(name: str, registry: Any) -> Callable[[int], watch.Reference]:
             prior=lambda: prior.read(folder()),
             layers=lambda: layers.read(folder()),
             effect=lambda sample: recalibration.effect(folder(), profile.read(folder()), sample),
+            replay=lambda fault, measured: _replay(name, folder(), fault, measured),
         )
 
     return reference
+
+
+def _replay(name: str, bundle: Path, fault: Fault, measured: LayerMoments) -> Replay | None:
+    """A fault in the labelled test split; None where this workspace has none, as where it only monitors."""
+    path = artifacts.stage_output(name, "data") / "test.parquet"
+    if not path.is_file():
+        return None
+    test = dataset.read(path)
+    return recalibration.replay(bundle, profile.read(bundle), test.inputs, test.labels, fault, measured)
 
 
 def latest(workspace: Workspace, name: str) -> dict[str, Any]:

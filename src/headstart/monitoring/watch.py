@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from headstart.batchnorm.reference import Reference as LayerReference
 from headstart.errors import HeadstartError
 from headstart.faults.signatures import Signature
+from headstart.faults.table import Fault
 from headstart.findings import Finding
 from headstart.journal import moments
 from headstart.journal.moments import LayerMoments
@@ -26,7 +27,7 @@ from headstart.monitoring.detectors import (
     unknown_labels,
 )
 from headstart.monitoring.prior import Prior
-from headstart.monitoring.recalibration import Effect
+from headstart.monitoring.recalibration import Effect, Replay
 from headstart.monitoring.windows import Sample, Traffic, Window
 from headstart.params.operation import Monitor
 from headstart.profile import Profile
@@ -55,6 +56,7 @@ class Reference:
         prior: reads the class shares it was made for, None where they are its test split's; likewise.
         layers: reads what its BatchNorms' inputs were on the reference, None where it has none; likewise.
         effect: tries re-estimated BatchNorm statistics on raw images of a window; likewise.
+        replay: tries them on labelled images that a fault is planted in; None where there are none; likewise.
     """
 
     bundle: str
@@ -64,6 +66,7 @@ class Reference:
     prior: Callable[[], Prior | None] = lambda: None
     layers: Callable[[], LayerReference | None] = lambda: None
     effect: Callable[[Sample], Effect | None] = lambda sample: None
+    replay: Callable[[Fault, LayerMoments], Replay | None] = lambda fault, measured: None
 
 
 @dataclass(frozen=True)
@@ -260,7 +263,11 @@ def _version(
         known=known,
         estimate=estimate,
         uncorrected=(without(uncorrected[0], unseen), without(uncorrected[1], unseen)),
-        trial=diagnosis.Trial(partial(windows.sample, journal, window), reference.effect),
+        trial=diagnosis.Trial(
+            partial(windows.sample, journal, window),
+            reference.effect,
+            lambda fault: None if measured is None else reference.replay(fault, measured),
+        ),
     )
     return _Version(window, profile, [_of(finding, window, versions) for finding in findings], causes, estimate)
 
