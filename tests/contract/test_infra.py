@@ -221,6 +221,26 @@ def test_secrets_and_settings_that_pods_name_are_in_the_examples(manifests: list
     assert not [one for one in manifests if one["kind"] == "Secret"]
 
 
+def test_flows_run_in_the_cluster_when_params_says(manifests: list[dict[str, Any]]) -> None:
+    schedules = yaml.safe_load((ROOT / "params.yaml").read_text())["schedules"]
+    jobs = {one["metadata"]["name"]: one["spec"] for one in manifests if one["kind"] == "CronJob"}
+    assert {name: jobs[name]["schedule"] for name in schedules} == schedules
+    assert jobs["migrate"]["suspend"] is True
+
+
+def test_what_a_migration_needs_can_be_applied_before_everything_else(manifests: list[dict[str, Any]]) -> None:
+    first = {
+        (one["kind"], one["metadata"]["name"])
+        for one in manifests
+        if one["metadata"].get("labels", {}).get("headstart/first") == "true"
+    }
+    [migrate] = [pod for name, pod in pods(manifests) if name == "migrate"]
+    assert {("CronJob", "migrate"), ("ServiceAccount", migrate["serviceAccountName"])} <= first
+    assert {("NetworkPolicy", name) for name in ("default-deny", "names", "migrate")} <= first
+    [container] = migrate["containers"]
+    assert "envFrom" not in container  # a configuration map would not be there yet
+
+
 def test_what_is_selected_exists(manifests: list[dict[str, Any]]) -> None:
     labels = [
         (one["spec"].get("template") or one["spec"]["jobTemplate"]["spec"]["template"])["metadata"]["labels"]
