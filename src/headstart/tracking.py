@@ -132,6 +132,12 @@ def log_run(
     except MlflowException as error:
         if run_id is not None:
             client.set_terminated(run_id, status="FAILED")
+        if "/mlflow-artifacts/" in str(error.message):
+            raise OutsideError(
+                f"MLflow took the run of {model} and not its files: {error.message}",
+                action="Its log names the reason: check that the bucket of its --artifacts-destination is there, "
+                "and its keys. Then run again; nothing else was lost.",
+            ) from error
         raise OutsideError(
             f"MLflow did not take the run of {model}: {error.message}",
             action="See `headstart doctor` for the tracking address, then run again; nothing else was lost.",

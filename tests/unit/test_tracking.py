@@ -70,6 +70,17 @@ def test_a_run_that_mlflow_refuses_is_marked_failed_and_the_reason_is_told(track
     assert newest.info.status == "FAILED"
 
 
+def test_a_server_whose_bucket_is_missing_is_one_sentence_naming_the_setting(tracked, tmp_path, monkeypatch):
+    def refuses(*arguments):  # what MLflow says after four minutes of trying, its bucket being absent
+        address = "http://mlflow:5000/api/2.0/mlflow-artifacts/artifacts/1/a/artifacts/report.html"
+        raise mlflow.MlflowException(f"API request to {address} failed: too many 500 error responses")
+
+    monkeypatch.setattr(mlflow.MlflowClient, "log_artifact", refuses)
+    (tmp_path / "report.html").write_text("page")
+    with pytest.raises(OutsideError, match=r"took the run of pets and not its files: .*--artifacts-destination"):
+        log(artifacts=[tmp_path / "report.html"])
+
+
 def test_opening_twice_changes_nothing(tracked):
     before = mlflow.MlflowClient().search_experiments()
     tracking.open(tracked)
