@@ -214,6 +214,7 @@ def test_secrets_and_settings_that_pods_name_are_in_the_examples(manifests: list
     keys = {one["metadata"]["name"]: set(one["stringData"]) for one in secrets}
     maps = {one["metadata"]["name"]: set(one["data"]) for one in manifests if one["kind"] == "ConfigMap"}
     for name, container in containers(manifests):
+        assert {one["configMapRef"]["name"] for one in container.get("envFrom", [])} <= set(maps), name
         for variable in container.get("env", []):
             for kind, known in (("secretKeyRef", keys), ("configMapKeyRef", maps)):
                 if reference := variable.get("valueFrom", {}).get(kind):
