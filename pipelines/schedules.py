@@ -71,7 +71,8 @@ def pause(deployments: Iterable[UUID]) -> None:
     for deployment in deployments:
         url = f"{os.environ['PREFECT_API_URL'].rstrip('/')}/deployments/{deployment}/pause_deployment"
         try:
-            urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=PAUSE_S).close()
+            asked = urllib.request.Request(url, method="POST", headers=settings.prefect_headers())
+            urllib.request.urlopen(asked, timeout=PAUSE_S).close()
         except (OSError, http.client.HTTPException) as error:
             print(f"the schedules were not paused: the server does not answer ({error})", file=sys.stderr)
             return

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,7 +73,7 @@ def wait_until_ready() -> None:
     """Return when the server behind `PREFECT_API_URL` answers.
 
     Raises:
-        OutsideError: if it does not within two minutes, or the address cannot be one.
+        OutsideError: if it does not within two minutes, the address cannot be one, or the password is wrong.
     """
     url = os.environ["PREFECT_API_URL"].rstrip("/") + "/health"
     if urlsplit(url).scheme not in ("http", "https"):
@@ -82,17 +83,40 @@ def wait_until_ready() -> None:
         try:
             with urllib.request.urlopen(url, timeout=5) as answer:
                 if answer.status == 200:
-                    return
+                    break
         except (OSError, http.client.HTTPException) as error:
             reason = str(getattr(error, "reason", error))
         if not said and time.monotonic() > started + SILENT_S:
             print(f"waiting for the Prefect server at {url}", file=sys.stderr, flush=True)
             said = True
         time.sleep(0.1)
-    raise OutsideError(
-        f"no Prefect server answered at {url} within {STARTUP_S:.0f} seconds: {reason}.",
-        action="Start it (python -m pipelines.server), or correct PREFECT_API_URL, which ends in /api.",
-    )
+    else:
+        raise OutsideError(
+            f"no Prefect server answered at {url} within {STARTUP_S:.0f} seconds: {reason}.",
+            action="Start it (python -m pipelines.server), or correct PREFECT_API_URL, which ends in /api.",
+        )
+    _require_welcome(url.removesuffix("/health"))
+
+
+def _require_welcome(api: str) -> None:
+    """Refuse a wrong password here, in a sentence: its health a server tells anybody.
+
+    Raises:
+        OutsideError: if the server asks for another user or password.
+    """
+    try:
+        urllib.request.urlopen(
+            urllib.request.Request(f"{api}/admin/version", headers=settings.prefect_headers()), timeout=5
+        ).close()
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == 401:
+            raise OutsideError(
+                f"the Prefect server at {api} does not accept this user and password.",
+                action=settings.PREFECT_PASSWORD,
+            ) from None
+    except OSError:
+        pass  # the flow itself will say what else is wrong
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:

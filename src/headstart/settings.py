@@ -8,6 +8,7 @@ import logging
 import os
 import secrets
 import sys
+from base64 import b64encode
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from headstart.errors import OutsideError, UsageError
 SQLITE, SQLITE_FILE = "sqlite:///", "sqlite+pysqlite:///file:"
 WRITABLE = "Make it writable, or work in a copy of the workspace; `status`, `predict`, `score` and `serve` only read."
 UNUSABLE = '?{}"'  # `?` begins a query in a database's address, DVC fills in `{}` in paths, MLflow trips over `"`
+PREFECT_PASSWORD = "Set PREFECT_API_AUTH_STRING to USER:PASSWORD, as the server has it."
 LONGEST_BYTES = 400  # SQLite opens no path of more than 512 bytes; the longest inside a workspace has 60 of its own
 
 QUIET = {
@@ -221,6 +223,12 @@ def hush() -> None:
         os.environ[name] = value
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_MININTERVAL", "10")
+
+
+def prefect_headers() -> dict[str, str]:
+    """What a Prefect server with a password wants to see, from `PREFECT_API_AUTH_STRING`; nothing without it."""
+    given = os.environ.get("PREFECT_API_AUTH_STRING")
+    return {"Authorization": f"Basic {b64encode(given.encode()).decode()}"} if given else {}
 
 
 def use_embedded_prefect(workspace: Workspace) -> None:

@@ -6,6 +6,7 @@ The registry (`headstart.registry`) stands on what `open` set up.
 import contextlib
 import logging
 import os
+import re
 import sqlite3
 import sys
 import time
@@ -27,8 +28,10 @@ PLACES = (  # where MLflow's tables name folders of an embedded registry, as fil
     ("model_versions", "source"),
     ("model_versions", "storage_location"),
 )
+SCHEMA = re.compile(r"database schema \(found version (\w+), but expected (\w+)\)")
 EXPERIMENT = "headstart"
 PATIENCE_S = 5.0
+DATABASES = ("postgresql", "mysql", "mssql")
 BUSY_S = 20.0  # as long as MLflow itself waits for a database that is being written
 LONGEST_VALUE = 6000  # MLflow refuses longer parameter values
 BATCH = 100  # MLflow takes at most this many parameters or tags in one call, and 1,000 metrics
@@ -59,6 +62,8 @@ def open(workspace: Workspace, *, writing: bool = False) -> None:
     places = [workspace.state] if file is None else [file, file.parent, workspace.state]
     if file:
         _probe(file)
+    elif urlsplit(uri).scheme.partition("+")[0] in DATABASES:
+        _dial(uri)
     if not all(is_writable(place) for place in places):
         if writing:
             for place in places:
@@ -127,6 +132,12 @@ def log_run(
     except MlflowException as error:
         if run_id is not None:
             client.set_terminated(run_id, status="FAILED")
+        if "/mlflow-artifacts/" in str(error.message):
+            raise OutsideError(
+                f"MLflow took the run of {model} and not its files: {error.message}",
+                action="Its log names the reason: check that the bucket of its --artifacts-destination is there, "
+                "and its keys. Then run again; nothing else was lost.",
+            ) from error
         raise OutsideError(
             f"MLflow did not take the run of {model}: {error.message}",
             action="See `headstart doctor` for the tracking address, then run again; nothing else was lost.",
@@ -146,6 +157,34 @@ def _probe(file: Path) -> None:
             f"the registry {file} cannot be read: {error}.",
             action="Restore it from a copy. Without one, move it away: `headstart run` then makes a new registry.",
         ) from error
+
+
+def _dial(uri: str) -> None:
+    """Refuse a database server that cannot be used: MLflow itself would try again for two minutes."""
+    try:
+        import sqlalchemy
+
+        engine = sqlalchemy.create_engine(uri)
+    except ImportError as error:  # where only serving is installed, or the driver is not
+        raise OutsideError(
+            f"{shown(uri)} needs the Python package {error.name}, which is not installed.",
+            action="Install it, or let MLFLOW_TRACKING_URI name an MLflow server (http://...).",
+        ) from error
+    except sqlalchemy.exc.ArgumentError as error:
+        raise OutsideError(
+            f"MLFLOW_TRACKING_URI is no address that MLflow can use: {shown(uri)}.",
+            action="Write it like http://HOST:5000, or postgresql+psycopg2://USER:PASSWORD@HOST/DATABASE.",
+        ) from error
+    try:
+        engine.connect().close()
+    except sqlalchemy.exc.DBAPIError as error:
+        reason = " ".join(str(error.orig).split())
+        raise OutsideError(
+            f"the database at {shown(uri)} cannot be used: {reason}.",
+            action="Start it, or correct the user, password, host or database in MLFLOW_TRACKING_URI.",
+        ) from error
+    finally:
+        engine.dispose()
 
 
 def _open_read_only(uri: str, file: Path | None) -> None:
@@ -199,10 +238,30 @@ def _use(uri: str, *, artifacts: Path | None, create: bool = True) -> None:
             client.create_experiment(EXPERIMENT, artifact_location=artifacts.as_uri() if artifacts else None)
         mlflow.set_experiment(EXPERIMENT)
     except MlflowException as error:
-        raise OutsideError(
-            f"MLflow at {shown(uri)} cannot be used: {error.message}",
-            action="Check MLFLOW_TRACKING_URI; unset it to use the embedded database of this workspace.",
-        ) from error
+        reason, action = _told(error)
+        raise OutsideError(f"MLflow at {shown(uri)} cannot be used: {reason}", action=action) from error
+
+
+def _told(error: Any) -> tuple[str, str]:
+    """Why MLflow cannot be used, in a sentence, and which setting to change."""
+    said = str(error.message)
+    if error.error_code == "UNAUTHENTICATED":
+        reason = "it does not accept this user and password."
+        return reason, "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to an account of that server."
+    if "Invalid Host header" in said:
+        reason = "it refuses requests for this host name."
+        return reason, "Add it to the server's --allowed-hosts, or let MLFLOW_TRACKING_URI name it as that list does."
+    if error.error_code == "PERMISSION_DENIED":
+        reason = f"this account may not do that. It said: {said}"
+        return reason, "Give the account permission, or set MLFLOW_TRACKING_USERNAME to another one."
+    if versions := SCHEMA.search(said):
+        found, expected = versions.groups()
+        reason = f"its database has schema {found}, and the MLflow installed here needs {expected}."
+        return reason, (
+            "If the schema is the older one, stop every server and run that uses it and run `mlflow db upgrade` with "
+            "the database's address (MLFLOW_TRACKING_URI here); if it is newer, install the MLflow that upgraded it."
+        )
+    return said, "Check MLFLOW_TRACKING_URI; unset it to use the embedded database of this workspace."
 
 
 def _knock(uri: str) -> None:

@@ -86,13 +86,17 @@ class Prefect(http.server.BaseHTTPRequestHandler):
 
     deployments: ClassVar[list[dict[str, Any]]] = []
     runs: ClassVar[list[dict[str, Any]]] = []
+    wanted: ClassVar[str | None] = None  # in the header Authorization
 
     def do_GET(self) -> None:
         self.answer(None)
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if self.path == "/api/deployments/filter":
+        if self.wanted and self.headers["Authorization"] != self.wanted:
+            self.send_response(401)
+            self.end_headers()
+        elif self.path == "/api/deployments/filter":
             self.answer([one for one in self.deployments if one["name"] in asked["deployments"]["name"]["any_"]])
         else:
             wanted = asked["flow_runs"]["deployment_id"]["any_"]
@@ -119,6 +123,7 @@ def prefect(initialised: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type
         ]
         soon = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
         Prefect.runs = [{"deployment_id": name, "expected_start_time": soon} for name in ("training", "monitoring")]
+        Prefect.wanted = None
         yield Prefect
         there.shutdown()
 
@@ -136,6 +141,15 @@ def test_a_schedule_that_is_on_and_has_no_run_to_come_is_to_be_mended(prefect, c
     assert status == 1
     assert checks["schedule training"]["found"] == "is served, and the server has scheduled no run"
     assert "`sqlalchemy` and `fastapi` above must be ok" in checks["schedule training"]["action"]
+
+
+def test_the_password_of_a_prefect_server_is_sent_and_a_wrong_one_names_the_setting(prefect, capsys, monkeypatch):
+    prefect.wanted = "Basic bWU6cmlnaHQ="  # echo -n me:right | base64
+    monkeypatch.setenv("PREFECT_API_AUTH_STRING", "me:wrong")
+    check = examined(capsys)[1]["schedule training"]
+    assert not check["ok"] and check["action"].startswith("Set PREFECT_API_AUTH_STRING to USER:PASSWORD")
+    monkeypatch.setenv("PREFECT_API_AUTH_STRING", "me:right")
+    assert examined(capsys)[1]["schedule training"]["ok"]
 
 
 def test_flows_that_are_not_served_may_be_meant_so_and_the_way_to_serve_them_is_said(prefect, capsys):

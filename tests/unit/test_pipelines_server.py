@@ -36,7 +36,30 @@ def slow() -> Iterator[str]:
 def test_a_server_that_is_not_up_yet_is_waited_for(monkeypatch, slow):
     monkeypatch.setenv("PREFECT_API_URL", f"{slow}/")
     server.wait_until_ready()
-    assert Health.asked == 3
+    assert Health.asked >= 3
+
+
+def test_a_wrong_password_is_one_sentence_and_the_right_one_is_sent(monkeypatch):
+    class Guarded(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            # echo -n me:right | base64
+            welcome = self.path == "/api/health" or self.headers["Authorization"] == "Basic bWU6cmlnaHQ="
+            self.send_response(200 if welcome else 401)
+            self.end_headers()
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Guarded) as there:
+        threading.Thread(target=there.serve_forever, daemon=True).start()
+        monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{there.server_port}/api")
+        for given in ("", "me:wrong"):
+            monkeypatch.setenv("PREFECT_API_AUTH_STRING", given)
+            with pytest.raises(OutsideError, match=r"does not accept this user and password.*PREFECT_API_AUTH_STRING"):
+                server.wait_until_ready()
+        monkeypatch.setenv("PREFECT_API_AUTH_STRING", "me:right")
+        server.wait_until_ready()
+        there.shutdown()
 
 
 @pytest.mark.parametrize(

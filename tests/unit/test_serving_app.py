@@ -295,6 +295,8 @@ def test_metrics_count_requests_answers_and_the_journal(server: Server) -> None:
         'headstart_journal_rows_written_total{model="texts"} 2.0',
         'headstart_journal_failing{model="texts"} 0.0',
         'headstart_model_version{model="texts"} 3.0',
+        'headstart_queue_limit{model="texts"} 4096.0',
+        "process_resident_memory_bytes ",
     ):
         assert line in page
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from moto.server import ThreadedMotoServer
 
 from headstart.errors import OutsideError, UsageError
 from headstart.stages import graph, recovery
@@ -174,6 +175,40 @@ def test_a_holders_note_that_was_cut_short_stops_no_run(tmp_path, left):
     (tmp_path / "run.json").write_text(left)
     with exclusive(tmp_path, "training"):
         assert json.loads((tmp_path / "run.json").read_text())["purpose"] == "training"
+
+
+@pytest.fixture
+def keys(tmp_path_factory, monkeypatch):
+    """Keys for S3, and no configuration of whoever runs the tests."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    none = str(tmp_path_factory.getbasetemp() / "none")
+    given = {"ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret", "DEFAULT_REGION": "us-east-1"}
+    given |= {"CONFIG_FILE": none, "SHARED_CREDENTIALS_FILE": none, "MAX_ATTEMPTS": "1"}
+    for name, value in given.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+
+
+def test_a_bucket_that_is_not_there_is_one_sentence_naming_the_remote(workspace, keys, monkeypatch):
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://{}:{}".format(*server.get_host_and_port()))
+    graph.is_stale("copy@pets")  # writes the local configuration, which the next line adds to
+    with Path(".dvc/config.local").open("a") as local:
+        local.write("['remote \"store\"']\n    url = s3://nowhere/dvc\n")
+    sentence = r"the DVC remote 'store' \(s3://nowhere/dvc\) cannot be used: .*bucket does not exist.*AWS_ENDPOINT_URL"
+    with pytest.raises(OutsideError, match=sentence):
+        graph.push()
+    server.stop()
+
+
+def test_a_store_that_is_away_is_one_sentence_naming_its_address(workspace, keys, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    graph.is_stale("copy@pets")
+    with Path(".dvc/config.local").open("a") as local:
+        local.write("['remote \"store\"']\n    url = s3://nowhere/dvc\n")
+    with pytest.raises(OutsideError, match=r"'store' \(s3://nowhere/dvc\) cannot be used: .*http://127\.0\.0\.1:9"):
+        graph.push()
 
 
 def test_a_fresh_clone_gets_a_recorded_folder_back_from_the_remote_and_what_is_there_is_left_alone(workspace):

@@ -1,7 +1,10 @@
 """Runs are recorded where the workspace says, and whole."""
 
+import contextlib
 import http.server
 import os
+import shutil
+import sqlite3
 import threading
 
 import mlflow
@@ -67,6 +70,17 @@ def test_a_run_that_mlflow_refuses_is_marked_failed_and_the_reason_is_told(track
     assert newest.info.status == "FAILED"
 
 
+def test_a_server_whose_bucket_is_missing_is_one_sentence_naming_the_setting(tracked, tmp_path, monkeypatch):
+    def refuses(*arguments):  # what MLflow says after four minutes of trying, its bucket being absent
+        address = "http://mlflow:5000/api/2.0/mlflow-artifacts/artifacts/1/a/artifacts/report.html"
+        raise mlflow.MlflowException(f"API request to {address} failed: too many 500 error responses")
+
+    monkeypatch.setattr(mlflow.MlflowClient, "log_artifact", refuses)
+    (tmp_path / "report.html").write_text("page")
+    with pytest.raises(OutsideError, match=r"took the run of pets and not its files: .*--artifacts-destination"):
+        log(artifacts=[tmp_path / "report.html"])
+
+
 def test_opening_twice_changes_nothing(tracked):
     before = mlflow.MlflowClient().search_experiments()
     tracking.open(tracked)
@@ -83,6 +97,70 @@ def test_opening_switches_telemetry_off(tracked):
 def test_a_server_that_does_not_answer_is_named_at_once_without_its_password(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
     with pytest.raises(OutsideError, match=r"http://me:\*\*\*@127\.0\.0\.1:9 does not answer.*MLFLOW_TRACKING_URI"):
+        tracking.open(Workspace(tmp_path))
+
+
+def answering(status, body):
+    """A server whose health is good and which answers everything else the same."""
+
+    class Stub(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200 if self.path == "/health" else status)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *arguments):
+            pass
+
+    return http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stub)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "sentence"),
+    [
+        pytest.param(
+            401, b"You are not authenticated.", r"does not accept this user and password\. Set "
+            r"MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD", id="a wrong password",
+        ),
+        pytest.param(403, b"Permission denied", "MLFLOW_TRACKING_USERNAME", id="an account that may not"),
+        pytest.param(403, b"Invalid Host header - possible DNS", "--allowed-hosts", id="a host that is not allowed"),
+    ],
+)  # fmt: skip
+def test_a_server_that_refuses_is_one_sentence_naming_the_setting(tmp_path, monkeypatch, status, body, sentence):
+    with answering(status, body) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}")
+        with pytest.raises(OutsideError, match=sentence) as refusal:
+            tracking.open(Workspace(tmp_path))
+        server.shutdown()
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("uri", "sentence"),
+    [
+        ("postgresql+psycopg2://me:secret@127.0.0.1:9/mlflow", r"me:\*\*\*@127\.0\.0\.1:9/mlflow cannot .*refused"),
+        ("postgresql+nodriver://me:secret@127.0.0.1:9/mlflow", "is no address that MLflow can use"),
+        ("postgresql+pg8000://me:secret@127.0.0.1:9/mlflow", "needs the Python package pg8000"),
+    ],
+)  # fmt: skip
+def test_a_database_server_that_cannot_be_used_is_one_sentence_at_once(tmp_path, monkeypatch, uri, sentence):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(OutsideError, match=sentence) as refusal:
+        tracking.open(Workspace(tmp_path))
+    assert "MLFLOW_TRACKING_URI" in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+    assert "secret" not in str(refusal.value)
+
+
+def test_a_schema_of_another_mlflow_is_named_with_what_to_do(empty_database, tmp_path, monkeypatch):
+    copy = shutil.copy(empty_database, tmp_path / "mlflow.db")
+    with contextlib.closing(sqlite3.connect(copy)) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = 'feedfacefeed'")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{copy}")
+    with pytest.raises(
+        OutsideError, match=r"has schema feedfacefeed, and the MLflow installed here needs .*db upgrade"
+    ):
         tracking.open(Workspace(tmp_path))
 
 

@@ -177,7 +177,9 @@ def _schedule(url: str, flow: str) -> dict[str, Any]:
 def _asked(url: str, question: dict[str, Any]) -> Any:
     import httpx
 
-    answer = httpx.post(url, json=question, timeout=PATIENCE_S)
+    answer = httpx.post(url, json=question, headers=settings.prefect_headers(), timeout=PATIENCE_S)
+    if answer.status_code == 401:
+        raise OutsideError(f"{url} does not accept this user and password.", action=settings.PREFECT_PASSWORD)
     if answer.status_code != 200:
         raise OutsideError(f"{url} answered {answer.status_code}: {answer.text[:200]}", action="See the server's log.")
     return answer.json()

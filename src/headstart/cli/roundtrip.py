@@ -3,20 +3,6 @@
 from io import StringIO
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.representer import RoundTripRepresenter
-
-
-class _WithNull(RoundTripRepresenter):
-    """ruamel itself writes nothing for null."""
-
-
-def _null(representer: Any, _: None) -> Any:
-    return representer.represent_scalar("tag:yaml.org,2002:null", "null")
-
-
-_WithNull.add_representer(type(None), _null)
-
 
 def loads(text: str) -> Any:
     """The document as ruamel's mapping, which remembers how it was written."""
@@ -30,9 +16,20 @@ def dumps(document: Any) -> str:
     return stream.getvalue()
 
 
-def _yaml() -> YAML:
+def _yaml() -> Any:
+    from ruamel.yaml import YAML  # here, as a server that only serves has no ruamel
+    from ruamel.yaml.representer import RoundTripRepresenter
+
+    class WithNull(RoundTripRepresenter):
+        """ruamel itself writes nothing for null."""
+
+    WithNull.add_representer(type(None), _null)
     yaml = YAML()
-    yaml.Representer = _WithNull
+    yaml.Representer = WithNull
     yaml.preserve_quotes = True
     yaml.width = 120
     return yaml
+
+
+def _null(representer: Any, _: None) -> Any:
+    return representer.represent_scalar("tag:yaml.org,2002:null", "null")

@@ -59,7 +59,7 @@ def recover(folder: Path) -> list[Recovery]:
 def _taken_over(path: Path) -> Iterator[bool]:
     """Whether the log is ours for the length of the block: its writer is dead, and nobody else took it."""
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDWR)  # on NFS only a file open for writing can be locked
     except FileNotFoundError:
         yield False
         return

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -43,6 +43,7 @@ class Metrics:
             registry=self._registry,
         )
         self._registry.register(_FleetCollector(fleet))
+        ProcessCollector(registry=self._registry)  # memory, processor time, open files, start
 
     def request(self, model: str, endpoint: str, status: int) -> None:
         """Count a request."""
@@ -79,6 +80,7 @@ class _FleetCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         fleet = self._fleet
         queue = GaugeMetricFamily("headstart_queue_inputs", "Inputs that wait.", labels=["model"])
+        most = GaugeMetricFamily("headstart_queue_limit", "Inputs that may wait; beyond it: 503.", labels=["model"])
         version = GaugeMetricFamily("headstart_model_version", "The version at work; 0: none yet.", labels=["model"])
         failures = CounterMetricFamily("headstart_reload_failures", "Champions not loadable.", labels=["model"])
         artifact = GaugeMetricFamily(
@@ -97,6 +99,7 @@ class _FleetCollector(Collector):
             journal = fleet.journal(name)
             health = journal.health
             queue.add_metric([name], fleet.waiting(name))
+            most.add_metric([name], fleet.berth(name).params.queue)
             version.add_metric([name], fleet.version(name) or 0)
             failures.add_metric([name], fleet.reload_failures[name])
             artifact.add_metric([name], float(fleet.artifact_is_wrong(name)))
@@ -105,4 +108,4 @@ class _FleetCollector(Collector):
             waiting.add_metric([name], health.waiting)
             failing.add_metric([name], float(health.trouble is not None))
             recovered.add_metric([name], sum(found.rows for found in journal.recovered))
-        yield from (queue, version, failures, artifact, written, lost, waiting, failing, recovered)
+        yield from (queue, most, version, failures, artifact, written, lost, waiting, failing, recovered)

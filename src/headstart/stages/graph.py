@@ -161,6 +161,7 @@ def checkout(md5: str, into: Path) -> None:
 
     Raises:
         UsageError: if neither has all of them.
+        OutsideError: if the remote cannot be used.
     """
     from dvc_data.hashfile.hash_info import HashInfo
     from dvc_data.hashfile.tree import Tree
@@ -171,10 +172,12 @@ def checkout(md5: str, into: Path) -> None:
         cache = repo.cache.local
         try:
             if not cache.exists(md5):
-                repo.cloud.pull([wanted])
+                with _remote(repo):
+                    repo.cloud.pull([wanted])
             entries = list(Tree.load(cache, wanted))
             if lacking := [info for _, _, info in entries if not cache.exists(info.value)]:
-                repo.cloud.pull(lacking)
+                with _remote(repo):
+                    repo.cloud.pull(lacking)
             for key, _, info in entries:
                 target = into.joinpath(*key)
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -187,9 +190,17 @@ def checkout(md5: str, into: Path) -> None:
 
 
 def push() -> int:
-    """Copy what the remote lacks; how many files went."""
+    """Copy what the remote lacks; how many files went.
+
+    Raises:
+        OutsideError: if the remote cannot be used.
+    """
     with _repo() as repo:
-        return int(repo.push())
+        try:
+            with _remote(repo):
+                return int(repo.push())
+        except FileNotFoundError as error:  # a bucket that is not there
+            raise _unusable(repo, error) from error
 
 
 def _belongs(name: str, models: Collection[str], backbones: Collection[str]) -> bool:
@@ -235,6 +246,36 @@ def _repo() -> Iterator[Any]:
             f"DVC could not do what was asked: {error.__cause__ or error}.",
             action="`dvc status` and `dvc doctor` say more; the next run goes on where this one was.",
         ) from error
+
+
+@contextmanager
+def _remote(repo: Any) -> Iterator[None]:
+    """Failures of the remote's store, of which DVC passes on what the store's own library raised, as a sentence.
+
+    A file that is not there is the caller's to judge.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except _of_stores() as error:  # asked for once it has failed: by then the library is imported
+        raise _unusable(repo, error) from error
+
+
+def _of_stores() -> tuple[type[Exception], ...]:
+    """What folders and the library for S3 raise, if that was imported."""
+    library = sys.modules.get("botocore.exceptions")
+    return (OSError, library.BotoCoreError, library.ClientError) if library else (OSError,)
+
+
+def _unusable(repo: Any, error: Exception) -> OutsideError:
+    name = repo.config["core"].get("remote", "")
+    url = repo.config["remote"].get(name, {}).get("url", "none")
+    return OutsideError(
+        f"the DVC remote {name!r} ({url}) cannot be used: {error}.",
+        action=f"Check its address (dvc remote modify {name or 'NAME'} url ADDRESS); for S3 also that the bucket is "
+        "there, AWS_ENDPOINT_URL, and the keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+    )
 
 
 @contextmanager
