@@ -55,7 +55,15 @@ def started(
 ) -> subprocess.Popen[str]:
     """Train in a process of its own; it ends itself (-9) when its n-th checkpoint is about to be marked whole."""
     out.mkdir(exist_ok=True)
-    values = [modality, changes, str(folder), str(out), str(out.with_name(f"{out.name}-partial")), kill_after, strategies]
+    values = [
+        modality,
+        changes,
+        str(folder),
+        str(out),
+        str(out.with_name(f"{out.name}-partial")),
+        kill_after,
+        strategies,
+    ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", RUN, json.dumps(values)]
     return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
@@ -245,17 +253,19 @@ def test_a_loss_that_is_not_a_number_is_retried_at_a_lower_rate_and_harms_nothin
     broken = {2}  # before an epoch was good
     history = train(text, tmp_path / "early", "text", epochs=6, learning_rate=1e-3)
     (given_up,) = history["attempts"]
-    assert given_up["step"] == 2 and "is not a number" in given_up["reason"]
+    assert given_up["step"] == 2
+    assert given_up["reason"] == {"code": "loss_not_finite", "of": "training", "step": 2}
     assert len(history["epochs"]) > 1 and history["steps"][0]["learning_rate"] < 1e-4
 
     passes["training"], broken = 0, {2, 4}  # the second try breaks too
     history = train(text, tmp_path / "twice", "text", epochs=6, learning_rate=1e-3)
-    assert history["kept"] == "linear_probe" and "The second try was stopped too" in history["notes"][-1]
+    assert history["kept"] == "linear_probe" and history["notes"][-1]["code"] == "stopped_again"
 
     passes["training"], broken = 0, {12}  # of 5 steps an epoch the second of the third
     history = train(text, tmp_path / "late", "text", epochs=6, learning_rate=1e-3)
     assert (history["attempts"], history["best_epoch"]) == ([], 2)
-    assert "step 12 is not a number. The weights of epoch 2 are kept." in history["notes"][-1]
+    reason = {"code": "loss_not_finite", "of": "training", "step": 12}
+    assert history["notes"][-1] == {"code": "stopped_early", "epoch": 2, "step": 12, "reason": reason}
     screen = json.loads((tmp_path / "late/screen.json").read_text())
     assert screen["verdict"] == "pass", screen
 

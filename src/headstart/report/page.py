@@ -5,7 +5,19 @@ from pathlib import Path
 from typing import Any
 
 from headstart import artifacts
-from headstart.report import advice, confusion, forgetting, plan, plots, selection, strips, tables, vocabulary, words
+from headstart.report import (
+    advice,
+    confusion,
+    forgetting,
+    plan,
+    plots,
+    selection,
+    strips,
+    tables,
+    training,
+    vocabulary,
+    words,
+)
 from headstart.report.evidence import Evidence, gather
 from headstart.report.plots import Row, percent
 from headstart.report.templates import environment
@@ -140,14 +152,13 @@ def _curve(history: Document | None) -> dict[str, Any] | None:
     return {"solved": not kept.get("training"), "probe": accuracy, "drawn": drawn}
 
 
-def _curves(training: Document, probe: float | None) -> dict[str, Any]:
-    epochs, best = training["epochs"], training["best_epoch"]
+def _curves(found: Document, probe: float | None) -> dict[str, Any]:
+    epochs, best = found["epochs"], found["best_epoch"]
     over = f"over {len(epochs)} epochs" + (f"; epoch {best} was the best" if best else "")
-    attempts = [str(attempt["reason"]) for attempt in training.get("attempts") or []]
     return {
         "loss": plots.losses(epochs, best, f"Training and validation loss {over}"),
         "accuracy": plots.accuracies(epochs, best, probe, f"Validation accuracy {over}"),
-        "told": [*attempts, *(training.get("notes") or [])],
+        "told": training.notes(found),
     }
 
 
