@@ -50,7 +50,12 @@ def main(run: Callable[..., Seconds | None]) -> None:
 
 
 def worded(error: HeadstartError) -> HeadstartError:
-    """A refusal by findings with their sentences: what computes has none."""
+    """A refusal by findings or for a strategy's obstacle with its sentences: what computes has none."""
+    if isinstance(error, errors.StrategyError):
+        from headstart.report import plan
+
+        message, action = plan.impossible(error.strategy, error.reason)
+        return errors.ParamsError(message, action=action)
     if not isinstance(error, errors.GateError) or not error.findings:
         return error
     from headstart.report import finding_words
