@@ -17,6 +17,7 @@ from headstart.data.identity import content_key
 from headstart.determinism import folder_digest
 from headstart.errors import DataError
 from headstart.params.data import Columns, Data
+from headstart.report.finding_words import told
 
 PLAIN = Columns()
 
@@ -205,7 +206,9 @@ def test_rows_of_several_sources_are_told_apart_and_counted_by_source(tmp_path):
     assert labelled["label"].to_pylist() == ["1", "2", "2"]  # the pool's `beta` is no label
     assert pq.read_table(into / raw.UNLABELLED)["text"].to_pylist() == ["same", "c"]
     [finding] = [finding for finding in raw.meta(into).findings if finding.check == "sources"]
-    assert finding.reason == ("5 rows of 3 sources: 2 from a.jsonl, 1 from b.jsonl, 2 from pool.jsonl without labels.")
+    assert told(finding)["reason"] == (
+        "5 rows of 3 sources: 2 from a.jsonl, 1 from b.jsonl, 2 from pool.jsonl without labels."
+    )
     assert json.loads((into / raw.MANIFEST).read_text())["source"] == "a.jsonl, b.jsonl"
 
 

@@ -16,6 +16,7 @@ from headstart.data import labels, schema
 from headstart.data.checks import truncation
 from headstart.errors import UsageError
 from headstart.params.section import Modality
+from headstart.report import label_words
 
 if TYPE_CHECKING:
     from headstart.params.backbones import Backbone
@@ -56,7 +57,8 @@ def make(
             raise UsageError(why, action=f"Say --modality {other}, or name another column with --{kind}.")
         schemas.append(schema.infer(place, kind, named))
         prefix = f"{Path(place).name}: " if len(places) > 1 else ""
-        reasons += [prefix + sentence for sentence in schemas[-1].reasons]
+        respelled = label_words.respelled(schemas[-1].respelled)
+        reasons += [prefix + sentence for sentence in [*schemas[-1].reasons, *respelled]]
         reasons += [prefix + sentence for sentence in survey.sentences(head, kind, schemas[-1].columns)]
     classes = _classes(schemas)
     merged = _merged(classes) if asking else {}
@@ -138,7 +140,7 @@ def _merged(classes: Mapping[str, int]) -> dict[str, str]:
     merged: dict[str, str] = {}
     for names in labels.variants(classes):
         found = labels.merging([names], classes)
-        question = f"{labels.slip(names, classes)}. Make one class of them, {next(iter(found.values()))!r}?"
+        question = f"{label_words.slip(names, classes)}. Make one class of them, {next(iter(found.values()))!r}?"
         if typer.confirm(question, default=False):
             merged |= found
     return merged

@@ -15,6 +15,7 @@ from headstart.data import labels
 from headstart.data.checks.words import counted
 from headstart.errors import DataError, UsageError
 from headstart.params.section import Modality
+from headstart.report import label_words
 
 ROWS = 2000
 IMAGES = 200
@@ -151,7 +152,7 @@ def about_classes(classes: Mapping[str, int]) -> Iterator[str]:
     else:
         yield f"largest class {largest!r} with {most}, smallest {smallest!r} with {classes[smallest]:,}"
     alike = labels.variants(classes)
-    yield from (labels.told(names, classes) for names in alike)
+    yield from (label_words.variants(names, classes) for names in alike)
     if alike:
         merged = json.dumps(labels.merging(alike, classes), ensure_ascii=False)
         yield f"where they mean the same, make one class of them: prepare: {{labels: {merged}}} under the model"

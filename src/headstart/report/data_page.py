@@ -148,7 +148,7 @@ def _view(evidence: DataEvidence, diff: Mapping[str, Any] | None) -> dict[str, A
                 "check": one.check,
                 "count": one.count,
                 "rows": [
-                    {**_card(row["id"], row["payload"]), "label": row["label"], "reason": row["reason"]}
+                    {**_card(row["id"], row[evidence.modality]), "label": row["label"], "reason": row["reason"]}
                     for row in one.rows
                 ],
             }
