@@ -12,6 +12,19 @@ from headstart.findings import Finding
 from headstart.report import label_words, quarantine
 
 Document = Mapping[str, Any]
+MEASURES = {
+    "id_start": "the start of the id",
+    "group_start": "the start of the group",
+    "group": "the group",
+    "date": "the date",
+    "hour": "the hour",
+    "length": "the length of a text",
+    "size": "the size of an image file",
+    "width": "the width of an image",
+    "height": "the height of an image",
+    "shape": "the shape of an image",
+}
+"""What may give a label away."""
 Words = tuple[str, str]  # reason and action
 NAMED = 10
 SHOWN = 3
@@ -222,12 +235,13 @@ def _expected_shares(f: Document) -> Words:
 def _metadata_shortcut(f: Document) -> Words:
     e = f["evidence"]
     if _passed(f):
-        looked = ", ".join(e["looked_at"]) or "none of them is there"
+        looked = ", ".join(map(_measure, e["looked_at"])) or "none of them is there"
         return f"Neither ids, groups nor times predict the label ({looked}).", ""
     said = [
-        f"{one['column']} {one['value']!r} stands on {one['covered']:.0%} of {one['label']!r} and hardly elsewhere"
+        f"{_measure(one['column'])} {one['value']!r} stands on {one['covered']:.0%} of {one['label']!r} and hardly "
+        "elsewhere"
         if "value" in one
-        else f"{one['column']} alone predicts {one['accuracy']:.1%} (at least {one['low']:.1%})"
+        else f"{_measure(one['column'])} alone predicts {one['accuracy']:.1%} (at least {one['low']:.1%})"
         for one in e["found"]
     ]
     return (
@@ -236,6 +250,11 @@ def _metadata_shortcut(f: Document) -> Words:
         "Classes were collected differently. Check that the inputs do not carry the same mark (see the shortcut "
         "findings), and collect each class in the same way.",
     )
+
+
+def _measure(name: str) -> str:
+    """What may give a label away, in words; documents up to version 0.1 hold these."""
+    return MEASURES.get(name, name)
 
 
 def _carved_splits(f: Document) -> Words:
@@ -472,8 +491,8 @@ def _length_shortcut(f: Document) -> Words:
     e = f["evidence"]
     if "best" not in e:
         return _too_few(e), ""
-    name, bar = e["best"], f["bar"]
-    best = e["measures"][name]
+    bar, best = f["bar"], e["measures"][e["best"]]
+    name = _measure(e["best"])
     reason = (
         f"From {name} alone {best['accuracy']['value']:.1%} of {e['looked_at']:,} training rows get their label (at "
         f"least {best['accuracy']['low']:.1%}), from guessing the commonest {best['chance']:.1%}; the bar lies at "
