@@ -6,7 +6,7 @@ python benchmarks/transfer/incident.py --data ../shared/data --work /tmp/transfe
 
 from headstart import settings
 
-settings.hush()  # before numpy and torch are loaded, which read it: threads that wait, and how many
+settings.disable_telemetry()  # before numpy and torch are loaded, which read it: threads that wait, and how many
 
 import argparse
 import warnings

@@ -10,7 +10,7 @@ from transformers import AutoModelForMaskedLM, DistilBertConfig, ElectraConfig, 
 
 from headstart.backbones import masked_language, store
 from headstart.backbones.masked_language import HEAD_FILE
-from headstart.backbones.silence import quiet
+from headstart.backbones.quiet_logging import quiet
 from headstart.determinism import file_digest
 from headstart.errors import BackboneError
 from headstart.params.backbones import Backbone

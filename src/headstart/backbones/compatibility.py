@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from headstart.backbones import depth
 from headstart.backbones.checkpoint import FAILURES
 from headstart.backbones.network import Network
-from headstart.backbones.silence import quiet
+from headstart.backbones.quiet_logging import quiet
 from headstart.errors import BackboneError
 from headstart.findings import Finding
 

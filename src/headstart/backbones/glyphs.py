@@ -23,7 +23,7 @@ from torch.nn import functional
 from headstart import artifacts, determinism
 from headstart.backbones import checkpoint, reference
 from headstart.backbones.network import Network
-from headstart.backbones.silence import quiet
+from headstart.backbones.quiet_logging import quiet
 from headstart.errors import BackboneError
 from headstart.findings import Finding
 from headstart.params.backbones import Pretrain

@@ -17,7 +17,7 @@ from headstart import artifacts
 from headstart.backbones import checkpoint, compatibility, depth, glyphs, layers, masked_language, processor, reference
 from headstart.backbones.masked_language import MaskedLanguageModel
 from headstart.backbones.network import DESCRIPTION_FILE, Network
-from headstart.backbones.silence import quiet
+from headstart.backbones.quiet_logging import quiet
 from headstart.determinism import file_digest
 from headstart.errors import BackboneError
 from headstart.findings import Finding

@@ -30,41 +30,41 @@ def clean(written: Mapping[str, int], mapping: Mapping[str, str]) -> tuple[dict[
     counts: Counter[str] = Counter()
     for name, count in written.items():
         counts[result[name]] += count
-    alike = variants(counts)
+    similar = variants(counts)
     unused = [key for key in mapping if normal(key) not in spelled]
     anew = respelled(written)
     close = {name: other for name in unused[:NAMED] if (other := closest(name, spelled))}
     return result, Finding(
         check="labels",
-        verdict="unsure" if alike or unused or anew else "pass",
-        statistic=float(len(alike) + len(unused) + sum(map(len, anew.values()))),
+        verdict="unsure" if similar or unused or anew else "pass",
+        statistic=float(len(similar) + len(unused) + sum(map(len, anew.values()))),
         bar=0.0,
         evidence={
             "classes": len(counts),
             "trimmed": sum(count for name, count in written.items() if name != normal(name)),
-            "case_variants": alike[:NAMED],
-            "rows": {name: counts[name] for names in alike[:NAMED] for name in names},
+            "case_variants": similar[:NAMED],
+            "rows": {name: counts[name] for names in similar[:NAMED] for name in names},
             "mapped": sum(count for name, count in written.items() if result[name] != normal(name)),
             "unused": unused[:NAMED],
             "closest": close,
             "respelled": {kind: first(names) for kind, names in anew.items()},
-            "slips": len(alike) + len(unused) + len(anew),
+            "slips": len(similar) + len(unused) + len(anew),
         },
     )
 
 
 def variants(names: Mapping[str, int]) -> list[list[str]]:
     """Labels that differ in case, in hyphens and underscores for spaces, or in letters that only look different."""
-    alike: dict[str, list[str]] = {}
+    similar: dict[str, list[str]] = {}
     for name in sorted(names):
-        alike.setdefault(_BETWEEN.sub(" ", unicodedata.normalize("NFKC", name).casefold()), []).append(name)
-    return [found for found in alike.values() if len(found) > 1]
+        similar.setdefault(_BETWEEN.sub(" ", unicodedata.normalize("NFKC", name).casefold()), []).append(name)
+    return [found for found in similar.values() if len(found) > 1]
 
 
-def merging(alike: Sequence[Sequence[str]], counts: Mapping[str, int]) -> dict[str, str]:
+def merging(similar: Sequence[Sequence[str]], counts: Mapping[str, int]) -> dict[str, str]:
     """The label map that makes one class of labels that hardly differ: that with the most rows."""
     found = {}
-    for names in alike:
+    for names in similar:
         commonest = min(names, key=lambda name: (-counts[name], name))
         found.update({name: commonest for name in names if name != commonest})
     return found

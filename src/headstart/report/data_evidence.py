@@ -18,7 +18,7 @@ from headstart.contract.image import DAMAGED, FORMATS
 from headstart.data.checks.privacy import masked
 from headstart.errors import DataError
 from headstart.report import finding_words, quarantine
-from headstart.report.quarantine import Aside
+from headstart.report.quarantine import Quarantined
 
 Document = Mapping[str, Any]
 SPLITS = ("train", "validation", "test")
@@ -51,7 +51,7 @@ class DataEvidence:
     source: Document
     summary: Document
     findings: list[Document]
-    quarantine: list[Aside]
+    quarantine: list[Quarantined]
     suspects: tuple[int, list[dict[str, Any]]]
     sizes: dict[str, NDArray[np.float64]]
     examples: dict[str, list[tuple[str, str | bytes]]]

@@ -16,12 +16,12 @@ from headstart.determinism import file_digest
 from headstart.errors import DataError
 from headstart.evaluation import screen as gate
 from headstart.report import finding_words, formats, quarantine
-from headstart.report.quarantine import Aside
+from headstart.report.quarantine import Quarantined
 
 Document = Mapping[str, Any]
 STAGES = ("prepare", "plan", "train", "export", "evaluate", "seal")
 SPLITS = ("train", "validation", "test")
-NEWEST = {"plan.json": formats.PLAN, "history.json": formats.HISTORY, "evaluation.json": 3, "backbone.json": 2}
+NEWEST = {"plan.json": formats.PLAN, "history.json": formats.HISTORY, "evaluation.json": 4, "backbone.json": 2}
 """Newest formats where that is not 1; older documents are shown without what they lack."""
 
 
@@ -56,7 +56,7 @@ class Evidence:
     source: Document | None
     lineage: Document | None
     findings: tuple[Document, ...]
-    quarantine: tuple[Aside, ...] | None
+    quarantine: tuple[Quarantined, ...] | None
     rows: Mapping[str, int]
     payloads: Mapping[str, str | bytes]
     params: Mapping[str, Document]
@@ -85,8 +85,8 @@ def gather(model: str) -> Evidence:
         model=model,
         judgement=_judgement(reader.json(artifacts.release(model) / "judgement.json"), manifest),
         run=reader.json(artifacts.release(model) / "run.json", expected=False),
-        plan=_lifted(formats.plan, reader.json(plan / "plan.json")),
-        history=_lifted(formats.history, reader.json(train / "history.json")),
+        plan=_current(formats.plan, reader.json(plan / "plan.json")),
+        history=_current(formats.history, reader.json(train / "history.json")),
         compared=_compared(model, reader),
         screen=_screen(reader.json(train / "screen.json"), reader.json(export / "override.json", expected=False)),
         evaluation=evaluation,
@@ -113,8 +113,8 @@ def gather(model: str) -> Evidence:
     return evidence
 
 
-def _lifted(lift: Callable[[Document], Document], document: Document | None) -> Document | None:
-    return None if document is None else lift(document)
+def _current(reader: Callable[[Document], Document], document: Document | None) -> Document | None:
+    return None if document is None else reader(document)
 
 
 def _compared(model: str, reader: "_Reader") -> Document | None:

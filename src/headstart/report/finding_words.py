@@ -422,7 +422,7 @@ def _personal_data(f: Document) -> Words:
 
 def _near_bar(e: Document) -> str:
     if e["noun"] == "text":
-        return f"{e['alike']:.0%} of their shingles in common"
+        return f"{e['similarity']:.0%} of their shingles in common"
     return (
         f"also turned or mirrored, at most {e['bits'][0]} of {e['bits'][1]} bits of their perceptual hashes differ, "
         "and their thumbnails agree"

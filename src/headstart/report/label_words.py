@@ -34,22 +34,22 @@ def respelled(kinds: Mapping[str, Mapping[str, int]]) -> list[str]:
 def finding(document: Mapping[str, Any]) -> tuple[str, str]:
     """Reason and action of the finding `labels`."""
     evidence = document["evidence"]
-    alike, unused, rows = evidence["case_variants"], evidence["unused"], evidence["rows"]
+    similar, unused, rows = evidence["case_variants"], evidence["unused"], evidence["rows"]
     if not evidence["slips"]:
         return f"{counted(evidence['classes'], 'label')}, all written alike.", ""
-    slips = [variants(names, rows) for names in alike]
+    slips = [variants(names, rows) for names in similar]
     for name in unused:
         close = evidence["closest"].get(name)
         slips.append(f"{name!r} is mapped but on no row" + (f"; nearest is {close!r}" if close else ""))
     slips += [_respelled(kind, names) for kind, names in evidence["respelled"].items()]
     more = evidence["slips"] - len(slips[: labels.NAMED])
     reason = "; ".join(slips[: labels.NAMED]) + (f"; and {more} more." if more else ".")
-    return reason, _action(alike, unused, rows)
+    return reason, _action(similar, unused, rows)
 
 
-def _action(alike: Sequence[Sequence[str]], unused: Sequence[str], rows: Mapping[str, int]) -> str:
-    if alike:
-        one = json.dumps(labels.merging(alike, rows), ensure_ascii=False)
+def _action(similar: Sequence[Sequence[str]], unused: Sequence[str], rows: Mapping[str, int]) -> str:
+    if similar:
+        one = json.dumps(labels.merging(similar, rows), ensure_ascii=False)
         also = "; take out what is on no row" if unused else ""
         where = "Where they mean the same, make one class of them under the model in params.yaml"
         return f"{where}: prepare: {{labels: {one}}}{also}."

@@ -12,7 +12,7 @@ from headstart.report import (
     plan,
     plots,
     selection,
-    strips,
+    sparklines,
     tables,
     training,
     vocabulary,
@@ -48,8 +48,8 @@ def _view(evidence: Evidence) -> dict[str, Any]:
         "kind": {"image": "image classifier", "text": "text classifier"}.get(words.modality(evidence), "classifier"),
         "status": words.status(evidence),
         "way_out": words.way_out(evidence),
-        "lede": words.lede(evidence),
-        "tiles": strips.tiles(evidence),
+        "summary": words.summary(evidence),
+        "tiles": sparklines.tiles(evidence),
         "facts": words.facts(evidence),
         "verdicts": vocabulary.VERDICTS,
         "aside": vocabulary.ASIDE,
@@ -102,7 +102,9 @@ def _candidates(history: Document, seconds: Mapping[str, float]) -> dict[str, An
     known = [row["accuracy"] for row in rows if row["accuracy"].get("low") is not None]
     start = plots.scale_start(min((one["low"] for one in known), default=0.0))
     for row in rows:
-        row["strip"] = strips.strip(row["accuracy"], start, 1.0) if row["accuracy"].get("low") is not None else None
+        row["sparkline"] = (
+            sparklines.sparkline(row["accuracy"], start, 1.0) if row["accuracy"].get("low") is not None else None
+        )
     return {"rows": rows, "start": start, "unit": next((row["unit"] for row in rows if row.get("unit")), "")}
 
 

@@ -35,7 +35,7 @@ WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
 
 
 @dataclass(frozen=True)
-class Aside:
+class Quarantined:
     """Rows that one check put aside.
 
     Attributes:
@@ -49,7 +49,7 @@ class Aside:
     rows: list[dict[str, Any]] = field(default_factory=list)
 
 
-def read(path: Path, columns: Sequence[str], most: int) -> list[Aside]:
+def read(path: Path, columns: Sequence[str], most: int) -> list[Quarantined]:
     """What each check put aside, most first; nothing where nothing was prepared.
 
     Up to version 0.1 the file has a column `reason`, a sentence, where it has `numbers` now.
@@ -67,7 +67,9 @@ def read(path: Path, columns: Sequence[str], most: int) -> list[Aside]:
                 held = rows.setdefault(check, [])
                 if len(held) < most:
                     held.append({**found, "reason": told if why == "reason" else reason(check, json.loads(told))})
-    return [Aside(check, counts[check], rows[check]) for check in sorted(rows, key=lambda name: (-counts[name], name))]
+    return [
+        Quarantined(check, counts[check], rows[check]) for check in sorted(rows, key=lambda name: (-counts[name], name))
+    ]
 
 
 def reason(check: str, numbers: Mapping[str, Any]) -> str:

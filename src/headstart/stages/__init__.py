@@ -26,7 +26,7 @@ def main(run: Callable[..., Seconds | None]) -> None:
     the stage can pass it on; the exit status is the refusal's own. Seconds and memory go to `artifacts/timing/`.
     """
     die_with_parent(int(os.environ[FLOW]) if FLOW in os.environ else None)  # a flow that is killed cannot end it
-    settings.hush()
+    settings.disable_telemetry()
     stage, owner = Path(sys.argv[0]).stem, sys.argv[1]
     error_file = errors_of(owner, stage)
     error_file.unlink(missing_ok=True)

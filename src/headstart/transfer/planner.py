@@ -14,7 +14,7 @@ import numpy as np
 from headstart.errors import StrategyError
 from headstart.params.section import Strategy as Name
 from headstart.params.transfer import Plan
-from headstart.statistics import clustered
+from headstart.statistics import cluster_robust
 from headstart.transfer import device, domain_shift, evidence, features, shortlist, truncation
 from headstart.transfer.context import LEVEL, Split, TrainingContext
 from headstart.transfer.evidence import Probed
@@ -66,7 +66,7 @@ def plan(params: Plan, *, backbone: Path, data: Path, cache: Path) -> tuple[dict
         listed, excluded = {forced: {"code": "forced"}}, dict[Any, Any]()
     else:
         facts = Facts(
-            clustered.share(found.right, LEVEL),
+            cluster_robust.share(found.right, LEVEL),
             float(np.bincount(found.learn.targets).max() / len(found.learn)),
             sizes["per_class"]["median"],
             {name: reason for name, one in STRATEGIES.items() if (reason := one.obstacle(context))},

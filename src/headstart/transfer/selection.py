@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from headstart.params.section import Strategy as Name
 from headstart.statistics import paired
-from headstart.statistics.clustered import Groups
+from headstart.statistics.cluster_robust import Groups
 from headstart.statistics.paired import Difference
 from headstart.transfer import probe
 from headstart.transfer.context import LEVEL
@@ -44,7 +44,7 @@ class Score:
     def of(
         cls, logits: NDArray[np.float64], targets: NDArray[np.int64], groups: Groups = None, *, balanced: bool = False
     ) -> "Score":
-        loss = probe.calibrated_loss(logits, targets, probe.alike(targets) if balanced else None)
+        loss = probe.calibrated_loss(logits, targets, probe.balanced_weights(targets) if balanced else None)
         return cls(loss if np.isfinite(loss) else None, logits.argmax(axis=1) == targets, groups, balanced)
 
     @property

@@ -79,7 +79,7 @@ def train(
         "candidates": [one.document for one in trained.values()],
     }
     targets = found[kept.name][1].targets
-    by_class = params.probe.class_weights == "balanced" or params.fine_tune.classes_alike
+    by_class = params.probe.class_weights == "balanced" or params.fine_tune.balanced
     judged = screen.judge(history, params.screen, targets, context.classes, by_class=by_class)
     statistics = _kept_statistics(kept, mitigated.get(kept.name))
     artifacts.write_json(out / "batchnorm.json", {"format": 1, "kept": statistics})

@@ -15,7 +15,7 @@ import torch
 from headstart import artifacts
 from headstart.backbones import batchnorm
 from headstart.backbones.network import Network
-from headstart.data import unlabelled as pool
+from headstart.data import unlabelled
 from headstart.determinism import digest, file_digest, folder_digest, versions
 from headstart.transfer.adapt import image, text
 from headstart.transfer.context import TrainingContext
@@ -75,8 +75,8 @@ def obstacle(context: TrainingContext) -> dict[str, Any] | None:
     """Why nothing can be adapted here, as a code with its numbers; None where something can."""
     if context.unlabelled is None:
         return {"code": "no_unlabelled_examples"}
-    if (rows := pq.read_metadata(context.unlabelled).num_rows) < pool.LEAST:
-        return {"code": "too_few_unlabelled_examples", "rows": rows, "least": pool.LEAST}
+    if (rows := pq.read_metadata(context.unlabelled).num_rows) < unlabelled.LEAST:
+        return {"code": "too_few_unlabelled_examples", "rows": rows, "least": unlabelled.LEAST}
     if context.modality == "text":
         return text.obstacle(context.backbone, _unlabelled(context), context.adapt, preprocessor=context.preprocessor)
     network = Network.from_backbone(context.backbone, 2, dropout=0.0)

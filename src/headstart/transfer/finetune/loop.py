@@ -24,7 +24,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from headstart import artifacts
 from headstart.backbones.network import Network
-from headstart.backbones.silence import quiet
+from headstart.backbones.quiet_logging import quiet
 from headstart.params.transfer import FineTune
 from headstart.transfer import device, probe
 from headstart.transfer.context import Validation
@@ -211,7 +211,7 @@ def _trainer(job: _Job, pieces: int) -> tuple[Trainer, list[rates.Rate], device.
         data_collator=_copied,
         train_dataset=job.examples,
         eval_dataset=validation.examples if validation else None,
-        compute_metrics=partial(_metrics, balanced=params.classes_alike),
+        compute_metrics=partial(_metrics, balanced=params.balanced),
         optimizers=(update, schedule),
         callbacks=callbacks,
     )
@@ -243,5 +243,5 @@ def _metrics(prediction: EvalPrediction, *, balanced: bool) -> dict[str, float]:
     return {
         "accuracy": float((answers == targets).mean()),
         "macro_f1": float(f1_score(targets, answers, average="macro", zero_division=0.0)),
-        "nll": probe.calibrated_loss(logits, targets, probe.alike(targets) if balanced else None),
+        "nll": probe.calibrated_loss(logits, targets, probe.balanced_weights(targets) if balanced else None),
     }
