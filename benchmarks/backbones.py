@@ -22,7 +22,7 @@ import torch
 
 from headstart import artifacts
 from headstart.backbones import checkpoint, processor, store
-from headstart.backbones.silence import quiet
+from headstart.backbones.quiet_logging import quiet
 from headstart.errors import HeadstartError
 from headstart.export import trial
 from headstart.params.backbones import Backbone

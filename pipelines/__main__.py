@@ -42,7 +42,7 @@ def started(arguments: argparse.Namespace) -> int:
     """Run the flow in its workspace, and answer with the exit status."""
     workspace = settings.find_workspace(Path(__file__).parent)
     os.chdir(workspace.root)
-    settings.hush()
+    settings.disable_telemetry()
     try:
         if arguments.flow == "monitoring" and not os.environ.get("PREFECT_API_URL"):
             name, message = look(arguments, workspace)

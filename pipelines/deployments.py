@@ -29,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m pipelines.deployments", description=__doc__)
     parser.add_argument("--pool", default=POOL, help="the work pool that workers ask for runs")
     pool = parser.parse_args().pool
-    settings.hush()
+    settings.disable_telemetry()
     if not os.environ.get("PREFECT_API_URL"):
         raise OutsideError(
             "PREFECT_API_URL is not set, and deployments need a server that stays.",

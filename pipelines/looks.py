@@ -189,10 +189,10 @@ def retraining(workspace: Workspace, name: str, params: Params, document: Docume
         return decided(workspace, name, document, started=False, reason=reason)
     cure = document["remedy"] in CARRIED_OUT
     if not cure:
-        from headstart.cli import fresh
+        from headstart.cli import staleness
 
         try:
-            stale = fresh.stale_models(workspace, params, [name])
+            stale = staleness.stale_models(workspace, params, [name])
         except HeadstartError as refusal:
             told = f"{reason}, but training cannot start: {refusal}"
             return decided(workspace, name, document, started=False, reason=told)

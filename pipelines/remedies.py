@@ -19,7 +19,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from headstart import artifacts, registry, tracking
-from headstart.cli import fresh
+from headstart.cli import staleness
 from headstart.data import cures, folders
 from headstart.errors import DataError, GateError, OutsideError, UsageError
 from headstart.monitoring import references, remedies
@@ -142,7 +142,7 @@ def forget(name: str) -> None:
 
 def forget_if_judged(name: str, params: Params) -> None:
     """Also a plain `headstart run` judges a cure that an earlier attempt left."""
-    if not judged(name).is_dir() or fresh.stale_models(world.workspace(), params, [name]):
+    if not judged(name).is_dir() or staleness.stale_models(world.workspace(), params, [name]):
         return
     if artifacts.read_json(artifacts.release(name) / "run.json")["verdict"] != "fail":
         forget(name)

@@ -29,7 +29,7 @@ def main() -> None:
     Raises:
         OutsideError: if no Prefect server is named (a schedule needs one that stays), or it does not answer.
     """
-    settings.hush()
+    settings.disable_telemetry()
     if not os.environ.get("PREFECT_API_URL"):
         raise OutsideError(
             "PREFECT_API_URL is not set, and a schedule needs a server that stays.",

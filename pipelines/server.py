@@ -34,7 +34,7 @@ def main() -> None:
     Options are those of `prefect server start`.
     """
     workspace = settings.find_workspace(Path(__file__).parent)
-    settings.hush()
+    settings.disable_telemetry()
     Path(os.environ.setdefault("PREFECT_HOME", str(workspace.prefect_home))).mkdir(parents=True, exist_ok=True)
     os.environ["PREFECT_CLI_PROMPT"] = "false"  # in the background it would wait for an answer nobody gives
     os.execv(sys.executable, [sys.executable, "-m", "prefect", "server", "start", *sys.argv[1:]])

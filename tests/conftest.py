@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from headstart import settings
 
-settings.hush()
+settings.disable_telemetry()
 HEADSTART = Path(sys.executable).parent / "headstart"
 
 

@@ -57,7 +57,7 @@ def one(path: Path) -> None:
     from headstart.params.data import Data
     from headstart.params.loader import load
 
-    settings.hush()
+    settings.disable_telemetry()
     warnings.simplefilter("ignore")
     modality = "text" if path.suffix == ".csv" else "image"
     spec = TEXT if modality == "text" else IMAGE

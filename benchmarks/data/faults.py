@@ -144,7 +144,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared/data", help="folder of the real sets")
     folder = parser.parse_args().data
-    settings.hush()
+    settings.disable_telemetry()
     warnings.simplefilter("ignore")
     for name in TEXTS:
         measure(original(folder / name, "text"), "text", TEXT_FAULTS, name)

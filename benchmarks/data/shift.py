@@ -9,7 +9,7 @@ random draws in which the check speaks up, at the level of `params.yaml`.
 
 from headstart import settings
 
-settings.hush()  # before numpy and torch are loaded, which read it: threads that wait, and how many
+settings.disable_telemetry()  # before numpy and torch are loaded, which read it: threads that wait, and how many
 
 import argparse
 import gzip
@@ -82,7 +82,7 @@ def power(
         foreign = round(share * size)
         held = np.concatenate([ours[test[foreign:]], theirs[generator.permutation(len(theirs))[:foreign]]])
         checks = params.checks.model_copy(update={"seed": draw})
-        finding = inspection.alike(
+        finding = inspection.train_like_test(
             own.select(train.tolist()),
             ours[train],
             own.select(test.tolist()),

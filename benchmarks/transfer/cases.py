@@ -12,7 +12,7 @@ with the next strategy.
 
 from headstart import settings
 
-settings.hush()  # before numpy and torch are loaded, which read it: threads that wait, and how many
+settings.disable_telemetry()  # before numpy and torch are loaded, which read it: threads that wait, and how many
 
 import argparse
 import shutil

@@ -6,7 +6,7 @@ python benchmarks/transfer/incident.py --data ../shared/data --work /tmp/transfe
 
 from headstart import settings
 
-settings.hush()  # before numpy and torch are loaded, which read it: threads that wait, and how many
+settings.disable_telemetry()  # before numpy and torch are loaded, which read it: threads that wait, and how many
 
 import argparse
 import warnings
@@ -15,6 +15,7 @@ from unittest.mock import patch
 
 from sets import prepared
 
+from headstart.report import training
 from headstart.transfer.context import Validation
 from headstart.transfer.finetune import guard
 from headstart.transfer.strategies import STRATEGIES
@@ -48,7 +49,8 @@ def main() -> None:
         assert history is not None
         accuracy, count = found.accuracy(network, context)
         epochs = ", ".join(f"{epoch['validation/accuracy']:.3f}" for epoch in history.epochs)
-        notes = " ".join([*(f"step {one.step}: {one.reason}" for one in history.attempts), *history.notes])
+        notes = " ".join([f"step {one.step}: {training.note(one.reason)}" for one in history.attempts])
+        notes += " ".join(map(training.note, history.notes))
         print(f"| {name} | {epochs} | {accuracy:.3f} of {count} | {notes} |", flush=True)
 
 

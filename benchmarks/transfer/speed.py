@@ -11,7 +11,7 @@ features once and a logistic regression, against a head trained through `Trainer
 
 from headstart import settings
 
-settings.hush()  # before numpy and torch are loaded, which read it: threads that wait, and how many
+settings.disable_telemetry()  # before numpy and torch are loaded, which read it: threads that wait, and how many
 
 import argparse
 import shutil
@@ -28,7 +28,7 @@ from sets import prepared
 from transformers import Trainer, TrainingArguments
 
 from headstart.backbones.network import Network
-from headstart.backbones.silence import quiet
+from headstart.backbones.quiet_logging import quiet
 from headstart.transfer import device, probe
 from headstart.transfer.context import Split, TrainingContext
 from headstart.transfer.finetune import loop, rates

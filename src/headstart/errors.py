@@ -3,6 +3,7 @@
     HeadstartError
     ├── UsageError            2   the command line, a parameter or an input is wrong
     │   ├── ParamsError           params.yaml
+    │   │   └── StrategyError         a strategy that was asked for and is impossible
     │   ├── DataError             a data set, a row, an image, a text
     │   ├── BackboneError         a pretrained network's files
     │   ├── ContractError         raw input that the contract refuses
@@ -41,6 +42,15 @@ class UsageError(HeadstartError):
 
 class ParamsError(UsageError):
     """`params.yaml` cannot be used as it stands."""
+
+
+class StrategyError(ParamsError):
+    """A strategy that `plan.strategy` asks for is impossible; `reason` is why: a code and its numbers."""
+
+    def __init__(self, strategy: str, reason: Mapping[str, Any]) -> None:
+        super().__init__(f"{strategy} is impossible: {dict(reason)}.", action="Set plan.strategy to auto.")
+        self.strategy = strategy
+        self.reason = dict(reason)
 
 
 class DataError(UsageError):

@@ -210,7 +210,7 @@ def now() -> datetime:
     return datetime.fromisoformat(fixed).astimezone(UTC) if fixed else datetime.now(UTC)
 
 
-def hush() -> None:
+def disable_telemetry() -> None:
     """Switch off every telemetry and promotion of the libraries; child processes inherit it.
 
     Where nobody watches a terminal, progress bars become a line every ten seconds. What a stream's encoding lacks (a

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 from headstart.errors import OutsideError
-from headstart.settings import Workspace, hush, is_writable, read_only, require_writable, sqlite_file
+from headstart.settings import Workspace, disable_telemetry, is_writable, read_only, require_writable, sqlite_file
 
 logger = logging.getLogger("headstart.tracking")
 PLACES = (  # where MLflow's tables name folders of an embedded registry, as file:// addresses
@@ -52,7 +52,7 @@ def open(workspace: Workspace, *, writing: bool = False) -> None:
         OutsideError: if the server that `MLFLOW_TRACKING_URI` names does not answer, the database cannot be used, or
             it cannot be written and the caller has to, or nothing is there to read.
     """
-    hush()
+    disable_telemetry()
     uri = workspace.tracking_uri
     if urlsplit(uri).scheme in ("http", "https"):
         _knock(uri)

@@ -95,4 +95,4 @@ def test_from_the_wheel_to_a_champion_in_three_commands(installed, tmp_path):
     params.write_text(params.read_text().replace("baseline_margin: 0.0", "baseline_margin: -0.5"))
     assert "topics: pass (version 1, champion)" in run(headstart, "run", cwd=workspace)
     assert run(headstart, "predict", "topics", "is there baban and baban today", cwd=workspace).split()[1] == "weather"
-    assert "nothing to lift" in run(headstart, "migrate", cwd=workspace)
+    assert "nothing to migrate" in run(headstart, "migrate", cwd=workspace)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from headstart import profile, settings
-from headstart.cli import fresh
+from headstart.cli import staleness
 from headstart.errors import GateError, HeadstartError, OutsideError, ParamsError, UsageError
 from headstart.faults import signatures
 from headstart.faults.signatures import Signature
@@ -39,7 +39,7 @@ def steps(tmp_path, monkeypatch):
     monkeypatch.setattr(looks, "registry", registry)
     monkeypatch.setattr(looks.tracking, "open", lambda workspace: None)
     monkeypatch.setattr(looks.evidently, "charts", lambda *sides: ("<p>charts</p>", {"metrics": [6]}))
-    monkeypatch.setattr(fresh, "stale_models", lambda workspace, params, models: list(models))
+    monkeypatch.setattr(staleness, "stale_models", lambda workspace, params, models: list(models))
     monkeypatch.setattr(looks, "acted", unexpected)
     return looks
 
@@ -225,7 +225,7 @@ def ending(steps, monkeypatch, outcome=None, *, name="Rejected", message="digits
 
 
 def test_with_nothing_new_nothing_is_trained_and_the_cooldown_is_not_spent(steps, tmp_path, monkeypatch):
-    monkeypatch.setattr(fresh, "stale_models", lambda workspace, params, models: [])
+    monkeypatch.setattr(staleness, "stale_models", lambda workspace, params, models: [])
     retraining, started = lasting(steps, tmp_path)
     assert not retraining["started"]
     assert retraining["reason"].endswith("but there is nothing new to train on.")
@@ -291,7 +291,7 @@ def label_shift(steps, monkeypatch):
 
 @pytest.mark.usefixtures("label_shift")
 def test_a_shift_of_the_classes_shares_that_lasts_is_cured_though_nothing_is_new(steps, tmp_path, monkeypatch):
-    monkeypatch.setattr(fresh, "stale_models", lambda workspace, params, models: [])
+    monkeypatch.setattr(staleness, "stale_models", lambda workspace, params, models: [])
     asked = ending(steps, monkeypatch, name="Completed", message="digits: pass.")
     retraining, started = lasting(steps, tmp_path)
     assert asked == [("digits", "correct_prior")]

@@ -34,7 +34,7 @@ def flow(prefect_api, tmp_path, monkeypatch):
     monkeypatch.setattr(world, "workspace", lambda: workspace)
     monkeypatch.setattr(remedies.tracking, "open", lambda workspace: None)
     monkeypatch.setattr(remedies.references, "recorded", lambda *arguments, **options: None)
-    monkeypatch.setattr(remedies.fresh, "stale_models", lambda workspace, params, models: models)
+    monkeypatch.setattr(remedies.staleness, "stale_models", lambda workspace, params, models: models)
     monkeypatch.setattr(world, "cures", lambda name: None)  # records with DVC
     monkeypatch.setattr(remedies.remedies, "CURES", {"correct_prior": proposes(NEW)})
     return remedies
@@ -144,7 +144,7 @@ def test_a_cure_that_a_plain_run_judged_since_counts_as_that_run_said(flow, monk
     with pytest.raises(OutsideError):
         flow.remedy("digits", "correct_prior", return_state=True).result()
     trains(verdict)(["digits"], True)  # headstart run digits
-    monkeypatch.setattr(flow.fresh, "stale_models", lambda workspace, params, models: [])
+    monkeypatch.setattr(flow.staleness, "stale_models", lambda workspace, params, models: [])
     monkeypatch.setattr(flow, "training", trains("fail"))
     flow.remedy("digits", "correct_prior", return_state=True)
     assert shares() == after

@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 from transformers import BertConfig, BertForMaskedLM
 
 from headstart.backbones import processor, store
-from headstart.backbones.silence import quiet
+from headstart.backbones.quiet_logging import quiet
 from headstart.contract import files, spec
 from headstart.params.adapt import Adapt
 from headstart.params.backbones import Backbone

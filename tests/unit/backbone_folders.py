@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from transformers import AutoModel, BertConfig, ResNetConfig, ViTConfig
 
-from headstart.backbones.silence import quiet
+from headstart.backbones.quiet_logging import quiet
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "rain", "snow", "bread", "soup", "train", "map", "##s"]
 SMALL = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}

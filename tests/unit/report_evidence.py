@@ -205,7 +205,8 @@ def write_data(
         dataset.write(folder / f"{split}.parquet", part)
     quarantine = {"id": ["r-17", "r-18", "r-90"], "label": ["3", "3", "8"], modality: inputs[:3],
                   "check": ["payloads", "leak", "leak"],
-                  "reason": ["cannot be decoded: truncated", "equal to row 12 of test", "equal to row 90"]}  # fmt: skip
+                  "numbers": ['{"noun": "text", "refused": "truncated"}',
+                              *['{"twin": {"row": 12, "split": "test"}}'] * 2]}  # fmt: skip
     pq.write_table(pa.table(quarantine), folder / "quarantine.parquet")
 
 

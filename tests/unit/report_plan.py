@@ -82,7 +82,7 @@ def history(kept: str = "fine_tune") -> dict[str, Any]:
     }  # fmt: skip
     code = {"fine_tune": "significantly_better", "linear_probe": "lower_loss"}[kept]
     return {
-        "format": 2,
+        "format": 3,
         "level": 0.95,
         "kept": kept,
         "reason": {"code": code, "against": "linear_probe" if kept == "fine_tune" else "fine_tune"},

@@ -10,10 +10,11 @@ from transformers import AutoModelForMaskedLM, DistilBertConfig, ElectraConfig, 
 
 from headstart.backbones import masked_language, store
 from headstart.backbones.masked_language import HEAD_FILE
-from headstart.backbones.silence import quiet
+from headstart.backbones.quiet_logging import quiet
 from headstart.determinism import file_digest
 from headstart.errors import BackboneError
 from headstart.params.backbones import Backbone
+from headstart.report.finding_words import told
 from tests.unit import backbone_folders as tiny
 
 SPEC = Backbone(modality="text", source="unused", sha256={}, pretrain=None)
@@ -90,7 +91,7 @@ def test_the_description_names_the_head_and_says_that_it_is_kept(stored):
     assert found["files"][HEAD_FILE] == file_digest(stored / HEAD_FILE)
     [weights] = [finding for finding in found["findings"] if finding["check"] == "weights"]
     # the transform's matrix and bias, its norm's two, and the bias of the words
-    assert weights["reason"] == "5 weights of its masked-language head are kept beside it."
+    assert told(weights)["reason"] == "5 weights of its masked-language head are kept beside it."
 
 
 def test_a_checkpoint_without_a_head_has_no_such_file(tmp_path):
@@ -110,7 +111,7 @@ def test_half_a_head_is_left_out_and_named(tmp_path):
     store.make(tmp_path / "fetched", SPEC, tmp_path / "stored")
     assert masked_language.load(tmp_path / "stored") is None
     found = json.loads((tmp_path / "stored/backbone.json").read_text())["findings"]
-    assert "4 weights are no part of the backbone and were left out: cls." in found[0]["reason"]
+    assert "4 weights are no part of the backbone and were left out: cls." in told(found[0])["reason"]
 
 
 def test_a_head_of_another_backbone_is_refused_with_both_shapes(stored, tmp_path):

@@ -18,6 +18,7 @@ from headstart.determinism import file_digest
 from headstart.errors import BackboneError, DataError, ParamsError
 from headstart.params.backbones import Backbone, Pretrain
 from headstart.params.loader import load
+from headstart.report.finding_words import told
 from tests.unit import backbone_folders as tiny
 
 OURS = Path(__file__).parents[2] / "params.yaml"
@@ -168,7 +169,7 @@ def test_a_fetched_sample_is_kept_byte_for_byte_hashed_and_counted(tmp_path):
     assert document["files"]["reference.parquet"] == file_digest(fetched / reference.FILE)
     [finding] = [each for each in document["findings"] if each["check"] == "reference"]
     assert (finding["verdict"], finding["statistic"]) == ("pass", 3.0)
-    assert finding["reason"] == "3 examples of its own domain are kept beside it, of 1 classes."
+    assert told(finding)["reason"] == "3 examples of its own domain are kept beside it, of 1 class."
 
 
 def test_a_backbone_without_a_sample_has_no_such_file_and_no_finding(tmp_path):

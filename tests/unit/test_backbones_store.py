@@ -13,6 +13,7 @@ from headstart.determinism import file_digest, folder_digest
 from headstart.errors import BackboneError
 from headstart.params.backbones import Backbone
 from headstart.params.prepare import Limits
+from headstart.report.finding_words import told
 from tests.unit import backbone_folders as tiny
 
 MOBILENET = Path(__file__).parents[3] / "shared/data/weights_mobilenet_v1_025_imagenet"
@@ -108,7 +109,7 @@ def test_a_head_in_the_file_is_left_out_and_said(image, tmp_path):
     store.make(headed, IMAGE, tmp_path / "out")
     finding = next(each for each in description(tmp_path / "out")["findings"] if each["check"] == "weights")
     assert (finding["verdict"], finding["statistic"]) == ("pass", 1)
-    assert "classifier.1.weight" in finding["reason"]
+    assert "classifier.1.weight" in told(finding)["reason"]
 
 
 def test_the_wrong_modality_is_refused_with_the_right_one(image, tmp_path):

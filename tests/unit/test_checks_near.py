@@ -43,7 +43,7 @@ def test_an_edited_copy_of_a_test_text_is_a_near_leak(words):
     rows = examples(payloads, splits=["train"] * 29 + ["test"])
     reasons, finding = texts(payloads, rows)["near_leak"]
     assert (finding.verdict, finding.statistic) == ("unsure", 1.0)
-    assert set(reasons) == {0} and "source row 30 (test)" in reasons[0]
+    assert set(reasons) == {0} and reasons[0]["twin"] == {"row": 30, "split": "test"}
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_a_turned_or_mirrored_copy_of_a_test_picture_is_a_near_leak_and_says_how
     payloads = [*[encoded(photo(seed)) for seed in range(1, 40)], encoded(photo(1).transpose(TRANSPOSED[how]))]
     reasons, finding = images(payloads, examples(payloads, splits=["test"] * 39 + ["train"]))["near_leak"]
     assert set(reasons) == {39}
-    assert reasons[39].startswith(f"nearly equal to source row 1 (test) ({how}, similarity ")
+    assert (reasons[39]["twin"], reasons[39]["how"]) == ({"row": 1, "split": "test"}, how)
     assert f"source row 40 (train) and source row 1 (test) {how}" in told(finding)["reason"]
 
 

@@ -10,14 +10,14 @@ from tests.unit.checked_rows import LEVEL, examples, findings, real, real_rows
 
 ADDRESS = "jane.doe@mail.university.org"
 PLANTED = [
-    (f"write to {ADDRESS} please", "an e-mail address", ADDRESS, "j***@***.org"),
-    ("call +44 20 7946 0958 now", "a phone number", "7946", "+** ** **** **58"),
-    ("call (212) 736-5000 now", "a phone number", "736", "(***) ***-**00"),
-    ("call 08712300220 now", "what may be a national phone number", "0871", "*********20"),
-    ("Tel. 030 901820-11!", "what may be a national phone number", "9018", "*** ******-11"),
-    ("ring (020) 7946 0958", "what may be a national phone number", "7946", "(***) **** **58"),
-    ("card 4111 1111 1111 1111 exp 12/29", "a card number", "4111", "**** **** **** 1111"),
-    ("amex 378282246310005.", "a card number", "378282", "**** **** **** 0005"),
+    (f"write to {ADDRESS} please", "email", ADDRESS, "j***@***.org"),
+    ("call +44 20 7946 0958 now", "phone", "7946", "+** ** **** **58"),
+    ("call (212) 736-5000 now", "phone", "736", "(***) ***-**00"),
+    ("call 08712300220 now", "national_phone", "0871", "*********20"),
+    ("Tel. 030 901820-11!", "national_phone", "9018", "*** ******-11"),
+    ("ring (020) 7946 0958", "national_phone", "7946", "(***) **** **58"),
+    ("card 4111 1111 1111 1111 exp 12/29", "card", "4111", "**** **** **** 1111"),
+    ("amex 378282246310005.", "card", "378282", "**** **** **** 0005"),
 ]
 PLAIN = [
     "In 1999 and 2024 it cost 1,299.00 or 1299000 in all",
@@ -48,7 +48,7 @@ def said_with_ids(ids):
 @pytest.mark.parametrize(("text", "kind", "secret", "shown"), PLANTED)
 def test_each_kind_is_found_and_shown_masked(text, kind, secret, shown):
     reasons, finding = said(["fine", text])
-    assert reasons == {1: f"the text holds {kind}"}
+    assert reasons == {1: {"kinds": [kind]}}
     assert shown in told(finding)["reason"]
     assert finding.evidence["counts"][kind] == 1
 

@@ -23,7 +23,7 @@ def timed(train, test):
 def told(right_train, right_test, groups=None):
     right = np.array([*right_train, *right_test], bool)
     is_test = np.repeat([False, True], [len(right_train), len(right_test)])
-    return splits.alike(right, is_test, groups, level=LEVEL, looked=(len(right_train), len(right_test)))
+    return splits.train_like_test(right, is_test, groups, level=LEVEL, looked=(len(right_train), len(right_test)))
 
 
 def dealt(*counts, names=("validation", "test"), **asked):

@@ -7,7 +7,7 @@ import yaml
 
 from headstart import artifacts
 from headstart.cli import data as command
-from headstart.cli import fresh
+from headstart.cli import staleness
 from headstart.data import revisions
 from headstart.errors import BackboneError, DataError, GateError, OutsideError, UsageError
 from headstart.stages import graph, outcome
@@ -51,7 +51,7 @@ def flows(monkeypatch, *, stale, refusal=None, does=lambda: None):
         does()
         return refusal
 
-    monkeypatch.setattr(fresh, "unbuilt_models", lambda *_, until: ["moods"] if stale else [])
+    monkeypatch.setattr(staleness, "unbuilt_models", lambda *_, until: ["moods"] if stale else [])
     monkeypatch.setattr(command, "start_flow", start)
     return started
 

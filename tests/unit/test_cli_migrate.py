@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from headstart.cli import lift, template
+from headstart.cli import migration, template
 from headstart.cli.migrate import migrate
 from headstart.errors import ParamsError
 from headstart.params.loader import load
@@ -58,27 +58,27 @@ def answered(capsys, **options):
 
 
 def test_a_document_that_lacks_nothing_stays_as_it_is():
-    assert lift.fill(SHIPPED, SHIPPED) == (SHIPPED, [])
+    assert migration.fill(SHIPPED, SHIPPED) == (SHIPPED, [])
 
 
 def test_a_new_key_comes_with_its_value_and_comments_to_its_own_place():
     older = lines(SHIPPED, "sample: 50", "# two lines", "# a sample")
-    assert lift.fill(older, SHIPPED) == (SHIPPED, ["defaults.all.checks.sample"])
+    assert migration.fill(older, SHIPPED) == (SHIPPED, ["defaults.all.checks.sample"])
 
 
 def test_a_new_section_comes_as_a_whole():
     older = lines(SHIPPED, "    plan:\n", "folds")
-    text, added = lift.fill(older, SHIPPED)
+    text, added = migration.fill(older, SHIPPED)
     assert (text, added) == (SHIPPED, ["defaults.all.plan", "defaults.image.plan"])
 
 
 def test_the_first_key_of_a_section_comes_before_the_second():
-    assert lift.fill(lines(SHIPPED, "bar: 0.5"), SHIPPED) == (SHIPPED, ["defaults.all.checks.bar"])
+    assert migration.fill(lines(SHIPPED, "bar: 0.5"), SHIPPED) == (SHIPPED, ["defaults.all.checks.bar"])
 
 
 def test_a_key_of_a_mapping_in_braces_comes_into_the_braces():
     older = SHIPPED.replace("{input: null, label: null}", "{input: body}")
-    text, added = lift.fill(older, SHIPPED)
+    text, added = migration.fill(older, SHIPPED)
     assert added == ["defaults.all.data.columns.label"]
     assert "columns: {input: body, label: null}\n" in text
 
@@ -87,7 +87,7 @@ def test_values_comments_and_indentation_of_the_user_stay():
     older = SHIPPED.replace("bar: 0.5 ", "bar: 0.9 ").replace("# weekly", "# when Ann is in")
     gone = ("sample: 50", "# two lines", "# a sample")
     older = re.sub(r"^ +", lambda found: found.group() * 2, lines(older, *gone), flags=re.M)
-    text, added = lift.fill(older, SHIPPED)
+    text, added = migration.fill(older, SHIPPED)
     assert added == ["defaults.all.checks.sample"]
     assert lines(text, *gone) == older
     assert "\n            sample: 50                  # rows\n" in text
@@ -95,31 +95,31 @@ def test_values_comments_and_indentation_of_the_user_stay():
 
 def test_an_override_that_was_taken_out_on_purpose_stays_out():
     older = SHIPPED.replace("    plan:\n      folds: 3\n", "")
-    assert lift.fill(older, SHIPPED) == (older, [])
+    assert migration.fill(older, SHIPPED) == (older, [])
 
 
 def test_an_override_comes_along_with_the_key_that_it_overrides():
     older = lines(SHIPPED, "folds").replace("    plan:\n", "    plan:\n      other: 1\n")
-    assert lift.fill(older, SHIPPED)[1] == ["defaults.all.plan.folds", "defaults.image.plan.folds"]
+    assert migration.fill(older, SHIPPED)[1] == ["defaults.all.plan.folds", "defaults.image.plan.folds"]
 
 
-def test_a_file_without_a_last_newline_is_lifted_too():
+def test_a_file_without_a_last_newline_is_migrated_too():
     shipped = "schedules:\n  a: 1\n  b: 2  # why\n"
-    assert lift.fill("schedules:\n  a: 1", shipped) == (shipped, ["schedules.b"])
+    assert migration.fill("schedules:\n  a: 1", shipped) == (shipped, ["schedules.b"])
 
 
 def test_an_older_format_goes_step_by_step_and_keeps_its_comments(monkeypatch):
     def rename(document):  # a made-up format 0 called schedules `cron`
         document.insert(1, "schedules", document.pop("cron"))
 
-    monkeypatch.setattr(lift, "STEPS", {0: rename})
+    monkeypatch.setattr(migration, "STEPS", {0: rename})
     older = "# mine\nformat: 0\ncron:\n  a: 1  # why\nmodels: {}\n"
-    assert lift.climb(older, 0) == "# mine\nformat: 1\nschedules:\n  a: 1  # why\nmodels: {}\n"
+    assert migration.upgrade(older, 0) == "# mine\nformat: 1\nschedules:\n  a: 1  # why\nmodels: {}\n"
 
 
 def test_a_format_that_no_step_leads_on_from_is_refused():
     with pytest.raises(ParamsError, match="format 0, and no step leads on from format 0"):
-        lift.climb("format: 0\n", 0)
+        migration.upgrade("format: 0\n", 0)
 
 
 def test_a_newer_format_is_refused_with_what_to_install(workspace):
@@ -191,8 +191,8 @@ models:
 
 
 def test_keys_that_are_no_longer_read_go_and_renamed_ones_keep_their_value(monkeypatch):
-    monkeypatch.setitem(lift.RENAMED, "fine_tune.shares", "plan.portions")
-    text, removed = lift.prune(RETIRED)
+    monkeypatch.setitem(migration.RENAMED, "fine_tune.shares", "plan.portions")
+    text, removed = migration.prune(RETIRED)
     plan = {"strategy": "auto", "good_enough": 0.95, "portions": [1, 2]}
     assert yaml.safe_load(text) == {
         "defaults": {"all": {"plan": plan, "forgetting": {"budget": 0.2}}},
@@ -201,7 +201,7 @@ def test_keys_that_are_no_longer_read_go_and_renamed_ones_keep_their_value(monke
     assert "budget: 0.2                 # accuracy\n" in text
     assert removed["models.m.plan.choice.strategy"] == "is called plan.strategy now"
     assert removed["defaults.all.plan.race"] == "training tries every shortlisted strategy on all of train"
-    assert lift.prune(text) == (text, {})
+    assert migration.prune(text) == (text, {})
 
 
 def test_a_file_with_a_key_that_went_is_told_what_became_of_it_and_fixed_by_migrate(workspace, capsys):

@@ -19,7 +19,7 @@ def workspace(initialised, monkeypatch):
     rows = "my card is lost,card\nwhere is my money,money\n" * 6
     (initialised / "t.csv").write_text("text,label\n" + rows)
     assert add("t", data=["t.csv"], as_json=True) == 0
-    monkeypatch.setattr("headstart.cli.fresh.stale_models", lambda workspace, params, models: models)
+    monkeypatch.setattr("headstart.cli.staleness.stale_models", lambda workspace, params, models: models)
     monkeypatch.setattr(command, "start_flow", lambda *arguments: None)
     artifacts.write_json(
         artifacts.release("t") / "run.json", {"verdict": "pass", "alias": None, "version": None, "live": None}

@@ -17,6 +17,7 @@ from headstart.data.identity import content_key
 from headstart.determinism import folder_digest
 from headstart.errors import DataError
 from headstart.params.data import Columns, Data
+from headstart.report.finding_words import told
 
 PLAIN = Columns()
 
@@ -205,8 +206,26 @@ def test_rows_of_several_sources_are_told_apart_and_counted_by_source(tmp_path):
     assert labelled["label"].to_pylist() == ["1", "2", "2"]  # the pool's `beta` is no label
     assert pq.read_table(into / raw.UNLABELLED)["text"].to_pylist() == ["same", "c"]
     [finding] = [finding for finding in raw.meta(into).findings if finding.check == "sources"]
-    assert finding.reason == ("5 rows of 3 sources: 2 from a.jsonl, 1 from b.jsonl, 2 from pool.jsonl without labels.")
+    assert told(finding)["reason"] == (
+        "5 rows of 3 sources: 2 from a.jsonl, 1 from b.jsonl, 2 from pool.jsonl without labels."
+    )
     assert json.loads((into / raw.MANIFEST).read_text())["source"] == "a.jsonl, b.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("second", "kept"),
+    [
+        pytest.param(["7.0", "8.0"], ["7", "9", "7", "8"], id="a gap once made decimals of a column of integers"),
+        pytest.param(["7.0", "beta"], ["7", "9", "7.0", "beta"], id="version names stay as they are"),
+    ],
+)
+def test_a_group_is_the_same_with_and_without_a_decimal_point(tmp_path, second, kept):
+    """Else rows of one patient stand in train and in test."""
+    one = source(tmp_path / "a.jsonl", *({"text": f"a{g}", "label": "x", "group": g} for g in ("7", "9")))
+    source(tmp_path / "b.jsonl", *({"text": f"b{g}", "label": "y", "group": g} for g in second))
+    data = one.model_copy(update={"source": [str(tmp_path / f"{name}.jsonl") for name in "ab"]})
+    ingest.ingest("m", "text", data, tmp_path / "raw/m")
+    assert raw.columns(tmp_path / "raw/m")["group"].to_pylist() == kept
 
 
 def test_the_unlabelled_pool_follows_the_unlabelled_rows_of_the_source(tmp_path):

@@ -14,6 +14,7 @@ from headstart.data.checks import rows as row_checks
 from headstart.determinism import file_digest
 from headstart.errors import DataError
 from headstart.params.data import Data
+from headstart.report.finding_words import told
 from tests.unit.test_data_prepare import IMAGE, PLAIN, SOUND, TEXT, finding, params
 
 
@@ -39,21 +40,24 @@ def test_rows_without_a_label_are_handed_on_in_their_order(tmp_path):
     result = prepared(tmp_path, ["rain again", "no snow", "a map"])
     assert handed_on(tmp_path) == ["rain again", "no snow", "a map"]
     found = finding(result, "unlabelled")
-    assert (found.verdict, found.statistic, found.action) == ("pass", 0, "")
-    assert found.reason == "3 of 3 rows without a label are left, too few to adapt a backbone to, which takes 200."
+    assert (found.verdict, found.statistic, told(found)["action"]) == ("pass", 0, "")
+    assert (
+        told(found)["reason"]
+        == "3 of 3 rows without a label are left, too few to adapt a backbone to, which takes 200."
+    )
 
 
 def test_a_pool_that_a_backbone_can_be_adapted_to_is_told_as_one(tmp_path):
     texts = [f"rain {number}" for number in range(unlabelled.LEAST)]
     found = finding(prepared(tmp_path, texts), "unlabelled")
-    assert found.reason == "200 of 200 rows without a label can be adapted to."
+    assert told(found)["reason"] == "200 of 200 rows without a label can be adapted to."
 
 
 def test_a_row_that_equals_a_test_row_is_left_out_whatever_its_white_space(tmp_path):
     # `five` and `six` are the test rows; `one` is a training row, which may be read
     result = prepared(tmp_path, ["five", " six\n", "one", "seven"])
     assert handed_on(tmp_path) == ["one", "seven"]
-    assert "2 equal a validation or test row and are left out" in finding(result, "unlabelled").reason
+    assert "2 equal a validation or test row and are left out" in told(finding(result, "unlabelled"))["reason"]
     assert finding(result, "unlabelled").verdict == "pass"
 
 
@@ -69,15 +73,15 @@ def test_what_the_contract_refuses_is_left_out_and_named_with_its_row(tmp_path):
     found = finding(result, "unlabelled")
     assert handed_on(tmp_path) == ["fine"]
     assert (found.verdict, found.statistic) == ("unsure", 2)
-    assert "2 can't be used: row 2: the row has no text; row 3: has 51 characters; at most 50" in found.reason
-    assert found.evidence["rows"][0] == {"row": 2, "reason": "the row has no text"}
+    assert "2 can't be used: row 2: the row has no text; row 3: has 51 characters; at most 50" in told(found)["reason"]
+    assert found.evidence["rows"][0] == {"row": 2, "reason": ""}
 
 
 def test_an_unlabelled_set_of_which_nothing_is_left_says_so(tmp_path):
     result = prepared(tmp_path, ["five"])
     assert handed_on(tmp_path) == []
     assert finding(result, "unlabelled").verdict == "unsure"
-    assert "data.unlabelled" in finding(result, "unlabelled").action
+    assert "data.unlabelled" in told(finding(result, "unlabelled"))["action"]
 
 
 @pytest.mark.parametrize("named", ["/nowhere/pool.csv", "builtin:nothing"])

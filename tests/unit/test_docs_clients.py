@@ -20,7 +20,7 @@ from headstart.faults import clients
 from headstart.journal.writer import Journal
 from headstart.predictor import Predictor
 from headstart.serving.app import create_app
-from headstart.serving.fleet import Berth, Fleet
+from headstart.serving.fleet import Fleet, Slot
 from headstart.serving.models import LoadedModel
 from tests.fakes import Clock
 from tests.unit.test_serving_app import JOURNAL, SERVE
@@ -51,8 +51,8 @@ def url(place: Path) -> Iterator[str]:
         for name in ("tickets", "pets")
     }
     clock = Clock()
-    berths = {name: Berth(SERVE, Journal(place / name, JOURNAL, clock=clock, key=b"key")) for name in models}
-    fleet = Fleet(models, berths, workers=1)
+    slots = {name: Slot(SERVE, Journal(place / name, JOURNAL, clock=clock, key=b"key")) for name in models}
+    fleet = Fleet(models, slots, workers=1)
     fleet.start()
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(create_app(fleet, clock=clock), log_config=None, ws="none"))

@@ -57,8 +57,8 @@ def test_groups_widen_every_interval_of_the_comparison_over_the_rows_they_belong
         contrast(truth, *answers, known=known, gates=GATES, groups=groups)
         for groups in (None, [str(row // 10) for row in range(140)])
     )
-    assert "scatter" not in alone["paired"]
-    assert grouped["paired"]["scatter"]["groups"] == 12  # those of `new` are not paired
+    assert "cluster_robust" not in alone["paired"]
+    assert grouped["paired"]["cluster_robust"]["groups"] == 12  # those of `new` are not paired
     for path in (("difference",), ("macro_f1", "difference"), ("accuracy", "candidate"), ("new", "accuracy")):
         narrow, wide = alone, grouped
         for key in path:

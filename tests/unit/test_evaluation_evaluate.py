@@ -159,7 +159,7 @@ def test_groups_of_test_widen_every_interval_and_are_counted(texts, tmp_path):
     # groups answer 4, 4, 4, 4 and 2 of 4: residuals 0.4 four times and -1.6; error sqrt(5 / 4 * 3.2) / 20 = 0.1;
     # t(0.975, 4 degrees) = 2.776445: 0.622; one group alone errs, so Wilson's of 4.5 of 5 counts, which is wider
     assert grouped["metrics"]["accuracy"]["low"] == wilson(4.5, 5, 0.95).low < 0.9 - 0.2776445
-    assert grouped["baselines"]["majority"]["paired"]["scatter"]["groups"] == 5
+    assert grouped["baselines"]["majority"]["paired"]["cluster_robust"]["groups"] == 5
     assert grouped["guessing"]["difference"]["high"] >= alone["guessing"]["difference"]["high"]
     assert [row["groups"] for row in grouped["per_class"]] == [4, 5, 5]  # the last holds no cat
     datasets.write(texts / "test.parquet", dataclasses.replace(test, groups=["one file"] * 20))

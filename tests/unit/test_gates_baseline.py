@@ -37,7 +37,7 @@ def test_the_best_baseline_counts_not_the_easiest():
 
 def test_a_lead_that_rests_on_a_few_groups_is_unsure():
     document = rival(0.5, 40, 5)
-    document["paired"]["scatter"] = {"groups": 4, "effective": 4.0, "error": 0.08}
+    document["paired"]["cluster_robust"] = {"groups": 4, "effective": 4.0, "error": 0.08}
     finding = baseline.judge({"baselines": {"majority": document}}, 0.0, 0.05)
     assert finding.verdict == "unsure"  # 0.175, and t(0.95, 3 degrees) = 2.353 errors of 0.08 below
     assert "of 200 test examples in 4 groups" in finding.reason
@@ -70,16 +70,16 @@ def test_a_candidate_behind_the_baseline_is_not_ahead_of_it_whatever_the_margin(
 
 def test_a_lead_that_rests_on_groups_is_no_surer_than_their_scatter():
     document = rival(0.5, 12, 8)
-    document["paired"]["scatter"] = {"groups": 11, "effective": 11.0, "error": 0.04}
+    document["paired"]["cluster_robust"] = {"groups": 11, "effective": 11.0, "error": 0.04}
     finding = baseline.judge({"baselines": {"words_svm": document}}, 0.0, 0.05)
     assert finding.evidence["sure"] == pytest.approx(0.6860, abs=1e-3)  # t = 0.02 / 0.04 = 0.5 with 10 degrees
     assert finding.evidence["unit"] == "groups"
 
 
-@pytest.mark.parametrize("scatter", [{"groups": 3}, {"groups": 0, "effective": 0.0, "error": 0.1}, "many"])
-def test_evidence_that_does_not_say_how_groups_scatter_closes_the_gate(scatter):
+@pytest.mark.parametrize("robust", [{"groups": 3}, {"groups": 0, "effective": 0.0, "error": 0.1}, "many"])
+def test_evidence_that_does_not_say_how_groups_vary_closes_the_gate(robust):
     document = rival(0.5, 40, 5)
-    document["paired"]["scatter"] = scatter
+    document["paired"]["cluster_robust"] = robust
     assert baseline.judge({"baselines": {"majority": document}}, 0.0, 0.05).verdict == "fail"
 
 

@@ -61,7 +61,12 @@ def test_three_answers(wins, losses, n, verdict):
 def test_groups_make_it_less_sure_than_their_rows_would():
     scattered = {
         **compared(40, 10),
-        "paired": {"wins": 40, "losses": 10, "n": 1000, "scatter": {"groups": 9, "effective": 9.0, "error": 0.03}},
+        "paired": {
+            "wins": 40,
+            "losses": 10,
+            "n": 1000,
+            "cluster_robust": {"groups": 9, "effective": 9.0, "error": 0.03},
+        },
     }
     finding = champion.judge(scattered, champion="3", **BARS)
     assert finding.verdict == "unsure"

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from headstart.errors import GateError, UsageError
+from headstart.errors import GateError, StrategyError, UsageError
 from headstart.findings import Finding
-from headstart.report import finding_words
+from headstart.report import finding_words, plan
 from headstart.stages import describe, revive, worded
 
 TORN = Finding("groups", "unsure", 1.0, 0.0, evidence={"groups": ["ward 3"], "known": 4})
@@ -36,6 +36,22 @@ def test_a_refusal_by_findings_reaches_people_with_reasons_once_however_often_it
     assert str(told).count("Training diverged: validation loss went from 0.600 to 1.200, 2.00 times its start") == 1
     assert told.action.endswith("Override it.")
     assert told.findings[0]["reason"].startswith("Training diverged")
+
+
+def test_a_strategy_that_is_impossible_is_refused_with_the_plans_sentence_and_what_to_do_instead():
+    error = worded(StrategyError("lora", {"code": "no_linear_layers", "kind": "mobilenet_v1"}))
+    assert (error.exit_status, describe(error)["kind"]) == (2, "ParamsError")
+    assert "plan.strategy is lora, which is impossible for this model: A mobilenet_v1 has no linear layers" in str(
+        error
+    )
+    assert error.action == "Set plan.strategy to auto, or to fine_tune."
+
+
+@pytest.mark.parametrize("code", sorted(plan.INSTEAD))
+def test_every_obstacle_has_a_sentence_and_something_to_do(code):
+    numbers = dict.fromkeys(("rows", "least", "texts", "held_out", "budget", "tokens"), 7)
+    error = worded(StrategyError("adapt_then_fine_tune", {"code": code, "kind": "resnet", **numbers}))
+    assert code not in str(error) and "{" not in str(error) and "plan.strategy to auto" in error.action
 
 
 @pytest.mark.parametrize("error", [UsageError("no"), GateError("no")])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from headstart.report import formats, selection
+from headstart.report import formats, selection, training
 from tests.unit import report_old_plan, report_plan
 
 
@@ -20,7 +20,7 @@ def test_a_significant_difference_is_told_by_what_it_fixes_and_regresses():
         ("lower_loss", "its loss is the lowest (0.310, fine-tuning 0.190)"),
         ("lower_balanced_loss", "With all classes weighing the same, its validation loss is the lowest"),
         ("others_failed", "Every other candidate failed in training"),
-        ("mitigated_worse_than_probe", "with that mitigated it is no better than the linear probe"),
+        ("better_than_mitigated", "with that mitigated, linear probe is better on validation"),
     ],
 )
 def test_every_other_reason_has_a_sentence(code, told):
@@ -47,6 +47,15 @@ def test_the_table_marks_the_kept_one_and_names_what_failed():
 def test_the_accuracy_to_expect_is_said_to_come_from_the_examples_that_chose():
     told = selection.expectation(report_plan.history())
     assert "96.2% (93.2 to 99.2)" in told and "the same examples chose this candidate" in told
+
+
+def test_a_history_of_format_2_is_read():
+    old = report_plan.history("linear_probe") | {"format": 2}
+    old["reason"] = {"code": "mitigated_worse_than_probe", "against": "fine_tune"}
+    old["candidates"][1]["training"]["notes"] = ["A sentence of its own."]
+    history = formats.history(old)
+    assert "with that mitigated, linear probe is better" in selection.reason(history)
+    assert training.notes(history["candidates"][1]["training"]) == ["A sentence of its own."]
 
 
 def test_a_history_of_format_1_is_read():

@@ -4,7 +4,7 @@ import io
 import pytest
 from PIL import Image
 
-from headstart.report import confusion, strips, tables
+from headstart.report import confusion, sparklines, tables
 from headstart.report.figure import shortened
 from headstart.report.plots import percent, rounded, scientific
 
@@ -46,7 +46,7 @@ def test_classes_are_listed_weakest_first_with_what_they_are_taken_for():
 def test_the_scale_of_recall_starts_below_the_lowest_interval():
     start, rows = tables.class_rows(EVALUATION, 0.95)
     assert start == 0.3  # Wilson 0.95 of 3 of 4 starts at 0.301, of 6 of 10 at 0.313
-    assert all(0 <= row.strip.left <= row.strip.dot <= row.strip.left + row.strip.width for row in rows)
+    assert all(0 <= row.sparkline.left <= row.sparkline.dot <= row.sparkline.left + row.sparkline.width for row in rows)
 
 
 def test_every_count_of_the_matrix_is_drawn_and_told():
@@ -57,17 +57,17 @@ def test_every_count_of_the_matrix_is_drawn_and_told():
 
 
 def test_a_strip_places_interval_value_and_bar_in_per_cent_of_its_scale():
-    drawn = strips.strip({"low": 0.6, "value": 0.7, "high": 0.8}, 0.5, 1.0, mark=0.55)
+    drawn = sparklines.sparkline({"low": 0.6, "value": 0.7, "high": 0.8}, 0.5, 1.0, mark=0.55)
     assert (drawn.left, drawn.width, drawn.dot, drawn.mark) == (20.0, 40.0, 40.0, 10.0)
 
 
 def test_a_strip_is_cut_off_at_the_end_of_its_scale():
-    drawn = strips.strip({"low": 0.2, "value": 0.7, "high": 1.3}, 0.5, 1.0)
+    drawn = sparklines.sparkline({"low": 0.2, "value": 0.7, "high": 1.3}, 0.5, 1.0)
     assert (drawn.left, drawn.width) == (0.0, 100.0)
 
 
 def test_a_finding_without_an_interval_has_no_strip():
-    assert strips.of_finding({"check": "parity", "bar": 1e-3, "evidence": {"examples": 128}}) is None
+    assert sparklines.of_finding({"check": "parity", "bar": 1e-3, "evidence": {"examples": 128}}) is None
 
 
 def test_small_pictures_keep_their_pixels_and_photos_become_small():

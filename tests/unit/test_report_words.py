@@ -6,7 +6,7 @@ import pytest
 from headstart import artifacts
 from headstart.evaluation.gates import baseline
 from headstart.report import advice, vocabulary, words
-from headstart.report.evidence import Aside, Evidence, gather
+from headstart.report.evidence import Evidence, Quarantined, gather
 from tests.unit import report_evidence, report_plan
 
 
@@ -274,8 +274,10 @@ def test_what_calibration_does_to_the_label_is_told_as_it_is(passed, calibration
 
 def test_gathering_reads_what_the_stages_wrote(passed):
     assert passed.rows == {"train": 1077, "validation": 180, "test": passed.evaluation["metrics"]["accuracy"]["n"]}
-    assert passed.quarantine == (Aside("leak", 2, "equal to row 12 of test"),
-                                 Aside("payloads", 1, "cannot be decoded: truncated"))  # fmt: skip
+    assert passed.quarantine == (
+        Quarantined("leak", 2, [{"check": "leak", "reason": "equal to source row 12 (test)"}]),
+        Quarantined("payloads", 1, [{"check": "payloads", "reason": "truncated"}]),
+    )
     assert set(passed.payloads) == {mistake["id"] for mistake in passed.evaluation["mistakes"]}
     assert passed.libraries == ("numpy==2.4.1", "torch==2.13.0")
     assert passed.absent == ()

@@ -19,7 +19,7 @@ from headstart.journal.writer import Journal
 from headstart.params.operation import Journal as JournalParams
 from headstart.params.operation import Serve
 from headstart.serving.app import create_app
-from headstart.serving.fleet import Berth, Fleet, Follower
+from headstart.serving.fleet import Fleet, ReloadWatcher, Slot
 from headstart.serving.models import LoadedModel
 from headstart.serving.plausibility import Plausibility, Range
 from tests.fakes import IMAGE, LABELS, TEXT, Clock, FakePredictor, golden_of, png
@@ -44,8 +44,8 @@ class Server:
             name: LoadedModel(name, 3, one, golden_of(one, golden[name]), 1e-4, f"{name} 3", ODD[name])
             for name, one in self.predictors.items()
         }
-        berths = {name: Berth(serve, Journal(folder / name, JOURNAL, clock=self.clock, key=b"key")) for name in models}
-        self.fleet = Fleet(models, berths, workers=2)
+        slots = {name: Slot(serve, Journal(folder / name, JOURNAL, clock=self.clock, key=b"key")) for name in models}
+        self.fleet = Fleet(models, slots, workers=2)
         self.app = create_app(self.fleet, clock=self.clock)
 
     def request(self, method: str, path: str, **content: Any) -> httpx.Response:
@@ -348,27 +348,27 @@ def test_a_bug_in_the_model_is_a_500_and_kills_no_worker(server: Server) -> None
 def test_a_new_champion_takes_over_without_a_request_lost(server: Server) -> None:
     server.predictors["texts"].seconds = 0.002
     champion = {"texts": 3, "images": 3}
-    follower = Follower(
+    watcher = ReloadWatcher(
         server.fleet, champion=champion.__getitem__, load=lambda name: loaded(name, TEXT, champion[name]), every_s=60.0
     )
     with ThreadPoolExecutor(4) as pool:
         asked = [pool.submit(server.post, "/predict/texts", {"inputs": ["a", "ab"]}) for _ in range(40)]
         champion["texts"] = 4
-        assert follower.refresh() == ["texts"]
+        assert watcher.refresh() == ["texts"]
         asked += [pool.submit(server.post, "/predict/texts", {"inputs": ["a"]}) for _ in range(10)]
         answers = [one.result() for one in asked]
     assert {answer.status_code for answer in answers} == {200}
     assert {answer.json()["model_version"] for answer in answers[-10:]} == {"4"}
     assert server.request("GET", "/v2/models/texts/versions/3").status_code == 404
-    assert follower.refresh() == []
+    assert watcher.refresh() == []
 
 
 def test_a_champion_that_cannot_be_loaded_changes_nothing_and_is_counted(server: Server) -> None:
     def load(name: str) -> LoadedModel:
         raise OSError("the registry is gone")
 
-    follower = Follower(server.fleet, champion=lambda name: 4, load=load, every_s=60.0)
-    assert follower.refresh() == []
+    watcher = ReloadWatcher(server.fleet, champion=lambda name: 4, load=load, every_s=60.0)
+    assert watcher.refresh() == []
     assert server.post("/predict/texts", {"inputs": ["a"]}).json()["model_version"] == "3"
     assert 'headstart_reload_failures_total{model="texts"} 1.0' in server.request("GET", "/metrics").text
 

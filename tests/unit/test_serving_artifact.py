@@ -14,7 +14,7 @@ from headstart.errors import BundleError, OutsideError, UsageError
 from headstart.journal.writer import Journal
 from headstart.serving import inspection
 from headstart.serving.app import create_app
-from headstart.serving.fleet import NO_CHAMPION, Berth, Fleet, Follower, Trouble
+from headstart.serving.fleet import NO_CHAMPION, Fleet, ReloadWatcher, Slot, Trouble
 from headstart.serving.models import LoadedModel
 from headstart.serving.server import serve
 from tests.fakes import LABELS, TEXT, Clock
@@ -45,9 +45,9 @@ def server(tmp_path: Path) -> Any:
     server.fleet.close()
 
 
-def follower(server: Server, load: Callable[[str], LoadedModel], **more: Any) -> Follower:
+def watching(server: Server, load: Callable[[str], LoadedModel], **more: Any) -> ReloadWatcher:
     champion = more.pop("champion", {"texts": 4, "images": 3}.get)
-    return Follower(server.fleet, champion=champion, load=load, every_s=60.0, **more)
+    return ReloadWatcher(server.fleet, champion=champion, load=load, every_s=60.0, **more)
 
 
 def metrics(server: Server) -> str:
@@ -61,7 +61,7 @@ def answers(server: Server) -> Any:
 def test_a_version_with_other_answers_than_its_golden_ones_takes_no_traffic(
     server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
-    watcher = follower(server, lambda name: permuted(4))
+    watcher = watching(server, lambda name: permuted(4))
     assert watcher.refresh() == []
     assert answers(server) == "3"
     assert WRONG in metrics(server)
@@ -79,7 +79,7 @@ def test_a_champion_that_cannot_be_served_is_said_once_and_tried_at_growing_dist
         tried.append(name)
         return permuted(4)
 
-    watcher = follower(server, load)
+    watcher = watching(server, load)
     for _ in range(60):
         watcher.refresh()
     # looks 1, 4 (2 skipped), 9 (4), 18 (8), 35 (16), 56 (20)
@@ -89,7 +89,7 @@ def test_a_champion_that_cannot_be_served_is_said_once_and_tried_at_growing_dist
 
 def test_a_rollback_to_the_version_at_work_ends_the_alarm(server: Server) -> None:
     champion = {"texts": 4, "images": 3}
-    watcher = follower(server, lambda name: permuted(4), champion=champion.get)
+    watcher = watching(server, lambda name: permuted(4), champion=champion.get)
     watcher.refresh()
     champion["texts"] = 3
     watcher.refresh()
@@ -98,8 +98,8 @@ def test_a_rollback_to_the_version_at_work_ends_the_alarm(server: Server) -> Non
 
 
 def fleet(folder: Path, *models: LoadedModel) -> Fleet:
-    berths = {model.name: Berth(SERVE, Journal(folder / model.name, JOURNAL, clock=Clock())) for model in models}
-    return Fleet({model.name: model for model in models}, berths, workers=1)
+    slots = {model.name: Slot(SERVE, Journal(folder / model.name, JOURNAL, clock=Clock())) for model in models}
+    return Fleet({model.name: model for model in models}, slots, workers=1)
 
 
 def test_at_the_start_the_wrong_model_is_not_served_and_the_others_are(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def spoil(server: Server) -> None:
 
 def test_a_version_that_goes_wrong_at_work_is_loaded_anew(server: Server) -> None:
     spoil(server)
-    follower(server, lambda name: loaded(name, TEXT, 3)).inspect()
+    watching(server, lambda name: loaded(name, TEXT, 3)).inspect()
     good = server.post("/predict/texts", {"inputs": ["ab"]}).json()["predictions"][0]
     assert good["label"] == "two"  # length modulo 3
     assert server.request("GET", "/health").json()["troubles"] == {}
@@ -145,7 +145,7 @@ def test_a_version_that_goes_wrong_and_cannot_be_loaded_anew_answers_no_more(ser
         raise OutsideError("the registry is gone.")
 
     spoil(server)
-    watcher = follower(server, load, champion={"texts": 3, "images": 3}.get)
+    watcher = watching(server, load, champion={"texts": 3, "images": 3}.get)
     watcher.inspect()
     assert server.post("/predict/texts", {"inputs": ["a"]}).status_code == 503
     assert server.request("GET", "/health").status_code == 200  # the images go on
@@ -167,7 +167,7 @@ def test_a_registered_copy_that_goes_wrong_is_an_alarm_and_the_version_in_memory
             return "another"
         return f"{name} {version}"
 
-    watcher = follower(server, lambda name: permuted(3), champion={"texts": 3, "images": 3}.get, registered=registered)
+    watcher = watching(server, lambda name: permuted(3), champion={"texts": 3, "images": 3}.get, registered=registered)
     watcher.inspect()
     watcher.refresh()
     assert answers(server) == "3"
@@ -186,7 +186,7 @@ def test_the_thread_inspects_what_is_at_work_again_and_again(server: Server) -> 
         asked.append(name)
         return f"{name} {version}"
 
-    watcher = Follower(
+    watcher = ReloadWatcher(
         server.fleet, champion=lambda name: 3, load=lambda name: permuted(3), registered=registered, every_s=0.005,
         inspect_s=0.01,
     )  # fmt: skip
@@ -200,7 +200,7 @@ def test_the_thread_inspects_what_is_at_work_again_and_again(server: Server) -> 
 def test_a_champion_taken_away_is_one_line_and_the_version_at_work_goes_on(
     server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
-    watcher = follower(server, lambda name: loaded(name, TEXT, 3), champion={"images": 3}.get)
+    watcher = watching(server, lambda name: loaded(name, TEXT, 3), champion={"images": 3}.get)
     for _ in range(5):
         watcher.refresh()
     assert answers(server) == "3"
@@ -211,7 +211,7 @@ def test_a_champion_taken_away_is_one_line_and_the_version_at_work_goes_on(
 
 
 def test_a_bug_while_loading_is_one_traceback(server: Server, caplog: pytest.LogCaptureFixture) -> None:
-    watcher = follower(server, lambda name: {}[name])
+    watcher = watching(server, lambda name: {}[name])
     for _ in range(5):
         watcher.refresh()
     assert [record.exc_info is not None for record in caplog.records if record.levelno >= logging.WARNING] == [
@@ -221,14 +221,14 @@ def test_a_bug_while_loading_is_one_traceback(server: Server, caplog: pytest.Log
 
 def test_a_model_that_gets_its_first_champion_while_the_server_runs_is_taken_up(tmp_path: Path) -> None:
     model = loaded("texts", TEXT, 1)
-    berths = {name: Berth(SERVE, Journal(tmp_path / name, JOURNAL, clock=Clock())) for name in ("texts", "late")}
-    two = Fleet({"texts": model}, berths, workers=1)
+    slots = {name: Slot(SERVE, Journal(tmp_path / name, JOURNAL, clock=Clock())) for name in ("texts", "late")}
+    two = Fleet({"texts": model}, slots, workers=1)
     two.note("late", NO_CHAMPION)
     two.start()
     app = create_app(two, clock=Clock())
     assert ask(app, "POST", "/predict/late", json={"inputs": ["a"]}).status_code == 503
     champion: dict[str, int] = {"texts": 1}
-    watcher = Follower(two, champion=champion.get, load=lambda name: loaded(name, TEXT, 1), every_s=60.0)
+    watcher = ReloadWatcher(two, champion=champion.get, load=lambda name: loaded(name, TEXT, 1), every_s=60.0)
     assert watcher.refresh() == []
     champion["late"] = 1
     assert watcher.refresh() == ["late"]

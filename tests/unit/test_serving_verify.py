@@ -17,7 +17,7 @@ from headstart.faults.clients import Comparison
 from headstart.journal.writer import Journal
 from headstart.params.operation import Serve
 from headstart.serving.app import create_app
-from headstart.serving.fleet import Berth, Fleet
+from headstart.serving.fleet import Fleet, Slot
 from headstart.serving.models import LoadedModel
 from tests.fakes import TEXT, Clock
 from tests.unit.test_serving_app import JOURNAL, SERVE, Server, ask, loaded
@@ -31,10 +31,10 @@ class Real(Server):
         self.clock, self.folder = Clock(), folder / "journal"
         bundles = {"texts": text_bundle(folder / "texts"), "images": image_bundle(folder / "images")}
         models = {name: LoadedModel.open(name, 3, path, difference_allowed=1e-3) for name, path in bundles.items()}
-        berths = {
-            name: Berth(serve, Journal(self.folder / name, JOURNAL, clock=self.clock, key=b"key")) for name in models
+        slots = {
+            name: Slot(serve, Journal(self.folder / name, JOURNAL, clock=self.clock, key=b"key")) for name in models
         }
-        self.fleet = Fleet(models, berths, workers=1)
+        self.fleet = Fleet(models, slots, workers=1)
         self.app = create_app(self.fleet, clock=self.clock)
 
 

@@ -82,7 +82,7 @@ def test_order_and_copies_of_texts_do_not_matter(adapted, headed, preprocessor, 
 
 def test_a_backbone_without_a_head_gets_one_that_is_not_kept(bare, preprocessor, tmp_path):
     result = run(bare, tmp_path, topics(100), preprocessor)
-    assert result.head == "made here" and "made here" in result.told
+    assert result.head == "made here" and result.note["new_head"]
     assert not (tmp_path / "out" / HEAD_FILE).exists()
     assert {path.name for path in (tmp_path / "out").iterdir()} == {path.name for path in bare.iterdir()}
     assert result.held_out[result.best_epoch].value < result.held_out[0].value
@@ -101,15 +101,15 @@ def test_a_loss_that_does_not_fall_ends_it_after_patience_with_the_backbone_as_i
     monkeypatch.setattr(pretraining, "CLIP_NORM", 100.0)
     result = run(adapted[1], tmp_path, topics(150), preprocessor, learning_rate=0.5, epochs=6)
     assert (result.best_epoch, result.epochs) == (0, 2)
-    assert result.stopped == "Held-out loss has not fallen for 2 epochs."
-    assert result.told.startswith("Adapting changed nothing")
+    assert result.stopped == {"code": "patience", "epochs": 2}
+    assert result.note["code"] == "adapting_changed_nothing"
     assert folder_digest(tmp_path / "out") == folder_digest(adapted[1])
 
 
 def test_a_loss_that_is_not_a_number_keeps_the_best_state_and_says_so(headed, preprocessor, tmp_path, monkeypatch):
     monkeypatch.setattr(pretraining, "WEIGHT_DECAY", 1e8)
     result = run(headed, tmp_path, topics(100), preprocessor, learning_rate=1e30)
-    assert "not a number" in result.stopped and "best state" in result.stopped
+    assert result.stopped == {"code": "loss_not_finite", "round": 1}
     json.dumps(result.document(), allow_nan=False)
     assert folder_digest(tmp_path / "out") == folder_digest(headed)
 

@@ -49,7 +49,9 @@ def test_a_training_loss_that_is_not_a_number_ends_training():
 
 
 def test_a_run_that_the_guard_ended_is_not_gone_on_with():
-    assert history.finished([*log(0.9), {history.STOPPED: {"step": 3, "reason": "diverging"}}], params(epochs=5))
+    assert history.finished(
+        [*log(0.9), {history.STOPPED: {"step": 3, "reason": {"code": "diverging"}}}], params(epochs=5)
+    )
 
 
 def test_the_history_has_a_mean_loss_for_each_epoch_and_null_where_a_number_is_none():

@@ -27,7 +27,15 @@ def test_diverging_is_a_large_loss_that_chance_does_not_explain(found, diverges)
     reason = guard.diverging(found, 0.85, 100, 1e-4)
     assert (reason is not None) is diverges
     if reason:
-        assert "15.0% were right at step 9, 85.0% before the first; 72 were newly wrong and 2 newly right" in reason
+        assert reason == {
+            "code": "diverging",
+            "examples": 100,
+            "start": 0.85,
+            "step": 9,
+            "accuracy": 0.15,
+            "fixed": 2,
+            "regressed": 72,
+        }
 
 
 def test_a_run_that_only_jitters_is_stopped_less_often_than_alpha_says(monkeypatch):
@@ -53,7 +61,7 @@ def test_all_layers_at_a_heads_rate_are_stopped_within_an_epoch_and_retried_at_a
     history = train(folder, tmp_path / "out", "text", **wild)
     (given_up,) = history["attempts"]
     assert given_up["step"] <= 18  # 288 training examples in batches of 16: one epoch
-    assert "Training was diverging" in given_up["reason"]
+    assert given_up["reason"]["code"] == "diverging" and given_up["reason"]["step"] == given_up["step"]
     assert max(step["learning_rate"] for step in history["steps"]) <= 0.1 * loop.RETRY_SHARE["text"] + 1e-9
     assert history["kept"] == "linear_probe" or history["validation"]["loss"] <= history["start_loss"]
 

@@ -39,7 +39,7 @@ def ingested(folder, rows):
 
 def alike(train, test, groups=(None, None)):
     sets = [dataset(["a"] * len(values), names) for values, names in zip((train, test), groups, strict=True)]
-    return inspection.alike(sets[0], train.astype(np.float32), sets[1], test.astype(np.float32), PARAMS)
+    return inspection.train_like_test(sets[0], train.astype(np.float32), sets[1], test.astype(np.float32), PARAMS)
 
 
 def test_flipped_labels_are_named_with_the_label_that_fits(tmp_path):

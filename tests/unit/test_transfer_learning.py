@@ -70,7 +70,7 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does_and_each_step_still_l
 
     monkeypatch.setattr(objective.Objective, "forward", short)
     pieces = train(folder, tmp_path / "pieces", "text", epochs=2, dropout=0.0)
-    assert "4 pieces of 4" in pieces["notes"][0]
+    assert pieces["notes"] == [{"code": "batch_in_pieces", "batch": 16, "pieces": 4}]
     assert len(pieces["steps"]) == len(whole["steps"])
     losses = [[step["loss"] for step in history["steps"]] for history in (whole, pieces)]
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)

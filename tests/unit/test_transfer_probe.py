@@ -8,7 +8,7 @@ from sklearn.preprocessing import StandardScaler
 
 from headstart.errors import DataError
 from headstart.params.transfer import Probe
-from headstart.statistics import clustered
+from headstart.statistics import cluster_robust
 from headstart.transfer import probe
 
 ONE = Probe(strengths=[1.0], folds=5, iterations=1000, class_weights="none", seed=5)
@@ -39,7 +39,7 @@ def test_the_folded_head_answers_raw_features_as_scaling_and_regression_do(class
 def test_held_out_accuracy_is_no_better_than_chance_on_random_labels():
     features, _ = clouds(classes=2, each=200)
     targets = np.random.default_rng(1).integers(0, 2, 400)
-    accuracy = clustered.share(probe.fit(features, targets, 2, MANY).right, 0.99)
+    accuracy = cluster_robust.share(probe.fit(features, targets, 2, MANY).right, 0.99)
     assert accuracy.low < 0.5 < accuracy.high
     assert accuracy.n == 400
 
@@ -187,7 +187,7 @@ def test_a_single_group_is_dealt_row_by_row():
 
 def test_weights_that_make_classes_count_alike_are_worked_by_hand():
     # 3 of class 0 and 1 of class 2: 4 / (2 x 3) each, and 4 / (2 x 1)
-    assert probe.alike(np.array([0, 0, 2, 0])) == pytest.approx([2 / 3, 2 / 3, 2, 2 / 3])
+    assert probe.balanced_weights(np.array([0, 0, 2, 0])) == pytest.approx([2 / 3, 2 / 3, 2, 2 / 3])
 
 
 def test_a_weighted_loss_is_scikit_learns():
@@ -196,7 +196,7 @@ def test_a_weighted_loss_is_scikit_learns():
     generator = np.random.default_rng(3)
     targets, logits = np.repeat([0, 1, 2], [30, 8, 2]), generator.normal(size=(40, 3))
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    weights = probe.alike(targets)
+    weights = probe.balanced_weights(targets)
     assert probe.log_loss(logits, targets, weights) == pytest.approx(log_loss(targets, shares, sample_weight=weights))
     assert probe.calibrated_loss(logits, targets, weights) <= probe.log_loss(logits, targets, weights)
 

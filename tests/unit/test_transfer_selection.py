@@ -94,6 +94,73 @@ def test_the_difference_counts_what_the_kept_one_fixes_and_regresses():
     assert found["value"] == pytest.approx(0.2)
 
 
+class Mitigations:
+    """What mitigating each candidate would make of its score; which were asked for it, in that order."""
+
+    def __init__(self, **scores: Score | None) -> None:
+        self.scores, self.asked = scores, []
+
+    def __call__(self, name: str) -> Score | None:
+        self.asked.append(name)
+        return self.scores.get(name)
+
+
+THREE = {"linear_probe": (0.8, 0.5), "fine_tune": (0.85, 0.4), "adapt_then_fine_tune": (0.9, 0.3)}
+"""The dearest is the best, then fine-tuning, then the probe; each difference is significant."""
+
+
+@pytest.mark.parametrize(
+    ("after", "kept", "asked", "against"),
+    [
+        pytest.param({}, "adapt_then_fine_tune", ["adapt_then_fine_tune"], None, id="within the budget"),
+        pytest.param(
+            {"adapt_then_fine_tune": (0.89, 0.31)},
+            "adapt_then_fine_tune",
+            ["adapt_then_fine_tune"],
+            None,
+            id="mitigated, and still the best",
+        ),
+        pytest.param(
+            {"adapt_then_fine_tune": (0.82, 0.45)},
+            "fine_tune",
+            ["adapt_then_fine_tune", "fine_tune"],
+            "adapt_then_fine_tune",
+            id="another wins, and is within the budget",
+        ),
+        pytest.param(
+            {"adapt_then_fine_tune": (0.82, 0.45), "fine_tune": (0.78, 0.55)},
+            "adapt_then_fine_tune",
+            ["adapt_then_fine_tune", "fine_tune"],
+            None,
+            id="the other loses more by it, so the first wins again and is not mitigated twice",
+        ),
+        pytest.param(
+            {"adapt_then_fine_tune": (0.7, 0.6), "fine_tune": (0.7, 0.6)},
+            "linear_probe",
+            ["adapt_then_fine_tune", "fine_tune", "linear_probe"],
+            "adapt_then_fine_tune",
+            id="in the end the probe",
+        ),
+    ],
+)
+def test_each_winner_is_mitigated_once_and_compared_with_all_others_again(after, kept, asked, against):
+    mitigate = Mitigations(**{name: score(*values) for name, values in after.items()})
+    found, scores = selection.settle({name: score(*values) for name, values in THREE.items()}, {}, mitigate)
+    assert (found.kept, mitigate.asked) == (kept, asked)
+    assert [scores[name].accuracy for name in THREE] == [(after.get(name) or THREE[name])[0] for name in THREE]
+    if against:
+        assert (found.code, found.against) == ("better_than_mitigated", against)
+    else:
+        assert found.code == "significantly_better"
+
+
+def test_a_mitigated_network_whose_loss_is_not_finite_does_not_win_again():
+    found, _ = selection.settle(
+        {name: score(*values) for name, values in THREE.items()}, {}, Mitigations(adapt_then_fine_tune=score(0.9, None))
+    )
+    assert (found.kept, found.code) == ("fine_tune", "better_than_mitigated")
+
+
 @pytest.mark.nightly
 def test_two_equally_good_networks_are_rarely_called_significantly_better():
     # both right on 80% of 150 rows, 70% of their errors in common; exact McNemar is conservative: at most 5%

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from pathlib import Path
 from tests.unit import tiny_transfer
 from headstart.transfer import training
 
-modality, changes, folder, out, partial, kill_after = json.loads(sys.argv[1])
+modality, changes, folder, out, partial, kill_after, strategies = json.loads(sys.argv[1])
 if kill_after:
     import os, signal
     from headstart.transfer.finetune import loop
@@ -40,16 +41,29 @@ if kill_after:
 folder = Path(folder)
 training.train(
     tiny_transfer.sections(modality, **changes)[1],
-    plan=tiny_transfer.plan_document("linear_probe", "fine_tune"),
+    plan=tiny_transfer.plan_document(*strategies),
     backbone=folder / "backbone", data=folder / "data", out=Path(out), partial=Path(partial), cache=folder / "cache",
 )
 """
 
 
-def started(modality: str, folder: Path, out: Path, *, kill_after: int, **changes: object) -> subprocess.Popen[str]:
+BOTH = ("linear_probe", "fine_tune")
+
+
+def started(
+    modality: str, folder: Path, out: Path, *, kill_after: int, strategies: Sequence[str] = BOTH, **changes: object
+) -> subprocess.Popen[str]:
     """Train in a process of its own; it ends itself (-9) when its n-th checkpoint is about to be marked whole."""
     out.mkdir(exist_ok=True)
-    values = [modality, changes, str(folder), str(out), str(out.with_name(f"{out.name}-partial")), kill_after]
+    values = [
+        modality,
+        changes,
+        str(folder),
+        str(out),
+        str(out.with_name(f"{out.name}-partial")),
+        kill_after,
+        strategies,
+    ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", RUN, json.dumps(values)]
     return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
@@ -129,6 +143,23 @@ def test_a_run_killed_in_the_middle_of_an_epoch_ends_in_the_same_bytes(tmp_path,
     told = running.communicate()[1]
     assert running.returncode == -signal.SIGKILL, told
     train(text, tmp_path / "broken", "text", **changes)
+    assert hashes(tmp_path / "whole") == hashes(tmp_path / "broken")
+
+
+def test_a_run_killed_while_a_candidate_is_mitigated_ends_in_the_same_bytes(tmp_path):
+    folder = tiny_transfer.text_model(tmp_path / "model")
+    tiny_transfer.write_reference(folder)
+    changes = {"forget": 0.0, "epochs": 2, "learning_rate": 2e-2}
+    history = trained(folder, tmp_path / "whole", "text", "fine_tune", **changes)
+    (entry,) = history["candidates"]
+    assert entry["mitigation"]["points"][-1]["name"] == "pull" and entry["mitigation"]["code"] == "mitigated"
+    assert entry["validation"]["accuracy"]["value"] < entry["before_mitigation"]["accuracy"]["value"]
+    # texts written: two checkpoints, the finished candidate, and two checkpoints with each step pulled back
+    running = started("text", folder, tmp_path / "broken", kill_after=5, strategies=["fine_tune"], **changes)
+    told = running.communicate()[1]
+    assert running.returncode == -signal.SIGKILL, told
+    assert (tmp_path / "broken-partial/fine_tune/pull/attempt-1").is_dir()
+    trained(folder, tmp_path / "broken", "text", "fine_tune", **changes)
     assert hashes(tmp_path / "whole") == hashes(tmp_path / "broken")
 
 
@@ -222,17 +253,19 @@ def test_a_loss_that_is_not_a_number_is_retried_at_a_lower_rate_and_harms_nothin
     broken = {2}  # before an epoch was good
     history = train(text, tmp_path / "early", "text", epochs=6, learning_rate=1e-3)
     (given_up,) = history["attempts"]
-    assert given_up["step"] == 2 and "is not a number" in given_up["reason"]
+    assert given_up["step"] == 2
+    assert given_up["reason"] == {"code": "loss_not_finite", "of": "training", "step": 2}
     assert len(history["epochs"]) > 1 and history["steps"][0]["learning_rate"] < 1e-4
 
     passes["training"], broken = 0, {2, 4}  # the second try breaks too
     history = train(text, tmp_path / "twice", "text", epochs=6, learning_rate=1e-3)
-    assert history["kept"] == "linear_probe" and "The second try was stopped too" in history["notes"][-1]
+    assert history["kept"] == "linear_probe" and history["notes"][-1]["code"] == "stopped_again"
 
     passes["training"], broken = 0, {12}  # of 5 steps an epoch the second of the third
     history = train(text, tmp_path / "late", "text", epochs=6, learning_rate=1e-3)
     assert (history["attempts"], history["best_epoch"]) == ([], 2)
-    assert "step 12 is not a number. The weights of epoch 2 are kept." in history["notes"][-1]
+    reason = {"code": "loss_not_finite", "of": "training", "step": 12}
+    assert history["notes"][-1] == {"code": "stopped_early", "epoch": 2, "step": 12, "reason": reason}
     screen = json.loads((tmp_path / "late/screen.json").read_text())
     assert screen["verdict"] == "pass", screen
 

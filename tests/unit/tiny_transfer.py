@@ -1,6 +1,7 @@
 """Prepared data, contract and backbone of two toy models, made without any stage: what `plan` and `train` read."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,13 +17,16 @@ from headstart.transfer.context import TrainingContext
 from tests.tiny import workspace
 
 
-def sections(modality: str, **fine_tune: object) -> tuple[Plan, Train]:
-    """Our own defaults for `plan` and `train`, in float32, with `fine_tune` keys replaced."""
+def sections(modality: str, *, forget: float | None = None, **fine_tune: object) -> tuple[Plan, Train]:
+    """Our own defaults for `plan` and `train`, in float32, with `fine_tune` keys and the forgetting budget replaced."""
     model = load(workspace.ROOT / "params.yaml").models["apidocs" if modality == "text" else "digits"]
     changed = model.train.fine_tune.model_copy(update={"precision": "float32", "least_steps": 1, **fine_tune})
     short = model.plan.lora.model_copy(update={"epochs": 1})
     plan = model.plan.model_copy(update={"fine_tune": changed, "lora": short})
-    return plan, model.train.model_copy(update={"fine_tune": changed})
+    train = model.train.model_copy(update={"fine_tune": changed})
+    if forget is not None:
+        train = train.model_copy(update={"forgetting": train.forgetting.model_copy(update={"budget": forget})})
+    return plan, train
 
 
 def context(folder: Path, modality: str = "text", **fine_tune: object) -> TrainingContext:
@@ -55,6 +59,13 @@ def text_model(folder: Path, *, rows: int = 120) -> Path:
     # a seventh of the labels is one topic further, so that no loss can reach zero
     labels = [topics[(topics.index(row["label"]) + (at % 7 == 3)) % 3] for at, row in enumerate(found)]
     return _split(folder, "text", [row["text"] for row in found], labels)
+
+
+def write_reference(folder: Path) -> None:
+    """A sample of the text backbone's own domain: which word a text starts with."""
+    rows = dataset.read(folder / "data/train.parquet")
+    own = replace(rows, labels=[text.split()[0] for text in rows.inputs])
+    dataset.write(folder / "backbone/reference.parquet", own)
 
 
 def image_model(folder: Path, *, rows: int = 90) -> Path:

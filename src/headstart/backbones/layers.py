@@ -83,16 +83,8 @@ def groups(network: Any) -> list[LayerGroup]:
 def recognised(backbone: Any) -> Finding:
     """Whether the architecture stands in the table; unsure where its layers are read off the module tree."""
     kind, count = backbone.config.model_type, len(backbone_groups(backbone))
-    if kind in KNOWN and _from_table(backbone, KNOWN[kind]):
-        return Finding("layers", "pass", count, None, f"{kind} has {count} layer groups below the head.")
-    return Finding(
-        "layers",
-        "unsure",
-        count,
-        None,
-        f"{kind} is not an architecture whose layers are known; its module tree gives {count} groups.",
-        "Look at the learning rates by layer in the report before you trust a fine-tune of it.",
-    )
+    known = kind in KNOWN and _from_table(backbone, KNOWN[kind])
+    return Finding("layers", "pass" if known else "unsure", count, None, evidence={"kind": kind})
 
 
 def backbone_groups(backbone: Any) -> list[tuple[str, ...]]:

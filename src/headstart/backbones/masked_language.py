@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from headstart import artifacts
 from headstart.backbones import checkpoint
-from headstart.backbones.silence import quiet
+from headstart.backbones.quiet_logging import quiet
 from headstart.errors import BackboneError, listed
 
 HEAD_FILE = "masked_language_head.safetensors"

@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 from headstart import artifacts
 from headstart.backbones.checkpoint import configuration
 from headstart.backbones.network import DESCRIPTION_FILE
-from headstart.backbones.silence import quiet
+from headstart.backbones.quiet_logging import quiet
 from headstart.contract import image as contract_image
 from headstart.contract.spec import ImageSpec, Mode, Resample, TextSpec
 from headstart.determinism import digest

@@ -17,7 +17,7 @@ from headstart import artifacts
 from headstart.backbones import checkpoint, compatibility, depth, glyphs, layers, masked_language, processor, reference
 from headstart.backbones.masked_language import MaskedLanguageModel
 from headstart.backbones.network import DESCRIPTION_FILE, Network
-from headstart.backbones.silence import quiet
+from headstart.backbones.quiet_logging import quiet
 from headstart.determinism import file_digest
 from headstart.errors import BackboneError
 from headstart.findings import Finding
@@ -144,12 +144,7 @@ def _clean(fetched: Path, out: Path, spec: Backbone) -> list[Finding]:
 
 def _weights(unused: list[str], kept: int) -> Finding:
     """What the file held beyond the backbone: a masked-language head, kept; other heads and poolers, left out."""
-    parts = [f"{kept} weights of its masked-language head are kept beside it."] if kept else []
-    if unused:
-        some = ", ".join(unused[:5]) + (" and others" if len(unused) > 5 else "")
-        parts.append(f"{len(unused)} weights are no part of the backbone and were left out: {some}.")
-    reason = " ".join(parts) or "every weight in the file belongs to the backbone."
-    return Finding("weights", "pass", len(unused), None, reason)
+    return Finding("weights", "pass", len(unused), None, evidence={"kept": kept, "left_out": unused[:5]})
 
 
 def _tokenizer(fetched: Path, out: Path, config: Any) -> None:
@@ -184,20 +179,18 @@ def _image_processor(fetched: Path, out: Path) -> Finding:
     source = fetched / processor.PROCESSOR_FILE
     if source.is_file():
         shutil.copyfile(source, out / processor.PROCESSOR_FILE)
-        return Finding("processor", "pass", None, None, f"the backbone brought its own {processor.PROCESSOR_FILE}.")
+        return Finding("processor", "pass", None, None, evidence={"file": processor.PROCESSOR_FILE})
     default = processor.default_processor(fetched)
     with quiet():
         default.save_pretrained(out)
-    kind = checkpoint.configuration(fetched).model_type
-    return Finding(
-        "processor",
-        "unsure",
-        None,
-        None,
-        f"the backbone brought no {processor.PROCESSOR_FILE}; the default of {kind} is used: "
-        f"size {processor.set_sizes(default)}, mean {list(default.image_mean)}, std {list(default.image_std)}.",
-        "If it was pretrained on pixels prepared otherwise, put its processor file beside config.json.",
-    )
+    evidence = {
+        "file": processor.PROCESSOR_FILE,
+        "kind": checkpoint.configuration(fetched).model_type,
+        "size": processor.set_sizes(default),
+        "mean": list(default.image_mean),
+        "std": list(default.image_std),
+    }
+    return Finding("processor", "unsure", None, None, evidence=evidence)
 
 
 def _tried(model: Any, out: Path) -> tuple[Network, int | None, Finding]:

@@ -29,7 +29,7 @@ def main() -> None:
     0 done, 1 a gate or a monitor said no, 2 the input or the configuration is wrong, 3 something outside failed.
     With `--json`, standard output holds one document and nothing else, also when something is refused.
     """
-    settings.hush()
+    settings.disable_telemetry()
     try:
         status = app(standalone_mode=False)
     except HeadstartError as error:

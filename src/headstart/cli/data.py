@@ -40,7 +40,7 @@ def data(
     for wanted in diff or ():
         if wanted not in PLACES:
             _named(artifacts.raw(name), wanted)  # refused now, not after minutes of work
-    from headstart.cli.fresh import unbuilt_models
+    from headstart.cli.staleness import unbuilt_models
 
     refusal = None
     if unbuilt_models(workspace, params, [name], until="prepare"):

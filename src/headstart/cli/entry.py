@@ -38,9 +38,9 @@ def write(path: Path, name: str, entry: dict[str, Any], backbone: str, addition:
     Raises:
         ParamsError: if the file would not be usable with the entry; it is left as it was.
     """
-    from headstart.cli import roundtrip
+    from headstart.cli import yaml_io
 
-    document = roundtrip.loads(path.read_text(encoding="utf-8"))
+    document = yaml_io.loads(path.read_text(encoding="utf-8"))
     if addition:
         document["backbones"][backbone] = addition
     if not document["models"]:  # `{}`, or nothing
@@ -53,7 +53,7 @@ def write(path: Path, name: str, entry: dict[str, Any], backbone: str, addition:
     else:
         document["models"][name] = entry
     with artifacts.replaced(path) as temporary:
-        temporary.write_text(roundtrip.dumps(document), encoding="utf-8")
+        temporary.write_text(yaml_io.dumps(document), encoding="utf-8")
         load(temporary, named=path)
 
 

@@ -1,4 +1,4 @@
-"""`migrate`: a workspace of an older headstart lifted to the installed one, the difference shown first."""
+"""`migrate`: a workspace of an older headstart brought to the installed one, the difference shown first."""
 
 import sys
 from difflib import unified_diff
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from headstart import artifacts, settings
-from headstart.cli import lift, template
+from headstart.cli import migration, template
 from headstart.cli.output import Json, emit, say
 from headstart.errors import ParamsError
 from headstart.findings import Finding
@@ -20,7 +20,7 @@ Changes = dict[str, tuple[str | None, str | None]]  # path -> text before and af
 def migrate(
     yes: Annotated[bool, typer.Option("--yes", help="Apply without asking.")] = False, as_json: Json = False
 ) -> int:
-    """Lift params.yaml, dvc.yaml and pipelines/ to the installed version; the difference is shown first.
+    """Bring params.yaml, dvc.yaml and pipelines/ to the installed version; the difference is shown first.
 
     Keys that are new get the installed version's values, and keys that are no longer read go; all else of yours stays.
     A file that you edited is never replaced: the difference is shown, for you to merge. Git and DVC hold what was
@@ -30,8 +30,8 @@ def migrate(
     shipped = template.files()
     found = _format(read(workspace.params))
     before = workspace.params.read_text(encoding="utf-8")
-    pruned, removed = lift.prune(lift.climb(before, found))
-    after, added = lift.fill(pruned, shipped["params.yaml"])
+    pruned, removed = migration.prune(migration.upgrade(before, found))
+    after, added = migration.fill(pruned, shipped["params.yaml"])
     changes: Changes = {"params.yaml": (before, after)} if after != before else {}
     record = _record(workspace.root)
     replaced, findings = _flows(workspace.root, shipped, record)
@@ -152,9 +152,9 @@ def _apply(root: Path, changes: Changes, record: dict[str, str], shipped: dict[s
 
 def _lines(document: dict[str, Any]) -> Any:
     if not document["changed"]:
-        yield f"nothing to lift: format {document['to']}, every key and file as the installed version has them"
+        yield f"nothing to migrate: format {document['to']}, every key and file as the installed version has them"
     for path in document["changed"]:
-        yield f"{'lifted' if document['applied'] else 'to lift':8} {path}"
+        yield f"{'migrated' if document['applied'] else 'to migrate':10} {path}"
     yield from (f"  new key  {key}" for key in document["added"])
     yield from (f"  old key  {key}: {reason}" for key, reason in document["removed"].items())
     for finding in document["findings"]:

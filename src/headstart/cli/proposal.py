@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from headstart import artifacts
 from headstart.backbones import lengths
 from headstart.cli import entry as entries
-from headstart.cli import survey
+from headstart.cli import schema_inference
 from headstart.cli.output import say
 from headstart.data import labels, schema
 from headstart.data.checks import truncation
 from headstart.errors import UsageError
 from headstart.params.section import Modality
+from headstart.report import label_words
 
 if TYPE_CHECKING:
     from headstart.params.backbones import Backbone
@@ -45,22 +46,23 @@ def make(
     """
     sources = [entries.portable(source, root) for source in data]
     places = [place if place == source else str(root / place) for source, place in zip(data, sources, strict=True)]
-    heads = [survey.look(place) for place in places]
+    heads = [schema_inference.look(place) for place in places]
     kind, because = _kind(places, heads, given, modality)
     named = {"input": given["text"] or given["image"], "label": given["label"]}
     reasons = [f"modality {kind}, because {because}"] if because else []
     schemas = []
     for place, head in zip(places, heads, strict=True):
-        if why := survey.contradiction(place, head, kind, named["input"]):
+        if why := schema_inference.contradiction(place, head, kind, named["input"]):
             other = "image" if kind == "text" else "text"
             raise UsageError(why, action=f"Say --modality {other}, or name another column with --{kind}.")
         schemas.append(schema.infer(place, kind, named))
         prefix = f"{Path(place).name}: " if len(places) > 1 else ""
-        reasons += [prefix + sentence for sentence in schemas[-1].reasons]
-        reasons += [prefix + sentence for sentence in survey.sentences(head, kind, schemas[-1].columns)]
+        respelled = label_words.respelled(schemas[-1].respelled)
+        reasons += [prefix + sentence for sentence in [*schemas[-1].reasons, *respelled]]
+        reasons += [prefix + sentence for sentence in schema_inference.sentences(head, kind, schemas[-1].columns)]
     classes = _classes(schemas)
     merged = _merged(classes) if asking else {}
-    reasons += survey.about_classes(classes)
+    reasons += schema_inference.about_classes(classes)
     columns = _columns(schemas, places)
     name, addition, why = _backbone(backbone, kind, document, root, asking)
     reasons.append(why)
@@ -83,11 +85,14 @@ def make(
 
 
 def _kind(
-    places: Sequence[str], heads: Sequence[survey.Head], given: Mapping[str, str | None], modality: Modality | None
+    places: Sequence[str],
+    heads: Sequence[schema_inference.Head],
+    given: Mapping[str, str | None],
+    modality: Modality | None,
 ) -> tuple[Modality, str]:
     if modality:
         return modality, ""
-    found = [survey.modality(place, head, given) for place, head in zip(places, heads, strict=True)]
+    found = [schema_inference.modality(place, head, given) for place, head in zip(places, heads, strict=True)]
     if len({kind for kind, _ in found}) > 1:
         raise UsageError(
             f"texts and images arrived for one model: {'; '.join(why for _, why in found)}.",
@@ -138,7 +143,7 @@ def _merged(classes: Mapping[str, int]) -> dict[str, str]:
     merged: dict[str, str] = {}
     for names in labels.variants(classes):
         found = labels.merging([names], classes)
-        question = f"{labels.slip(names, classes)}. Make one class of them, {next(iter(found.values()))!r}?"
+        question = f"{label_words.slip(names, classes)}. Make one class of them, {next(iter(found.values()))!r}?"
         if typer.confirm(question, default=False):
             merged |= found
     return merged
@@ -159,7 +164,7 @@ def _columns(schemas: Sequence[schema.Schema], places: Sequence[str]) -> dict[st
 
 
 def _longer(
-    heads: Sequence[survey.Head],
+    heads: Sequence[schema_inference.Head],
     schemas: Sequence[schema.Schema],
     backbone: Mapping[str, Any],
     document: Mapping[str, Any],

@@ -30,7 +30,7 @@ def rank(
     workspace, params = enter()
     chosen(params, [name])
     names = candidates(params, name, backbones or [])
-    from headstart.cli.fresh import unbuilt_models
+    from headstart.cli.staleness import unbuilt_models
 
     if unbuilt_models(workspace, params, [name], until="prepare"):
         refusal = start_flow(workspace, "training", [name], "--until", "prepare")

@@ -34,7 +34,7 @@ def run(
     if reason is not None:
         _override(workspace, names or [], reason)
         params = load(workspace.params)
-    from headstart.cli.fresh import stale_models
+    from headstart.cli.staleness import stale_models
 
     stale = stale_models(workspace, params, models)
     if not stale:
@@ -104,7 +104,7 @@ def plan(
 
 def planned(workspace: Workspace, params: Params, models: Sequence[str]) -> None:
     """Run what comes before training, up to the plan, where it is stale."""
-    from headstart.cli.fresh import unbuilt_models
+    from headstart.cli.staleness import unbuilt_models
 
     stale = unbuilt_models(workspace, params, models, until="plan")
     if stale:

@@ -41,11 +41,11 @@ def without_models(text: str) -> str:
     """`params.yaml` with no model in it; everything else, comments included, stays."""
     from ruamel.yaml.comments import CommentedMap
 
-    from headstart.cli import roundtrip
+    from headstart.cli import yaml_io
 
-    document = roundtrip.loads(text)
+    document = yaml_io.loads(text)
     models = CommentedMap()
     models.fa.set_flow_style()
     document["models"] = models
     document.yaml_add_eol_comment(MODELS, "models", column=12)
-    return roundtrip.dumps(document)
+    return yaml_io.dumps(document)

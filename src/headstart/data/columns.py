@@ -87,11 +87,17 @@ def propose(names: Sequence[str], given: Mapping[str, str | None], modality: Mod
     return resolve(names, Columns(**chosen), modality, where)
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """`; nearest is 'x'` for the known word most like `word`, or nothing."""
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """The known word most like `word`; None where none is like it."""
     by_lower = {name.lower(): name for name in known}
     close = get_close_matches(word.lower(), list(by_lower), n=1)
-    return f"; nearest is {by_lower[close[0]]!r}" if close else ""
+    return by_lower[close[0]] if close else None
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`; nearest is 'x'` for the known word most like `word`, or nothing."""
+    close = closest(word, known)
+    return f"; nearest is {close!r}" if close is not None else ""
 
 
 def _absent(

@@ -20,7 +20,7 @@ from headstart.findings import Finding, Verdict
 from headstart.params.prepare import Prepare
 
 NAMED = 10
-Reasons = dict[int, str]  # why a row is put aside, by its place
+Reasons = dict[int, dict[str, Any]]  # why a row is put aside, by its place: numbers, of which the check is the code
 Places = NDArray[np.int64]
 
 
@@ -72,7 +72,7 @@ class Examples:
         """Places of the rows still in that stand in a split, in order."""
         return np.flatnonzero(self.kept & (self.splits == SPLITS.index(name)))
 
-    def without(self, reasons: Mapping[int, str]) -> "Examples":
+    def without(self, reasons: Mapping[int, Any]) -> "Examples":
         """The same examples, with these rows out."""
         kept = self.kept.copy()
         kept[list(reasons)] = False
@@ -81,9 +81,9 @@ class Examples:
     def label(self, place: int) -> str:
         return str(self.classes[int(self.labels[place])])
 
-    def named(self, place: int) -> str:
-        """`source row 412 (train)`, for messages: a row's number is its place in its source, not in its split."""
-        return f"source row {self.numbers[place]} ({SPLITS[self.splits[place]]})"
+    def named(self, place: int) -> dict[str, Any]:
+        """A row as evidence: its number, which is its place in its source and not in its split, and its split."""
+        return {"row": int(self.numbers[place]), "split": SPLITS[self.splits[place]]}
 
     def listed(self, places: Sequence[int] | Places, notes: Mapping[int, str] | None = None) -> list[dict[str, Any]]:
         """The first ten rows as evidence, in plain JSON values; those with a note first, and with it."""

@@ -12,11 +12,10 @@ from typing import Any
 
 from headstart import artifacts
 from headstart.data import raw, sources, staging
-from headstart.data.checks.words import counted
 from headstart.data.staging import Staged
 from headstart.determinism import digest, file_digest
 from headstart.errors import DataError
-from headstart.findings import Finding
+from headstart.findings import Finding, Verdict
 from headstart.params.data import Data
 from headstart.params.section import Modality
 
@@ -130,42 +129,20 @@ def _place(folder: Path, into: Path, document: dict[str, Any]) -> None:
 
 
 def _ids(staged: Staged) -> Finding:
-    reason = f"{staged.repeated} ids stand on more than one row; they were told apart by split and count."
-    return Finding(
-        check="ids",
-        verdict="unsure" if staged.repeated else "pass",
-        statistic=float(staged.repeated),
-        bar=0.0,
-        reason=reason if staged.repeated else "No id stands on more than one row.",
-        action="Give each row its own id, so that answers can be traced." if staged.repeated else "",
-        evidence={"ids": staged.named},
-    )
+    """Ids that stand on more than one row, which were told apart by split and count."""
+    verdict: Verdict = "unsure" if staged.repeated else "pass"
+    return Finding("ids", verdict, float(staged.repeated), 0.0, evidence={"ids": staged.named})
 
 
 def _shares(opened: Sequence[sources.Source], rows: dict[str, int]) -> Finding:
     """How many rows each of several sources gave."""
     given = {sources.shown(source.name): rows[source.name] for source in opened}
-    kinds = ["" if source.labelled else " without labels" for source in opened]
-    each = [f"{count:,} from {name}{kind}" for (name, count), kind in zip(given.items(), kinds, strict=True)]
-    return Finding(
-        check="sources",
-        verdict="pass",
-        statistic=float(len(opened)),
-        bar=None,
-        reason=f"{counted(sum(given.values()), 'row')} of {counted(len(opened), 'source')}: {', '.join(each)}.",
-        evidence={"rows": given},
-    )
+    unlabelled = [sources.shown(source.name) for source in opened if not source.labelled]
+    evidence = {"rows": given, "unlabelled": unlabelled}
+    return Finding("sources", "pass", float(len(opened)), None, evidence=evidence)
 
 
 def _passed_over(names: Sequence[str]) -> Finding:
-    return Finding(
-        check="files",
-        verdict="unsure" if names else "pass",
-        statistic=float(len(names)),
-        bar=0.0,
-        reason=f"{counted(len(names), 'file')} in class folders, of no image, passed over: {', '.join(names[:NAMED])}."
-        if names
-        else "Every file was read.",
-        action="Remove them, or convert them to PNG or JPEG." if names else "",
-        evidence={"files": list(names[:NAMED])},
-    )
+    """Files in class folders that are no image."""
+    verdict: Verdict = "unsure" if names else "pass"
+    return Finding("files", verdict, float(len(names)), 0.0, evidence={"files": list(names[:NAMED])})

@@ -2,7 +2,7 @@
 
     train.parquet validation.parquet test.parquet    see `data.dataset`
     unlabelled.parquet                               see `data.unlabelled`; absent where every row has a label
-    quarantine.parquet                               the raw columns, with `check` and `reason`
+    quarantine.parquet                               the raw columns, with `check` and `numbers` (JSON): why it is there
     suspects.parquet                                 labels that may be wrong; the stage adds it, not this module
     findings.json                                    what each check found
     near_leak.json                                   the test rows with near copies in train or validation, for scores
@@ -14,6 +14,7 @@ so millions of rows fit. Nothing here reads the source, the clock or a random ge
 bytes.
 """
 
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -82,7 +83,8 @@ def prepare(
         raw: the folder that ingest wrote.
         params: splits, checks, limits and the label map.
         out: an existing folder.
-        decodes: why the contract refuses a payload, or None where it takes it: `checks.rows.by_contract(spec)`.
+        decodes: why the contract refuses a payload; empty where there is none, None where it takes it:
+            `checks.rows.by_contract(spec)`.
         inspectors: the checks that have to see payloads, given which rows are in the sample.
 
     Raises:
@@ -95,7 +97,7 @@ def prepare(
             action="Mend modality or data.source in params.yaml, and run again.",
         )
     looking = inspectors(sample(raw_rows.columns(raw, "id")["id"].to_pylist(), params.checks.sample, seed=SEED))
-    refused: Reasons = {}
+    refused: dict[int, str] = {}
 
     def see(first: int, payloads: Sequence[Any]) -> None:
         found = {place: decodes(payload) for place, payload in enumerate(payloads, first)}
@@ -106,7 +108,7 @@ def prepare(
     examples, label_finding = read(raw, params, see)
     carved = examples.carved
     findings = [*about.findings, label_finding, rows.groups(examples)]
-    aside: dict[int, tuple[str, str]] = {}
+    aside: dict[int, tuple[str, dict[str, Any]]] = {}
     near: dict[str, Any] = {"format": FORMAT, "looked_at": 0, "test": []}
 
     def sort_out(reasons: Reasons, finding: Finding) -> None:
@@ -179,14 +181,16 @@ def _without_list(finding: Finding, goes: bool) -> tuple[Finding, dict[str, Any]
     return replace(finding, evidence=evidence), document
 
 
-def _write(raw: Path, examples: Examples, aside: Mapping[int, tuple[str, str]], out: Path, modality: Modality) -> None:
+def _write(
+    raw: Path, examples: Examples, aside: Mapping[int, tuple[str, dict[str, Any]]], out: Path, modality: Modality
+) -> None:
     """Every row to the file of its split or to the quarantine, in the order of the raw rows."""
     plain = dataset.schema(modality)
     put_aside = pa.schema(
         [
             ("id", pa.string()), ("label", pa.string()), plain.field(modality), ("group", pa.string()),
             ("time", pa.string()), ("split", pa.string()), ("row", pa.int64()), ("check", pa.string()),
-            ("reason", pa.string()),
+            ("numbers", pa.string()),
         ]
     )  # fmt: skip
     classes, names = pa.array(examples.classes, pa.string()), pa.array(SPLITS, pa.string())
@@ -206,8 +210,9 @@ def _write(raw: Path, examples: Examples, aside: Mapping[int, tuple[str, str]], 
             if not kept.all():
                 found = [aside[first + int(place)] for place in np.flatnonzero(~kept)]
                 gone = table.filter(pa.array(~kept)).select(put_aside.names[:-2])
-                for place, name in enumerate(("check", "reason")):
-                    gone = gone.append_column(name, pa.array([pair[place] for pair in found], pa.string()))
+                gone = gone.append_column("check", pa.array([check for check, _ in found], pa.string()))
+                numbers = [json.dumps(why, sort_keys=True, ensure_ascii=False) for _, why in found]
+                gone = gone.append_column("numbers", pa.array(numbers, pa.string()))
                 quarantine(gone.cast(put_aside))
             first += len(batch)
 
@@ -218,7 +223,7 @@ def _with(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
 
 def _summary(
     examples: Examples,
-    aside: Mapping[int, tuple[str, str]],
+    aside: Mapping[int, tuple[str, dict[str, Any]]],
     classes: Sequence[str],
     carved: Sequence[str],
     params: Prepare,

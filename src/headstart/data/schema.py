@@ -27,6 +27,7 @@ class Schema:
         rows: labelled rows by the source's own split, `none` where it names none.
         unlabelled: how many rows have no label.
         classes: labelled rows by label, in the order of their names.
+        respelled: rows of the labels that have to be spelled anew, by what is wrong with them.
     """
 
     columns: dict[str, str | None]
@@ -34,6 +35,7 @@ class Schema:
     rows: dict[str, int]
     unlabelled: int
     classes: dict[str, int]
+    respelled: dict[str, dict[str, int]]
 
 
 def infer(source: str, modality: Modality, given: Mapping[str, str | None]) -> Schema:
@@ -74,8 +76,8 @@ def infer(source: str, modality: Modality, given: Mapping[str, str | None]) -> S
         reasons.append(f"{counted(unlabelled, 'row')} without a label, kept apart")
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     reasons.append(f"{len(names)} classes: {', '.join(names[:NAMED])}{more}")
-    reasons += labels.respelled(written)
-    return Schema(columns, reasons, dict(splits), unlabelled, {name: counts[name] for name in names})
+    anew = labels.respelled(written)
+    return Schema(columns, reasons, dict(splits), unlabelled, {name: counts[name] for name in names}, anew)
 
 
 def unlabelled(source: str, modality: Modality, columns: Mapping[str, str | None]) -> str:

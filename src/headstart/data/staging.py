@@ -8,7 +8,7 @@ front, or the start of the content's key; where such a name is taken, a count be
 import sys
 from bisect import insort
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,7 @@ class _Staging:
         self._register = Register()
         self._flags: list[NDArray[np.bool_]] = [np.empty(0, np.bool_)]  # which rows have a label
         self._labels: set[str] | None = set()  # all of them, as long as they are whole numbers
+        self._whole_groups, self._group_points = True, False  # whether all are whole numbers, and any has a point
         self._rows: Counter[str] = Counter()
         self._splits: Counter[str] = Counter()
 
@@ -95,6 +96,10 @@ class _Staging:
         if self._labels is not None:
             new = {label for label in labels if source.labelled and label} - self._labels
             self._labels = self._labels | new if whole_numbers(new) else None
+        if self._whole_groups:
+            groups = {group for group in batch["group"].to_pylist() if group}
+            self._whole_groups = whole_numbers(groups)
+            self._group_points |= any(without_decimal_point(group) != group for group in groups)
         self._splits.update(split or "none" for split, has in zip(splits, mask, strict=True) if has)
         names = self._register.add(batch["id"].to_pylist(), batch.column(2))
         batch = batch.set_column(0, "id", pa.array(names, pa.string()))
@@ -113,9 +118,11 @@ class _Staging:
         """Write the files once more where that is needed."""
         self._has_label = np.concatenate(self._flags)
         points = any(without_decimal_point(label) != label for label in self._labels or ())
+        pointed = {"label"} if points else set[str]()
+        pointed |= {"group"} if self._whole_groups and self._group_points else set()
         clashes = self._register.clashes(self._clashing)
-        if points or clashes.renamed:
-            self._rewrite(clashes, points)
+        if pointed or clashes.renamed:
+            self._rewrite(clashes, pointed)
         written = {name: file.rows for name, file in self._files.items()}
         return Staged(dict(self._rows), written, self._splits, clashes.repeated, clashes.named)
 
@@ -132,8 +139,8 @@ class _Staging:
                         here[mask[here]].tolist(), *(each.to_pylist() for each in batch.columns), strict=True
                     )
 
-    def _rewrite(self, clashes: "Clashes", points: bool) -> None:
-        """Stream both files once more, with unique ids, and whole numbers as labels without a decimal point."""
+    def _rewrite(self, clashes: "Clashes", pointed: Collection[str]) -> None:
+        """Stream both files once more, with unique ids, and the columns `pointed` without decimal points."""
         renamed = pa.array(clashes.renamed, pa.string())
         for name, places in self._places():
             start, old = 0, self._folder / f"old-{name}"
@@ -146,9 +153,10 @@ class _Staging:
                     mask = np.isin(here, clashes.places)
                     own = renamed.take(pa.array(np.searchsorted(clashes.places, here[mask])))
                     batch = batch.set_column(0, "id", pc.replace_with_mask(batch.column(0), pa.array(mask), own))
-                    if points and name == raw.LABELLED:
-                        labels = [without_decimal_point(label) for label in batch.column(1).to_pylist()]
-                        batch = batch.set_column(1, "label", pa.array(labels, pa.string()))
+                    for column in sorted({*pointed} & {*batch.schema.names}):
+                        values = [value and without_decimal_point(value) for value in batch[column].to_pylist()]
+                        at = batch.schema.get_field_index(column)
+                        batch = batch.set_column(at, column, pa.array(values, pa.string()))
                     writer.write(batch)
                     bar.update(batch.num_rows)
             writer.close()

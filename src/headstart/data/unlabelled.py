@@ -21,7 +21,6 @@ from headstart.params.section import Modality
 FILE = "unlabelled.parquet"
 LEAST = 200  # rows: fewer leave too few texts to hold out, or too few images for moments
 NAMED = 10
-SHOWN = 3
 
 
 def write(
@@ -35,7 +34,7 @@ def write(
         raw: the folder that ingest wrote.
         out: the folder of the splits.
         modality: what the payload is.
-        decodes: why the contract refuses a payload, or None where it takes it.
+        decodes: why the contract refuses a payload; empty where there is none, None where it takes it.
         judges: of each validation and test row, the `content_number` of its `content_key`.
     """
     if not (raw / raw_rows.UNLABELLED).is_file():
@@ -64,16 +63,13 @@ def write(
 
 
 def _finding(modality: Modality, kept: int, refused: int, held_out: int, named: list[dict[str, Any]]) -> Finding:
-    came = f"{kept} of {kept + refused + held_out} rows without a label"
-    few = f"{came} are left, too few to adapt a backbone to, which takes {LEAST}"
-    parts = [few if kept < LEAST else f"{came} can be adapted to"]
-    action = "" if kept else "Name another source under data.unlabelled in params.yaml, or none."
-    if held_out:
-        parts.append(f"{held_out} equal a validation or test row and are left out")
-    if refused:
-        what = "; ".join(f"row {row['row']}: {row['reason'].rstrip('.')}" for row in named[:SHOWN])
-        parts.append(f"{refused} can't be used: {what}" + ("; and others" if refused > SHOWN else ""))
-        action = action or f"Mend these {modality}s at their source; the others are used."
-    evidence = {"kept": kept, "refused": refused, "equal_a_judge": held_out, "rows": named}
-    verdict: Verdict = "unsure" if action else "pass"
-    return Finding("unlabelled", verdict, float(refused), None, f"{'; '.join(parts)}.", action, evidence)
+    verdict: Verdict = "unsure" if refused or not kept else "pass"
+    evidence = {
+        "modality": modality,
+        "kept": kept,
+        "refused": refused,
+        "equal_a_judge": held_out,
+        "least": LEAST,
+        "rows": named,
+    }
+    return Finding("unlabelled", verdict, float(refused), None, evidence=evidence)

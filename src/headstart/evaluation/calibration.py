@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from headstart.bundle import Calibration
 from headstart.errors import DataError
-from headstart.statistics import clustered
+from headstart.statistics import cluster_robust
 
 COLDEST, HOTTEST = 0.05, 20.0
 SPREAD = 1.0  # standard deviation of the prior on each bias, in nats
@@ -52,7 +52,7 @@ def fit(
         )
     scores = scores - scores.max(axis=1, keepdims=True)
     n = len(targets)
-    place = clustered.places(groups, n)
+    place = cluster_robust.places(groups, n)
     helps = _biases_help(scores, targets, np.arange(n) if place is None else np.unique(place, return_inverse=True)[1])
     return _with_biases(scores, targets) if helps else _temperature(scores, targets)
 

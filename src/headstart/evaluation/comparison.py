@@ -19,9 +19,9 @@ from headstart.errors import BundleError, ContractError
 from headstart.evaluation import metrics
 from headstart.params.evaluation import Gates
 from headstart.predictor import Predictor
-from headstart.statistics import bootstrap, class_shares, clustered, paired
+from headstart.statistics import bootstrap, class_shares, cluster_robust, paired
 from headstart.statistics.bootstrap import Sampling
-from headstart.statistics.clustered import Groups
+from headstart.statistics.cluster_robust import Groups
 
 CHUNK = 512
 SAMPLING = Sampling(seed=13)
@@ -95,7 +95,7 @@ def contrast(
         tested: classes that had test examples when the champion was measured.
 
     Returns:
-        `examples` in all and `paired` {`wins`, `losses`, `n`, `p_value`, `scatter` of groups if any};
+        `examples` in all and `paired` {`wins`, `losses`, `n`, `p_value`, `cluster_robust` of groups if any};
         `difference` in accuracy (interval of level `1 - 2 * gates.level`); `flips` by class both know {`class`, `n`,
         `wins`, `losses`}, most losses first; `accuracy` and `macro_f1` with `candidate` and `champion`, the latter with
         `difference` too; `classes` {`both`, `new`, `gone`, `untested`: of both, those that had test examples and have
@@ -110,15 +110,15 @@ def contrast(
     shared, fresh = np.isin(true, both), np.isin(true, new)
     together, level = _of(groups, shared), SAMPLING.level
     found = paired.difference(right[shared], right_there[shared], 1 - 2 * gates.level, together)
-    fresh_accuracy = clustered.share(right[fresh], level, _of(groups, fresh))
+    fresh_accuracy = cluster_robust.share(right[fresh], level, _of(groups, fresh))
     return {
         "examples": len(true),
         "paired": found.counts(),
         "difference": found.interval.document(),
         "flips": _flips(true, right, right_there, both),
         "accuracy": {
-            "candidate": clustered.share(right[shared], level, together).document(),
-            "champion": clustered.share(right_there[shared], level, together).document(),
+            "candidate": cluster_robust.share(right[shared], level, together).document(),
+            "champion": cluster_robust.share(right_there[shared], level, together).document(),
         },
         "macro_f1": _macro_f1(true[shared], mine[shared], other[shared], both, SAMPLING, together),
         "classes": {

@@ -36,10 +36,12 @@ from headstart.evaluation import baselines, calibration, metrics, scores
 from headstart.evaluation.baselines import Classical
 from headstart.params.evaluation import Evaluate
 from headstart.predictor import Predictor
-from headstart.statistics import bootstrap, class_shares, clustered, paired
+from headstart.statistics import bootstrap, class_shares, cluster_robust, paired
 from headstart.statistics.bootstrap import Sampling
 
-FORMAT = 3  # 2 had no `shares`; 1 one classical model of one strength, and neither `guessing` nor groups by class
+FORMAT = 4
+"""3 called `cluster_robust` of a comparison `scatter`; 2 had no `shares`; 1 had one classical model of one strength,
+and neither `guessing` nor groups by class."""
 EVALUATION = "evaluation.json"
 PREDICTIONS = "predictions.parquet"
 NEAR_LEAK = "near_leak.json"  # of `prepare`: test rows with near copies in other splits
@@ -112,7 +114,7 @@ def evaluate(
         "format": FORMAT,
         "n": {name: len(split) for name, split in splits.items()},
         "shares": about,
-        "groups": clustered.count(splits["test"].groups),
+        "groups": cluster_robust.count(splits["test"].groups),
         "classes": list(classes),
         **measure(answers, raw, sampling),
         "near_copies": _near_copies(answers, data / NEAR_LEAK, sampling),
@@ -161,7 +163,7 @@ def measure(answers: Answers, uncalibrated: NDArray[np.float64], sampling: Sampl
         "metrics": {name: interval.document() for name, interval in found.items()},
         "uncalibrated": {name: interval.document() for name, interval in before.items()},
         "per_class": [
-            {"label": label, **row, "groups": clustered.count(_of(answers, place))}
+            {"label": label, **row, "groups": cluster_robust.count(_of(answers, place))}
             for place, (label, row) in enumerate(zip(answers.classes, metrics.per_class(table), strict=True))
         ],
         "confusion": table.tolist(),

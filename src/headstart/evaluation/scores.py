@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.evaluation import metrics
-from headstart.statistics import bootstrap, clustered
+from headstart.statistics import bootstrap, cluster_robust
 from headstart.statistics.bootstrap import Sampling
-from headstart.statistics.clustered import Groups
+from headstart.statistics.cluster_robust import Groups
 from headstart.statistics.interval import Interval
 
 
@@ -40,7 +40,7 @@ def labelled(
 
     Where no example is wrong, resampling can't show any error either; then Wilson's lower end stands in for macro-F1's.
     """
-    right = clustered.share(predicted == targets, sampling.level, groups)
+    right = cluster_robust.share(predicted == targets, sampling.level, groups)
     f1 = bootstrap.interval(
         lambda chosen, true: metrics.macro_f1_each(chosen, true, classes),
         predicted,

@@ -107,9 +107,9 @@ def require(document: Mapping[str, Any], override: Override | None, model: str) 
     """
     if document["verdict"] == "pass" or (override and override.candidate == candidate(document)):
         return
-    also = f" The override in params.yaml is for another candidate ({override.candidate})." if override else ""
     raise GateError(
-        f"the candidate is not exported.{also}",
+        "the candidate is not exported."
+        + (f" The override in params.yaml is for another candidate ({override.candidate})." if override else ""),
         action=f"To export it all the same, with a reason that is recorded: headstart run {model} --reason WHY.",
         findings=document["findings"],
     )

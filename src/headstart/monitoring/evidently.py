@@ -15,7 +15,7 @@ from typing import Any
 
 from headstart.monitoring.windows import Window
 from headstart.profile import Profile
-from headstart.settings import hush
+from headstart.settings import disable_telemetry
 
 LOOKALIKES = str.maketrans({"<": "‹", ">": "›", "&": "＆"})
 
@@ -30,7 +30,7 @@ def charts(profile: Profile, window: Window) -> tuple[str, dict[str, Any]]:
     Returns:
         A whole HTML page of 4 MB, and what it shows as Evidently's own document.
     """
-    hush()
+    disable_telemetry()
     import numpy as np
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataSummaryPreset

@@ -48,7 +48,7 @@ class FineTune(Section):
     augmentation: Augmentation
 
     @property
-    def classes_alike(self) -> bool:
+    def balanced(self) -> bool:
         """Whether every class counts alike where two networks are compared, however rare it is."""
         return self.class_weights == "balanced" or self.stop_on == "macro_f1"
 

@@ -17,22 +17,14 @@ from headstart import artifacts, determinism
 from headstart.contract.image import DAMAGED, FORMATS
 from headstart.data.checks.privacy import masked
 from headstart.errors import DataError
-from headstart.report import finding_words
+from headstart.report import finding_words, quarantine
+from headstart.report.quarantine import Quarantined
 
 Document = Mapping[str, Any]
 SPLITS = ("train", "validation", "test")
 CLASSES, EXAMPLES, CANDIDATES, SUSPECTS = 40, 4, 12, 12
 MEASURED = 20_000
 """Images whose size is looked at, at most: every so many-th one."""
-
-
-@dataclass(frozen=True)
-class Aside:
-    """Rows one check put aside: how many, and the first few with id, label, reason and payload."""
-
-    check: str
-    count: int
-    rows: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -59,7 +51,7 @@ class DataEvidence:
     source: Document
     summary: Document
     findings: list[Document]
-    quarantine: list[Aside]
+    quarantine: list[Quarantined]
     suspects: tuple[int, list[dict[str, Any]]]
     sizes: dict[str, NDArray[np.float64]]
     examples: dict[str, list[tuple[str, str | bytes]]]
@@ -87,26 +79,11 @@ def gather(model: str, *, revision: str | None = None) -> DataEvidence:
         source=source,
         summary=summary,
         findings=list(found.values()),
-        quarantine=_quarantine(data / "quarantine.parquet", modality),
+        quarantine=quarantine.read(data / "quarantine.parquet", ["id", "label", "split", modality], EXAMPLES),
         suspects=_suspects(data / "suspects.parquet", modality),
         sizes={name: _sizes(path, modality) for name, path in files.items()},
         examples=_examples(data / "train.parquet", modality),
     )
-
-
-def _quarantine(path: Path, modality: str) -> list[Aside]:
-    if not path.is_file():
-        return []
-    checks = pq.read_table(path, columns=["check"])["check"].to_pylist()
-    rows: dict[str, list[dict[str, Any]]] = {}
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(256, columns=["id", "label", "split", "check", "reason", modality]):
-            for row in batch.to_pylist():
-                held = rows.setdefault(row["check"], [])
-                if len(held) < EXAMPLES:
-                    held.append({**row, "payload": row[modality]})
-    counts = {check: checks.count(check) for check in rows}
-    return [Aside(check, counts[check], rows[check]) for check in sorted(rows, key=lambda name: -counts[name])]
 
 
 def _suspects(path: Path, modality: str) -> tuple[int, list[dict[str, Any]]]:

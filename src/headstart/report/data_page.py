@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from headstart import artifacts
 from headstart.data.checks.privacy import masked, masked_id
-from headstart.report import strips, tables, vocabulary
+from headstart.report import sparklines, tables, vocabulary
 from headstart.report.data_evidence import SPLITS, DataEvidence, gather
 from headstart.report.figure import ACCENT, LINE, SMALL, SOFT, canvas, panel, svg
 from headstart.report.plots import percent, rounded
@@ -91,7 +91,7 @@ def _environment() -> Environment:
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(percent=percent, rounded=rounded, breakable=_breakable)
-    environment.filters.update(dated=_dated, title_of=_title, strip_of=strips.of_finding)
+    environment.filters.update(dated=_dated, title_of=_title, sparkline_of=sparklines.of_finding)
     environment.globals["style"] = Markup((HERE / "page.css").read_text(encoding="utf-8"))  # our own files
     environment.globals["own_style"] = Markup((HERE / "data.css").read_text(encoding="utf-8"))
     return environment
@@ -129,7 +129,7 @@ def _view(evidence: DataEvidence, diff: Mapping[str, Any] | None) -> dict[str, A
         "aside": vocabulary.ASIDE,
         "level": 0.95,
         "status": _status(open_findings, differing),
-        "lede": _lede(evidence, total),
+        "summary": _summary(evidence, total),
         "facts": _facts(evidence, total),
         "origin": _origin(evidence),
         "unit": "characters" if evidence.modality == "text" else "pixels",
@@ -148,7 +148,7 @@ def _view(evidence: DataEvidence, diff: Mapping[str, Any] | None) -> dict[str, A
                 "check": one.check,
                 "count": one.count,
                 "rows": [
-                    {**_card(row["id"], row["payload"]), "label": row["label"], "reason": row["reason"]}
+                    {**_card(row["id"], row[evidence.modality]), "label": row["label"], "reason": row["reason"]}
                     for row in one.rows
                 ],
             }
@@ -181,7 +181,7 @@ def _status(findings: Sequence[Mapping[str, Any]], differing: Sequence[Mapping[s
     return {"tone": "pass", "badge": "In order", "sentence": "It can be trained on, and every check passed."}
 
 
-def _lede(evidence: DataEvidence, total: int) -> str:
+def _summary(evidence: DataEvidence, total: int) -> str:
     names = list(evidence.summary["classes"])
     things = "texts" if evidence.modality == "text" else "images"
     shown = ", ".join(names) if len(names) <= 12 and sum(map(len, names)) < 90 else ""

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from headstart.report import strips, vocabulary
+from headstart.report import sparklines, vocabulary
 from headstart.report.plots import percent, rounded
 
 HERE = Path(__file__).parent
@@ -32,7 +32,7 @@ def _environment() -> Environment:
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(percent=percent, rounded=rounded, breakable=str)
-    environment.filters.update(title_of=vocabulary.title, strip_of=strips.of_finding)
+    environment.filters.update(title_of=vocabulary.title, sparkline_of=sparklines.of_finding)
     environment.globals["style"] = Markup((HERE / "page.css").read_text(encoding="utf-8"))  # our own files
     environment.globals["own_style"] = Markup((HERE / "drill.css").read_text(encoding="utf-8"))
     return environment

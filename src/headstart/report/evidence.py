@@ -3,7 +3,6 @@
 A run that was stopped half way has only some of them; what is absent is None here and said on the page.
 """
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,22 +15,14 @@ from headstart import artifacts
 from headstart.determinism import file_digest
 from headstart.errors import DataError
 from headstart.evaluation import screen as gate
-from headstart.report import finding_words, formats
+from headstart.report import finding_words, formats, quarantine
+from headstart.report.quarantine import Quarantined
 
 Document = Mapping[str, Any]
 STAGES = ("prepare", "plan", "train", "export", "evaluate", "seal")
 SPLITS = ("train", "validation", "test")
-NEWEST = {"plan.json": formats.PLAN, "history.json": formats.HISTORY, "evaluation.json": 3, "backbone.json": 2}
+NEWEST = {"plan.json": formats.PLAN, "history.json": formats.HISTORY, "evaluation.json": 4, "backbone.json": 2}
 """Newest formats where that is not 1; older documents are shown without what they lack."""
-
-
-@dataclass(frozen=True)
-class Aside:
-    """Rows that one check put aside: how many, and the reason that the first of them got."""
-
-    check: str
-    count: int
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -65,7 +56,7 @@ class Evidence:
     source: Document | None
     lineage: Document | None
     findings: tuple[Document, ...]
-    quarantine: tuple[Aside, ...] | None
+    quarantine: tuple[Quarantined, ...] | None
     rows: Mapping[str, int]
     payloads: Mapping[str, str | bytes]
     params: Mapping[str, Document]
@@ -94,8 +85,8 @@ def gather(model: str) -> Evidence:
         model=model,
         judgement=_judgement(reader.json(artifacts.release(model) / "judgement.json"), manifest),
         run=reader.json(artifacts.release(model) / "run.json", expected=False),
-        plan=_lifted(formats.plan, reader.json(plan / "plan.json")),
-        history=_lifted(formats.history, reader.json(train / "history.json")),
+        plan=_current(formats.plan, reader.json(plan / "plan.json")),
+        history=_current(formats.history, reader.json(train / "history.json")),
         compared=_compared(model, reader),
         screen=_screen(reader.json(train / "screen.json"), reader.json(export / "override.json", expected=False)),
         evaluation=evaluation,
@@ -105,7 +96,7 @@ def gather(model: str) -> Evidence:
         source=source,
         lineage=reader.json(bundle / "lineage.json", expected=False),
         findings=_findings(source, reader.json(data / "findings.json"), backbone),
-        quarantine=_quarantine(data / "quarantine.parquet"),
+        quarantine=tuple(quarantine.read(path, [], 1)) if (path := data / "quarantine.parquet").is_file() else None,
         rows={split: _rows(path) for split in SPLITS if (path := data / f"{split}.parquet").is_file()},
         payloads=_payloads(data / "test.parquet", (evaluation or {}).get("mistakes", ())),
         params=params,
@@ -122,8 +113,8 @@ def gather(model: str) -> Evidence:
     return evidence
 
 
-def _lifted(lift: Callable[[Document], Document], document: Document | None) -> Document | None:
-    return None if document is None else lift(document)
+def _current(reader: Callable[[Document], Document], document: Document | None) -> Document | None:
+    return None if document is None else reader(document)
 
 
 def _compared(model: str, reader: "_Reader") -> Document | None:
@@ -209,15 +200,6 @@ def _libraries() -> tuple[str, ...]:
 
 def _rows(path: Path) -> int:
     return int(pq.read_metadata(path).num_rows)
-
-
-def _quarantine(path: Path) -> tuple[Aside, ...] | None:
-    if not path.is_file():
-        return None
-    table = pq.read_table(path, columns=["check", "reason"])
-    rows = list(zip(table["check"].to_pylist(), table["reason"].to_pylist(), strict=True))
-    first = dict(reversed(rows))
-    return tuple(Aside(check, count, first[check]) for check, count in Counter(row[0] for row in rows).most_common())
 
 
 def _payloads(path: Path, mistakes: Sequence[Document]) -> dict[str, str | bytes]:

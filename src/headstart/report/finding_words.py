@@ -9,8 +9,22 @@ from typing import Any
 
 from headstart.data.checks.words import counted, does, of
 from headstart.findings import Finding
+from headstart.report import label_words, quarantine
 
 Document = Mapping[str, Any]
+MEASURES = {
+    "id_start": "the start of the id",
+    "group_start": "the start of the group",
+    "group": "the group",
+    "date": "the date",
+    "hour": "the hour",
+    "length": "the length of a text",
+    "size": "the size of an image file",
+    "width": "the width of an image",
+    "height": "the height of an image",
+    "shape": "the shape of an image",
+}
+"""What may give a label away."""
 Words = tuple[str, str]  # reason and action
 NAMED = 10
 SHOWN = 3
@@ -63,7 +77,8 @@ def _payloads(f: Document) -> Words:
     e, n = f["evidence"], _count(f)
     if not n:
         return f"Every {e['noun']} of {counted(e['looked_at'], 'row')} can be used.", ""
-    what = "; ".join(_row(row) for row in e["rows"][:SHOWN])
+    lacking = f"the row has no {e['noun']}"
+    what = "; ".join(_row({**row, "note": row.get("note") or lacking}) for row in e["rows"][:SHOWN])
     what += f"; and {n - SHOWN} more." if n > SHOWN else ""
     action = "Look at quarantine.parquet and mend these rows at their source."
     return f"{of(n, e['looked_at'], 'row')} can't be used: {what}", action
@@ -220,12 +235,13 @@ def _expected_shares(f: Document) -> Words:
 def _metadata_shortcut(f: Document) -> Words:
     e = f["evidence"]
     if _passed(f):
-        looked = ", ".join(e["looked_at"]) or "none of them is there"
+        looked = ", ".join(map(_measure, e["looked_at"])) or "none of them is there"
         return f"Neither ids, groups nor times predict the label ({looked}).", ""
     said = [
-        f"{one['column']} {one['value']!r} stands on {one['covered']:.0%} of {one['label']!r} and hardly elsewhere"
+        f"{_measure(one['column'])} {one['value']!r} stands on {one['covered']:.0%} of {one['label']!r} and hardly "
+        "elsewhere"
         if "value" in one
-        else f"{one['column']} alone predicts {one['accuracy']:.1%} (at least {one['low']:.1%})"
+        else f"{_measure(one['column'])} alone predicts {one['accuracy']:.1%} (at least {one['low']:.1%})"
         for one in e["found"]
     ]
     return (
@@ -234,6 +250,11 @@ def _metadata_shortcut(f: Document) -> Words:
         "Classes were collected differently. Check that the inputs do not carry the same mark (see the shortcut "
         "findings), and collect each class in the same way.",
     )
+
+
+def _measure(name: str) -> str:
+    """What may give a label away, in words; documents up to version 0.1 hold these."""
+    return MEASURES.get(name, name)
 
 
 def _carved_splits(f: Document) -> Words:
@@ -388,7 +409,9 @@ def _personal_data(f: Document) -> Words:
     if not n:
         return f"No e-mail address, phone number or card number in {e['looked_at']:,} texts. {_PHONES}", ""
     kinds = "; ".join(
-        f"{one['kind']} in {one['count']:,}: {_some(one['rows'], one['count'])}" for one in e["kinds"] if one["count"]
+        f"{quarantine.KINDS.get(one['kind'], one['kind'])} in {one['count']:,}: {_some(one['rows'], one['count'])}"
+        for one in e["kinds"]
+        if one["count"]
     )
     return (
         f"{of(n, e['looked_at'], 'text')} seem to hold personal data; {kinds}.{f' {_PHONES}' if e['phones'] else ''}",
@@ -399,7 +422,7 @@ def _personal_data(f: Document) -> Words:
 
 def _near_bar(e: Document) -> str:
     if e["noun"] == "text":
-        return f"{e['alike']:.0%} of their shingles in common"
+        return f"{e['similarity']:.0%} of their shingles in common"
     return (
         f"also turned or mirrored, at most {e['bits'][0]} of {e['bits'][1]} bits of their perceptual hashes differ, "
         "and their thumbnails agree"
@@ -413,7 +436,8 @@ def _compared(e: Document) -> str:
 
 def _pairs(e: Document) -> str:
     return ", ".join(
-        f"{pair['row']} and {pair['twin']}" + (f" {pair['how']}" if pair["how"] else "") for pair in e["pairs"][:SHOWN]
+        f"{quarantine.row(pair['row'])} and {quarantine.row(pair['twin'])}" + (f" {pair['how']}" if pair["how"] else "")
+        for pair in e["pairs"][:SHOWN]
     )
 
 
@@ -467,8 +491,8 @@ def _length_shortcut(f: Document) -> Words:
     e = f["evidence"]
     if "best" not in e:
         return _too_few(e), ""
-    name, bar = e["best"], f["bar"]
-    best = e["measures"][name]
+    bar, best = f["bar"], e["measures"][e["best"]]
+    name = _measure(e["best"])
     reason = (
         f"From {name} alone {best['accuracy']['value']:.1%} of {e['looked_at']:,} training rows get their label (at "
         f"least {best['accuracy']['low']:.1%}), from guessing the commonest {best['chance']:.1%}; the bar lies at "
@@ -689,7 +713,105 @@ def _above_majority(f: Document) -> Words:
     return f"{reason}: nothing useful was learned.", action
 
 
+def _ids(f: Document) -> Words:
+    if not _count(f):
+        return "No id stands on more than one row.", ""
+    return (
+        f"{_count(f)} ids stand on more than one row; they were told apart by split and count.",
+        "Give each row its own id, so that answers can be traced.",
+    )
+
+
+def _sources(f: Document) -> Words:
+    e = f["evidence"]
+    kind = dict.fromkeys(e["unlabelled"], " without labels")
+    each = ", ".join(f"{count:,} from {name}{kind.get(name, '')}" for name, count in e["rows"].items())
+    total = counted(sum(e["rows"].values()), "row")
+    return f"{total} of {counted(_count(f), 'source')}: {each}.", ""
+
+
+def _files(f: Document) -> Words:
+    n, names = _count(f), f["evidence"]["files"]
+    if not n:
+        return "Every file was read.", ""
+    return (
+        f"{counted(n, 'file')} in class folders, of no image, passed over: {', '.join(names)}.",
+        "Remove them, or convert them to PNG or JPEG.",
+    )
+
+
+def _unlabelled(f: Document) -> Words:
+    e = f["evidence"]
+    kept, refused, held_out = e["kept"], e["refused"], e["equal_a_judge"]
+    came = f"{kept} of {kept + refused + held_out} rows without a label"
+    few = f"{came} are left, too few to adapt a backbone to, which takes {e['least']}"
+    parts = [few if kept < e["least"] else f"{came} can be adapted to"]
+    action = "" if kept else "Name another source under data.unlabelled in params.yaml, or none."
+    if held_out:
+        parts.append(f"{held_out} equal a validation or test row and are left out")
+    if refused:
+        lacking = f"the row has no {e['modality']}"
+        what = "; ".join(f"row {row['row']}: {row['reason'].rstrip('.') or lacking}" for row in e["rows"][:SHOWN])
+        parts.append(f"{refused} can't be used: {what}" + ("; and others" if refused > SHOWN else ""))
+        action = action or f"Mend these {e['modality']}s at their source; the others are used."
+    return f"{'; '.join(parts)}.", action
+
+
+def _batching(f: Document) -> Words:
+    gap, allowed = f["statistic"], f["bar"]
+    return f"Features of an input alone and in a batch differ by {gap:.1e} at most ({allowed:.1e} is allowed).", ""
+
+
+def _pretraining(f: Document) -> Words:
+    return (
+        f"Of the glyphs drawn in the last epoch, none seen before, {f['statistic']:.3f} were read right; chance is "
+        f"{f['bar']:.3f}.",
+        "" if _passed(f) else "Nothing was learned: raise epochs or glyphs_per_class.",
+    )
+
+
+def _layers(f: Document) -> Words:
+    kind, count = f["evidence"]["kind"], _count(f)
+    if _passed(f):
+        return f"{kind} has {count} layer groups below the head.", ""
+    return (
+        f"{kind} is not an architecture whose layers are known; its module tree gives {count} groups.",
+        "Look at the learning rates by layer in the report before you trust a fine-tune of it.",
+    )
+
+
+def _reference(f: Document) -> Words:
+    classes = f["evidence"]["classes"]
+    kinds = counted(classes, "class") if classes else "no classes"
+    return f"{counted(_count(f), 'example')} of its own domain are kept beside it, of {kinds}.", ""
+
+
+def _weights(f: Document) -> Words:
+    e, n = f["evidence"], _count(f)
+    parts = [f"{e['kept']} weights of its masked-language head are kept beside it."] if e["kept"] else []
+    if n:
+        some = ", ".join(e["left_out"]) + (" and others" if n > len(e["left_out"]) else "")
+        parts.append(f"{n} weights are no part of the backbone and were left out: {some}.")
+    return " ".join(parts) or "Every weight in the file belongs to the backbone.", ""
+
+
+def _processor(f: Document) -> Words:
+    e = f["evidence"]
+    if _passed(f):
+        return f"The backbone brought its own {e['file']}.", ""
+    return (
+        f"The backbone brought no {e['file']}; the default of {e['kind']} is used: size {e['size']}, mean {e['mean']}, "
+        f"std {e['std']}.",
+        "If it was pretrained on pixels prepared otherwise, put its processor file beside config.json.",
+    )
+
+
 WORDS: dict[str, Callable[[Document], Words]] = {
+    "ids": _ids,
+    "sources": _sources,
+    "files": _files,
+    "labels": label_words.finding,
+    "unlabelled": _unlabelled,
     "payloads": _payloads,
     "leak": _leak,
     "label_conflicts": _label_conflicts,
@@ -722,6 +844,12 @@ WORDS: dict[str, Callable[[Document], Words]] = {
     "label_errors": _label_errors,
     "contract_agreement": _contract_agreement,
     "token_limit": _token_limit,
+    "batching": _batching,
+    "pretraining": _pretraining,
+    "layers": _layers,
+    "reference": _reference,
+    "weights": _weights,
+    "processor": _processor,
     "nonfinite": _nonfinite,
     "diverged": _diverged,
     "above_majority": _above_majority,

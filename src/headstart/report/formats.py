@@ -9,7 +9,7 @@ from typing import Any
 from headstart.report.vocabulary import LABELS
 
 Document = Mapping[str, Any]
-PLAN, HISTORY = 3, 2
+PLAN, HISTORY = 3, 3
 
 
 def plan(document: Document) -> Document:
@@ -55,9 +55,18 @@ def plan(document: Document) -> Document:
 
 
 def history(document: Document) -> Document:
-    """A `history.json` as format 2 has it; format 1 held one trained network against the probe."""
-    if document.get("format", 1) >= HISTORY:
+    """A `history.json` as format 3 has it.
+
+    Format 2 has sentences where 3 has codes with numbers (`training.note` takes either), and compared what was
+    mitigated with the probe alone; format 1 held one trained network against the probe.
+    """
+    version = document.get("format", 1)
+    if version >= HISTORY:
         return document
+    if version == 2:
+        reason = document["reason"]
+        code = "better_than_mitigated" if reason["code"] == "mitigated_worse_than_probe" else reason["code"]
+        return {**document, "format": HISTORY, "reason": {**reason, "code": code}}
     used = document["strategy_used"]
     planned = document.get("strategy_planned", used)
     entries = []

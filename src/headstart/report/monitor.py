@@ -14,10 +14,10 @@ from typing import Any
 from markupsafe import Markup
 
 from headstart.faults.table import CARRIED_OUT, CAUSES
-from headstart.report import monitor_words, strips, vocabulary
+from headstart.report import monitor_words, sparklines, vocabulary
 from headstart.report.monitor_words import is_p_value, p_value, short, span
 from headstart.report.plots import percent, rounded, scientific
-from headstart.report.strips import Strip
+from headstart.report.sparklines import Sparkline
 from headstart.report.templates import environment
 
 HERE = Path(__file__).parent
@@ -145,7 +145,7 @@ def _accuracy(document: Document) -> dict[str, Any] | None:
         "value": percent(found["value"]),
         "between": f"{percent(found['low'])} – {percent(found['high'])}",
         "n": found["n"],
-        "strip": strips.strip(found, start, 1.0, mark=before, caption=caption),
+        "sparkline": sparklines.sparkline(found, start, 1.0, mark=before, caption=caption),
         "start": rounded(start),
     }
 
@@ -163,7 +163,7 @@ def _shares(shares: Mapping[str, Document] | None) -> list[dict[str, Any]]:
             "now": percent(share["value"]),
             "between": f"{percent(share['low'])} – {percent(share['high'])}",
             "apart": not share["low"] <= share["reference"] <= share["high"],
-            "strip": strips.strip(share, 0.0, most, mark=share["reference"]),
+            "sparkline": sparklines.sparkline(share, 0.0, most, mark=share["reference"]),
         }
         for label, share in ordered
     ]
@@ -200,7 +200,7 @@ def _measured(finding: Document) -> list[str]:
     return [scientific(statistic), *([] if bar is None else [f"bar {scientific(bar)}"])]
 
 
-def _beyond(finding: Document) -> Strip | None:
+def _beyond(finding: Document) -> Sparkline | None:
     """How much evidence there is against the bar: p-values by their exponents, shares as they are."""
     statistic, bar = finding["statistic"], finding["bar"]
     if statistic is None or not bar:
@@ -216,7 +216,7 @@ def _beyond(finding: Document) -> Strip | None:
     else:
         return None
     at, mark = (round(100 * min(1.0, max(0.0, value / end)), 2) for value in (have, need))
-    return Strip(0.0, at, at, mark, "")
+    return Sparkline(0.0, at, at, mark, "")
 
 
 def _no_charts(model: str, document: Document) -> tuple[str, str]:

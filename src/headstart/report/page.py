@@ -5,7 +5,19 @@ from pathlib import Path
 from typing import Any
 
 from headstart import artifacts
-from headstart.report import advice, confusion, forgetting, plan, plots, selection, strips, tables, vocabulary, words
+from headstart.report import (
+    advice,
+    confusion,
+    forgetting,
+    plan,
+    plots,
+    selection,
+    sparklines,
+    tables,
+    training,
+    vocabulary,
+    words,
+)
 from headstart.report.evidence import Evidence, gather
 from headstart.report.plots import Row, percent
 from headstart.report.templates import environment
@@ -36,8 +48,8 @@ def _view(evidence: Evidence) -> dict[str, Any]:
         "kind": {"image": "image classifier", "text": "text classifier"}.get(words.modality(evidence), "classifier"),
         "status": words.status(evidence),
         "way_out": words.way_out(evidence),
-        "lede": words.lede(evidence),
-        "tiles": strips.tiles(evidence),
+        "summary": words.summary(evidence),
+        "tiles": sparklines.tiles(evidence),
         "facts": words.facts(evidence),
         "verdicts": vocabulary.VERDICTS,
         "aside": vocabulary.ASIDE,
@@ -90,7 +102,9 @@ def _candidates(history: Document, seconds: Mapping[str, float]) -> dict[str, An
     known = [row["accuracy"] for row in rows if row["accuracy"].get("low") is not None]
     start = plots.scale_start(min((one["low"] for one in known), default=0.0))
     for row in rows:
-        row["strip"] = strips.strip(row["accuracy"], start, 1.0) if row["accuracy"].get("low") is not None else None
+        row["sparkline"] = (
+            sparklines.sparkline(row["accuracy"], start, 1.0) if row["accuracy"].get("low") is not None else None
+        )
     return {"rows": rows, "start": start, "unit": next((row["unit"] for row in rows if row.get("unit")), "")}
 
 
@@ -140,14 +154,13 @@ def _curve(history: Document | None) -> dict[str, Any] | None:
     return {"solved": not kept.get("training"), "probe": accuracy, "drawn": drawn}
 
 
-def _curves(training: Document, probe: float | None) -> dict[str, Any]:
-    epochs, best = training["epochs"], training["best_epoch"]
+def _curves(found: Document, probe: float | None) -> dict[str, Any]:
+    epochs, best = found["epochs"], found["best_epoch"]
     over = f"over {len(epochs)} epochs" + (f"; epoch {best} was the best" if best else "")
-    attempts = [str(attempt["reason"]) for attempt in training.get("attempts") or []]
     return {
         "loss": plots.losses(epochs, best, f"Training and validation loss {over}"),
         "accuracy": plots.accuracies(epochs, best, probe, f"Validation accuracy {over}"),
-        "told": [*attempts, *(training.get("notes") or [])],
+        "told": training.notes(found),
     }
 
 

@@ -39,6 +39,24 @@ REASONS = {
     "recorded": "{text}",
 }
 
+INSTEAD = {
+    "no_unlabelled_examples": "Name a source of them under data.unlabelled, or set plan.strategy to auto.",
+    "too_few_unlabelled_examples": "Name more of them under data.unlabelled, or set plan.strategy to auto.",
+    "no_batchnorm": "Set plan.strategy to auto, or to fine_tune.",
+    "no_masked_language_head": "Set plan.strategy to auto, or take a backbone like BERT, RoBERTa or ModernBERT.",
+    "no_mask_token": "Set plan.strategy to auto, or take a backbone that was pretrained on hidden words.",
+    "too_few_texts_to_hold_out": "Give more unlabelled texts or raise adapt.held_out, or set plan.strategy to auto.",
+    "budget_below_one_text": "Raise adapt.budget, or set plan.strategy to auto.",
+    "no_linear_layers": "Set plan.strategy to auto, or to fine_tune.",
+}
+"""What to do where `plan.strategy` asks for a strategy that has this obstacle."""
+
+
+def impossible(strategy: str, coded: Document) -> tuple[str, str]:
+    """Why a strategy that was asked for is impossible, and what to do instead."""
+    message = f"plan.strategy is {strategy}, which is impossible for this model: {reason(coded)}"
+    return message, INSTEAD.get(coded["code"], "Set plan.strategy to auto.")
+
 
 def write(model: str) -> Path:
     """Render `plan.json` to `artifacts/releases/<model>/plan.html`; where that is."""

@@ -70,10 +70,10 @@ def reason(history: Document) -> str:
     if other is None:
         return f"{_capital(name)} was the only candidate."
     rival = other["label"]
-    if code == "mitigated_worse_than_probe":
+    if code == "better_than_mitigated":
         return (
             f"{_capital(rival)} was better, but it forgot more of the backbone's own domain than forgetting.budget "
-            f"allows; with that mitigated it is no better than the {name}."
+            f"allows; with that mitigated, {name} is better on validation."
         )
     if code == "significantly_better":
         apart = other["difference"]

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 
 from headstart.report import confusion
 from headstart.report.evidence import Evidence
-from headstart.report.strips import Strip, strip
+from headstart.report.sparklines import Sparkline, sparkline
 from headstart.statistics.interval import Interval, wilson
 
 Document = Mapping[str, Any]
@@ -29,7 +29,7 @@ class ClassRow:
     precision: float
     f1: float
     recall: float
-    strip: Strip
+    sparkline: Sparkline
     taken_for: str
 
 
@@ -55,7 +55,7 @@ class Part:
 
 
 def class_rows(evaluation: Document, level: float) -> tuple[float, list[ClassRow]]:
-    """Where the strips' scale starts (it ends at 1), and the rows: weakest F1 first, ties in the order of classes."""
+    """Where the scale of the sparklines starts (it ends at 1), and the rows: weakest F1 first, ties by class order."""
     rows = []
     intervals = {one["label"]: _recall(one, level) for one in evaluation["per_class"]}
     start = max(0.0, math.floor(10 * min(interval.low for interval in intervals.values())) / 10)
@@ -64,7 +64,7 @@ def class_rows(evaluation: Document, level: float) -> tuple[float, list[ClassRow
         wrong = [(count, -other) for other, count in enumerate(counts) if other != place and count]
         most = max(wrong, default=None)
         taken = f"{evaluation['classes'][-most[1]]} ({most[0]})" if most else ""
-        drawn = strip(intervals[one["label"]].document(), start, 1.0)
+        drawn = sparkline(intervals[one["label"]].document(), start, 1.0)
         figures = (one["precision"], one["f1"], one["recall"])
         rows.append(ClassRow(one["label"], int(one["support"]), *figures, drawn, taken))
     return start, sorted(rows, key=lambda row: row.f1)

@@ -7,7 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from headstart.report import plots, strips, vocabulary
+from headstart.report import plots, sparklines, vocabulary
 from headstart.report.plots import percent
 
 HERE = Path(__file__).parent
@@ -24,7 +24,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(percent=percent, rounded=plots.rounded, duration=vocabulary.duration)
-    environment.filters.update(title_of=vocabulary.title, strip_of=strips.of_finding, breakable=_breakable)
+    environment.filters.update(title_of=vocabulary.title, sparkline_of=sparklines.of_finding, breakable=_breakable)
     environment.globals["style"] = Markup((HERE / "page.css").read_text(encoding="utf-8"))  # our own file
     return environment
 

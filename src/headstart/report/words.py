@@ -89,7 +89,7 @@ def way_out(evidence: Evidence) -> str:
     return f"headstart promote {shlex.quote(evidence.model)} {judgement['version']} --reason WHY"
 
 
-def lede(evidence: Evidence) -> str:
+def summary(evidence: Evidence) -> str:
     """What the model is, on what it stands and what it was measured on."""
     sentences = []
     evaluation, plan = evidence.evaluation, evidence.plan

@@ -53,36 +53,40 @@ def create_app(fleet: Fleet, *, clock: Callable[[], datetime]) -> FastAPI:
         openapi_url="/openapi.json",
         redoc_url=None,
     )
-    desk = Desk(fleet, clock)
+    handlers = Handlers(fleet, clock)
     refusals.install(app)
-    app.get("/health", tags=["operation"])(desk.health)
-    app.get("/metrics", tags=["operation"])(desk.metrics_page)
-    app.post("/predict/{name}", tags=["headstart"], **documentation.PREDICT)(desk.counted("predict", desk.predict))
-    app.post("/verify/{name}", tags=["headstart"], **documentation.VERIFY)(desk.counted("verify", desk.verify))
-    app.post("/feedback/{name}", tags=["headstart"], **documentation.FEEDBACK)(desk.counted("feedback", desk.feedback))
-    app.get("/v2", tags=["open inference protocol"])(desk.server)
-    app.get("/v2/health/live", tags=["open inference protocol"])(desk.live)
-    app.get("/v2/health/ready", tags=["open inference protocol"])(desk.ready)
-    app.post("/v2/repository/index", tags=["open inference protocol"])(desk.index)
+    app.get("/health", tags=["operation"])(handlers.health)
+    app.get("/metrics", tags=["operation"])(handlers.metrics_page)
+    app.post("/predict/{name}", tags=["headstart"], **documentation.PREDICT)(
+        handlers.counted("predict", handlers.predict)
+    )
+    app.post("/verify/{name}", tags=["headstart"], **documentation.VERIFY)(handlers.counted("verify", handlers.verify))
+    app.post("/feedback/{name}", tags=["headstart"], **documentation.FEEDBACK)(
+        handlers.counted("feedback", handlers.feedback)
+    )
+    app.get("/v2", tags=["open inference protocol"])(handlers.server)
+    app.get("/v2/health/live", tags=["open inference protocol"])(handlers.live)
+    app.get("/v2/health/ready", tags=["open inference protocol"])(handlers.ready)
+    app.post("/v2/repository/index", tags=["open inference protocol"])(handlers.index)
     for path in ("/v2/models/{name}", "/v2/models/{name}/versions/{version}"):
-        app.get(path, tags=["open inference protocol"], **documentation.PROTOCOL)(desk.model)
-        app.get(f"{path}/ready", tags=["open inference protocol"], **documentation.PROTOCOL)(desk.model_ready)
-        app.get(f"{path}/config", tags=["open inference protocol"], **documentation.PROTOCOL)(desk.model_config)
+        app.get(path, tags=["open inference protocol"], **documentation.PROTOCOL)(handlers.model)
+        app.get(f"{path}/ready", tags=["open inference protocol"], **documentation.PROTOCOL)(handlers.model_ready)
+        app.get(f"{path}/config", tags=["open inference protocol"], **documentation.PROTOCOL)(handlers.model_config)
         app.post(f"{path}/infer", tags=["open inference protocol"], **documentation.INFER)(
-            desk.counted("infer", desk.infer)
+            handlers.counted("infer", handlers.infer)
         )
     documentation.install(app)
     return app
 
 
-class Desk:
+class Handlers:
     """Where requests arrive: one method an endpoint."""
 
     def __init__(self, fleet: Fleet, clock: Callable[[], datetime]) -> None:
         self._fleet = fleet
         self._clock = clock
         self._metrics = Metrics(fleet)
-        largest = max(fleet.berth(name).params.megabytes for name in fleet.names)
+        largest = max(fleet.slot(name).params.megabytes for name in fleet.names)
         self._intake = Intake(largest * MEGABYTE)
         self._verifying: set[str] = set()
 
@@ -127,27 +131,27 @@ class Desk:
 
     async def model(self, request: Request) -> Response:
         """A model's inputs and outputs."""
-        return JSONResponse(protocol.metadata(self._fleet.posted(*_target(request)).model))
+        return JSONResponse(protocol.metadata(self._fleet.active(*_target(request)).model))
 
     async def model_ready(self, request: Request) -> Response:
         """200 once this model is warm."""
         name, version = _target(request)
-        return JSONResponse({"name": self._fleet.posted(name, version).model.name, "ready": True})
+        return JSONResponse({"name": self._fleet.active(name, version).model.name, "ready": True})
 
     async def model_config(self, request: Request) -> Response:
         """A model's inputs and outputs, as Triton's clients ask for them."""
-        return JSONResponse(protocol.config(self._fleet.posted(*_target(request)).model))
+        return JSONResponse(protocol.config(self._fleet.active(*_target(request)).model))
 
     async def predict(self, request: Request) -> Response:
         """Answers to raw inputs: {"inputs": [...]}, or a file each in multipart/form-data."""
         name, _ = _target(request)
         arrived = time.perf_counter()
-        berth = self._fleet.berth(name)
-        modality = self._fleet.posted(name).model.contract.modality
-        most = berth.params.items
+        slot = self._fleet.slot(name)
+        modality = self._fleet.active(name).model.contract.modality
+        most = slot.params.items
         kind = _expected(request, JSON, MULTIPART)
         async with self._intake.body(
-            request, limit=berth.params.megabytes * MEGABYTE, timeout_s=berth.params.timeout_s
+            request, limit=slot.params.megabytes * MEGABYTE, timeout_s=slot.params.timeout_s
         ) as body:
             given = client = built_for = None
             sent: Sequence[Any]
@@ -172,12 +176,12 @@ class Desk:
         One comparison a model runs at a time, beside the answers and not among them.
         """
         name, _ = _target(request)
-        berth = self._fleet.berth(name)
-        model = self._fleet.posted(name).model
-        timeout_s = berth.params.timeout_s
+        slot = self._fleet.slot(name)
+        model = self._fleet.active(name).model
+        timeout_s = slot.params.timeout_s
         _expected(request, JSON)
         header = request.headers.get(agreement.HEADER)
-        async with self._intake.body(request, limit=berth.params.megabytes * MEGABYTE, timeout_s=timeout_s) as body:
+        async with self._intake.body(request, limit=slot.params.megabytes * MEGABYTE, timeout_s=timeout_s) as body:
             if name in self._verifying:
                 raise busy(f"Another comparison for {name} is running; one at a time is made.", retry_after_s=2)
             self._verifying.add(name)
@@ -202,14 +206,14 @@ class Desk:
         """
         name, version = _target(request)
         arrived = time.perf_counter()
-        berth = self._fleet.berth(name)
-        modality = self._fleet.posted(name, version).model.contract.modality
+        slot = self._fleet.slot(name)
+        modality = self._fleet.active(name, version).model.contract.modality
         _expected(request, "", JSON, OCTETS)  # Triton's client sends no media type
         async with self._intake.body(
-            request, limit=berth.params.megabytes * MEGABYTE, timeout_s=berth.params.timeout_s
+            request, limit=slot.params.megabytes * MEGABYTE, timeout_s=slot.params.timeout_s
         ) as body:
             asked, binary = protocol.infer_head(body, request.headers.get(HEAD_LENGTH))
-            sent, raw = protocol.infer_inputs(asked, binary, modality=modality, most=berth.params.items)
+            sent, raw = protocol.infer_inputs(asked, binary, modality=modality, most=slot.params.items)
             id_ = protocol.request_id(asked.id)
             parameters = asked.parameters or {}
             client = protocol.client(parameters.get("client"), _user_agent(request))
@@ -229,21 +233,21 @@ class Desk:
     async def feedback(self, request: Request) -> Response:
         """Labels that came later: {"id", "index", "label"}, or a list of them; ids nobody knows are kept, and said."""
         name, _ = _target(request)
-        berth = self._fleet.berth(name)
-        known = {normal(label): label for label in self._fleet.posted(name).model.contract.labels}
+        slot = self._fleet.slot(name)
+        known = {normal(label): label for label in self._fleet.active(name).model.contract.labels}
         _expected(request, JSON)
         async with self._intake.body(
-            request, limit=berth.params.megabytes * MEGABYTE, timeout_s=berth.params.timeout_s
+            request, limit=slot.params.megabytes * MEGABYTE, timeout_s=slot.params.timeout_s
         ) as body:
-            items = protocol.parse_feedback(body, most=berth.params.items)
+            items = protocol.parse_feedback(body, most=slot.params.items)
         wanted: dict[str, int] = {}
         for item in items:
             wanted[item.id] = max(item.index + 1, wanted.get(item.id, 0))
-        counts = await asyncio.to_thread(berth.journal.seen.counts, wanted)
+        counts = await asyncio.to_thread(slot.journal.seen.counts, wanted)
         protocol.check_indices(items, counts)
         now = self._clock()
         spelled = [known.get(normal(item.label), normal(item.label) or item.label) for item in items]
-        berth.journal.feedback(
+        slot.journal.feedback(
             [Label(each.id, each.index, label, now) for each, label in zip(items, spelled, strict=True)]
         )
         new = sorted(set(spelled) - set(known.values()))
@@ -275,9 +279,9 @@ class Desk:
     async def _answer(self, order: "Order") -> tuple[LoadedModel, Sequence[Outcome]]:
         """What the version at work says of each input, refusals included; journalled once it is on its way."""
         name = order.name
-        timeout_s = self._fleet.berth(name).params.timeout_s
+        timeout_s = self._fleet.slot(name).params.timeout_s
         if not order.accepted:
-            model = self._fleet.posted(name, order.version).model
+            model = self._fleet.active(name, order.version).model
             self._require_contract(order, model)
             outcomes = order.merged([])
             self._journal(order, model, [])

@@ -24,7 +24,7 @@ logger = logging.getLogger("headstart.serving")
 
 
 @dataclass(frozen=True)
-class Berth:
+class Slot:
     """What one model of the fleet keeps while its versions come and go."""
 
     params: Serve
@@ -32,7 +32,7 @@ class Berth:
 
 
 @dataclass(frozen=True)
-class Posted:
+class ActiveModel:
     """A version at work."""
 
     model: LoadedModel
@@ -75,37 +75,37 @@ class Fleet:
     """Named models that answer; thread-safe."""
 
     def __init__(
-        self, models: Mapping[str, LoadedModel], berths: Mapping[str, Berth], *, workers: int, sampled: float = SHARE
+        self, models: Mapping[str, LoadedModel], slots: Mapping[str, Slot], *, workers: int, sampled: float = SHARE
     ) -> None:
         """Take up loaded models; nothing runs before `start()`.
 
         Args:
             models: by name.
-            berths: by name, of models that are not loaded too: `note` says why they are not.
+            slots: by name, of models that are not loaded too: `note` says why they are not.
             workers: threads a model.
             sampled: share of one core, at most, that measures BatchNorm inputs.
         """
         self._models = dict(models)
-        self._berths = dict(berths)
+        self._slots = dict(slots)
         self._workers = workers
-        self._samplers = {name: Sampler(name, berth.journal, share=sampled) for name, berth in berths.items()}
-        self._posted: dict[str, Posted] = {}
+        self._samplers = {name: Sampler(name, slot.journal, share=sampled) for name, slot in slots.items()}
+        self._active: dict[str, ActiveModel] = {}
         self._troubles: dict[str, Trouble] = {}
-        self.reload_failures = dict.fromkeys(berths, 0)
+        self.reload_failures = dict.fromkeys(slots, 0)
 
     @property
     def names(self) -> list[str]:
-        return list(self._berths)
+        return list(self._slots)
 
     @property
     def cold(self) -> list[str]:
         """The models that do not answer yet and have no trouble: they are warming up."""
-        return [name for name in self._berths if name not in self._posted and name not in self._troubles]
+        return [name for name in self._slots if name not in self._active and name not in self._troubles]
 
     @property
     def ready(self) -> bool:
         """Whether every model answers that can be served, and at least one does."""
-        return not self.cold and bool(self._posted)
+        return not self.cold and bool(self._active)
 
     @property
     def troubles(self) -> dict[str, str]:
@@ -120,8 +120,8 @@ class Fleet:
         Raises:
             BundleError: if none can be served for that reason.
         """
-        for berth in self._berths.values():
-            berth.journal.start()
+        for slot in self._slots.values():
+            slot.journal.start()
         refused: list[HeadstartError] = []
         for model in self._models.values():
             try:
@@ -129,7 +129,7 @@ class Fleet:
             except HeadstartError as error:
                 refused.append(error)
                 self.note(model.name, Trouble.of(error, cannot_serve(model.version)))
-        if refused and not self._posted and len(self._troubles) == len(refused):
+        if refused and not self._active and len(self._troubles) == len(refused):
             raise refused[0]
 
     def post(self, model: LoadedModel) -> None:
@@ -141,7 +141,7 @@ class Fleet:
             BundleError: if an answer is not the expected one; then nothing changes.
         """
         model.require_golden_answers()
-        params = self._berths[model.name].params
+        params = self._slots[model.name].params
         batcher: Batcher[Outcome] = Batcher(
             model.answer,
             name=f"{model.name} v{model.version}",
@@ -150,8 +150,8 @@ class Fleet:
             workers=self._workers,
             by_length=model.contract.modality == "text",
         )
-        before = self._posted.get(model.name)
-        self._posted[model.name] = Posted(model, batcher)
+        before = self._active.get(model.name)
+        self._active[model.name] = ActiveModel(model, batcher)
         logger.info("%s: version %d answers", model.name, model.version)
         self.note(model.name, None)
         if before:
@@ -159,7 +159,7 @@ class Fleet:
 
     def withdraw(self, name: str) -> None:
         """Let a model answer no more; what it has taken on, it still answers."""
-        before = self._posted.pop(name, None)
+        before = self._active.pop(name, None)
         if before:
             before.batcher.close()
 
@@ -183,49 +183,49 @@ class Fleet:
 
     def close(self) -> None:
         """Answer what waits, then write and seal the journals."""
-        for posted in self._posted.values():
-            posted.batcher.close()
+        for active in self._active.values():
+            active.batcher.close()
         for sampler in self._samplers.values():
             sampler.close()
-        for berth in self._berths.values():
-            berth.journal.close()
+        for slot in self._slots.values():
+            slot.journal.close()
 
-    def berth(self, name: str) -> Berth:
+    def slot(self, name: str) -> Slot:
         """A model's limits and journal.
 
         Raises:
             RefusedError: 404 if there is no such model.
         """
-        if name not in self._berths:
-            served = ", ".join(sorted(self._berths))
+        if name not in self._slots:
+            served = ", ".join(sorted(self._slots))
             raise RefusedError(404, f"There is no model {shown(name)} here.", action=f"Served are: {served}.")
-        return self._berths[name]
+        return self._slots[name]
 
-    def posted(self, name: str, version: str | None = None) -> Posted:
+    def active(self, name: str, version: str | None = None) -> ActiveModel:
         """A model's version at work.
 
         Raises:
             RefusedError: 404 if there is no such model, or another version of it is served; 503 if it is not warm yet,
                 or cannot be served.
         """
-        self.berth(name)
-        posted = self._posted.get(name)
-        if posted is None and name in self._troubles:
+        self.slot(name)
+        active = self._active.get(name)
+        if active is None and name in self._troubles:
             raise RefusedError(
                 503,
                 f"{name} is not served at present; GET /health says why.",
                 action="Try again later, or tell whoever runs this server.",
                 headers={"Retry-After": "60"},
             )
-        if posted is None:
+        if active is None:
             raise RefusedError(503, f"{name} is warming up.", action="Try again in 1 s.", headers={"Retry-After": "1"})
-        if version is not None and version != str(posted.model.version):
+        if version is not None and version != str(active.model.version):
             raise RefusedError(
                 404,
                 f"Version {shown(version)} of {name} is not served.",
-                action=f"Served is version {posted.model.version}; leave the version out to get whichever is champion.",
+                action=f"Served is version {active.model.version}; leave the version out to get whichever is champion.",
             )
-        return posted
+        return active
 
     def submit(
         self,
@@ -246,28 +246,28 @@ class Fleet:
             QueueFullError: if there is no room for the inputs.
         """
         while True:
-            posted = self.posted(name, version)
-            check(posted.model)
+            active = self.active(name, version)
+            check(active.model)
             try:
-                return posted.model, posted.batcher.submit(inputs, partial(afterwards, posted.model), places=places)
+                return active.model, active.batcher.submit(inputs, partial(afterwards, active.model), places=places)
             except RetiredError:
-                if self._posted.get(name) is posted:
+                if self._active.get(name) is active:
                     raise
 
     def waiting(self, name: str) -> int:
         """How many inputs wait."""
-        posted = self._posted.get(name)
-        return posted.batcher.waiting if posted else 0
+        active = self._active.get(name)
+        return active.batcher.waiting if active else 0
 
     def version(self, name: str) -> int | None:
         """The version at work; None while there is none."""
-        posted = self._posted.get(name)
-        return posted.model.version if posted else None
+        active = self._active.get(name)
+        return active.model.version if active else None
 
     def at_work(self, name: str) -> LoadedModel | None:
         """The version at work; None while there is none."""
-        posted = self._posted.get(name)
-        return posted.model if posted else None
+        active = self._active.get(name)
+        return active.model if active else None
 
     def artifact_is_wrong(self, name: str) -> bool:
         """Whether the champion's bundle failed a check."""
@@ -286,10 +286,10 @@ class Fleet:
             sampler.drain()
 
     def journal(self, name: str) -> Journal:
-        return self._berths[name].journal
+        return self._slots[name].journal
 
 
-class Follower:
+class ReloadWatcher:
     """A thread that follows the registry: a new champion goes to work, and the one at work is checked each hour.
 
     A champion that cannot be served changes nothing, and is tried again at growing distances: each time costs the

@@ -99,7 +99,7 @@ class _FleetCollector(Collector):
             journal = fleet.journal(name)
             health = journal.health
             queue.add_metric([name], fleet.waiting(name))
-            most.add_metric([name], fleet.berth(name).params.queue)
+            most.add_metric([name], fleet.slot(name).params.queue)
             version.add_metric([name], fleet.version(name) or 0)
             failures.add_metric([name], fleet.reload_failures[name])
             artifact.add_metric([name], float(fleet.artifact_is_wrong(name)))

@@ -16,7 +16,7 @@ from headstart.errors import HeadstartError, OutsideError, UsageError
 from headstart.journal.writer import Journal
 from headstart.params.operation import Serve
 from headstart.serving.app import create_app
-from headstart.serving.fleet import NO_CHAMPION, Berth, Fleet, Follower, Trouble, cannot_serve
+from headstart.serving.fleet import NO_CHAMPION, Fleet, ReloadWatcher, Slot, Trouble, cannot_serve
 from headstart.serving.models import LoadedModel
 from headstart.serving.wire import BoundedProtocol
 
@@ -54,7 +54,7 @@ def serve(
         params: limits by model.
         journals: by model.
         listening: called with the URL and the models that answer, once the first request can be answered.
-        registered: see `fleet.Follower`.
+        registered: see `fleet.ReloadWatcher`.
         follow_s: seconds between two looks at the registry.
 
     Raises:
@@ -64,18 +64,18 @@ def serve(
     """
     with _bound(host, port) as listener:
         models, troubles = _load(names, champion, load)
-        berths = {name: Berth(params[name], journals[name]) for name in names}
-        fleet = Fleet(models, berths, workers=determinism.threads())
+        slots = {name: Slot(params[name], journals[name]) for name in names}
+        fleet = Fleet(models, slots, workers=determinism.threads())
         for name, trouble in troubles.items():
             fleet.note(name, trouble)
-        follower = Follower(fleet, champion=champion, load=load, registered=registered, every_s=follow_s)
+        watcher = ReloadWatcher(fleet, champion=champion, load=load, registered=registered, every_s=follow_s)
         app = create_app(fleet, clock=settings.now)
         config = _config(app, patience_s=max(params[name].timeout_s for name in names))
         with contextlib.ExitStack() as stack:
             stack.callback(fleet.close)
             fleet.start()
-            stack.callback(follower.close)
-            follower.start()
+            stack.callback(watcher.close)
+            watcher.start()
             if threading.current_thread() is threading.main_thread():
                 for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them again when it has ended
                     stack.callback(signal.signal, number, signal.signal(number, _already_ended))
@@ -102,7 +102,7 @@ def in_background(
     Raises:
         BundleError: if the version does not give its golden answers.
     """
-    fleet = Fleet({model.name: model}, {model.name: Berth(params, journal)}, workers=determinism.threads(), sampled=1.0)
+    fleet = Fleet({model.name: model}, {model.name: Slot(params, journal)}, workers=determinism.threads(), sampled=1.0)
     with _bound("127.0.0.1", 0) as listener, contextlib.ExitStack() as stack:
         stack.callback(fleet.close)
         fleet.start()

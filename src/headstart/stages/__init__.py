@@ -26,7 +26,7 @@ def main(run: Callable[..., Seconds | None]) -> None:
     the stage can pass it on; the exit status is the refusal's own. Seconds and memory go to `artifacts/timing/`.
     """
     die_with_parent(int(os.environ[FLOW]) if FLOW in os.environ else None)  # a flow that is killed cannot end it
-    settings.hush()
+    settings.disable_telemetry()
     stage, owner = Path(sys.argv[0]).stem, sys.argv[1]
     error_file = errors_of(owner, stage)
     error_file.unlink(missing_ok=True)
@@ -50,7 +50,12 @@ def main(run: Callable[..., Seconds | None]) -> None:
 
 
 def worded(error: HeadstartError) -> HeadstartError:
-    """A refusal by findings with their sentences: what computes has none."""
+    """A refusal by findings or for a strategy's obstacle with its sentences: what computes has none."""
+    if isinstance(error, errors.StrategyError):
+        from headstart.report import plan
+
+        message, action = plan.impossible(error.strategy, error.reason)
+        return errors.ParamsError(message, action=action)
     if not isinstance(error, errors.GateError) or not error.findings:
         return error
     from headstart.report import finding_words

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.errors import DataError
-from headstart.statistics import clustered
-from headstart.statistics.clustered import Groups
+from headstart.statistics import cluster_robust
+from headstart.statistics.cluster_robust import Groups
 from headstart.statistics.interval import Interval, normal_quantile
 
 CELLS = 2_000_000  # numbers resampled at once: 16 MB an array
@@ -90,7 +90,7 @@ def interval(
         return min(float(low), value), max(float(high), value)
 
     low, high = ends(_rows(n, resamples, seed))
-    if (place := clustered.places(groups, n)) is not None:
+    if (place := cluster_robust.places(groups, n)) is not None:
         sizes = np.bincount(place)
         if len(sizes) == 1:
             return Interval(value, *within, n)
@@ -123,5 +123,5 @@ def _whole_groups(
 
 def _stretch(sizes: NDArray[np.int64], level: float) -> float:
     """What the ends of a bootstrap of groups are too near by: their number is small, and they are unequal."""
-    count, few = len(sizes), clustered.quantile(clustered.effective(sizes), level)
+    count, few = len(sizes), cluster_robust.quantile(cluster_robust.effective(sizes), level)
     return few / normal_quantile(level) * math.sqrt(count / (count - 1))

@@ -15,8 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.statistics import clustered
-from headstart.statistics.clustered import ClusterRobust, Groups
+from headstart.statistics import cluster_robust
+from headstart.statistics.cluster_robust import ClusterRobust, Groups
 from headstart.statistics.interval import Interval, normal_quantile
 
 STEPS = 60  # halvings of [-1, 1] when an end of the interval is sought: 2^-59
@@ -31,18 +31,20 @@ class Difference:
         p_value: exact McNemar, two-sided: how often a split as uneven turns up between equally good models.
         wins: examples that only the candidate got right.
         losses: examples that only the champion got right.
-        scatter: of the groups that examples come in; None where each is alone.
+        cluster_robust: of the groups that examples come in; None where each is alone.
     """
 
     interval: Interval
     p_value: float
     wins: int
     losses: int
-    scatter: ClusterRobust | None = None
+    cluster_robust: ClusterRobust | None = None
 
     def counts(self) -> dict[str, Any]:
         """What `from_counts` needs to make the interval anew at another level."""
-        own = {"scatter": self.scatter.document()} if self.scatter else {}  # McNemar counts rows: not for groups
+        own = (
+            {"cluster_robust": self.cluster_robust.document()} if self.cluster_robust else {}
+        )  # McNemar counts rows: not for groups
         return {"wins": self.wins, "losses": self.losses, "n": self.interval.n, "p_value": self.p_value, **own}
 
 
@@ -68,11 +70,11 @@ def difference(
     a, b = np.asarray(correct_a, dtype=bool), np.asarray(correct_b, dtype=bool)
     if a.shape != b.shape or a.ndim != 1:
         raise ValueError(f"answers of shapes {a.shape} and {b.shape} are not paired")
-    scatter = ClusterRobust.of(a.astype(np.float64) - b, groups)
-    return from_counts(int((a & ~b).sum()), int((~a & b).sum()), len(a), level, scatter)
+    robust = ClusterRobust.of(a.astype(np.float64) - b, groups)
+    return from_counts(int((a & ~b).sum()), int((~a & b).sum()), len(a), level, robust)
 
 
-def from_counts(wins: int, losses: int, n: int, level: float, scatter: ClusterRobust | None = None) -> Difference:
+def from_counts(wins: int, losses: int, n: int, level: float, robust: ClusterRobust | None = None) -> Difference:
     """`difference`, from counts that were kept; with no example all of [-1, 1] is possible.
 
     Raises:
@@ -81,9 +83,9 @@ def from_counts(wins: int, losses: int, n: int, level: float, scatter: ClusterRo
     if min(wins, losses) < 0 or wins + losses > n:
         raise ValueError(f"{wins} wins and {losses} losses of {n} examples are not counts of pairs")
     interval = _tango(wins, losses, n, level)
-    if scatter is not None and n:
-        interval = scatter.widened(interval, level, low=-1.0, high=1.0)
-    return Difference(interval, mcnemar(wins, losses), wins, losses, scatter)
+    if robust is not None and n:
+        interval = robust.widened(interval, level, low=-1.0, high=1.0)
+    return Difference(interval, mcnemar(wins, losses), wins, losses, robust)
 
 
 def mcnemar(wins: int, losses: int) -> float:
@@ -119,16 +121,16 @@ def sureness(found: Difference, margin: float) -> float:
     """
     from scipy.stats import t as student
 
-    n, scatter = found.interval.n, found.scatter
+    n, robust = found.interval.n, found.cluster_robust
     if n == 0:
         return 0.5
     sure = NormalDist().cdf(_score(found.wins, found.losses, n, margin))
-    if scatter is None:
+    if robust is None:
         return sure
     gap = found.interval.value - margin
-    if not 0 < scatter.error < math.inf:
-        return sure if scatter.error == 0 else 0.5
-    by_group = float(student.cdf(gap / scatter.error, max(scatter.effective - 1, clustered.LEAST)))
+    if not 0 < robust.error < math.inf:
+        return sure if robust.error == 0 else 0.5
+    by_group = float(student.cdf(gap / robust.error, max(robust.effective - 1, cluster_robust.LEAST)))
     return min(sure, by_group) if gap > 0 else max(sure, by_group)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.errors import DataError
-from headstart.statistics.clustered import Groups
+from headstart.statistics.cluster_robust import Groups
 
 BLOCK = 4_000_000  # similarities held at once: 16 MB
 

@@ -101,7 +101,7 @@ def trained(
 
 
 def scored(context: TrainingContext, logits: NDArray[np.float64], validation: Split) -> Score:
-    balanced = context.fine_tune.classes_alike
+    balanced = context.fine_tune.balanced
     return Score.of(logits, validation.targets, validation.examples.groups, balanced=balanced)
 
 

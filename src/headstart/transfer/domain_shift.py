@@ -53,7 +53,7 @@ def measure(context: TrainingContext, learn: Split) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     own = acceptable(context.preprocessor, dataset.read(path))
-    seen = context.features(own, progress="features of the backbone's own domain")
+    seen = context.features(own, progress="the backbone's own domain")
     return distance(Side(learn.examples, learn.features), Side(own, seen))
 
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from headstart import artifacts
 from headstart.determinism import folder_digest
 from headstart.params.transfer import Probe
-from headstart.statistics import clustered, paired, transferability
-from headstart.statistics.clustered import Groups
+from headstart.statistics import cluster_robust, paired, transferability
+from headstart.statistics.cluster_robust import Groups
 from headstart.transfer import features, probe
 from headstart.transfer.context import LEVEL, Split, TrainingContext
 from headstart.transfer.examples import Prepared
@@ -48,7 +48,7 @@ class Probed:
 
     def document(self) -> dict[str, Any]:
         """Cross-validated accuracy and strength."""
-        accuracy = clustered.share(self.right, LEVEL, self.learn.examples.groups)
+        accuracy = cluster_robust.share(self.right, LEVEL, self.learn.examples.groups)
         return {**accuracy.document(), "strength": self.head.strength}
 
 
@@ -67,7 +67,7 @@ def sizes(learn: Split, data: Path) -> dict[str, Any]:
     counts = counts[counts > 0]
     return {
         "train": len(learn),
-        "groups": clustered.count(learn.examples.groups),
+        "groups": cluster_robust.count(learn.examples.groups),
         "validation": pq.read_metadata(data / "validation.parquet").num_rows,
         "test": pq.read_metadata(data / "test.parquet").num_rows,
         "classes": len(counts),
@@ -105,14 +105,14 @@ def layers(whole: Probed) -> tuple[list[tuple[str, NDArray[np.bool_]]], Groups]:
 
 
 def layer_documents(by_layer: Sequence[tuple[str, NDArray[np.bool_]]], groups: Groups) -> list[dict[str, Any]]:
-    return [{"layer": name, **clustered.share(right, LEVEL, groups).document()} for name, right in by_layer]
+    return [{"layer": name, **cluster_robust.share(right, LEVEL, groups).document()} for name, right in by_layer]
 
 
 def neighbours(found: Probed) -> dict[str, Any]:
     """Leave-one-out accuracy of the nearest neighbours, members of the same group left out."""
     learn = found.learn
     right = transferability.neighbours(learn.features, learn.targets, NEIGHBOURS, groups=learn.examples.groups)
-    return {"k": NEIGHBOURS, **clustered.share(right, LEVEL, learn.examples.groups).document()}
+    return {"k": NEIGHBOURS, **cluster_robust.share(right, LEVEL, learn.examples.groups).document()}
 
 
 def twice_the_labels(found: Probed) -> dict[str, Any] | None:
@@ -136,7 +136,7 @@ def twice_the_labels(found: Probed) -> dict[str, Any] | None:
     gain = paired.difference(found.right, right, LEVEL, groups)
     return {
         "labels": len(learn),
-        "half": clustered.share(right, LEVEL, groups).document(),
+        "half": cluster_robust.share(right, LEVEL, groups).document(),
         "gain": gain.interval.document(),
     }
 

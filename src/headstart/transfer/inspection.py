@@ -53,7 +53,7 @@ def inspect(params: Prepare, *, backbone: Path, data: Path, raw: Path, cache: Pa
     test, held = shown("test", max(1, checks.featured // 5))
     return [
         label_errors(train, seen, classes, probing, checks, raw=raw, out=data / SUSPECTS),
-        alike(train, seen, test, held, params),
+        train_like_test(train, seen, test, held, params),
     ]
 
 
@@ -103,7 +103,7 @@ def label_errors(
     )
 
 
-def alike(
+def train_like_test(
     train: Dataset, seen: NDArray[np.float32], test: Dataset, held: NDArray[np.float32], params: Prepare
 ) -> Finding:
     """`train_like_test`: as many rows of each, told apart by a probe that is kept weak.
@@ -126,7 +126,9 @@ def alike(
     head = probe.fit(values[~judged], which[~judged], 2, weak, groups=_of(groups, ~judged))
     right = head.logits(values[judged]).argmax(axis=1) == which[judged]
     own = [name if name is not None else f"row {row}" for row, name in enumerate(names)] if groups else None
-    return splits.alike(right, which[judged] == 1, _of(own, judged), level=LEVEL, looked=(len(train), len(test)))
+    return splits.train_like_test(
+        right, which[judged] == 1, _of(own, judged), level=LEVEL, looked=(len(train), len(test))
+    )
 
 
 def _of(names: list[str] | None, rows: NDArray[np.bool_]) -> list[str] | None:

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from headstart.errors import ParamsError
+from headstart.errors import StrategyError
 from headstart.params.section import Strategy as Name
 from headstart.params.transfer import Plan
-from headstart.statistics import clustered
+from headstart.statistics import cluster_robust
 from headstart.transfer import device, domain_shift, evidence, features, shortlist, truncation
 from headstart.transfer.context import LEVEL, Split, TrainingContext
 from headstart.transfer.evidence import Probed
@@ -32,13 +32,13 @@ def plan(params: Plan, *, backbone: Path, data: Path, cache: Path) -> tuple[dict
     Where `plan.strategy` names one strategy, only what that one needs is measured.
 
     Raises:
-        ParamsError: if `plan.strategy` names one that is impossible here.
+        StrategyError: if `plan.strategy` names one that is impossible here.
     """
     place = device.settle(params.fine_tune.seed)
     context = TrainingContext.of(params, backbone=backbone, data=data, cache=cache, device=place)
     forced = None if params.strategy == "auto" else params.strategy
-    if forced:
-        _require(forced, context)
+    if forced and (obstacle := STRATEGIES[forced].obstacle(context)):
+        raise StrategyError(forced, obstacle)
     seconds, started = dict[str, float](), time.perf_counter()
     whole = evidence.probed(context, data)
     seconds["probe"], started = time.perf_counter() - started, time.perf_counter()
@@ -66,7 +66,7 @@ def plan(params: Plan, *, backbone: Path, data: Path, cache: Path) -> tuple[dict
         listed, excluded = {forced: {"code": "forced"}}, dict[Any, Any]()
     else:
         facts = Facts(
-            clustered.share(found.right, LEVEL),
+            cluster_robust.share(found.right, LEVEL),
             float(np.bincount(found.learn.targets).max() / len(found.learn)),
             sizes["per_class"]["median"],
             {name: reason for name, one in STRATEGIES.items() if (reason := one.obstacle(context))},
@@ -98,17 +98,6 @@ def plan(params: Plan, *, backbone: Path, data: Path, cache: Path) -> tuple[dict
         "evidence": measured,
     }
     return document, seconds
-
-
-def _require(forced: Name, context: TrainingContext) -> None:
-    """Refuse a strategy that the user asked for and that is impossible here."""
-    if reason := STRATEGIES[forced].obstacle(context):
-        numbers = ", ".join(f"{key} {value}" for key, value in reason.items() if key != "code")
-        told = reason["code"] + (f": {numbers}" if numbers else "")
-        raise ParamsError(
-            f"plan.strategy is {forced}, which is impossible for this model ({told}).",
-            action="Set it to auto, or to another strategy.",
-        )
 
 
 def _entry(name: Name, reason: Reason, work: Mapping[Name, int]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from headstart import determinism
 from headstart.errors import DataError
 from headstart.params.transfer import Probe
-from headstart.statistics.clustered import Groups
+from headstart.statistics.cluster_robust import Groups
 
 ABSENT = -20.0  # logit of a class without a single training example: never the answer, and finite
 
@@ -116,7 +116,7 @@ def choose(
     held_out = range(int(fold.max()) + 1)
     shown = [fold != held for held in held_out]
     paths = [_Path(features[rows], targets[rows], classes, params) for rows in shown]
-    weights = alike(targets) if params.class_weights == "balanced" else None
+    weights = balanced_weights(targets) if params.class_weights == "balanced" else None
     least, best, kept = np.inf, min(params.strengths), np.zeros((len(targets), classes))
     with _bounded(), ThreadPoolExecutor(determinism.threads()) as pool:  # NumPy works outside Python's lock
         for strength in sorted(params.strengths):
@@ -147,7 +147,7 @@ def folds(targets: NDArray[np.int64], count: int, *, seed: int, groups: Groups =
     return result
 
 
-def alike(targets: NDArray[np.int64]) -> NDArray[np.float64]:
+def balanced_weights(targets: NDArray[np.int64]) -> NDArray[np.float64]:
     """`(examples,)` weights of mean 1 with which every class that is there counts alike."""
     counts = np.bincount(targets)
     return len(targets) / (np.count_nonzero(counts) * counts[targets])

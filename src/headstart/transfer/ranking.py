@@ -22,7 +22,7 @@ from headstart.determinism import folder_digest
 from headstart.params.prepare import Limits
 from headstart.params.transfer import Probe
 from headstart.predictor import Preprocessor
-from headstart.statistics import clustered, paired
+from headstart.statistics import cluster_robust, paired
 from headstart.statistics.interval import Interval
 from headstart.statistics.paired import Difference
 from headstart.transfer import device, features, probe
@@ -103,7 +103,7 @@ def rank(
     ranks = [
         Rank(
             name,
-            clustered.share(right[name], LEVEL, learn.groups),
+            cluster_robust.share(right[name], LEVEL, learn.groups),
             None if name == best else paired.difference(right[best], right[name], compared, learn.groups),
             parameters,
             seconds,

@@ -7,7 +7,7 @@ temperature scaling, which tells networks apart sooner than right answers do: wi
 same, the balanced loss alone decides. The same rows chose each network's epoch, which flatters it a little.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from headstart.params.section import Strategy as Name
 from headstart.statistics import paired
-from headstart.statistics.clustered import Groups
+from headstart.statistics.cluster_robust import Groups
 from headstart.statistics.paired import Difference
 from headstart.transfer import probe
 from headstart.transfer.context import LEVEL
@@ -44,7 +44,7 @@ class Score:
     def of(
         cls, logits: NDArray[np.float64], targets: NDArray[np.int64], groups: Groups = None, *, balanced: bool = False
     ) -> "Score":
-        loss = probe.calibrated_loss(logits, targets, probe.alike(targets) if balanced else None)
+        loss = probe.calibrated_loss(logits, targets, probe.balanced_weights(targets) if balanced else None)
         return cls(loss if np.isfinite(loss) else None, logits.argmax(axis=1) == targets, groups, balanced)
 
     @property
@@ -58,9 +58,9 @@ class Selection:
 
     Attributes:
         kept: its name.
-        code: why: `only_candidate`, `others_failed`, `all_failed`, `significantly_better`, `lower_loss` or
-            `lower_balanced_loss`.
-        against: the best of the others; None where there is none.
+        code: why: `only_candidate`, `others_failed`, `all_failed`, `significantly_better`, `lower_loss`,
+            `lower_balanced_loss` or `better_than_mitigated`.
+        against: the best of the others, or the one that was better before it was mitigated; None where there is none.
     """
 
     kept: Name
@@ -90,6 +90,32 @@ def select(scores: Mapping[Name, Score], failed: Mapping[Name, str]) -> Selectio
         return Selection(kept, "lower_balanced_loss", against)
     better = significantly_better(usable[kept], usable[against], ALPHA / (len(usable) - 1))
     return Selection(kept, "significantly_better" if better else "lower_loss", against)
+
+
+def settle(
+    scores: Mapping[Name, Score], failed: Mapping[Name, str], mitigate: Callable[[Name], Score | None]
+) -> tuple[Selection, dict[Name, Score]]:
+    """The best candidate once what it forgot is mitigated, and the scores that this follows from.
+
+    A mitigated candidate may be less accurate, so all are compared again; one that wins then is mitigated in its turn,
+    each at most once.
+
+    Args:
+        scores: of all candidates, cheapest first.
+        failed: those whose training failed.
+        mitigate: the score of the mitigated candidate; None where there is nothing to mitigate.
+    """
+    scores, first, asked = dict(scores), select(scores, failed), set[Name]()
+    chosen = first
+    while chosen.kept not in asked:
+        asked.add(chosen.kept)
+        if (score := mitigate(chosen.kept)) is None:
+            break
+        scores[chosen.kept] = score
+        chosen = select(scores, failed)
+    if chosen.kept != first.kept:
+        chosen = Selection(chosen.kept, "better_than_mitigated", first.kept)
+    return chosen, scores
 
 
 def significantly_better(one: Score, other: Score, alpha: float) -> bool:

@@ -9,6 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from headstart import artifacts, findings
 from headstart.backbones import batchnorm
 from headstart.backbones.network import Network
@@ -18,11 +21,11 @@ from headstart.params.transfer import Plan, Train
 from headstart.transfer import candidates, device, features, mitigations, probe, retention, selection, truncation
 from headstart.transfer.candidates import Candidate
 from headstart.transfer.context import LEVEL, Split, TrainingContext, Validation
-from headstart.transfer.mitigations import Mitigation
+from headstart.transfer.mitigations import Point
 from headstart.transfer.selection import Score
 from headstart.transfer.strategies import STRATEGIES, linear_probe
 
-FORMAT = 2
+FORMAT = 3
 FORGETTING_EXAMPLES = 300  # of the backbone's own sample: intervals of 4 points
 
 
@@ -47,28 +50,23 @@ def train(
     trained = {one.name: one for one in each(names, context, found, partial=partial, growth=growth)}
     seconds: dict[str, float] = {one.name: one.seconds for one in trained.values()}
     failed = {one.name: one.document["outcome"] for one in trained.values() if one.document["outcome"] != "trained"}
-    scores = {one.name: one.score for one in trained.values()}
-    chosen = selection.select(scores, failed)
-    reason = chosen.document()
+    mitigated: dict[Name, Point] = {}
+
+    def mitigate(name: Name) -> Score | None:
+        """The score of a candidate with less of its backbone forgotten; None where it stays as it is."""
+        one = trained[name]
+        if name in failed or one.document["training"] is None or name == "scratch":
+            return None
+        started = time.perf_counter()
+        mitigated[name], score = _mitigated(one, found[name], params.forgetting.budget)
+        seconds["forgetting"] = seconds.get("forgetting", 0.0) + time.perf_counter() - started
+        return score
+
+    chosen, scores = selection.settle({one.name: one.score for one in trained.values()}, failed, mitigate)
     kept = trained[chosen.kept]
     network = kept.network()
-    mitigated: Mitigation | None = None
-    if kept.name not in failed and kept.document["training"] and kept.name != "scratch":
-        started = time.perf_counter()
-        own = found[kept.name]
-        network, mitigated, score = _mitigated(kept, network, own, params.forgetting.budget, partial)
-        seconds["forgetting"] = time.perf_counter() - started
-        kept.document["retention"] = mitigated.point.retention.document()
-        kept.document["mitigation"] = mitigated.document(params.forgetting.budget)
-        if mitigated.chosen:
-            logits = features.logits(network, context.preprocessor, own[1].examples, progress="validation")
-            kept.document["before_mitigation"] = kept.document["validation"]
-            kept.document["validation"] = candidates.metrics(score, logits, own[1])
-            scores[kept.name] = score
-            if "linear_probe" in scores and selection.select(_two(scores, kept.name), {}).kept == "linear_probe":
-                reason = {"code": "mitigated_worse_than_probe", "against": kept.name}
-                kept = trained["linear_probe"]
-                network = kept.network()
+    if chosen.kept in mitigated:
+        mitigations.put(network, mitigated[chosen.kept].weights)
     for one in trained.values():
         other = scores[one.name]
         one.document["work"] = work[one.name]
@@ -77,13 +75,13 @@ def train(
         "format": FORMAT,
         "level": LEVEL,
         "kept": kept.name,
-        "reason": reason,
+        "reason": chosen.document(),
         "candidates": [one.document for one in trained.values()],
     }
     targets = found[kept.name][1].targets
-    by_class = params.probe.class_weights == "balanced" or params.fine_tune.classes_alike
+    by_class = params.probe.class_weights == "balanced" or params.fine_tune.balanced
     judged = screen.judge(history, params.screen, targets, context.classes, by_class=by_class)
-    statistics = _kept_statistics(kept, mitigated)
+    statistics = _kept_statistics(kept, mitigated.get(kept.name))
     artifacts.write_json(out / "batchnorm.json", {"format": 1, "kept": statistics})
     network.to("cpu").save(out / "model")
     artifacts.write_json(out / "history.json", history)
@@ -140,41 +138,46 @@ def each(
         yield candidates.trained(name, own, learn, validation, head, folder=partial / name, growth=growth)
 
 
-def _mitigated(
-    kept: Candidate, network: Network, splits: Splits, budget: float, partial: Path
-) -> tuple[Network, Mitigation, Score]:
-    """The network, with less of its backbone forgotten where that was more than the budget, and its score."""
-    learn, validation, head, context = splits
-    before = retention.remember(linear_probe.start(context, head), context, validation.examples, FORGETTING_EXAMPLES)
-    scores = {mitigations.TRAINED: kept.score}
+def _mitigated(one: Candidate, splits: Splits, budget: float) -> tuple[Point, Score | None]:
+    """The candidate as it is to be kept, mitigated where it forgot more than the budget; its score if that changed it.
 
-    def judge(name: str, weights: mitigations.Weights) -> mitigations.Point:
+    Its document gets what it kept of its backbone and what was tried.
+    """
+    learn, validation, head, context = splits
+    network = one.network()
+    before = retention.remember(linear_probe.start(context, head), context, validation.examples, FORGETTING_EXAMPLES)
+    answers: dict[str, NDArray[np.float64]] = {}
+    scores = {mitigations.TRAINED: one.score}
+
+    def judge(name: str, weights: mitigations.Weights) -> Point:
         mitigations.put(network, weights)
         if name not in scores:
-            logits = features.logits(network, context.preprocessor, validation.examples, progress=name)
-            scores[name] = candidates.scored(context, logits, validation)
+            answers[name] = features.logits(network, context.preprocessor, validation.examples, progress=name)
+            scores[name] = candidates.scored(context, answers[name], validation)
         found = retention.measure(network, context, before, LEVEL)
-        return mitigations.Point(name, scores[name].accuracy, scores[name].loss, found, weights)
+        return Point(name, scores[name].accuracy, scores[name].loss, found, weights)
 
     def retrain(pull: float) -> mitigations.Weights | None:
         device.settle(context.fine_tune.seed)
-        judged = Validation(context.shown(validation, augmented=False), partial / mitigations.PULLED)
-        again, history = STRATEGIES[kept.name].train(
-            context.with_fine_tune(pull=pull), learn, head, validation=judged, progress=f"{kept.name}, pulled back"
+        judged = Validation(context.shown(validation, augmented=False), one.folder / mitigations.PULLED)
+        again, history = STRATEGIES[one.name].train(
+            context.with_fine_tune(pull=pull), learn, head, validation=judged, progress=f"{one.name}, pulled back"
         )
         return again.state_dict() if history and history.best_epoch is not None else None
 
     weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
-    trained = judge(mitigations.TRAINED, weights)
-    found = mitigations.mitigate(trained, before.weights, budget, judge, retrain)
-    return mitigations.put(network, found.point.weights), found, scores[found.point.name]
+    found = mitigations.mitigate(judge(mitigations.TRAINED, weights), before.weights, budget, judge, retrain)
+    one.document["retention"] = found.point.retention.document()
+    one.document["mitigation"] = found.document(budget)
+    if not found.chosen:
+        return found.point, None
+    name = found.point.name
+    one.document["before_mitigation"] = one.document["validation"]
+    one.document["validation"] = candidates.metrics(scores[name], answers[name], validation)
+    return found.point, scores[name]
 
 
-def _two(scores: Mapping[Name, Score], name: Name) -> dict[Name, Score]:
-    return {"linear_probe": scores["linear_probe"], name: scores[name]}
-
-
-def _kept_statistics(kept: Candidate, mitigated: Mitigation | None) -> dict[str, str]:
+def _kept_statistics(kept: Candidate, mitigated: Point | None) -> dict[str, str]:
     """Fingerprints of the BatchNorm statistics that training had to leave alone, as they came with the backbone.
 
     None of a network that learned its own, and none where statistics before and after adapting were interpolated.
@@ -182,7 +185,7 @@ def _kept_statistics(kept: Candidate, mitigated: Mitigation | None) -> dict[str,
     backbone = STRATEGIES[kept.name].backbone(kept.context)
     if backbone is None:
         return {}
-    interpolated = mitigated is not None and mitigated.point.name.startswith(mitigations.INTERPOLATION)
+    interpolated = mitigated is not None and mitigated.name.startswith(mitigations.INTERPOLATION)
     if interpolated and backbone != kept.context.backbone:
         return {}
     return batchnorm.fingerprints(Network.from_backbone(backbone, kept.context.classes, dropout=0.0))

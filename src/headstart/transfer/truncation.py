@@ -18,7 +18,7 @@ from headstart import artifacts
 from headstart.backbones import checkpoint, depth, store
 from headstart.determinism import digest, folder_digest, versions
 from headstart.statistics import paired
-from headstart.statistics.clustered import Groups
+from headstart.statistics.cluster_robust import Groups
 from headstart.statistics.interval import Interval
 
 Right = NDArray[np.bool_]

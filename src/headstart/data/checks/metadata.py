@@ -86,12 +86,12 @@ def _columns(examples: Examples, train: Places) -> dict[str, NDArray[np.object_]
     names = [examples.group_names[group] if group >= 0 else "" for group in examples.groups[train]]
     found: dict[str, Sequence[str]] = {}
     if not _is_folder(ids, examples, train):
-        found["the start of the id"] = [_stem(name) for name in ids]
+        found["id_start"] = [_stem(name) for name in ids]
     if not _is_folder(names, examples, train):
-        found |= {"the start of the group": [_stem(name) for name in names], "the group": names}
+        found |= {"group_start": [_stem(name) for name in names], "group": names}
     if any(times):
-        found["the date"] = [time[:10] if time else "" for time in times]
-        found["the hour"] = [time[11:13] if time else "" for time in times]
+        found["date"] = [time[:10] if time else "" for time in times]
+        found["hour"] = [time[11:13] if time else "" for time in times]
     return {
         name: np.array(values, dtype=object)
         for name, values in found.items()

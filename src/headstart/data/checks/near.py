@@ -126,9 +126,8 @@ def _differ(values: NDArray[np.integer], twin: Twin) -> bool:
     return bool(values[twin.place] != values[twin.earlier])
 
 
-def _why(examples: Examples, twin: Twin) -> str:
-    how = f"{twin.how}, " if twin.how else ""
-    return f"nearly equal to {examples.named(twin.earlier)} ({how}similarity {twin.similarity:.2f})"
+def _why(examples: Examples, twin: Twin) -> dict[str, Any]:
+    return {"twin": examples.named(twin.earlier), "how": twin.how, "similarity": round(twin.similarity, 3)}
 
 
 def _copied(examples: Examples, twins: Mapping[int, Twin]) -> list[dict[str, str | float]]:
@@ -145,7 +144,7 @@ def _copied(examples: Examples, twins: Mapping[int, Twin]) -> list[dict[str, str
     ]
 
 
-def _pairs(examples: Examples, twins: list[Twin]) -> list[dict[str, str | float]]:
+def _pairs(examples: Examples, twins: list[Twin]) -> list[dict[str, Any]]:
     """The first ten pairs as evidence."""
     return [
         {

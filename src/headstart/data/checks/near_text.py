@@ -60,7 +60,7 @@ class NearTexts:
         places = near.ordered(examples, looked).tolist()
         twins = self._twins(examples, places)
         return near.findings(
-            examples, twins, looked_at=len(places), drawn=self.chosen, noun="text", alike=self.similarity
+            examples, twins, looked_at=len(places), drawn=self.chosen, noun="text", similarity=self.similarity
         )
 
     def _shingled(self, text: str) -> tuple[bool, Shingles]:

@@ -77,10 +77,9 @@ class PictureFaults:
 
     def _present(self, examples: Examples, at: Places, bit: int, check: str) -> tuple[Reasons, Finding]:
         places = at[self._has(bit)[at]]
-        short = {CUT: "the image is cut off", ANIMATED: "the image is animated", PLAIN: "the image shows nothing"}
         verdict: Verdict = "unsure" if len(places) else "pass"
         finding = examples.finding(check, verdict, places, looked_at=len(at), contrast=PLAIN_CONTRAST)
-        return {int(place): short[bit] for place in places}, finding
+        return {int(place): {} for place in places}, finding
 
     def _sizes(self, examples: Examples, at: Places) -> Finding:
         widths = np.frombuffer(self._widths, np.uint32)[at].astype(np.float64)

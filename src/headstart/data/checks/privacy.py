@@ -25,10 +25,10 @@ from headstart.data.examples import Examples, Places, Reasons
 from headstart.findings import Finding
 
 KINDS = {
-    1: "an e-mail address",
-    2: "a phone number",
-    4: "a card number",
-    8: "what may be a national phone number",
+    1: "email",
+    2: "phone",
+    4: "card",
+    8: "national_phone",
 }
 EMAIL, PHONE, CARD, NATIONAL = KINDS
 ADDRESS = re.compile(
@@ -103,7 +103,7 @@ class PersonalData:
         rows = [{**row, "id": masked_id(row["id"])} for row in finding.evidence["rows"]]
         finding = replace(finding, evidence={**finding.evidence, "rows": rows})
         names = {int(place): [KINDS[kind] for kind in KINDS if self._kinds[place] & kind] for place in places}
-        return [({place: f"the text holds {' and '.join(held)}" for place, held in names.items()}, finding)]
+        return [({place: {"kinds": held} for place, held in names.items()}, finding)]
 
     def _found(self, text: str) -> Iterator[tuple[int, str]]:
         """Kind and masked form of what stands in a text."""

@@ -22,12 +22,11 @@ FEWEST_TO_JUDGE = 5  # test rows: where half of a class is found, all of 4 are r
 
 
 def by_contract(spec: TextSpec | ImageSpec) -> Callable[[Any], str | None]:
-    """A function that says why the contract refuses a payload, or None where it takes it."""
-    noun = "text" if isinstance(spec, TextSpec) else "image"
+    """A function that says why the contract refuses a payload: empty where there is none, None where it takes it."""
 
     def reason(payload: Any) -> str | None:
         if is_blank(payload) if isinstance(payload, str) else not payload:
-            return f"the row has no {noun}"
+            return ""
         try:
             if isinstance(spec, TextSpec):
                 text.check(payload, spec)
@@ -48,9 +47,9 @@ def unusable(examples: Examples, noun: str, refused: Mapping[int, str]) -> tuple
         noun: `text` or `image`.
         refused: why the contract refuses a row, by its place.
     """
-    reasons = dict(refused)
+    reasons = {place: {"noun": noun, "refused": why} for place, why in refused.items()}
     evidence = {"noun": noun, "looked_at": len(examples.at)}
-    return reasons, examples.finding("payloads", "unsure" if reasons else "pass", list(reasons), reasons, **evidence)
+    return reasons, examples.finding("payloads", "unsure" if refused else "pass", list(refused), refused, **evidence)
 
 
 def leak(examples: Examples, share: float) -> tuple[Reasons, Finding]:
@@ -102,7 +101,7 @@ def conflicts(examples: Examples) -> tuple[Reasons, Finding]:
             found.append(int(place))
             if name != "test":
                 both = sorted(examples.classes[label] for label in pairs[pairs[:, 0] == content, 1])
-                reasons[int(place)] = f"equal rows of {name} have the labels {', '.join(both)}"
+                reasons[int(place)] = {"split": name, "labels": both}
     verdict: Verdict = "unsure" if found else "pass"
     return reasons, examples.finding("label_conflicts", verdict, found, put_aside=len(reasons))
 
@@ -121,7 +120,7 @@ def duplicates(examples: Examples, *, whole: Container[str]) -> tuple[Reasons, F
     earlier = at[first[member.ravel()]]
     found = at[earlier != at]
     reasons = {
-        int(place): f"repeats {examples.named(twin)}"
+        int(place): {"twin": examples.named(twin)}
         for place, twin in zip(found, earlier[earlier != at], strict=True)
         if SPLITS[examples.splits[place]] not in whole
     }
@@ -133,7 +132,7 @@ def unlearnable(examples: Examples) -> tuple[Reasons, Finding]:
     known = np.unique(examples.labels[examples.split("train")])
     others = np.concatenate([examples.split("validation"), examples.split("test")])
     places = others[~np.isin(examples.labels[others], known)]
-    reasons = {int(place): f"no row of train has the label {examples.label(place)!r}" for place in places}
+    reasons: Reasons = {int(place): {"label": examples.label(place)} for place in places}
     names = sorted({examples.label(place) for place in places})
     verdict: Verdict = "unsure" if reasons else "pass"
     return reasons, examples.finding("untrained_labels", verdict, places, labels=names[:NAMED])
@@ -219,11 +218,11 @@ def counts(examples: Examples, split: str) -> NDArray[np.int64]:
 def _twins(
     examples: Examples, places: Places, held: Places, contents: NDArray[np.int64], held_contents: NDArray[np.int64]
 ) -> Reasons:
-    """`equal to source row 5 (test)` for each of `places` whose content `held` has too; the first such is named."""
+    """The first of the rows `held` that has its content, for each of `places` whose content any has."""
     known, first = np.unique(held_contents, return_index=True)
     if not len(known):
         return {}
     slot = np.minimum(np.searchsorted(known, contents), len(known) - 1)
     equal = known[slot] == contents
     twins = held[first[slot[equal]]]
-    return {int(place): f"equal to {examples.named(twin)}" for place, twin in zip(places[equal], twins, strict=True)}
+    return {int(place): {"twin": examples.named(twin)} for place, twin in zip(places[equal], twins, strict=True)}

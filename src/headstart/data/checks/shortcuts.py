@@ -143,7 +143,7 @@ class TextShortcuts:
         lengths = np.array([self._lengths[place] for place in train.tolist()], np.float64)
         skill = alone(lengths, examples.labels[train], level=self.level, seed=self.seed)
         return [
-            ({}, by_number(examples, "length_shortcut", {"the length of a text": skill}, len(train))),
+            ({}, by_number(examples, "length_shortcut", {"length": skill}, len(train))),
             ({}, self._token_finding(examples, train)),
         ]
 

@@ -55,7 +55,7 @@ def time_order(examples: Examples) -> Finding:
     return examples.finding("time_order", verdict, later, share=share, first=first, timed=len(train))
 
 
-def alike(
+def train_like_test(
     right: NDArray[np.bool_],
     is_test: NDArray[np.bool_],
     groups: Sequence[str] | None,

@@ -117,7 +117,7 @@ class TextFaults:
         """The finding of a fault that a text has or has not."""
         at = examples.at
         places = at[(np.frombuffer(self._faults, np.uint8)[at] & bit) > 0]
-        reasons = {int(place): f"the text has {check.replace('_', ' ')}" for place in places}
+        reasons: Reasons = {int(place): {} for place in places}
         verdict: Verdict = "unsure" if len(places) else "pass"
         return reasons, examples.finding(check, verdict, places, self._notes[bit], looked_at=len(at))
 

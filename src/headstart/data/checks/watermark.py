@@ -20,7 +20,7 @@ from headstart.data.checks.shortcuts import Labels, alone, by_number, enough, ha
 from headstart.data.examples import Examples, Reasons
 from headstart.findings import Finding
 
-MEASURES = ("the size of an image file", "the width of an image", "the height of an image", "the shape of an image")
+MEASURES = ("size", "width", "height", "shape")
 BINS = 17  # of 16 grey levels each; a second row of bins starts half a bin earlier
 MARKED, ELSEWHERE = 0.15, 0.1  # share of a class with the mark at least; of the others at most, as a part of that
 AT_A_POINT = 0.25  # the same for a single point of it, where chance does more

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from headstart.findings import Finding
-from headstart.statistics.clustered import ClusterRobust
+from headstart.statistics.cluster_robust import ClusterRobust
 from headstart.statistics.interval import Interval
 
 REBUILD = "Run the stages again: headstart run."
@@ -39,16 +39,19 @@ def count(document: Mapping[str, Any] | None, key: str) -> float | None:
 
 
 def paired_counts(document: Any) -> tuple[int, int, int, ClusterRobust | None] | None:
-    """`wins`, `losses`, `n`, and how the groups scatter that the examples come in; None where any is no such thing."""
+    """`wins`, `losses`, `n`, and the cluster-robust standard error; None where any is no such thing.
+
+    Evaluations of format 3 and older call the last `scatter`.
+    """
     numbers = [count(document, key) for key in ("wins", "losses", "n")]
     if any(number is None for number in numbers):
         return None
     try:
-        scatter = ClusterRobust.from_document(document.get("scatter"))
+        robust = ClusterRobust.from_document(document.get("cluster_robust", document.get("scatter")))
     except ValueError:
         return None
     wins, losses, n = (int(number or 0) for number in numbers)
-    return wins, losses, n, scatter
+    return wins, losses, n, robust
 
 
 def among(n: int, groups: float | None) -> str:

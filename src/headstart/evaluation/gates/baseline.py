@@ -35,9 +35,9 @@ def judge(evaluation: Mapping[str, Any] | None, margin: float, level: float) -> 
     counted = bars.paired_counts(baselines[best].get("paired"))
     if counted is None or not counted[2]:
         return bars.missing(CHECK, margin, f"The evaluation does not pair the candidate with the baseline {best}")
-    wins, losses, n, scatter = counted
-    against = paired.from_counts(wins, losses, n, 1 - 2 * level, scatter)
-    interval, groups = against.interval, scatter.groups if scatter else None
+    wins, losses, n, robust = counted
+    against = paired.from_counts(wins, losses, n, 1 - 2 * level, robust)
+    interval, groups = against.interval, robust.groups if robust else None
     told = (
         f"Against the baseline {best} it is right on {wins} of {bars.among(n, groups)} where that is wrong, "
         f"and wrong on {losses} where that is right: accuracy differs by {bars.spelled(interval)}"

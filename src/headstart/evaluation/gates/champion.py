@@ -48,14 +48,14 @@ def judge(
     counted = bars.paired_counts((comparison or {}).get("paired"))
     if comparison is None or counted is None:
         return bars.missing(CHECK, -margin, f"The candidate was not compared with champion {champion}")
-    wins, losses, n, scatter = counted
+    wins, losses, n, robust = counted
     if n == 0:
         reason = f"No test example is of a class that both the candidate and champion {champion} know."
         action = "Give the two models names of their own, or promote with a reason if the classes were renamed."
         return Finding(CHECK, "fail", None, -margin, reason, action)
     return _worst(
         _accuracy(
-            paired.from_counts(wins, losses, n, 1 - 2 * level, scatter),
+            paired.from_counts(wins, losses, n, 1 - 2 * level, robust),
             champion,
             margin,
             level,
@@ -77,8 +77,8 @@ def _accuracy(
 ) -> Finding:
     interval, wins, losses, n = found.interval, found.wins, found.losses, found.interval.n
     verdict = paired.non_inferior(interval, margin)
-    scatter = found.scatter
-    among = bars.among(n, scatter.groups if scatter else None)
+    robust = found.cluster_robust
+    among = bars.among(n, robust.groups if robust else None)
     told = (
         f"On {among} that both can answer, only the candidate is right on {wins} and only champion {champion} on "
         f"{losses}: accuracy differs by {bars.spelled(interval)}, {-margin:g} is allowed"
@@ -100,11 +100,11 @@ def _accuracy(
         return Finding(CHECK, verdict, interval.value, -margin, f"{told}: it is worse.", WORSE, evidence)
     gap = interval.value + margin
     action = "Keep the champion meanwhile"
-    if gap > 0 and scatter:
-        if scatter.groups > 1:
+    if gap > 0 and robust:
+        if robust.groups > 1:
             reach = NormalDist().inv_cdf(1 - level) + NormalDist().inv_cdf(POWER)
-            needed = max(scatter.groups + 1, scatter.groups * (reach * scatter.error / gap) ** 2)
-            action = f"{bars.would_tell(needed, scatter.groups, True)}{action}"
+            needed = max(robust.groups + 1, robust.groups * (reach * robust.error / gap) ** 2)
+            action = f"{bars.would_tell(needed, robust.groups, True)}{action}"
     elif gap > 0:
         differing = max((wins + losses) / n, gap)
         action = f"{bars.would_tell(paired.sample_size(gap, differing, level, POWER), n, False)}{action}"

@@ -15,13 +15,13 @@ import torch
 from headstart import artifacts
 from headstart.backbones import batchnorm
 from headstart.backbones.network import Network
-from headstart.data import unlabelled as pool
+from headstart.data import unlabelled
 from headstart.determinism import digest, file_digest, folder_digest, versions
 from headstart.transfer.adapt import image, text
 from headstart.transfer.context import TrainingContext
 
-FORMAT = 2
-TOLD = "told.json"  # written last: its existence means that the folder beside it is whole
+FORMAT = 3
+DONE = "adapted.json"  # written last: its existence means that the folder beside it is whole
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,14 @@ class Adapted:
 
     Attributes:
         backbone: its folder.
-        told: what a person should know of how it was adapted.
+        note: how it was adapted, as a code with its numbers.
         moved: whether it is another one than before.
         read: how many tokens, or images, passed to learn from.
         seconds: what that took when it was done; where it was killed, from there on.
     """
 
     backbone: Path
-    told: str
+    note: dict[str, Any]
     moved: bool
     read: int
     seconds: float
@@ -50,36 +50,33 @@ def adapted(context: TrainingContext) -> Adapted:
     made_by = [*versions(), str(torch.get_num_threads()), context.device.type]
     key = digest([FORMAT, *parts, context.preprocessor.contract.input_hash, made_by])
     home = context.cache / "adapted" / key
-    if not (home / TOLD).is_file():
+    if not (home / DONE).is_file():
         started = time.perf_counter()
-        told, moved, read = _adapt(context, home / "backbone", home / "partial")
+        note, moved, read = _adapt(context, home / "backbone", home / "partial")
         shutil.rmtree(home / "partial", ignore_errors=True)
-        kept = {"told": told, "moved": moved, "read": read, "seconds": time.perf_counter() - started}
-        artifacts.write_json(home / TOLD, {"format": FORMAT, **kept})
-    kept = artifacts.read_json(home / TOLD)
-    return Adapted(home / "backbone", kept["told"], kept["moved"], kept["read"], kept["seconds"])
+        kept = {"note": note, "moved": moved, "read": read, "seconds": time.perf_counter() - started}
+        artifacts.write_json(home / DONE, {"format": FORMAT, **kept})
+    kept = artifacts.read_json(home / DONE)
+    return Adapted(home / "backbone", kept["note"], kept["moved"], kept["read"], kept["seconds"])
 
 
-def _adapt(context: TrainingContext, out: Path, partial: Path) -> tuple[str, bool, int]:
-    """Write the adapted backbone into the folder `out`: what to say of it, whether it moved, and how much it read."""
+def _adapt(context: TrainingContext, out: Path, partial: Path) -> tuple[dict[str, Any], bool, int]:
+    """Write the adapted backbone into the folder `out`: how it went, whether it moved, and how much it read."""
     inputs, own = _unlabelled(context), context.preprocessor
     if context.modality == "text":
         made = text.adapt(context.backbone, inputs, context.adapt, preprocessor=own, out=out, partial=partial)
-        return made.told, made.best_epoch > 0, made.tokens
+        return made.note, made.best_epoch > 0, made.tokens
     seen = image.adapt(context.backbone, inputs, preprocessor=own, out=out)
-    told = (
-        f"The statistics of {seen.norms} BatchNorms were taken anew from {seen.images} images; their means moved by "
-        f"{seen.moved:.2f} standard deviations."
-    )
-    return told, True, seen.images
+    note = {"code": "adapted_to_images", "norms": seen.norms, "images": seen.images, "moved": seen.moved}
+    return note, True, seen.images
 
 
 def obstacle(context: TrainingContext) -> dict[str, Any] | None:
     """Why nothing can be adapted here, as a code with its numbers; None where something can."""
     if context.unlabelled is None:
         return {"code": "no_unlabelled_examples"}
-    if (rows := pq.read_metadata(context.unlabelled).num_rows) < pool.LEAST:
-        return {"code": "too_few_unlabelled_examples", "rows": rows, "least": pool.LEAST}
+    if (rows := pq.read_metadata(context.unlabelled).num_rows) < unlabelled.LEAST:
+        return {"code": "too_few_unlabelled_examples", "rows": rows, "least": unlabelled.LEAST}
     if context.modality == "text":
         return text.obstacle(context.backbone, _unlabelled(context), context.adapt, preprocessor=context.preprocessor)
     network = Network.from_backbone(context.backbone, 2, dropout=0.0)

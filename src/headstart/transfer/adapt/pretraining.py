@@ -7,6 +7,7 @@ ends: so a killed run ends in the bytes of one never stopped. A checkpoint is on
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,13 +45,13 @@ class History:
             learned anything, then after each epoch.
         counts: hidden tokens of each text held out, `(texts,)`.
         tokens: that passed to learn from.
-        stopped: why it ended, in words.
+        stopped: why it ended, as a code with its numbers.
     """
 
     losses: NDArray[np.float64]
     counts: NDArray[np.float64]
     tokens: int
-    stopped: str
+    stopped: dict[str, Any]
 
     @property
     def best(self) -> int:
@@ -80,7 +81,7 @@ def run(
         losses.append(measured())
     done = len(losses) - (0 if learn[0].alone else 1)
     steps = Schedule(sum(len(one.batches) for one in learn if not one.alone))
-    stopped = ""
+    stopped: dict[str, Any] | None = None
     with bar(sum(one.tokens for one in learn), "adapting", "tokens") as advance:
         advance(sum(one.tokens for one in learn[:done]))
         while not (stopped := _ended(losses, done, learn, params)):
@@ -88,7 +89,7 @@ def run(
             sound = _pass(model, words, learn[done], update, params, schedule=steps, first=before, place=place)
             found = measured() if sound else np.array([np.nan])
             if not np.isfinite(found).all():
-                stopped = f"A loss was not a number in round {done + 1}; the best state before it is kept."
+                stopped = {"code": "loss_not_finite", "round": done + 1}
                 break
             losses.append(found)
             done += 1
@@ -180,18 +181,18 @@ def _pass(
     return True
 
 
-def _ended(losses: Sequence[NDArray[np.float64]], done: int, learn: Sequence[Round], params: Adapt) -> str:
-    """Why no further round is due; empty while one is."""
+def _ended(
+    losses: Sequence[NDArray[np.float64]], done: int, learn: Sequence[Round], params: Adapt
+) -> dict[str, Any] | None:
+    """Why no further round is due; None while one is."""
     if losses and not np.isfinite(losses[-1]).all():
-        return "The held-out loss of the backbone as it came is not a number; nothing was learned."
+        return {"code": "start_not_finite"}
     if done == len(learn):
         used = sum(one.tokens for one in learn)
-        return (
-            f"All {len(losses) - 1} epochs have passed: {used:,} tokens, of {params.budget:,} that adapt.budget allows."
-        )
+        return {"code": "all_epochs", "epochs": len(losses) - 1, "tokens": used, "budget": params.budget}
     if losses and len(losses) - 1 - _best(losses) >= PATIENCE:
-        return f"Held-out loss has not fallen for {PATIENCE} epochs."
-    return ""
+        return {"code": "patience", "epochs": PATIENCE}
+    return None
 
 
 def _best(losses: Sequence[NDArray[np.float64]]) -> int:

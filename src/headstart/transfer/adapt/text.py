@@ -30,7 +30,7 @@ from headstart.transfer.adapt import pretraining, rounds
 from headstart.transfer.adapt.masking import Piece, Words
 from headstart.transfer.adapt.pretraining import History
 
-FORMAT = 1
+FORMAT = 2
 LEAST = 8
 """Texts held out: with fewer, whether a loss fell is a matter of luck."""
 RESAMPLES, LEVEL = 1000, 0.95  # of the intervals, which decide nothing
@@ -50,7 +50,7 @@ class Adaptation:
             epoch; empty where it was never a number.
         change: the best epoch's less the first, the same texts compared; None likewise.
         best_epoch: the one that was kept; 0 is the backbone as it came.
-        stopped: why it ended, in words.
+        stopped: why it ended, as a code with its numbers.
         head: whether the head that guesses came with the backbone.
         precision: of the passes.
     """
@@ -61,7 +61,7 @@ class Adaptation:
     held_out: list[Interval]
     change: Interval | None
     best_epoch: int
-    stopped: str
+    stopped: dict[str, Any]
     head: Origin
     precision: device.Precision
 
@@ -70,16 +70,19 @@ class Adaptation:
         return {"format": FORMAT, **asdict(self)}
 
     @property
-    def told(self) -> str:
-        """The result in two sentences."""
+    def note(self) -> dict[str, Any]:
+        """The result as `history.json` has it."""
         if not self.best_epoch or self.change is None:
-            return f"Adapting changed nothing: no epoch lowered the loss on texts held out. {self.stopped}"
-        first, best = self.held_out[0].value, self.held_out[self.best_epoch]
-        made = "; its head was made here" if self.head == "made here" else ""
-        return (
-            f"The backbone read {self.tokens:,} tokens of {self.texts:,} texts without labels{made}; the loss on texts "
-            f"held out went from {first:.3f} to {best.value:.3f} [{best.low:.3f}, {best.high:.3f}]. {self.stopped}"
-        )
+            return {"code": "adapting_changed_nothing", "stopped": self.stopped}
+        return {
+            "code": "adapted_to_texts",
+            "tokens": self.tokens,
+            "texts": self.texts,
+            "new_head": self.head == "made here",
+            "before": self.held_out[0].document(),
+            "after": self.held_out[self.best_epoch].document(),
+            "stopped": self.stopped,
+        }
 
 
 def obstacle(

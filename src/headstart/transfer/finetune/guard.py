@@ -22,7 +22,7 @@ from headstart.backbones import layers
 from headstart.backbones.network import Network
 from headstart.statistics import paired
 from headstart.transfer.examples import Examples
-from headstart.transfer.finetune.history import STOPPED, Log
+from headstart.transfer.finetune.history import STOPPED, Log, Note
 
 CHECKS = 3  # an epoch
 EXAMPLES = 128  # of validation, at most, answered at each check
@@ -95,8 +95,8 @@ class Guard(TrainerCallback):
         return right
 
 
-def diverging(check: Mapping[str, Any], start: float, n: int, alpha: float) -> str | None:
-    """Why a check says that training is diverging; None where it does not.
+def diverging(check: Mapping[str, Any], start: float, n: int, alpha: float) -> Note | None:
+    """What shows that training is diverging; None where it is not.
 
     Args:
         check: `accuracy`, `fixed`, `regressed` of `n` examples.
@@ -107,11 +107,8 @@ def diverging(check: Mapping[str, Any], start: float, n: int, alpha: float) -> s
     lost, fixed, regressed = start - check["accuracy"], check["fixed"], check["regressed"]
     if lost < DROP or regressed <= fixed or paired.mcnemar(fixed, regressed) >= alpha:
         return None
-    return (
-        f"Training was diverging: of {n} validation examples {check['accuracy']:.1%} were right at step "
-        f"{check['step']}, {start:.1%} before the first; {regressed} were newly wrong and {fixed} newly right. "
-        "Rates that suit a new head are too high for pretrained layers."
-    )
+    told = {name: check[name] for name in ("step", "accuracy", "fixed", "regressed")}
+    return {"code": "diverging", "examples": n, "start": start, **told}
 
 
 def gradient_norms(network: Network) -> dict[str, float]:

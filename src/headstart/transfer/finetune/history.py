@@ -13,6 +13,7 @@ from headstart.transfer import device
 from headstart.transfer.finetune.rates import Rate
 
 Log = list[dict[str, Any]]
+Note = dict[str, Any]  # a code and its numbers, of which `report.training` makes a sentence
 STOPPED = "guard_stop"  # key of the log entry with which the guard ended a run
 
 
@@ -22,7 +23,7 @@ class Attempt:
 
     Attributes:
         step: the optimizer step at which it was stopped.
-        reason: in plain words.
+        reason: why.
         learning_rate: of the topmost backbone layer.
         head_learning_rate: of the head.
         layer_decay: from one layer to the one below.
@@ -30,7 +31,7 @@ class Attempt:
     """
 
     step: int
-    reason: str
+    reason: Note
     learning_rate: float
     head_learning_rate: float
     layer_decay: float
@@ -53,7 +54,7 @@ class History:
         precision: of the passes.
         checks: what the guard measured within epochs: `{step, epoch, accuracy, fixed, regressed, gradient_norms}`.
         attempts: runs that were given up before this one.
-        notes: what else a person should know, a sentence each.
+        notes: what else a person should know.
         log: all that the above was read from.
     """
 
@@ -64,7 +65,7 @@ class History:
     precision: device.Precision
     checks: Log = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
     log: Log = field(default_factory=list, repr=False)
 
 
@@ -85,7 +86,7 @@ def nonfinite(log: Log) -> dict[str, Any] | None:
         if not finite([entry]):
             what = "training" if "loss" in entry else "validation"
             step = entry["step"]
-            return {"step": step, "reason": f"Training broke: the {what} loss at step {step} is not a number."}
+            return {"step": step, "reason": {"code": "loss_not_finite", "of": what, "step": step}}
     return None
 
 

@@ -24,7 +24,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from headstart import artifacts
 from headstart.backbones.network import Network
-from headstart.backbones.silence import quiet
+from headstart.backbones.quiet_logging import quiet
 from headstart.params.transfer import FineTune
 from headstart.transfer import device, probe
 from headstart.transfer.context import Validation
@@ -89,15 +89,15 @@ def run(
         nonfinite = history.nonfinite(result.log)
         stopped = guard.stopped(result.log) or (nonfinite if result.best_epoch is None else None)
         if stopped is None:
-            kept = [f"{nonfinite['reason']} The weights of epoch {result.best_epoch} are kept."] if nonfinite else []
-            return replace(result, notes=[*result.notes, *kept])
+            kept = {"code": "stopped_early", "epoch": result.best_epoch}
+            return replace(result, notes=[*result.notes, *([{**kept, **nonfinite}] if nonfinite else [])])
         own = {name: getattr(params, name) for name in ("learning_rate", "head_learning_rate", "layer_decay")}
         given_up = Attempt(**stopped, **own, checks=result.checks).document()
         artifacts.write_json(first / GIVEN_UP, given_up)
     start.restore(network)
     result = _fitted(replace(job, params=retry(params, network.modality), folder=second), start)
     again = guard.stopped(result.log) or history.nonfinite(result.log)
-    notes = [*result.notes, *([f"The second try was stopped too: {again['reason']}"] if again else [])]
+    notes = [*result.notes, *([{"code": "stopped_again", **again}] if again else [])]
     return replace(result, attempts=[Attempt(**given_up)], notes=notes)
 
 
@@ -141,7 +141,8 @@ def _fitted(job: _Job, start: _Snapshot) -> History:
     while True:
         try:
             result = _run(job, pieces)
-            return replace(result, notes=[*memory.note(job.params.batch_size, pieces), *result.notes])
+            cut_note = {"code": "batch_in_pieces", "batch": job.params.batch_size, "pieces": pieces}
+            return replace(result, notes=[*([cut_note] if pieces > 1 else []), *result.notes])
         except (MemoryError, RuntimeError) as error:
             if not memory.ran_out(error) or pieces == job.params.batch_size:
                 raise
@@ -210,7 +211,7 @@ def _trainer(job: _Job, pieces: int) -> tuple[Trainer, list[rates.Rate], device.
         data_collator=_copied,
         train_dataset=job.examples,
         eval_dataset=validation.examples if validation else None,
-        compute_metrics=partial(_metrics, balanced=params.classes_alike),
+        compute_metrics=partial(_metrics, balanced=params.balanced),
         optimizers=(update, schedule),
         callbacks=callbacks,
     )
@@ -242,5 +243,5 @@ def _metrics(prediction: EvalPrediction, *, balanced: bool) -> dict[str, float]:
     return {
         "accuracy": float((answers == targets).mean()),
         "macro_f1": float(f1_score(targets, answers, average="macro", zero_division=0.0)),
-        "nll": probe.calibrated_loss(logits, targets, probe.alike(targets) if balanced else None),
+        "nll": probe.calibrated_loss(logits, targets, probe.balanced_weights(targets) if balanced else None),
     }

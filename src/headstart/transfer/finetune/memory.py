@@ -1,4 +1,4 @@
-"""Out of memory: whether an exception says so, and what a run tells of how it was fitted in."""
+"""Out of memory: whether an exception says so, and into how many pieces a batch is cut then."""
 
 import gc
 
@@ -23,13 +23,3 @@ def release() -> None:
 def more(batch: int, pieces: int) -> int:
     """Into how many equal pieces a batch is cut next: twice as many, or the next number that divides it."""
     return next(count for count in range(min(2 * pieces, batch), batch + 1) if batch % count == 0)
-
-
-def note(batch: int, pieces: int) -> list[str]:
-    """What a person should know of a batch that was cut; nothing where it was not."""
-    if pieces == 1:
-        return []
-    return [
-        f"A batch of {batch} did not fit into memory: {pieces} pieces of {batch // pieces} are computed one after "
-        f"another and their gradients added up, so each step still learns from {batch} examples."
-    ]

@@ -66,4 +66,4 @@ class AdaptThenFineTune:
         network, history = FineTune().train(
             moved, replace(learn, features=seen), own, validation=validation, progress=progress
         )
-        return network, history and replace(history, notes=[*history.notes, adapted.told])
+        return network, history and replace(history, notes=[*history.notes, adapted.note])

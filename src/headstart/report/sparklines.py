@@ -14,7 +14,7 @@ SHARES = {"accuracy", "macro_f1", "calibration_error", "baseline", "champion", "
 
 
 @dataclass(frozen=True)
-class Strip:
+class Sparkline:
     """Positions from 0 to 100 along the strip; `mark` is a bar or a baseline, None where there is none."""
 
     left: float
@@ -32,17 +32,19 @@ class Tile:
     value: str
     interval: str
     meaning: str
-    strip: Strip
+    sparkline: Sparkline
 
 
-def strip(interval: Document, start: float, end: float, *, mark: float | None = None, caption: str = "") -> Strip:
+def sparkline(
+    interval: Document, start: float, end: float, *, mark: float | None = None, caption: str = ""
+) -> Sparkline:
     """`interval` on a scale from `start` to `end`; what lies outside is cut off at the edge."""
 
     def at(value: float) -> float:
         return round(100 * min(1.0, max(0.0, (value - start) / (end - start))), 2)
 
     left = at(interval["low"])
-    return Strip(left, round(at(interval["high"]) - left, 2), at(interval["value"]),
+    return Sparkline(left, round(at(interval["high"]) - left, 2), at(interval["value"]),
                  None if mark is None else at(mark), caption)  # fmt: skip
 
 
@@ -72,7 +74,7 @@ def tiles(evidence: Evidence) -> list[Tile]:
             _loss(metrics["nll"]["value"]),
             f"{_loss(metrics['nll']['low'])} – {_loss(metrics['nll']['high'])}",
             "How surprised it is by the truth; lower is better.",
-            strip(
+            sparkline(
                 metrics["nll"],
                 0.0,
                 1.1 * max(guessing, metrics["nll"]["value"]),
@@ -85,7 +87,7 @@ def tiles(evidence: Evidence) -> list[Tile]:
             percent(metrics["ece"]["value"]),
             f"{percent(metrics['ece']['low'])} – {percent(metrics['ece']['high'])}",
             "How far its confidence is from how often it is right; lower is better.",
-            strip(
+            sparkline(
                 metrics["ece"],
                 0.0,
                 widest,
@@ -103,7 +105,7 @@ def _guessing(evaluation: Document) -> float:
     return math.log(max(2, len(evaluation["classes"])))
 
 
-def of_finding(finding: Document) -> Strip | None:
+def of_finding(finding: Document) -> Sparkline | None:
     """The interval a finding was judged by against its bar; None where it has no interval."""
     interval, bar = finding.get("evidence") or {}, finding.get("bar")
     if bar is None or not {"value", "low", "high"} <= set(interval):
@@ -111,7 +113,7 @@ def of_finding(finding: Document) -> Strip | None:
     low, high = min(interval["low"], bar), max(interval["high"], bar)
     room = 0.12 * (high - low or 1.0)
     amount = rounded(bar) if finding["check"] in SHARES else scientific(bar)
-    return strip(interval, low - room, high + room, mark=bar, caption=f"bar {amount}")
+    return sparkline(interval, low - room, high + room, mark=bar, caption=f"bar {amount}")
 
 
 def _share(name: str, interval: Document, meaning: str, best: tuple[str, float] | None) -> Tile:
@@ -123,7 +125,7 @@ def _share(name: str, interval: Document, meaning: str, best: tuple[str, float] 
         percent(interval["value"]),
         f"{percent(interval['low'])} – {percent(interval['high'])}",
         meaning,
-        strip(interval, start, 1.0, mark=best[1] if best else None, caption=caption),
+        sparkline(interval, start, 1.0, mark=best[1] if best else None, caption=caption),
     )
 
 

@@ -1,4 +1,4 @@
-"""An older params.yaml lifted to the installed version's: steps between formats, keys that went, keys that it lacks.
+"""An older params.yaml brought to the installed version's: steps between formats, keys that went, keys that it lacks.
 
 All else of the user's own, comments included, stays as it is (a step may change more).
 """
@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from headstart.cli import roundtrip
+from headstart.cli import yaml_io
 from headstart.errors import ParamsError
 from headstart.params.loader import FORMAT
 from headstart.params.retired import REMOVED, RENAMED
@@ -18,7 +18,7 @@ STEPS: dict[int, Step] = {}  # from format n to n + 1, in place, on ruamel's map
 FILLED = ("schedules", "defaults")  # `backbones` and `models` are the user's
 
 
-def climb(text: str, found: int) -> str:
+def upgrade(text: str, found: int) -> str:
     """The document in the installed format, step by step.
 
     Raises:
@@ -36,11 +36,11 @@ def climb(text: str, found: int) -> str:
             f"params.yaml has format {found}, and no step leads on from format {absent[0]}.",
             action="Make a new workspace with `headstart init`, and copy your entries over.",
         )
-    document = roundtrip.loads(text)
+    document = yaml_io.loads(text)
     for number in range(found, FORMAT):
         STEPS[number](document)
         document["format"] = number + 1
-    return roundtrip.dumps(document)
+    return yaml_io.dumps(document)
 
 
 def prune(text: str) -> tuple[str, dict[str, str]]:
@@ -48,7 +48,7 @@ def prune(text: str) -> tuple[str, dict[str, str]]:
 
     A renamed key keeps its value and its place among its neighbours; a section that is left empty goes too.
     """
-    document, went = roundtrip.loads(text), dict[str, str]()
+    document, went = yaml_io.loads(text), dict[str, str]()
     for where in ("defaults", "models"):
         for name, layer in (document.get(where) or {}).items():
             for old, new in RENAMED.items():
@@ -58,7 +58,7 @@ def prune(text: str) -> tuple[str, dict[str, str]]:
             for old, reason in REMOVED.items():
                 if _taken(layer, old.split(".")) is not _ABSENT:
                     went[f"{where}.{name}.{old}"] = reason
-    return (roundtrip.dumps(document), went) if went else (text, went)
+    return (yaml_io.dumps(document), went) if went else (text, went)
 
 
 _ABSENT = object()

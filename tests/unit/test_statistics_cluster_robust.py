@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from headstart.statistics import bootstrap, clustered, paired
-from headstart.statistics.clustered import ClusterRobust
+from headstart.statistics import bootstrap, cluster_robust, paired
+from headstart.statistics.cluster_robust import ClusterRobust
 from headstart.statistics.interval import wilson
 
 
@@ -15,28 +15,28 @@ def test_a_share_by_hand():
     # t(0.95, 3 degrees) = 2.353363, so half a width of 0.537079, cut off at 0 and 1
     right = np.array([1, 1, 1, 1, 1, 0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0]) == 1
     groups = [str(row // 4) for row in range(16)]
-    scatter = ClusterRobust.of(right.astype(float), groups)
-    assert (scatter.groups, scatter.error) == (4, pytest.approx(0.228218, abs=1e-6))
-    found = clustered.share(right, 0.9, groups)
+    robust = ClusterRobust.of(right.astype(float), groups)
+    assert (robust.groups, robust.error) == (4, pytest.approx(0.228218, abs=1e-6))
+    found = cluster_robust.share(right, 0.9, groups)
     assert (found.value, found.low, found.high, found.n) == (0.5, 0.0, 1.0, 16)
-    narrower = clustered.share(right, 0.5, groups)  # t(0.75, 3 degrees) = 0.764892
+    narrower = cluster_robust.share(right, 0.5, groups)  # t(0.75, 3 degrees) = 0.764892
     assert (narrower.low, narrower.high) == pytest.approx((0.5 - 0.174562, 0.5 + 0.174562), abs=1e-5)
 
 
 @pytest.mark.parametrize("groups", [None, [None] * 40, [str(row) for row in range(40)]])
 def test_examples_that_are_alone_change_nothing(groups):
     right = np.arange(40) % 3 > 0
-    assert clustered.share(right, 0.9, groups) == wilson(26, 40, 0.9)
-    assert clustered.places(groups, 40) is None
+    assert cluster_robust.share(right, 0.9, groups) == wilson(26, 40, 0.9)
+    assert cluster_robust.places(groups, 40) is None
     plain = bootstrap.interval(bootstrap.mean, right * 1.0, resamples=50, level=0.9, seed=1)
     assert bootstrap.interval(bootstrap.mean, right * 1.0, resamples=50, level=0.9, seed=1, groups=groups) == plain
 
 
 def test_of_a_single_group_nothing_is_known_and_that_can_be_kept_as_json():
-    scatter = ClusterRobust.of(np.ones(5), ["a"] * 5)
-    assert clustered.share(np.ones(5, dtype=bool), 0.9, ["a"] * 5).low == 0.0
-    assert scatter.document() == {"groups": 1, "effective": 1.0, "error": None}
-    assert ClusterRobust.from_document(scatter.document()) == ClusterRobust(1, 1.0, math.inf)
+    robust = ClusterRobust.of(np.ones(5), ["a"] * 5)
+    assert cluster_robust.share(np.ones(5, dtype=bool), 0.9, ["a"] * 5).low == 0.0
+    assert robust.document() == {"groups": 1, "effective": 1.0, "error": None}
+    assert ClusterRobust.from_document(robust.document()) == ClusterRobust(1, 1.0, math.inf)
     drawn = bootstrap.interval(
         bootstrap.mean, np.arange(5) / 5, resamples=9, level=0.9, seed=1, groups=["a"] * 5, within=(0.0, 1.0)
     )
@@ -47,39 +47,41 @@ def test_leaving_one_group_out_by_hand():
     # groups of 1, 2 and 5 answer 1, 1 and 2 rightly: share 1/2; without each 3/7, 3/6 and 2/3;
     # error sqrt(2/3 * (1/196 + 0 + 1/36)); effective 64 / 30 groups
     right = np.array([1, 1, 0, 1, 1, 0, 0, 0]) == 1
-    scatter = ClusterRobust.of(right.astype(float), ["a", "b", "b", "c", "c", "c", "c", "c"])
-    assert scatter.effective == pytest.approx(64 / 30)
-    assert scatter.error == pytest.approx(math.sqrt(2 / 3 * (1 / 196 + 1 / 36)))
+    robust = ClusterRobust.of(right.astype(float), ["a", "b", "b", "c", "c", "c", "c", "c"])
+    assert robust.effective == pytest.approx(64 / 30)
+    assert robust.error == pytest.approx(math.sqrt(2 / 3 * (1 / 196 + 1 / 36)))
 
 
 def test_the_error_of_a_mean_by_hand():
     # 0, 0, 1, 1: variance 1/3, over 4 is 1/12; as two groups alike within, leaving either out moves the mean by 1/2
     values = np.array([0.0, 0.0, 1.0, 1.0])
-    assert clustered.error(values) == pytest.approx((1 / 12) ** 0.5)
-    assert clustered.error(values, ["a", "a", "b", "b"]) == pytest.approx(0.5)
-    assert clustered.error(values, ["a", "b", "a", "b"]) == pytest.approx((1 / 12) ** 0.5)  # never below rows alone
-    assert clustered.error(np.array([0.3])) == 0.0
+    assert cluster_robust.error(values) == pytest.approx((1 / 12) ** 0.5)
+    assert cluster_robust.error(values, ["a", "a", "b", "b"]) == pytest.approx(0.5)
+    assert cluster_robust.error(values, ["a", "b", "a", "b"]) == pytest.approx(
+        (1 / 12) ** 0.5
+    )  # never below rows alone
+    assert cluster_robust.error(np.array([0.3])) == 0.0
 
 
 def test_where_few_groups_err_as_many_examples_as_groups_stand_in():
     groups = [str(row // 250) for row in range(1000)]
-    assert clustered.share(np.ones(1000, dtype=bool), 0.95, groups).low == wilson(4, 4, 0.95).low
+    assert cluster_robust.share(np.ones(1000, dtype=bool), 0.95, groups).low == wilson(4, 4, 0.95).low
 
 
 def test_counts_that_were_kept_give_the_interval_at_any_level():
     generator = np.random.default_rng(3)
     a, b = generator.random(90) < 0.8, generator.random(90) < 0.6
     groups = [str(row // 9) for row in range(90)]
-    assert "scatter" not in paired.difference(a, b, 0.95).counts()
+    assert "cluster_robust" not in paired.difference(a, b, 0.95).counts()
     kept = paired.difference(a, b, 0.95, groups).counts()
-    scatter = ClusterRobust.from_document(kept["scatter"])
-    again = paired.from_counts(kept["wins"], kept["losses"], kept["n"], 0.9, scatter)
+    robust = ClusterRobust.from_document(kept["cluster_robust"])
+    again = paired.from_counts(kept["wins"], kept["losses"], kept["n"], 0.9, robust)
     assert again == paired.difference(a, b, 0.9, groups)
 
 
 def test_groups_that_do_not_fit_the_examples_are_refused():
     with pytest.raises(ValueError, match="3 groups of 4 examples"):
-        clustered.share(np.ones(4, dtype=bool), 0.9, ["a", "b", "c"])
+        cluster_robust.share(np.ones(4, dtype=bool), 0.9, ["a", "b", "c"])
 
 
 def test_the_bootstrap_draws_whole_groups():
@@ -127,7 +129,7 @@ def test_intervals_miss_no_more_often_than_the_level_says_however_examples_are_g
     for trial in range(trials):
         own, truth = gifts(sizes, generator)
         right = generator.random(len(together)) < np.repeat(own, sizes)
-        found = {"groups": clustered.share(right, 0.9, together), "rows": clustered.share(right, 0.9)}
+        found = {"groups": cluster_robust.share(right, 0.9, together), "rows": cluster_robust.share(right, 0.9)}
         if trial < 100 and gifts is beta:
             found["bootstrap"] = bootstrap.interval(
                 bootstrap.mean, right * 1.0, resamples=150, level=0.9, seed=trial, groups=together, within=(0.0, 1.0)

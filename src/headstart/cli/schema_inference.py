@@ -15,6 +15,7 @@ from headstart.data import labels
 from headstart.data.checks.words import counted
 from headstart.errors import DataError, UsageError
 from headstart.params.section import Modality
+from headstart.report import label_words
 
 ROWS = 2000
 IMAGES = 200
@@ -150,10 +151,10 @@ def about_classes(classes: Mapping[str, int]) -> Iterator[str]:
         yield f"each class has {most}"
     else:
         yield f"largest class {largest!r} with {most}, smallest {smallest!r} with {classes[smallest]:,}"
-    alike = labels.variants(classes)
-    yield from (labels.told(names, classes) for names in alike)
-    if alike:
-        merged = json.dumps(labels.merging(alike, classes), ensure_ascii=False)
+    similar = labels.variants(classes)
+    yield from (label_words.variants(names, classes) for names in similar)
+    if similar:
+        merged = json.dumps(labels.merging(similar, classes), ensure_ascii=False)
         yield f"where they mean the same, make one class of them: prepare: {{labels: {merged}}} under the model"
     if all(name.lstrip("+-").isdigit() for name in classes):
         yield "labels are numbers, and answers will read so; prepare.labels in params.yaml gives them names"
@@ -207,7 +208,7 @@ def _are_images(values: Sequence[Any]) -> bool:
 
 
 def _are_texts(values: Sequence[Any]) -> bool:
-    """Most are strings of several words, or hardly any two are alike."""
+    """Most are strings of several words, or hardly any two are similar."""
     present = [value for value in values if isinstance(value, str) and value.strip()]
     if not present or len(present) < MOSTLY * sum(value not in (None, "") for value in values) or _are_images(values):
         return False

@@ -134,8 +134,8 @@ def count(groups: Groups) -> int | None:
 def error(values: NDArray[np.float64], groups: Groups = None) -> float:
     """Standard error of the mean of `values`, `(n,)`: the larger of the naive and the cluster-robust one."""
     alone = float(values.std(ddof=min(1, len(values) - 1))) / math.sqrt(len(values))
-    scatter = ClusterRobust.of(values, groups)
-    return alone if scatter is None else max(alone, scatter.error)
+    robust = ClusterRobust.of(values, groups)
+    return alone if robust is None else max(alone, robust.error)
 
 
 def share(right: NDArray[np.bool_], level: float, groups: Groups = None) -> Interval:
@@ -152,9 +152,9 @@ def share(right: NDArray[np.bool_], level: float, groups: Groups = None) -> Inte
     found = wilson(int(right.sum()), len(right), level)
     if (place := places(groups, len(right))) is None:
         return found
-    scatter = ClusterRobust.over(right.astype(np.float64), place)
-    found = scatter.widened(found, level, low=0.0, high=1.0)
+    robust = ClusterRobust.over(right.astype(np.float64), place)
+    found = robust.widened(found, level, low=0.0, high=1.0)
     if min(len(np.unique(place[right])), len(np.unique(place[~right]))) < FEW:
-        few = wilson(found.value * scatter.effective, scatter.effective, level)
+        few = wilson(found.value * robust.effective, robust.effective, level)
         found = replace(found, low=min(found.low, few.low), high=max(found.high, few.high))
     return found
