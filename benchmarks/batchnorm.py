@@ -29,13 +29,13 @@ from headstart.backbones import checkpoint
 from headstart.backbones.network import Network
 from headstart.batchnorm import recalibration
 from headstart.batchnorm.instrumented import Instrumented
-from headstart.batchnorm.reference import Statistics, summed
 from headstart.contract import files
 from headstart.contract.spec import Contract, ImageSpec
 from headstart.export import instrumented
 from headstart.faults import images, samples
 from headstart.journal.moments import LayerMoments
-from headstart.monitoring.detectors import batchnorm
+from headstart.layer_statistics import Statistics, summed
+from headstart.monitoring.detectors import layers as layer_drift
 from headstart.predictor import Preprocessor
 from headstart.statistics.gaussian import Moments
 
@@ -172,7 +172,7 @@ def watched(case: Case, count: int) -> None:
             rows = generator.choice(len(moments.count), size, replace=False)
             totals, squares = moments.total[rows].sum(axis=0), moments.squares[rows].sum(axis=0)
             sums = LayerMoments(datetime.now(UTC), 1, "", size, totals, squares)
-            found.append(batchnorm.detect(case.known, sums, LEVEL).statistic)
+            found.append(layer_drift.detect(case.known, sums, LEVEL).statistic)
         return np.array(found, dtype=np.float64)
 
     sound = case.network.run(case.preprocessor.prepare(case.pool[0])).moments

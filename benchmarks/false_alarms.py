@@ -15,8 +15,8 @@ A window alarms where `watch.judge` fails a finding, or one input is repeated to
 second, so a window is given to `watch.judge` only where a cheap statistic is at all unusual: an approximate p-value up
 to `SCREEN`, a hundred times the level; and there only unusual numbers are tested exactly. Every third week one more
 window is judged whatever it looks like, exactly throughout; were one of these to alarm, the program would stop. Of
-BatchNorm inputs the window of each week that moved farthest is judged. Controls: as many windows that always alarm, and
-that never do.
+what enters layers the window of each week that moved farthest is judged. Controls: as many windows that always alarm,
+and that never do.
 
 Prints a row a model and rhythm: alarms a year with a 95% interval from resampled weeks, and the findings that alarmed.
 """
@@ -36,13 +36,13 @@ from numpy.typing import NDArray
 from scipy.special import kolmogorov
 from scipy.stats import binom, chi2, hypergeom
 
-from headstart.batchnorm import reference as batchnorm
+from headstart import layer_statistics
 from headstart.batchnorm.instrumented import Instrumented
-from headstart.batchnorm.reference import divergences, in_blocks, of_images, summed
 from headstart.data import dataset
 from headstart.journal.moments import LayerMoments
+from headstart.layer_statistics import divergences, in_blocks, of_inputs, summed
 from headstart.monitoring import watch
-from headstart.monitoring.detectors import batchnorm as drift
+from headstart.monitoring.detectors import layers as drift
 from headstart.monitoring.detectors import requests
 from headstart.monitoring.windows import Window
 from headstart.params.loader import load
@@ -111,7 +111,7 @@ class Answers:
         predicted: the answer of each.
         numbers: confidence first, then the input properties, by name, `(rows,)` each.
         splits: the test rows, which the bundle's reference is, and the validation rows.
-        moments: of the inputs of its BatchNorms, `(rows, channels)`; None where it has none.
+        moments: of what enters its layers, `(rows, channels)`; None where none is measured.
         layers: the bundle's own reference of these; None likewise.
     """
 
@@ -121,18 +121,18 @@ class Answers:
     numbers: Mapping[str, NDArray[np.float64]]
     splits: tuple[Rows, Rows]
     moments: Moments | None = None
-    layers: batchnorm.Reference | None = None
+    layers: layer_statistics.Reference | None = None
 
     @classmethod
     def of(cls, model: Path, kept: Path) -> "Answers":
         """Those of a sealed bundle to its validation and test rows, computed where `kept` does not have them yet."""
-        layers = batchnorm.read(model / "bundle")
+        layers = layer_statistics.read(model / "bundle")
         if not kept.is_file():
             kept.parent.mkdir(parents=True, exist_ok=True)
             np.savez(kept, **computed(model))
         with np.load(kept) as file:
             found = dict(file)
-        moments = of_images(found["means"], found["squares"]) if "means" in found else None
+        moments = of_inputs(found["means"], found["squares"]) if "means" in found else None
         numbers = {name: found[f"number/{name}"] for name in found["names"]}
         rows = np.arange(len(found["truth"]))
         splits = rows[found["validation"] :], rows[: found["validation"]]
@@ -180,7 +180,8 @@ def computed(model: Path) -> dict[str, Any]:
     predictor = Predictor.load(model / "bundle")
     parts = [dataset.read(model / f"data/{split}.parquet") for split in ("validation", "test")]
     inputs = [raw for part in parts for raw in part.inputs]
-    predictions, properties = predictor.predict(inputs), predictor.preprocessor.properties(inputs)
+    outputs, properties = predictor.outputs(inputs), predictor.preprocessor.properties(inputs)
+    predictions = predictor.predictions(outputs.logits)
     place = {name: number for number, name in enumerate(predictor.labels)}
     found = {
         "classes": np.array(predictor.labels),
@@ -199,6 +200,8 @@ def computed(model: Path) -> dict[str, Any]:
         ]
         found["means"] = np.concatenate([each.total for each in seen])
         found["squares"] = np.concatenate([each.squares for each in seen])
+    elif outputs.moments is not None:
+        found["means"], found["squares"] = outputs.moments[:, 0], outputs.moments[:, 1]
     return found
 
 
@@ -321,12 +324,12 @@ def screened_ks(before: NDArray[np.float64], after: NDArray[np.float64]) -> two_
     return exact_ks(before, after) if p_value <= SCREEN else two_sample.Test(distance, p_value)
 
 
-def moved_farthest(moments: Moments, layers: batchnorm.Reference, others: Rows, drawn: NDArray[np.bool_]) -> int:
+def moved_farthest(moments: Moments, layers: layer_statistics.Reference, others: Rows, drawn: NDArray[np.bool_]) -> int:
     """The window whose layers' inputs moved farthest from the reference, for its size."""
     images = drawn.sum(axis=1, keepdims=True).astype(np.float64)
     live = Moments(images, drawn @ moments.total[others], drawn @ moments.squares[others])
     apart = divergences(layers.layers, layers.as_trained(live), layers.whole) * images
-    enough = images[:, 0] >= max(drift.FEWEST, round(drift.BLOCKS * layers.images / len(layers.blocks.count)))
+    enough = images[:, 0] >= max(drift.FEWEST, round(drift.BLOCKS * layers.inputs / len(layers.blocks.count)))
     far = np.where(enough, (apart / apart.mean(axis=0)).max(axis=1), -1.0)
     return int(far.argmax()) if enough.any() else -1
 

@@ -1,4 +1,4 @@
-"""What watching costs a server: features in the journal and measured BatchNorm inputs, against neither.
+"""What watching costs a server: features in the journal and what enters the network's layers, against neither.
 
     python benchmarks/watching_cost.py WORKSPACE/digits
 
@@ -24,13 +24,18 @@ from statistics import median
 from unittest.mock import patch
 
 import httpx
+import onnx
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from headstart import settings
+from headstart.bundle import CALIBRATION, MODEL, Calibration
+from headstart.contract import documents
 from headstart.data import dataset
+from headstart.evaluation.gates import replay
 from headstart.journal.writer import Journal
 from headstart.params.loader import load
+from headstart.predictor import MOMENTS, Predictor
 from headstart.serving import server
 from headstart.serving.fleet import Fleet
 from headstart.serving.models import LoadedModel
@@ -77,8 +82,9 @@ def serve(place: Path, *, watched: bool) -> None:
     params = load(place.parent / "params.yaml").models[place.name]
     journal = params.journal if watched else params.journal.model_copy(update={"features": 0})
     bundle = place.parent / "artifacts/models" / place.name / "bundle"
-    model = LoadedModel.open(place.name, 1, bundle, difference_allowed=params.gates.replay_difference)
-    model = model if watched else replace(model, instrumented=None)
+    model = LoadedModel.open(place.name, 1, bundle, difference_allowed=replay.DIFFERENCE)
+    if not watched:
+        model = replace(model, instrumented=None, predictor=without_moments(bundle))
     capped = patch.object(
         server, "Fleet", lambda *what, **how: Fleet(*what, **{**how, "sampled": SHARE})
     )  # not a drill's
@@ -87,6 +93,18 @@ def serve(place: Path, *, watched: bool) -> None:
         with capped, server.in_background(model, params.serve, book, clock=lambda: datetime.now(UTC)) as (url, _):
             print(f"{url}/predict/{place.name}", flush=True)
             sys.stdin.read()
+
+
+def without_moments(bundle: Path) -> Predictor:
+    """The predictor of a bundle whose `model.onnx` measures no layer."""
+    network = onnx.load(bundle / MODEL)
+    for output in [each for each in network.graph.output if each.name == MOMENTS]:
+        network.graph.output.remove(output)
+    del network.metadata_props[:]
+    calibration = Calibration.from_document(documents.read(bundle / CALIBRATION))
+    with tempfile.TemporaryDirectory() as folder:
+        onnx.save(network, Path(folder) / MODEL)
+        return Predictor.open(model=Path(folder) / MODEL, contract=bundle, calibration=calibration, threads=1)
 
 
 @contextmanager

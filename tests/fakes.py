@@ -15,7 +15,7 @@ from headstart.bundle import Calibration
 from headstart.contract import image, text
 from headstart.contract.spec import Contract, ImageSpec, TextSpec
 from headstart.evaluation.golden import Golden
-from headstart.predictor import Prediction
+from headstart.predictor import Outputs, Prediction
 
 LABELS = ("zero", "one", "two")
 TEXT = Contract("text", TextSpec(16, 1000, 0, "[PAD]", "right", hashlib.sha256(b"").hexdigest()), LABELS)
@@ -50,7 +50,7 @@ class FakePredictor:
                 image.decode(value, self.contract.input, index=index)
         return [(np.array([len(value)]), {"length": float(len(value))}) for value in raw]
 
-    def run(self, items: Sequence[NDArray[Any]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def run(self, items: Sequence[NDArray[Any]]) -> Outputs:
         time.sleep(self.seconds)
         if self.broken:
             raise self.broken
@@ -58,7 +58,7 @@ class FakePredictor:
         logits = np.zeros((len(items), len(LABELS)), np.float32)
         for row, item in enumerate(items):
             logits[row, item[0] % len(LABELS)] = 20.0
-        return logits, np.ones((len(items), 2), np.float32)
+        return Outputs(logits, np.ones((len(items), 2), np.float32), None)
 
     def predictions(self, logits: NDArray[np.floating[Any]]) -> list[Prediction]:
         shares = Calibration.identity(len(LABELS)).apply(logits)

@@ -2,7 +2,7 @@
 
     model.onnx  preprocess.onnx | tokenizer.json  contract.json  calibration.json  profile.json  profile.parquet
     signatures.json  golden.parquet  plan.json  evaluation.json  params.yaml  lineage.json  MANIFEST.json
-    batchnorm.onnx  batchnorm.npz  where the network has BatchNorm
+    layers.npz  what entered its layers on the test split; batchnorm.onnx  where the network has BatchNorm
 
 The manifest holds the SHA-256 of every other file and is written last. Nothing in a bundle depends on a clock or a
 path: the same inputs give the same bytes, in any folder.

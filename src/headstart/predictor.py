@@ -7,7 +7,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime as ort
@@ -20,8 +20,9 @@ from headstart.contract import documents, spec, text
 from headstart.contract.inputs import Examined, Inputs, Item, Pictures, Texts
 from headstart.contract.spec import PREPROCESS_FILE, TOKENIZER_FILE, Contract, TextSpec
 from headstart.errors import BundleError, ContractError
+from headstart.layer_statistics import Layers
 
-LOGITS, FEATURES = "logits", "features"
+LOGITS, FEATURES, MOMENTS = "logits", "features", "moments"
 INPUTS = {"text": {"input_ids", "attention_mask"}, "image": {"pixel_values"}}
 UNREADABLE = (
     refusals.Fail,
@@ -51,6 +52,21 @@ class Prediction:
     probability: float
     probabilities: tuple[float, ...]
     abstained: bool = False
+
+
+class Outputs(NamedTuple):
+    """What a network gives for inputs.
+
+    Attributes:
+        logits: before calibration, `(n, classes)`.
+        features: what it computed before its head, `(n, width)`.
+        moments: mean and mean square of each channel that enters its `Predictor.layers`, `(n, 2, channels)`; None where
+            the file gives none.
+    """
+
+    logits: NDArray[np.float32]
+    features: NDArray[np.float32]
+    moments: NDArray[np.float32] | None
 
 
 class Preprocessor:
@@ -127,13 +143,19 @@ class Preprocessor:
 
 
 class Predictor:
-    """An exported network under its contract and calibration; safe to use from several threads."""
+    """An exported network under its contract and calibration; safe to use from several threads.
+
+    Attributes:
+        layers: those whose inputs the network measures with every answer; None where it measures none.
+    """
 
     def __init__(self, session: ort.InferenceSession, preprocessor: Preprocessor, calibration: Calibration) -> None:
         self.preprocessor = preprocessor
         self.calibration = calibration
         self._session = session
+        self.layers = Layers.of_model(session.get_modelmeta().custom_metadata_map)
         self._widths = _widths(session, preprocessor.contract, calibration)
+        self._names = [LOGITS, FEATURES, *([MOMENTS] if self.layers else [])]
 
     @classmethod
     def load(cls, bundle: Path, *, threads: int | None = None) -> "Predictor":
@@ -200,10 +222,10 @@ class Predictor:
         Raises:
             ContractError: if an input is refused.
         """
-        return self.outputs(raw, batch_size=batch_size)[0]
+        return self.outputs(raw, batch_size=batch_size).logits
 
-    def outputs(self, raw: Sequence[Any], *, batch_size: int = 32) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Logits `(n, classes)` and features `(n, width)` in the order of the inputs.
+    def outputs(self, raw: Sequence[Any], *, batch_size: int = 32) -> Outputs:
+        """What the network gives, in the order of the inputs.
 
         Texts are run in order of length, so that little is padded; of pictures no more than a batch is held.
 
@@ -211,7 +233,7 @@ class Predictor:
             ContractError: if an input is refused.
         """
         _require_list(raw)
-        logits, features = (np.zeros((len(raw), width), dtype=np.float32) for width in self._widths)
+        found = self._empty(len(raw))
         at_once = batch_size if self.contract.modality == "image" else max(1, len(raw))
         for first in range(0, len(raw), at_once):
             items = self.preprocessor.prepare(raw[first : first + at_once], first=first)
@@ -219,20 +241,26 @@ class Predictor:
             for start in range(0, len(order), batch_size):
                 places = order[start : start + batch_size]
                 rows = [first + place for place in places]
-                logits[rows], features[rows] = self.run([items[place] for place in places])
-        return logits, features
+                for whole, part in zip(found, self.run([items[place] for place in places]), strict=True):
+                    if whole is not None:
+                        whole[rows] = part
+        return found
 
-    def run(self, items: Sequence[Item]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Logits `(n, classes)` and features `(n, width)` of one batch that is already prepared."""
+    def run(self, items: Sequence[Item]) -> Outputs:
+        """What the network gives for one batch that is already prepared."""
         if not items:
-            classes, width = self._widths
-            return np.zeros((0, classes), dtype=np.float32), np.zeros((0, width), dtype=np.float32)
-        logits, features = self._session.run(["logits", "features"], self.preprocessor.collate(items))
-        return logits, features
+            return self._empty(0)
+        logits, features, *moments = self._session.run(self._names, self.preprocessor.collate(items))
+        return Outputs(logits, features, moments[0] if moments else None)
 
     def probabilities(self, logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """Calibrated probabilities `(n, classes)` of logits of that shape."""
         return self.calibration.apply(logits)
+
+    def _empty(self, rows: int) -> Outputs:
+        logits, features = (np.zeros((rows, width), dtype=np.float32) for width in self._widths)
+        moments = None if self.layers is None else np.zeros((rows, 2, self.layers.channels), dtype=np.float32)
+        return Outputs(logits, features, moments)
 
 
 def session(path: Path, *, threads: int | None = None) -> ort.InferenceSession:

@@ -111,7 +111,7 @@ def journalled(workspace: Path, model: str, inputs: list[str], start: datetime, 
     moments = [start + timedelta(seconds=at * 3000 / len(inputs)) for at in range(len(inputs))]
     journal = Journal(space.journal(model), load(space.params).models[model].journal, clock=lambda: moments[-1])
     properties = predictor.preprocessor.properties(inputs)
-    logits, features = predictor.outputs(inputs)
+    logits, features, _ = predictor.outputs(inputs)
     answers = [
         Answer(
             request_id=f"{start:%d%H}-{at}",

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 
 from headstart.batchnorm.instrumented import Seen
-from headstart.batchnorm.reference import Layers, Reference, Statistics, divergences, in_blocks, of_images, summed
 from headstart.faults.signatures import Signature
 from headstart.findings import Finding
 from headstart.journal import deletion, moments
 from headstart.journal.moments import LayerMoments
 from headstart.journal.writer import Journal
+from headstart.layer_statistics import Layers, Reference, Statistics, divergences, in_blocks, of_inputs, summed
 from headstart.monitoring import diagnosis, recalibration, watch
-from headstart.monitoring.detectors import batchnorm
+from headstart.monitoring.detectors import layers as layer_drift
 from headstart.monitoring.recalibration import Effect, Replay
 from headstart.monitoring.windows import Sample
 from headstart.params.operation import Journal as JournalParams
-from headstart.serving.sampling import Answering, Sampler
+from headstart.serving.sampling import Answering, Offered, Sampler
 from tests.unit.made_traffic import NOON, monitor, profile_of, traffic, window_of
 
 PARAMS = JournalParams(
@@ -36,7 +36,7 @@ def images(count, *, seed, moved=0.0, layer=0):
     means = generator.normal(size=(count, 8)) + generator.normal(size=(count, 1))
     spread = generator.chisquare(20, (count, 8)) / 20
     means[:, 3 * layer : 3 + 5 * layer] += moved * np.sqrt(2.0)
-    return of_images(means, means**2 + spread)
+    return of_inputs(means, means**2 + spread)
 
 
 def reference(count=1000):
@@ -73,7 +73,7 @@ def test_blocks_add_up_to_the_whole_however_many_there_are():
     ],
 )
 def test_names_the_layers_that_moved(moved, layer, expected):
-    found = batchnorm.detect(reference(), measured(images(200, seed=9, moved=moved, layer=layer)), LEVEL)
+    found = layer_drift.detect(reference(), measured(images(200, seed=9, moved=moved, layer=layer)), LEVEL)
     assert [each["layer"] for each in found.evidence["layers"] if each["moved"]] == expected
     assert found.verdict == ("fail" if expected else "pass")
     assert [each["depth"] for each in found.evidence["layers"]] == [0, 1]
@@ -84,18 +84,18 @@ def test_drift_that_a_cure_makes_good_is_none_and_that_of_a_wrong_cure_is():
     shift = 0.8 * np.sqrt(2.0) * np.array([1, 1, 1, 0, 0, 0, 0, 0])
     cured = replace(reference(), served=Statistics(STORED.mean + shift, STORED.variance))
     moved = images(200, seed=9, moved=0.8)
-    assert batchnorm.detect(cured, measured(moved), LEVEL).verdict == "pass"
-    assert batchnorm.detect(cured, measured(images(200, seed=9)), LEVEL).verdict == "fail"
+    assert layer_drift.detect(cured, measured(moved), LEVEL).verdict == "pass"
+    assert layer_drift.detect(cured, measured(images(200, seed=9)), LEVEL).verdict == "fail"
 
 
 def test_is_unsure_where_too_few_images_or_none_were_measured():
     for seen in (None, measured(images(99, seed=1))):
-        assert batchnorm.detect(reference(), seen, LEVEL).verdict == "unsure"
+        assert layer_drift.detect(reference(), seen, LEVEL).verdict == "unsure"
 
 
 def test_moments_of_another_network_are_not_compared():
     seen = LayerMoments(NOON, 2, "bundle-2", 500, np.zeros(4), np.ones(4))
-    assert batchnorm.detect(reference(), seen, LEVEL).verdict == "unsure"
+    assert layer_drift.detect(reference(), seen, LEVEL).verdict == "unsure"
 
 
 @pytest.mark.nightly
@@ -106,7 +106,7 @@ def test_false_alarms_stay_near_their_level():
         for window in range(50):
             count = (100, 300, 900)[window % 3]
             seen = measured(images(count, seed=10_000 + 100 * seed + window))
-            p_value = batchnorm.detect(known, seen, LEVEL).statistic
+            p_value = layer_drift.detect(known, seen, LEVEL).statistic
             for level in alarms:
                 alarms[level] += p_value <= level
     # 2,000 windows; 20 and 2 are expected at the levels, and a Poisson count passes 40 and 10 once in 10,000
@@ -120,31 +120,31 @@ def journal(folder):
 
 def test_the_journal_adds_moments_up_exactly_over_minutes_and_servers(tmp_path):
     seen = images(90, seed=2)
-    parts = [measured(of_images(*each), minute=number) for number, each in enumerate(_cut(seen, 3))]
+    parts = [measured(of_inputs(*each), minute=number) for number, each in enumerate(_cut(seen, 3))]
     for rows in (parts[:2], parts[2:]):  # two servers
         writer = journal(tmp_path)
         writer.record_moments(rows)
         writer.close()
     found = moments.read(tmp_path, start=NOON - timedelta(hours=1), end=NOON)
-    assert found["bundle-2"].images == 90
+    assert found["bundle-2"].inputs == 90
     assert found["bundle-2"].totals == pytest.approx(summed(seen).total, rel=1e-12)
     assert found["bundle-2"].squares == pytest.approx(summed(seen).squares, rel=1e-12)
     first = moments.read(tmp_path, start=NOON - timedelta(hours=1), end=NOON - timedelta(minutes=29))
-    assert first["bundle-2"].images == 30
+    assert first["bundle-2"].inputs == 30
 
 
 def test_a_past_day_keeps_a_row_an_hour_and_adds_up_to_the_same(tmp_path):
     writer = journal(tmp_path)
-    rows = [measured(of_images(*each), minute=20 * number) for number, each in enumerate(_cut(images(90, seed=2), 3))]
+    rows = [measured(of_inputs(*each), minute=20 * number) for number, each in enumerate(_cut(images(90, seed=2), 3))]
     writer.record_moments(rows)  # at 11:30, 11:50 and 12:10
     writer.close()
     before = moments.read(tmp_path, start=NOON - timedelta(days=1), end=NOON + timedelta(days=1))
     done = deletion.compact(tmp_path, now=NOON + timedelta(days=2), raw_days=30)
     after = moments.read(tmp_path, start=NOON - timedelta(days=1), end=NOON + timedelta(days=1))
-    assert (done.segments, after["bundle-2"].images) == (1, 90)
+    assert (done.segments, after["bundle-2"].inputs) == (1, 90)
     assert after["bundle-2"].totals == pytest.approx(before["bundle-2"].totals)
     noon = moments.read(tmp_path, start=NOON, end=NOON + timedelta(hours=1))
-    assert noon["bundle-2"].images == 30
+    assert noon["bundle-2"].inputs == 30
 
 
 def test_deleting_a_request_does_not_break_the_sums_of_others(tmp_path):
@@ -152,7 +152,7 @@ def test_deleting_a_request_does_not_break_the_sums_of_others(tmp_path):
     writer.record_moments([measured(images(30, seed=1))])
     writer.close()
     deletion.request(tmp_path, ["gone"])
-    assert moments.read(tmp_path, start=NOON - timedelta(hours=1), end=NOON)["bundle-2"].images == 30
+    assert moments.read(tmp_path, start=NOON - timedelta(hours=1), end=NOON)["bundle-2"].inputs == 30
 
 
 class FakeNetwork:
@@ -168,21 +168,25 @@ class FakeNetwork:
     def run(self, items):
         self.threads.add(threading.current_thread().name)
         means = np.array([[float(each[0])] * 8 for each in items])
-        return Seen(np.zeros((len(items), 2)), of_images(means, means**2))
+        return Seen(np.zeros((len(items), 2)), of_inputs(means, means**2))
+
+
+def offered(*raw):
+    return [Offered(each, None) for each in raw]
 
 
 def test_the_server_measures_distinct_images_in_a_thread_of_its_own(tmp_path):
     writer, network = journal(tmp_path), FakeNetwork()
     sampler = Sampler("digits", writer, share=1.0)
     answering = Answering(network, 2, "bundle-2")
-    sampler.offer(answering, NOON - timedelta(minutes=3), [b"\x01", b"\x02", b"\x01"])
-    sampler.offer(answering, NOON - timedelta(minutes=1), [b"\x03", b"\x02"])
+    sampler.offer(answering, NOON - timedelta(minutes=3), offered(b"\x01", b"\x02", b"\x01"))
+    sampler.offer(answering, NOON - timedelta(minutes=1), offered(b"\x03", b"\x02"))
     sampler.close()
     writer.close()
     found = moments.read(tmp_path, start=NOON - timedelta(hours=1), end=NOON)["bundle-2"]
-    assert (found.images, found.totals[0], found.squares[0]) == (3, 1 + 2 + 3, 1 + 4 + 9)
+    assert (found.inputs, found.totals[0], found.squares[0]) == (3, 1 + 2 + 3, 1 + 4 + 9)
     assert found.time == NOON - timedelta(minutes=3)
-    assert network.threads == {"batchnorm digits"}
+    assert network.threads == {"layers digits"}
 
 
 def test_a_model_that_is_never_asked_has_no_thread(tmp_path):
@@ -197,9 +201,9 @@ def test_a_look_judges_the_layers_of_the_registered_bundle(tmp_path):
     profile = profile_of(traffic(np.random.default_rng(1), 2000))
     moved = measured(images(300, seed=4, moved=1.0))
     findings = watch.judge(profile, seen, monitor(), layers=reference(), measured=moved)
-    (found,) = [finding for finding in findings if finding.check == batchnorm.CHECK]
+    (found,) = [finding for finding in findings if finding.check == layer_drift.CHECKS["batchnorm"]]
     assert found.verdict == "fail"
-    assert batchnorm.CHECK not in {finding.check for finding in watch.judge(profile, seen, monitor())}
+    assert layer_drift.CHECKS["batchnorm"] not in {finding.check for finding in watch.judge(profile, seen, monitor())}
 
 
 def effect(**changes):
@@ -230,7 +234,7 @@ def test_drift_is_the_cause_only_where_predictions_come_back(changes, restores):
 
 
 def alarmed():
-    return [batchnorm.detect(reference(), measured(images(300, seed=4, moved=1.0)), LEVEL)]
+    return [layer_drift.detect(reference(), measured(images(300, seed=4, moved=1.0)), LEVEL)]
 
 
 def causes_of(trial):
@@ -358,7 +362,7 @@ def hour(count, *, seed, ago, moved=0.0):
 
 
 def test_the_hours_show_when_which_layer_moved_and_that_small_hours_are_no_drift():
-    found = batchnorm.by_hour(
+    found = layer_drift.by_hour(
         reference(),
         [
             hour(400, seed=1, ago=4),
@@ -368,7 +372,7 @@ def test_the_hours_show_when_which_layer_moved_and_that_small_hours_are_no_drift
         ],
         LEVEL,
     )
-    assert [(each["start"][11:16], each["images"], each["moved"]) for each in found] == [
+    assert [(each["start"][11:16], each["inputs"], each["moved"]) for each in found] == [
         ("07:00", 400, [False, False]),
         ("09:00", 110, [False, False]),
         ("10:00", 400, [True, False]),
@@ -385,6 +389,6 @@ def test_the_journal_adds_up_hours_of_the_clock_over_servers_and_days(tmp_path):
         writer.close()
     deletion.compact(tmp_path, now=NOON, raw_days=30)  # the older hour's day is joined
     found = moments.hourly(tmp_path, start=NOON - timedelta(hours=30), end=NOON, bundle="bundle-2")
-    assert [each.images for each in found] == [20, 80]
+    assert [each.inputs for each in found] == [20, 80]
     assert [each.time.hour for each in found] == [9, 10]
     assert moments.hourly(tmp_path, start=NOON - timedelta(hours=30), end=NOON, bundle="another") == []

@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 from safetensors.numpy import load_file
 
-from headstart import profile
+from headstart import layer_statistics, profile
 from headstart.backbones import batchnorm
 from headstart.backbones.network import Network
-from headstart.batchnorm import recalibration, reference
-from headstart.batchnorm.instrumented import Instrumented
+from headstart.batchnorm import recalibration
+from headstart.batchnorm.instrumented import GRAPH, Instrumented
 from headstart.bundle import CALIBRATION, Calibration, seal
 from headstart.contract import files, spec
 from headstart.data import cures
@@ -69,14 +69,14 @@ def made(tmp_path_factory):
     design = np.column_stack([features, np.ones(len(features))])
     weights = np.linalg.lstsq(design, targets, rcond=1e-6)[0]  # least squares on one column a class
     network.set_head(20 * weights[:-1].T, 20 * weights[-1])
-    instrumented.export(network, folder / reference.GRAPH, 20)
+    instrumented.export(network, folder / GRAPH, 20)
     graph.export(network, "image", folder / "model.onnx", 20)
     network.save(folder / "model")
     return folder, network, preprocessor
 
 
 def opened(made):
-    return Instrumented.open(made[0] / reference.GRAPH, made[2])
+    return Instrumented.open(made[0] / GRAPH, made[2])
 
 
 def tapped(network, items):
@@ -104,7 +104,7 @@ def test_it_answers_as_the_network_and_says_what_enters_each_layer(made):
     measured = opened(made)
     seen = measured.run(items)
     assert seen.logits == pytest.approx(logits, rel=1e-4, abs=1e-2)
-    whole = reference.summed(seen.moments)
+    whole = layer_statistics.summed(seen.moments)
     for kind, place in (("mean", 0), ("variance", 1)):
         for name, values in measured.layers.split(getattr(whole, kind)).items():
             assert values == pytest.approx(moments[name][place], rel=1e-4, abs=1e-4), name
@@ -121,7 +121,7 @@ def test_layers_stand_in_the_order_in_which_an_image_passes_them(made):
 def test_other_statistics_give_the_answers_of_a_network_that_stores_them(made):
     folder, _, preprocessor = made
     measured = opened(made)
-    other = reference.Statistics(measured.stored.mean + 0.2, measured.stored.variance * 1.5)
+    other = layer_statistics.Statistics(measured.stored.mean + 0.2, measured.stored.variance * 1.5)
     network = Network.load(folder / "model")
     cure = cures.BatchNorm(recalibration.tensors(measured, other), measured.network, {})
     assert instrumented.cured(network, cure)
@@ -142,7 +142,7 @@ def test_the_export_repeats_byte_for_byte_and_leaves_the_network_alone(made, tmp
     network = Network.load(made[0] / "model")
     before = {name: values.clone() for name, values in network.state_dict().items()}
     instrumented.export(network, tmp_path / "again.onnx", 20)
-    assert (tmp_path / "again.onnx").read_bytes() == (made[0] / reference.GRAPH).read_bytes()
+    assert (tmp_path / "again.onnx").read_bytes() == (made[0] / GRAPH).read_bytes()
     assert all(torch.equal(values, before[name]) for name, values in network.state_dict().items())
 
 
@@ -154,14 +154,14 @@ def test_a_network_without_batchnorm_gives_no_file(tmp_path):
 
 def test_the_stored_reference_is_read_as_it_was_written(made, tmp_path):
     known = opened(made).reference(pictures(60, seed=2).inputs, seed=0)
-    reference.write(tmp_path, known)
-    first = (tmp_path / reference.TABLE).read_bytes()
-    found = reference.read(tmp_path)
-    assert (found.layers, found.images, len(found.blocks.count)) == (known.layers, 60, 50)
+    layer_statistics.write(tmp_path, known)
+    first = (tmp_path / layer_statistics.TABLE).read_bytes()
+    found = layer_statistics.read(tmp_path)
+    assert (found.layers, found.inputs, len(found.blocks.count)) == (known.layers, 60, 50)
     assert found.whole.mean == pytest.approx(known.whole.mean, rel=1e-6)
-    reference.write(tmp_path, known)
-    assert (tmp_path / reference.TABLE).read_bytes() == first
-    assert reference.read(tmp_path / "nowhere") is None
+    layer_statistics.write(tmp_path, known)
+    assert (tmp_path / layer_statistics.TABLE).read_bytes() == first
+    assert layer_statistics.read(tmp_path / "nowhere") is None
 
 
 def right(measured, preprocessor, examples, statistics=None):
@@ -188,7 +188,7 @@ def served(made, tmp_path):
     files.write(tmp_path, spec.Contract("image", FORM, CLASSES), tokenizer_json=None)
     measured, preprocessor = opened(made), made[2]
     judged = pictures(150, seed=2)
-    reference.write(tmp_path, measured.reference(judged.inputs, seed=0))
+    layer_statistics.write(tmp_path, measured.reference(judged.inputs, seed=0))
     neutral = Calibration.identity(3)
     probabilities = neutral.apply(measured.run(preprocessor.prepare(judged.inputs)).logits)
     answers = [CLASSES[place] for place in probabilities.argmax(axis=1)]
@@ -198,7 +198,7 @@ def served(made, tmp_path):
         probabilities=probabilities.astype(np.float32), features=None,
     )  # fmt: skip
     profile.write(tmp_path, known)
-    seal(tmp_path, {reference.GRAPH: made[0] / reference.GRAPH, CALIBRATION: json.dumps(neutral.document()).encode()})
+    seal(tmp_path, {GRAPH: made[0] / GRAPH, CALIBRATION: json.dumps(neutral.document()).encode()})
     return tmp_path, known, probabilities
 
 
@@ -247,7 +247,9 @@ def test_a_fault_is_planted_in_no_fewer_images_than_statistics_are_re_estimated_
 
 def seen_by(made, brighter):
     """What a server would measure of 200 pictures."""
-    total = reference.summed(opened(made).run(made[2].prepare(pictures(200, seed=7, brighter=brighter).inputs)).moments)
+    total = layer_statistics.summed(
+        opened(made).run(made[2].prepare(pictures(200, seed=7, brighter=brighter).inputs)).moments
+    )
     return LayerMoments(NOON, 2, "bundle", 200, total.total, total.squares)
 
 
@@ -255,9 +257,9 @@ def checked(made, folder, *, plant=None, kept=True):
     """The gate's finding on a network from `folder`, as the stage `export` makes its evidence."""
     network = Network.load(folder / "model")
     known = batchnorm.fingerprints(made[1]) if kept else {}
-    instrumented.export(network, folder / reference.GRAPH, 20)
+    instrumented.export(network, folder / GRAPH, 20)
     document = statistics.check(
-        network, folder / reference.GRAPH, made[0], kept=known, train=pictures(120, seed=7),
+        network, folder / GRAPH, made[0], kept=known, train=pictures(120, seed=7),
         validation=pictures(90, seed=8), cure=None,
     )  # fmt: skip
     graph.export(network, "image", folder / "model.onnx", 20)
@@ -301,8 +303,8 @@ def test_statistics_that_are_equal_in_all_layers_are_exported_apart(made, copied
     """A new network's means are all 0; the exporter makes one constant of equal ones."""
     FAULTS["statistics_lost"].inject(copied / "model/backbone/model.safetensors")
     network = Network.load(copied / "model")
-    instrumented.export(network, copied / reference.GRAPH, 20)
-    stored = Instrumented.open(copied / reference.GRAPH, made[2]).stored
+    instrumented.export(network, copied / GRAPH, 20)
+    stored = Instrumented.open(copied / GRAPH, made[2]).stored
     assert (set(stored.mean), set(stored.variance)) == ({0.0}, {1.0})
     weights = load_file(copied / "model/backbone/model.safetensors")
     assert any(name.endswith("running_mean") for name in weights)

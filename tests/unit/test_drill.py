@@ -12,6 +12,7 @@ from headstart.data import dataset
 from headstart.data.dataset import Dataset
 from headstart.drill import candidates, population, score, traffic
 from headstart.faults.table import FAULTS
+from headstart.layer_statistics import Layers, Reference, of_inputs
 from headstart.monitoring import recalibration, watch
 from headstart.params.loader import load
 from headstart.predictor import Predictor
@@ -44,7 +45,7 @@ def bundle(tmp_path_factory):
 
 def profile_of(bundle: Path, rows: Dataset) -> profile.Profile:
     predictor = Predictor.load(bundle)
-    logits, features = predictor.outputs(rows.inputs)
+    logits, features, _ = predictor.outputs(rows.inputs)
     answers, properties = predictor.predictions(logits), predictor.preprocessor.properties(rows.inputs)
     return profile.build(answers, rows.labels, properties, predictor.labels, features=features, seed=0, rows=300)
 
@@ -80,20 +81,21 @@ def test_a_fault_that_changes_nothing_is_not_sent(deployment, bundle):
     assert (outcome.answers, outcome.note) == (0, "it changes nothing for this model.")
 
 
-@pytest.mark.parametrize("layers", [None, "BatchNorm"])
-def test_a_drill_sends_no_picture_that_the_monitor_may_plant_the_same_fault_in(bundle, tmp_path, monkeypatch, layers):
+@pytest.mark.parametrize("kind", [None, "blocks", "batchnorm"])
+def test_a_drill_sends_no_picture_that_the_monitor_may_plant_the_same_fault_in(bundle, tmp_path, monkeypatch, kind):
     """Else what the monitor finds out on labelled test images would be about the very inputs of the window."""
     monkeypatch.chdir(tmp_path)
     folder = artifacts.stage_output("squares", "data")
     dataset.write(folder / "validation.parquet", pictures(4, 60))
     dataset.write(folder / "test.parquet", test := pictures(5, 200))
     seen = profile_of(bundle, test)
+    layers = kind and Reference.of(Layers(("first",), (2,), (1e-5,), kind), of_inputs(np.eye(2), np.eye(2)), seed=0)
     reference = watch.Reference("", lambda: seen, layers=lambda: layers)
     found = population.of("squares", bundle, reference, monitor(), seed=0)
     planted = 60 + recalibration.replayed(200)
     assert len(planted) == 150
-    assert np.isin(planted, found.held.places).sum() == (150 if layers is None else 0)
-    assert found.rows == {"validation": 60, "test": (known := 200 if layers is None else 50), "known": known}
+    assert np.isin(planted, found.held.places).sum() == (0 if kind == "batchnorm" else 150)
+    assert found.rows == {"validation": 60, "test": (known := 50 if kind == "batchnorm" else 200), "known": known}
 
 
 def test_class_shares_end_where_a_class_has_no_row_left(deployment, bundle):

@@ -143,9 +143,9 @@ def test_a_network_without_batchnorm_has_no_statistics_to_estimate(profile):
         recalibrate_batchnorm(recorded(profile, drawn(500, 6)))
 
 
-def test_without_images_statistics_are_refused_with_how_to_get_some(profile, monkeypatch):
-    monkeypatch.setattr(remedies.layers, "read", lambda bundle: object())
+def test_without_images_statistics_are_refused_with_how_to_get_some(profile, tmp_path):
+    (tmp_path / "batchnorm.onnx").touch()  # what only a network with BatchNorm has
     with pytest.raises(DataError, match="kept no raw image of the recorded window") as refused:
-        recalibrate_batchnorm(recorded(profile, drawn(500, 6)))
+        recalibrate_batchnorm(replace(recorded(profile, drawn(500, 6)), bundle=tmp_path))
     assert "journal.raw: sampled" in refused.value.action
     assert "headstart remedy NAME recalibrate_batchnorm --data FOLDER" in refused.value.action

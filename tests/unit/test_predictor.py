@@ -77,7 +77,7 @@ def test_a_picture_is_answered_by_its_brightness(images):
 def test_nothing_is_answered_with_nothing(texts, images):
     for predictor in (texts, images):
         assert predictor.predict([]) == []
-        logits, features = predictor.outputs([])
+        logits, features, _ = predictor.outputs([])
         assert (logits.shape[0], features.shape[0]) == (0, 0)
         assert predictor.preprocessor.prepare([]) == []
         assert predictor.preprocessor.properties([]) == []
@@ -99,7 +99,7 @@ def test_batches_change_no_answer(texts, raw, batch_size):
 
 def test_padding_is_not_read(texts):
     prepared = texts.preprocessor.prepare(["good", "bad bad film a"])
-    logits, features = texts.run(prepared)
+    logits, features, _ = texts.run(prepared)
     assert features.tolist() == [[1, 0], [0, 2]]
     assert logits.dtype == np.float32
 

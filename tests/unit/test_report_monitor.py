@@ -9,7 +9,7 @@ from headstart.errors import UsageError
 from headstart.faults.table import CAUSES, FAULTS
 from headstart.findings import Finding
 from headstart.monitoring import watch
-from headstart.report import monitor
+from headstart.report import monitor, monitor_words
 from tests.unit.made_traffic import NOON
 from tests.unit.test_report_page import HOSTILE
 
@@ -226,6 +226,25 @@ def test_layers_of_a_window_without_hours_are_one_column():
     ]
 
 
+def test_the_map_of_a_network_without_batchnorm_is_of_its_first_and_last_block():
+    layers = [{"layer": "encoder.layer.0", "apart": 0.1, "moved": False}]
+    drift = Finding("layer_drift", "fail", 1e-9, 1e-5, "a block moved.", "", {"layers": layers})
+    assert "How far what enters the first and the last block is" in shown(document_of(findings=[drift]))
+
+
+@pytest.mark.parametrize(
+    ("moved", "said"),
+    [
+        ([True, False], "The first of 2 layers moved, since now."),
+        ([False, True], "The last of 2 layers moved, since now."),
+        ([True, True], "Both layers moved, since now."),
+        ([False, False], "None of 2 layers moved."),
+    ],
+)
+def test_of_two_layers_the_page_says_which_moved(moved, said):
+    assert monitor_words.layers_moved([{"when": "now", "beyond": [0.1, 0.1], "moved": moved}]) == said
+
+
 def cells(html):
     """Tone, shade and title of each cell of the map of layers, row by row."""
     found = re.findall(r'<td class="(\w+)" style="--shade:(\d+)%" title="([^"]*)">', html)
@@ -259,7 +278,7 @@ def test_the_map_of_layers_shows_where_and_since_when_they_moved_and_hours_witho
         *[("still", 25), ("absent", 0), ("still", 25), ("moved", 50)],
         *[("still", 0), ("absent", 0), ("still", 0), ("still", 25)],
     ]
-    assert cells(html)[1][2] == "2 Mar 09:00 UTC: too few images"
+    assert cells(html)[1][2] == "2 Mar 09:00 UTC: too few inputs"
     assert "2 of 3 layers moved, early layers more than late ones, since 2 Mar 10:00 UTC." in text_of(html)
     assert "embedder middle stage 1" in " ".join(re.findall(r"<th title=[^>]*>([^<]*)</th>", html))
 

@@ -129,7 +129,7 @@ def spoil(server: Server) -> None:
     """Let the version at work answer wrongly from now on."""
     predictor = server.predictors["texts"]
     run = predictor.run
-    predictor.run = lambda items: (run(items)[0][:, ::-1], run(items)[1])  # type: ignore[method-assign]
+    predictor.run = lambda items: run(items)._replace(logits=run(items).logits[:, ::-1])  # type: ignore[method-assign]
 
 
 def test_a_version_that_goes_wrong_at_work_is_loaded_anew(server: Server) -> None:

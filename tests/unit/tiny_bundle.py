@@ -96,7 +96,7 @@ def _seal(folder: Path, parts: Path, model: bytes, modality: Modality, inputs: l
     calibration = bundle.Calibration(temperature, (0.0, 0.0), 0.0)
     (parts / "model.onnx").write_bytes(model)
     predictor = Predictor.open(model=parts / "model.onnx", contract=parts, calibration=calibration)
-    logits, features = predictor.outputs(inputs)
+    logits, features, _ = predictor.outputs(inputs)
     answers, nothing = predictor.predictions(logits), [None] * len(inputs)
     truth, ids = [answer.label for answer in answers], [f"g{number}" for number in range(len(inputs))]
     golden.write(parts, Dataset(modality, ids, truth, inputs, nothing, nothing), answers)

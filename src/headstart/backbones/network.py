@@ -115,28 +115,37 @@ class Network(nn.Module):
         Names are those of `layers.groups`, the head left out; widths differ where the architecture's do. The last one
         is what the head sees, `features`, whatever norm the architecture puts between.
         """
-        outputs: dict[str, Tensor] = {}
+        outputs, found = self.traced(**inputs)
+        mask = inputs.get("attention_mask")
+        if mask is not None:
+            self._require_vector_a_token(found, mask)
+        rows = len(next(iter(inputs.values())))
+        pooled = [(name, self._pool(output, mask)) for name, output in found.items() if _is_layer(output, rows)]
+        last = pooled[-1][0] if pooled else layers.groups(self)[-2].name
+        return [*pooled[:-1], (last, outputs["features"])]
+
+    def traced(self, **inputs: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What the network gives, and what each layer group gives by its name, from the input side to the head.
+
+        A group that gives several things is left out.
+        """
+        found: dict[str, Tensor] = {}
         hooks = []
-        for group in layers.groups(self)[:-1]:
+        groups = layers.groups(self)[:-1]
+        for group in groups:
 
             def keep(_module: nn.Module, _inputs: Any, output: Any, name: str = group.name) -> None:
                 output = output[0] if isinstance(output, tuple) else output
-                if isinstance(output, Tensor):  # a part that gives several things has no features of its own
-                    outputs[name] = output
+                if isinstance(output, Tensor):
+                    found[name] = output
 
-            hooks.append((group.name, group.modules[-1].register_forward_hook(keep)))
+            hooks.append(group.modules[-1].register_forward_hook(keep))
         try:
-            features = self.features(**inputs)
+            outputs = self(**inputs)
         finally:
-            for _, hook in hooks:
+            for hook in hooks:
                 hook.remove()
-        mask = inputs.get("attention_mask")
-        rows = len(next(iter(inputs.values())))
-        if mask is not None:
-            self._require_vector_a_token(outputs, mask)
-        last = hooks[-1][0]
-        pooled = [(name, self._pool(outputs[name], mask)) for name, _ in hooks if _is_layer(outputs.get(name), rows)]
-        return [*(pooled[:-1] if pooled else []), (pooled[-1][0] if pooled else last, features)]
+        return outputs, {group.name: found[group.name] for group in groups if group.name in found}
 
     def _require_vector_a_token(self, outputs: dict[str, Tensor], mask: Tensor) -> None:
         for name, output in outputs.items():
@@ -215,9 +224,9 @@ class Network(nn.Module):
         return (output * kept).sum(dim=1) / kept.sum(dim=1).clamp(min=1.0)
 
 
-def _is_layer(output: Tensor | None, rows: int) -> bool:
+def _is_layer(output: Tensor, rows: int) -> bool:
     """Whether a part's output is a layer's, one row an example; tables of positions and the like are not."""
-    return output is not None and output.dim() >= 2 and len(output) == rows
+    return output.dim() >= 2 and len(output) == rows
 
 
 def _has_class_token(backbone: nn.Module) -> bool:

@@ -16,16 +16,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart import predictor
-from headstart.batchnorm import reference
-from headstart.batchnorm.reference import GRAPH, Layers, Reference, Statistics, in_blocks, of_images
+from headstart import layer_statistics
 from headstart.bundle import Bundle
 from headstart.contract import documents
 from headstart.contract.inputs import Item
 from headstart.errors import BundleError
-from headstart.predictor import Preprocessor
+from headstart.layer_statistics import MOST, Layers, Reference, Statistics, in_blocks, of_inputs
+from headstart.predictor import Predictor, Preprocessor, session
 from headstart.statistics.gaussian import Moments
 
+GRAPH = "batchnorm.onnx"
 LAYERS = "headstart.batchnorm.layers"  # key of the graph's metadata
 MEAN, VARIANCE = "running_mean", "running_var"
 INPUTS = ("pixel_values", "given_mean", "given_variance", "known_mean", "known_variance", "adapting")
@@ -35,7 +35,6 @@ SERVED = ("served_mean", "served_variance")
 CONSTANT = "constant_"  # how the names of their constants begin
 BATCH = 16
 CHUNK = 256  # images prepared at once
-MOST_IMAGES = 2000  # of a reference: more hardly narrow its moments, and 50 blocks of them need larger windows
 
 
 @dataclass(frozen=True)
@@ -93,16 +92,17 @@ class Instrumented:
         Raises:
             BundleError: if it is absent, unreadable, or no such file.
         """
-        session = predictor.session(graph, threads=threads)
+        loaded = session(graph, threads=threads)
         try:
-            described = json.loads(session.get_modelmeta().custom_metadata_map[LAYERS])
-            layers = Layers(*(tuple(described[key]) for key in ("names", "widths", "epsilons")))
+            described = json.loads(loaded.get_modelmeta().custom_metadata_map[LAYERS])
+            names, widths, epsilons = (tuple(described[key]) for key in ("names", "widths", "epsilons"))
+            layers = Layers(names, widths, epsilons)
             network = str(described["network"])
         except (KeyError, ValueError) as error:
             raise BundleError(
                 f"{graph} does not describe its BatchNorms: {error!r}.", action=documents.REBUILD
             ) from None
-        return cls(session, preprocessor, layers, network)
+        return cls(loaded, preprocessor, layers, network)
 
     def run(self, items: Sequence[Item], statistics: Statistics | None = None) -> Seen:
         """What the network makes of prepared images, under `statistics` or those that it is served with."""
@@ -127,15 +127,15 @@ class Instrumented:
             batch = self.preprocessor.collate(items[start : start + size])
             parts.append(self._session.run(["logits", "means", "squares"], {**batch, **feed}))
         logits, means, squares = (np.concatenate([part[place] for part in parts]) for place in range(3))
-        return Seen(logits, of_images(means, squares))
+        return Seen(logits, of_inputs(means, squares))
 
     def reference(self, raw: Sequence[bytes], *, seed: int) -> Reference:
-        """What enters the BatchNorms, as trained, on reference images, at most `MOST_IMAGES`, in random blocks.
+        """What enters the BatchNorms, as trained, on reference images, at most `MOST`, in random blocks.
 
         Raises:
             ContractError: if the contract refuses an image.
         """
-        chosen = np.random.default_rng(seed).permutation(len(raw))[:MOST_IMAGES]
+        chosen = np.random.default_rng(seed).permutation(len(raw))[:MOST]
         parts = [
             self.run(
                 self.preprocessor.prepare([raw[row] for row in chosen[start : start + CHUNK]]), self.stored
@@ -168,13 +168,40 @@ class Instrumented:
         return Statistics(mean, variance), Statistics(served_mean, served_variance)
 
 
-def write(folder: Path, export: Path, preprocessor: Preprocessor, raw: Sequence[bytes], *, seed: int) -> None:
-    """Write `batchnorm.onnx` and `batchnorm.npz` into `folder`, where the folder `export` holds the first.
+def reference(
+    graph: Path, predictor: Predictor, raw: Sequence[Any], moments: NDArray[np.float32] | None, *, seed: int
+) -> Reference | None:
+    """What entered the layers of a network on reference inputs; None where none is measured.
+
+    Args:
+        graph: `batchnorm.onnx`, which measures them where it exists.
+        predictor: of the network, whose answers bring the moments along where it does not.
+        raw: the inputs.
+        moments: of these answers, `(inputs, 2, channels)`.
+        seed: of the blocks.
 
     Raises:
-        ContractError: if the contract refuses an image.
+        ContractError: if the contract refuses an input.
     """
+    if graph.is_file():
+        return Instrumented.open(graph, predictor.preprocessor).reference(raw, seed=seed)
+    if predictor.layers is None or moments is None:
+        return None
+    return Reference.of(predictor.layers, of_inputs(moments[:, 0], moments[:, 1]), seed=seed)
+
+
+def write(
+    folder: Path,
+    export: Path,
+    predictor: Predictor,
+    raw: Sequence[Any],
+    moments: NDArray[np.float32] | None,
+    *,
+    seed: int,
+) -> None:
+    """Write `layers.npz` into `folder`, and `batchnorm.onnx` where the folder `export` holds one; see `reference`."""
+    found = reference(export / GRAPH, predictor, raw, moments, seed=seed)
+    if found is not None:
+        layer_statistics.write(folder, found)
     if (export / GRAPH).is_file():
-        network = Instrumented.open(export / GRAPH, preprocessor)
-        reference.write(folder, network.reference(raw, seed=seed))
         shutil.copyfile(export / GRAPH, folder / GRAPH)

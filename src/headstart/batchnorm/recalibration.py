@@ -21,12 +21,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart import profile
-from headstart.batchnorm import reference as references
+from headstart import layer_statistics, profile
 from headstart.batchnorm.instrumented import MEAN, VARIANCE, Instrumented
-from headstart.batchnorm.reference import Statistics, divergences, summed
 from headstart.contract.inputs import Item
 from headstart.errors import DataError
+from headstart.layer_statistics import Statistics, divergences, summed
 from headstart.predictor import Preprocessor
 from headstart.statistics.gaussian import Moments
 
@@ -178,7 +177,7 @@ def cure(bundle: Path, raw: Sequence[bytes]) -> Cure:
         DataError: if the network has no BatchNorm, or there are too few images.
         ContractError: if the contract refuses an image; its `index` is the place.
     """
-    known = references.read(bundle)
+    known = layer_statistics.read(bundle)
     network = Instrumented.load(bundle, Preprocessor.load(bundle))
     if known is None or network is None:
         raise DataError(

@@ -44,7 +44,7 @@ def predict(
         except ContractError as error:  # people count from 1
             message = error.message.replace(f"input {error.index} ", f"input {error.index + 1} ", 1)
             raise ContractError(message, index=error.index, action=error.action) from None
-        logits, _ = predictor.run([item for item, _ in examined])
+        logits = predictor.run([item for item, _ in examined]).logits
         for prediction, value, (_, properties) in zip(predictor.predictions(logits), part, examined, strict=True):
             answer = {
                 "label": prediction.label,

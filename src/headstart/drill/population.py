@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart import artifacts, profile
-from headstart.batchnorm.instrumented import Instrumented
+from headstart.batchnorm import instrumented
 from headstart.data import dataset
 from headstart.data.dataset import Dataset
 from headstart.drill import traffic
 from headstart.drill.traffic import HeldOut
 from headstart.errors import UsageError
+from headstart.journal.moments import LayerMoments
 from headstart.monitoring import prior as priors
 from headstart.monitoring import recalibration, watch
 from headstart.monitoring.windows import Window
@@ -69,7 +70,8 @@ def of(name: str, bundle: Path, reference: watch.Reference, params: Monitor, *, 
     if not unlike:
         enough = first >= traffic.LOOKS[-1]
         places = of_validation if enough else np.arange(len(held.rows))
-        if reference.layers() is not None:
+        layers = reference.layers()
+        if layers is not None and layers.layers.kind == "batchnorm":
             places = np.setdiff1d(places, first + recalibration.replayed(len(test)))
         known = len(places) - first
         counts = {"validation": first, "test": known, "known": known}
@@ -85,7 +87,8 @@ def _alarms(held: HeldOut, rows: NDArray[np.int64], reference: watch.Reference, 
     """The tests that would alarm if these rows were all traffic of a window."""
     known = priors.reference(reference.profile(), reference.prior())
     now = traffic.START
-    properties = held.predictor.preprocessor.properties([held.rows.inputs[row] for row in rows])
+    inputs = [held.rows.inputs[row] for row in rows]
+    properties = held.predictor.preprocessor.properties(inputs)
     window = Window(
         start=now,
         end=now,
@@ -99,7 +102,9 @@ def _alarms(held: HeldOut, rows: NDArray[np.int64], reference: watch.Reference, 
         most_repeated=1,
         bundles={},
     )
-    found = watch.judge(known, window, params, unseen=reference.unseen())
+    moments = held.predictor.outputs(inputs).moments  # None where the network has BatchNorm
+    measured = moments if moments is None else LayerMoments(now, 0, "", len(rows), *moments.sum(axis=0, dtype=float))
+    found = watch.judge(known, window, params, layers=reference.layers(), measured=measured, unseen=reference.unseen())
     return tuple(finding.check for finding in found if finding.verdict == "fail")
 
 
@@ -108,7 +113,7 @@ def _reference(held: HeldOut, rows: NDArray[np.int64], whole: watch.Reference) -
     predictor: Predictor = held.predictor
     inputs: list[Any] = [held.rows.inputs[row] for row in rows]
     labels = [held.rows.labels[row] for row in rows]
-    logits, features = predictor.outputs(inputs)
+    logits, features, moments = predictor.outputs(inputs)
     seen = profile.build(
         predictor.predictions(logits),
         labels,
@@ -118,8 +123,7 @@ def _reference(held: HeldOut, rows: NDArray[np.int64], whole: watch.Reference) -
         seed=0,
         rows=len(rows),
     )
-    network = Instrumented.load(held.bundle, predictor.preprocessor) if whole.layers() is not None else None
-    layers = None if network is None else network.reference(inputs, seed=0)
+    layers = instrumented.reference(held.bundle / instrumented.GRAPH, predictor, inputs, moments, seed=0)
     return replace(
         whole,
         profile=lambda: seen,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart import profile
-from headstart.batchnorm import reference as layers
+from headstart.batchnorm.instrumented import GRAPH
 from headstart.data.dataset import Dataset
 from headstart.errors import ContractError, DataError, OutsideError
 from headstart.evaluation import calibration
@@ -312,7 +312,7 @@ class HeldOut:
         if fault.cause != "batchnorm_drift":
             return fault.cause
         lost = accuracy["clean"] - accuracy["broken"]
-        if layers.read(self.bundle) is None or lost <= tolerated:
+        if not (self.bundle / GRAPH).is_file() or lost <= tolerated:
             return "covariate_shift"
         cured = _right(recalibration.answered(self.bundle, self.profile, inputs, inputs), truth)
         return "batchnorm_drift" if cured - accuracy["broken"] >= lost / 2 else "covariate_shift"

@@ -1,14 +1,20 @@
 """A network becomes `model.onnx`: batches of any size (and length) in, logits and features out, float32.
 
+A network without BatchNorm also gives the moments of what enters its first and its last block: monitors compare them
+with those of the reference. They cost next to nothing beside the blocks themselves.
+
 The exporter writes stack traces with absolute paths into the file's metadata; they are cleared, so that the same
 network gives the same bytes in any folder. Nothing of training may be left in the graph: `leftovers` counts it.
 """
 
 import contextlib
 import io
+import json
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +23,19 @@ import torch
 from torch import Tensor, nn
 
 from headstart import artifacts
+from headstart.backbones import batchnorm, layers
 from headstart.backbones.checkpoint import FAILURES
 from headstart.backbones.network import Network
 from headstart.errors import BackboneError, OutsideError
+from headstart.layer_statistics import LAYERS, Layers
 from headstart.params.section import Modality
 
 OPSET = 20  # of ONNX; what can be expressed hardly differs between versions
 
 INPUTS: dict[Modality, tuple[str, ...]] = {"text": ("input_ids", "attention_mask"), "image": ("pixel_values",)}
 OUTPUTS = ("logits", "features")
+MOMENTS = "moments"
+EPSILON = 1e-5  # added to variances that are compared, as a LayerNorm adds it
 BATCH_LIMIT = 4096
 ANY_LENGTH = 4096  # tokens, where the network sets no limit
 RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial")
@@ -51,8 +61,16 @@ def export(network: Network, modality: Modality, path: Path, opset: int) -> None
             f"{len(training)} modules are in training mode, first {training[0]}: an export of them answers at random.",
             action="Call network.eval() before the export.",
         )
-    model = exported(_Positional(network, INPUTS[modality]), network, INPUTS[modality], OUTPUTS, opset)
+    entered = block_inputs(network)
+    outputs = (*OUTPUTS, MOMENTS) if entered else OUTPUTS
+    wrapped = _Positional(network, INPUTS[modality], tuple(entered.values()))
+    model = exported(wrapped, network, INPUTS[modality], outputs, opset)
     clear_metadata(model)
+    if entered:
+        widths = tuple(width for _, width in entered.values())
+        described = Layers(tuple(entered), widths, (EPSILON,) * len(entered), kind="blocks")
+        entry = model.metadata_props.add()
+        entry.key, entry.value = LAYERS, json.dumps(asdict(described))
     with artifacts.replaced(path) as temporary:
         temporary.write_bytes(model.SerializeToString(deterministic=True))
 
@@ -78,16 +96,59 @@ def leftovers(path: Path) -> dict[str, int]:
     return counts
 
 
+def block_inputs(network: Network) -> dict[str, tuple[str, int]]:
+    """First and last block of a network without BatchNorm: the layer group whose output enters each, and its width.
+
+    Empty where the network has BatchNorms, whose inputs are measured instead (`export.instrumented`), or fewer than two
+    layer groups that give one vector a token, or a map.
+    """
+    if any(norm.running_mean is not None for norm in batchnorm.norms([network])):
+        return {}
+    inputs = dict(zip(INPUTS[network.modality], _examples(network), strict=True))
+    with torch.no_grad():
+        _, outputs = network.traced(**inputs)
+    groups = [group.name for group in layers.groups(network)[:-1]]  # without the head
+    following = dict(pairwise(groups))
+    measurable = [name for name in following if name in outputs and _is_measurable(outputs[name], inputs)]
+    found = dict.fromkeys(measurable[:1] + measurable[-1:])
+    return {following[name]: (name, outputs[name].shape[1 if outputs[name].dim() == 4 else -1]) for name in found}
+
+
 class _Positional(nn.Module):
     """The network with inputs by position and outputs as a tuple, as the exporter wants them."""
 
-    def __init__(self, network: Network, names: tuple[str, ...]) -> None:
+    def __init__(self, network: Network, names: tuple[str, ...], entered: tuple[tuple[str, int], ...]) -> None:
         super().__init__()
-        self.network, self.names = network, names
+        self.network, self.names, self.entered = network, names, entered
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        outputs = self.network(**dict(zip(self.names, inputs, strict=True)))
-        return tuple(outputs[name] for name in OUTPUTS)
+        named = dict(zip(self.names, inputs, strict=True))
+        if not self.entered:
+            outputs = self.network(**named)
+            return tuple(outputs[name] for name in OUTPUTS)
+        outputs, found = self.network.traced(**named)
+        mask = named.get("attention_mask")
+        moments = [_moments(found[group], mask) for group, _ in self.entered]
+        return *(outputs[name] for name in OUTPUTS), torch.cat(moments, dim=2)
+
+
+def _is_measurable(values: Tensor, inputs: Mapping[str, Tensor]) -> bool:
+    """Whether a layer gives one vector for each token of a text, or patches or a map of each image."""
+    ids = inputs.get("input_ids")
+    if ids is not None:
+        return values.dim() == 3 and values.shape[:2] == ids.shape
+    return values.dim() in (3, 4) and len(values) == len(inputs["pixel_values"])
+
+
+def _moments(values: Tensor, mask: Tensor | None) -> Tensor:
+    """Mean and mean square of each channel over an input's tokens or positions, `(n, 2, channels)`; padding is none."""
+    if values.dim() == 4:
+        values = values.flatten(2).transpose(1, 2)  # (n, positions, channels)
+    if mask is None:
+        return torch.stack([values.mean(dim=1), values.square().mean(dim=1)], dim=1)
+    kept = mask.to(values.dtype)
+    weights = (kept / kept.sum(dim=1, keepdim=True).clamp(min=1.0)).unsqueeze(1)  # (n, 1, tokens)
+    return torch.cat([weights @ values, weights @ values.square()], dim=1)
 
 
 def exported(
@@ -113,18 +174,13 @@ def exported(
         OutsideError: if torch cannot express it in ONNX.
     """
     batch = torch.export.Dim("batch", min=1, max=BATCH_LIMIT)
+    examples = (*_examples(network), *vectors)
     if network.shape is None:
-        config = network.backbone.config
-        ids = torch.arange(14).reshape(2, 7) % config.vocab_size
-        mask = torch.ones_like(ids)
-        mask[1, 4:] = 0
-        examples: tuple[Tensor, ...] = (ids, mask)
-        claim = getattr(config, "max_position_embeddings", None)  # XLNet's is -1: no limit
+        claim = getattr(network.backbone.config, "max_position_embeddings", None)  # XLNet's is -1: no limit
         most = claim if isinstance(claim, int) and claim > 0 else ANY_LENGTH
         length = torch.export.Dim("sequence", min=1, max=most)
         shapes: Any = ({0: batch, 1: length},) * 2
     else:
-        examples = (_images(network.shape), *vectors)
         shapes = ({0: batch}, *({} for _ in vectors))
     with _quiet(), torch.no_grad():
         try:
@@ -155,6 +211,16 @@ def _cause(error: BaseException) -> str:
         error = error.__cause__
     line = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
     return f"{type(error).__name__}: {line[:200]}"
+
+
+def _examples(network: Network) -> tuple[Tensor, ...]:
+    """Two inputs by formula: texts, one of them padded, or images of noise."""
+    if network.shape is not None:
+        return (_images(network.shape),)
+    ids = torch.arange(14).reshape(2, 7) % network.backbone.config.vocab_size
+    mask = torch.ones_like(ids)
+    mask[1, 4:] = 0
+    return ids, mask
 
 
 def _images(shape: tuple[int, int, int]) -> Tensor:

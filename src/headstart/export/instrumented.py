@@ -19,10 +19,10 @@ from headstart import artifacts
 from headstart.backbones import batchnorm
 from headstart.backbones.network import Network
 from headstart.batchnorm.instrumented import CONSTANT, INPUTS, LAYERS, MEAN, OUTPUTS, SERVED, STORED, VARIANCE
-from headstart.batchnorm.reference import Layers, Statistics
 from headstart.data.cures import BatchNorm
 from headstart.determinism import digest
 from headstart.export import graph
+from headstart.layer_statistics import Layers, Statistics
 
 
 def export(network: Network, path: Path, opset: int) -> Layers | None:

@@ -54,8 +54,8 @@ def check(network: Network, model: Path, contract: Path, raw: Sequence[Any]) -> 
             batch = items[start : start + size]
             exported.append(predictor.run(batch))
             ours.append(answers(network, predictor.preprocessor.collate(batch)))
-        theirs, own = (np.concatenate([logits for logits, _ in runs]) for runs in (exported, ours))
-        gaps = [np.abs(a - b).max() for (_, a), (_, b) in zip(exported, ours, strict=True)]
+        theirs, own = (np.concatenate([outputs[0] for outputs in runs]) for runs in (exported, ours))
+        gaps = [np.abs(a[1] - b[1]).max() for a, b in zip(exported, ours, strict=True)]
         features = max(features, *map(float, gaps))
         differences.append(np.abs(theirs - own))
         flips.append(int((theirs.argmax(axis=1) != own.argmax(axis=1)).sum()))

@@ -87,7 +87,7 @@ def check(network: Network, model: Path, contract: Path) -> dict[str, Any]:
         expected.append(compare(raw, item))
     collate = predictor.preprocessor.collate
     ours = _logits([item for item, _, _ in expected], lambda items: parity.answers(network, collate(items))[0])
-    served = _logits(theirs, lambda items: predictor.run(items)[0])
+    served = _logits(theirs, lambda items: predictor.run(items).logits)
     cases = [
         _case(name, *prepared[1:], own, other)
         for name, prepared, own, other in zip(names, expected, ours, served, strict=True)

@@ -17,11 +17,11 @@ from headstart.backbones import batchnorm
 from headstart.backbones.network import Network
 from headstart.batchnorm import recalibration
 from headstart.batchnorm.instrumented import Instrumented
-from headstart.batchnorm.reference import BLOCKS, Layers, divergences, in_blocks, summed
 from headstart.contract.inputs import Item
 from headstart.data.cures import BatchNorm
 from headstart.data.dataset import Dataset
 from headstart.export import instrumented
+from headstart.layer_statistics import BLOCKS, Layers, divergences, in_blocks, summed
 from headstart.predictor import Preprocessor
 from headstart.statistics.gaussian import Moments
 

@@ -347,7 +347,7 @@ def _compare_logits(
             break
         if not names or not item.size or (item.ndim == 1 and len(item) > _longest(predictor)):
             continue
-        gap = float(np.abs(arrived - predictor.run([item])[0][0]).max())
+        gap = float(np.abs(arrived - predictor.run([item]).logits[0]).max())
         if gap <= max(SAME_LOGITS, EXPLAINED_SHARE * difference):
             fitting.append((gap, names))
     return _explained("logits", difference, where, min(fitting)[1] if fitting else (), search)

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headstart.batchnorm.instrumented import CONSTANT, INPUTS, STORED
-from headstart.batchnorm.reference import GRAPH
+from headstart.batchnorm.instrumented import CONSTANT, GRAPH, INPUTS, STORED
 from headstart.bundle import MODEL
 
 OUTPUTS = ("logits", "features")

@@ -3,6 +3,6 @@
 state/journal/<model>/
   answers/    *.arrow: open logs, flushed each second; *.parquet: sealed segments, whole days once compacted
   feedback/   the same for labels that came later
-  batchnorm/  the same for moments of BatchNorm inputs, summed over images; no image is in it
+  layers/     the same for moments of what entered the network's layers, summed over inputs; no input is in it
   deletions/  request ids that must go
 """

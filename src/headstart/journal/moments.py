@@ -1,9 +1,12 @@
-"""Moments of BatchNorm inputs in the journal: sums over the sampled images of a minute, and nothing of any one image.
+"""Moments of what entered layers, in the journal: sums over the inputs of a minute, and nothing of any one input.
 
-Columns: `format` int8, `time` timestamp (us, UTC: the minute in which the images were answered), `version` int64,
-`bundle` string (SHA-256 of the manifest of the bundle that answered), `images` int64, `totals` and `squares`
-list<double>, one a channel, in the order of the bundle's `batchnorm.npz`. Rows of one version add up exactly: over
+Columns: `format` int8, `time` timestamp (us, UTC: the minute in which the inputs were answered), `version` int64,
+`bundle` string (SHA-256 of the manifest of the bundle that answered), `inputs` int64, `totals` and `squares`
+list<double>, one a channel, in the order of the bundle's `layers.npz`. Rows of one version add up exactly: over
 minutes, servers and days.
+
+They were kept in `batchnorm/`, with `images` for `inputs`, while only networks with BatchNorm had them; those rows are
+read too.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,14 +23,14 @@ from numpy.typing import NDArray
 from headstart.journal import reader
 from headstart.journal import schema as rows
 
-KIND = "batchnorm"
+KIND, FORMER = "layers", "batchnorm"
 SCHEMA = pa.schema(
     [
         ("format", pa.int8()),
         ("time", rows.TIME),
         ("version", pa.int64()),
         ("bundle", pa.string()),
-        ("images", pa.int64()),
+        ("inputs", pa.int64()),
         ("totals", pa.list_(pa.float64())),
         ("squares", pa.list_(pa.float64())),
     ],
@@ -37,21 +40,21 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerMoments:
-    """Sums over images that one bundle answered in one minute.
+    """Sums over inputs that one bundle answered in one minute.
 
     Attributes:
         time: the minute, aware.
         version: of the model that answered.
         bundle: SHA-256 of its manifest.
-        images: how many; no two alike in one server's recent past.
-        totals: sums over images of each channel's mean, `(channels,)`.
-        squares: sums over images of each channel's mean square, `(channels,)`.
+        inputs: how many; no two alike in what one server answered in an hour.
+        totals: sums over inputs of each channel's mean, `(channels,)`.
+        squares: sums over inputs of each channel's mean square, `(channels,)`.
     """
 
     time: datetime
     version: int
     bundle: str
-    images: int
+    inputs: int
     totals: NDArray[np.float64]
     squares: NDArray[np.float64]
 
@@ -68,7 +71,7 @@ def batch(moments: Sequence[LayerMoments]) -> pa.RecordBatch:
 
 
 def read(folder: Path, *, start: datetime, end: datetime) -> dict[str, LayerMoments]:
-    """What the images of `[start, end)` add up to, by bundle; `time` is that of the first of them.
+    """What the inputs of `[start, end)` add up to, by bundle; `time` is that of the first of them.
 
     Args:
         folder: the model's journal.
@@ -83,7 +86,7 @@ def read(folder: Path, *, start: datetime, end: datetime) -> dict[str, LayerMome
 
 
 def hourly(folder: Path, *, start: datetime, end: datetime, bundle: str) -> list[LayerMoments]:
-    """What the images of `[start, end)` that a bundle answered add up to in each hour of the clock, oldest first.
+    """What the inputs of `[start, end)` that a bundle answered add up to in each hour of the clock, oldest first.
 
     Raises:
         DataError: as `read`.
@@ -114,7 +117,7 @@ def added(one: LayerMoments, other: LayerMoments) -> LayerMoments:
         one.time,
         one.version,
         one.bundle,
-        one.images + other.images,
+        one.inputs + other.inputs,
         one.totals + other.totals,
         one.squares + other.squares,
     )
@@ -128,17 +131,23 @@ def _within(folder: Path, start: datetime, end: datetime, shorten: Callable[[pa.
             [SCHEMA.empty_table().replace_schema_metadata(None)]
             + [
                 shorten(part).replace_schema_metadata(None)
-                for path in reader.segments(folder / KIND)
-                if (part := reader.read_segment(path, within)).num_rows
+                for kind in (FORMER, KIND)
+                for path in reader.segments(folder / kind)
+                if (part := _current(reader.read_segment(path, within))).num_rows
             ]
         ),
         folder,
     )
 
 
+def _current(table: pa.Table) -> pa.Table:
+    """Rows as they are written now."""
+    return table.rename_columns(["inputs" if name == "images" else name for name in table.column_names])
+
+
 def _rows(table: pa.Table) -> list[LayerMoments]:
     totals, squares = (_lists(table[name]) for name in ("totals", "squares"))
-    plain = (table[name].to_pylist() for name in ("time", "version", "bundle", "images"))
+    plain = (table[name].to_pylist() for name in ("time", "version", "bundle", "inputs"))
     return [LayerMoments(*row) for row in zip(*plain, totals, squares, strict=True)]
 
 

@@ -13,7 +13,8 @@ from headstart.faults.signatures import Match, Signature
 from headstart.faults.table import CAUSES, FAULTS, Fault
 from headstart.findings import Finding
 from headstart.monitoring import label_shift
-from headstart.monitoring.detectors import batchnorm, quality
+from headstart.monitoring.detectors import layers as layer_drift
+from headstart.monitoring.detectors import quality
 from headstart.monitoring.recalibration import FEWEST, Effect, Replay
 from headstart.monitoring.windows import Sample, Window
 from headstart.profile import Profile
@@ -25,6 +26,7 @@ REQUESTS = {"refusals", "repeated_inputs"}  # they say nothing about the answers
 CLIENTS = {"preprocessing_mismatch", "input_quality"}  # causes that the looks of inputs can show
 ANSWERS = {"predicted_classes", "confidence", "quality"}  # checks of what the network says, rather than of its inputs
 THROUGHOUT = 0.8  # share of damaged inputs from which on a window is replayed as damaged throughout
+SEEN_IN_INPUTS = {"confidence", "input_range", layer_drift.CHECKS["blocks"]}  # besides properties: look at these
 HARDLY = 0.25  # of what predictions lost: where re-estimated statistics bring back less, they are not the cause
 SURELY = 200  # images that it takes to say so: statistics of few are rough, and bring less back than a cure would
 MOST_CLIENTS = 5  # that are looked at one by one: each look is one more chance of a wrong name
@@ -207,7 +209,7 @@ def _by_looks(
     failed: dict[str, Finding], checks: Sequence[str], profile: Profile, window: Window, known: Sequence[Signature]
 ) -> dict[str, Any]:
     """The cause that the inputs' properties show, where they moved or confidence did."""
-    looks = any(check.startswith("property/") or check in {"confidence", "input_range"} for check in checks)
+    looks = any(check.startswith("property/") or check in SEEN_IN_INPUTS for check in checks)
     found = signatures.match(known, profile.properties, window.properties) if looks else []
     if looks and not found:
         found = _of_one_client(known, profile, window)
@@ -245,7 +247,7 @@ def _by_layers(named: dict[str, Any], findings: Sequence[Finding], trial: Trial)
     these statistics bring next to nothing back or nothing was lost; between the two the cause is unnamed.
     """
     found = {finding.check: finding for finding in findings}
-    layers = found.get(batchnorm.CHECK)
+    layers = found.get(layer_drift.CHECKS["batchnorm"])
     if layers is None or layers.verdict == "pass":
         return named
     sample = trial.sample() if layers.verdict == "fail" else Sample([], [])

@@ -14,15 +14,16 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.batchnorm import recalibration, reference
+from headstart import layer_statistics
+from headstart.batchnorm import recalibration
 from headstart.batchnorm.instrumented import Instrumented
-from headstart.batchnorm.reference import Statistics
 from headstart.bundle import CALIBRATION, Calibration
 from headstart.contract import documents
 from headstart.contract.inputs import Item
 from headstart.errors import ContractError
 from headstart.faults.table import Fault
 from headstart.journal.moments import LayerMoments
+from headstart.layer_statistics import Statistics
 from headstart.monitoring.windows import Sample
 from headstart.predictor import Preprocessor
 from headstart.profile import Profile
@@ -223,14 +224,14 @@ def replay(
     if served is None or len(places) < FEWEST:
         return None
     sound, truth = [images[place] for place in places], np.array([labels[place] for place in places], dtype=object)
-    live = Moments(np.full_like(measured.totals, measured.images), measured.totals, measured.squares)
+    live = Moments(np.full_like(measured.totals, measured.inputs), measured.totals, measured.squares)
 
     def planted(severity: int) -> tuple[float, list[Item]]:
         """How far the layers' inputs are from those of the window, and the images."""
         generator = np.random.default_rng(SEED)
         items = served.preprocessor.prepare([fault.inject(raw, severity, generator) for raw in sound])
-        seen = reference.summed(served.network.run(items).moments)
-        return float(reference.divergences(served.network.layers, seen, live).mean()), items
+        seen = layer_statistics.summed(served.network.run(items).moments)
+        return float(layer_statistics.divergences(served.network.layers, seen, live).mean()), items
 
     try:
         tried = {severity: planted(severity) for severity in SEVERITIES}
@@ -334,7 +335,7 @@ class _Served:
     @classmethod
     def open(cls, bundle: Path, profile: Profile) -> "_Served | None":
         """None where the network has no BatchNorm."""
-        known = reference.read(bundle)
+        known = layer_statistics.read(bundle)
         network = Instrumented.load(bundle, Preprocessor.load(bundle))
         if known is None or network is None:
             return None

@@ -5,8 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from headstart import artifacts, profile
-from headstart.batchnorm import reference as layers
+from headstart import artifacts, layer_statistics, profile
 from headstart.data import dataset
 from headstart.errors import UsageError
 from headstart.faults import signatures
@@ -40,7 +39,7 @@ def of(name: str, registry: Any) -> Callable[[int], watch.Reference]:
             lambda: signatures.read(folder()),
             unseen=lambda: signatures.read_unseen(folder()),
             prior=lambda: prior.read(folder()),
-            layers=lambda: layers.read(folder()),
+            layers=lambda: layer_statistics.read(folder()),
             effect=lambda sample: recalibration.effect(folder(), profile.read(folder()), sample),
             replay=lambda fault, measured: _replay(name, folder(), fault, measured),
         )

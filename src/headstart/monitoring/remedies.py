@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.batchnorm import recalibration as statistics
-from headstart.batchnorm import reference as layers
+from headstart.batchnorm.instrumented import GRAPH
 from headstart.data import cures
 from headstart.errors import DataError, UsageError
 from headstart.evaluation.calibration import RAREST
@@ -158,7 +158,7 @@ def recalibrate_batchnorm(seen: Recorded) -> Proposal:
     Raises:
         DataError: if the network has no BatchNorm, or there are too few images.
     """
-    if layers.read(seen.bundle) is None:
+    if not (seen.bundle / GRAPH).is_file():
         raise DataError(
             "the network has no BatchNorm: there are no statistics to estimate anew.",
             action="Choose another remedy; `headstart remedy NAME` says which the last look named.",

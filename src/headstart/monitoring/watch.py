@@ -7,17 +7,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from headstart.batchnorm.reference import Reference as LayerReference
 from headstart.errors import HeadstartError
 from headstart.faults.signatures import Signature
 from headstart.faults.table import Fault
 from headstart.findings import Finding
 from headstart.journal import moments
 from headstart.journal.moments import LayerMoments
+from headstart.layer_statistics import Reference as LayerReference
 from headstart.monitoring import diagnosis, label_shift, windows
 from headstart.monitoring import prior as priors
 from headstart.monitoring.detectors import (
-    batchnorm,
     confidence,
     input_range,
     predicted_classes,
@@ -26,6 +25,7 @@ from headstart.monitoring.detectors import (
     requests,
     unknown_labels,
 )
+from headstart.monitoring.detectors import layers as layer_drift
 from headstart.monitoring.prior import Prior
 from headstart.monitoring.recalibration import Effect, Replay
 from headstart.monitoring.windows import Sample, Traffic, Window
@@ -54,7 +54,7 @@ class Reference:
         signatures: reads what faults do to its inputs; likewise.
         unseen: reads which properties of inputs cannot reach its network; likewise.
         prior: reads the class shares it was made for, None where they are its test split's; likewise.
-        layers: reads what its BatchNorms' inputs were on the reference, None where it has none; likewise.
+        layers: reads what entered its layers on the reference, None where it has none; likewise.
         effect: tries re-estimated BatchNorm statistics on raw images of a window; likewise.
         replay: tries them on labelled images that a fault is planted in; None where there are none; likewise.
     """
@@ -189,8 +189,8 @@ def judge(
         window: its answers.
         params: the section `monitor`.
         versions: how many share the window's part of the budget.
-        layers: what its BatchNorms' inputs were on the reference; None where it has none.
-        measured: what they were in the window; None where no server measured any.
+        layers: what entered its layers on the reference; None where its bundle has none.
+        measured: what did in the window; None where no server measured any.
         unseen: properties that cannot reach the network: they are shown, and never alarm.
     """
     watched, seen = without(profile, unseen), without(window, unseen)
@@ -206,7 +206,7 @@ def judge(
         input_range.detect(watched, seen, level),
         quality.detect(profile, window, level, needed=params.labels, drop=params.accuracy_drop),
         unknown_labels.detect(profile, window, level),
-        *([batchnorm.detect(layers, measured, level)] if layers is not None else []),
+        layer_drift.detect(layers, measured, level),
     ]
     if window.rows >= params.rows:
         return tested
@@ -287,19 +287,19 @@ def _reference(references: Callable[[int], Reference], window: Window) -> Refere
 
 
 def _measured(journal: Path, window: Window, bundle: str) -> LayerMoments | None:
-    """What servers measured of the window's images under the registered bundle, or one of that version."""
+    """What servers measured of the window's inputs under the registered bundle, or one of that version."""
     found = moments.read(journal, start=window.start, end=window.end)
     own = [each for each in found.values() if each.version == window.version]
     return found.get(bundle) or (own[0] if own and not bundle else None)
 
 
 def _with_hours(finding: Finding, journal: Path, window: Window, layers: LayerReference, bundle: str) -> Finding:
-    """The finding on BatchNorms with how far each layer was from the reference in each of the last hours."""
-    if finding.check != batchnorm.CHECK or finding.bar is None:
+    """The finding on layers with how far each layer was from the reference in each of the last hours."""
+    if finding.check != layer_drift.CHECKS[layers.layers.kind] or finding.bar is None:
         return finding
     start = (window.end - timedelta(hours=HOURS - 1)).replace(minute=0)
     hours = moments.hourly(journal, start=start, end=window.end, bundle=bundle)
-    history = {"names": layers.layers.names, "hours": batchnorm.by_hour(layers, hours, finding.bar)}
+    history = {"names": layers.layers.names, "hours": layer_drift.by_hour(layers, hours, finding.bar)}
     return replace(finding, evidence={**finding.evidence, "history": history})
 
 

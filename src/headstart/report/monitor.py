@@ -30,6 +30,7 @@ CLASSES = 8  # whose shares are shown at once; the others are folded
 HEADLINES = {"ok": "No change seen", "alert": "Something changed", "unsure": "Too little to tell"}
 NO_LOOK = "No verdict"
 TONES = {"ok": "pass", "alert": "fail", "unsure": "unsure"}
+LAYER_CHECKS = {"batchnorm_drift": "each BatchNorm", "layer_drift": "the first and the last block"}
 ORDER = {"fail": 0, "unsure": 1, "pass": 2}
 # the page can't look into the frame of the charts, so that they say how high they are
 SENDS_HEIGHT = (
@@ -233,9 +234,12 @@ def _no_charts(model: str, document: Document) -> tuple[str, str]:
 def _layers(findings: Sequence[Document]) -> dict[str, Any] | None:
     """A map of how far the inputs of each layer moved: layers down the page, hours across.
 
-    One column, the window's, where no hour had images enough; None where nothing was measured.
+    One column, the window's, where no hour had inputs enough; None where nothing was measured.
     """
-    found: Document = next((finding["evidence"] for finding in findings if finding["check"] == "batchnorm_drift"), {})
+    measured = [finding for finding in findings if finding["check"] in LAYER_CHECKS]
+    if not measured:
+        return None
+    found: Document = measured[0]["evidence"]
     history, layers = found.get("history", {"names": [], "hours": []}), found.get("layers", [])
     names, columns = [_layer_name(name) for name in history["names"]], _every_hour(history["hours"])
     if not columns and layers:
@@ -255,6 +259,7 @@ def _layers(findings: Sequence[Document]) -> dict[str, Any] | None:
         for place, name in enumerate(names)
     ]
     return {
+        "what": LAYER_CHECKS[measured[0]["check"]],
         "rows": rows,
         "hours": [column["label"] for column in columns],
         "words": monitor_words.layers_moved(columns),
@@ -280,7 +285,7 @@ def _every_hour(hours: Sequence[Document]) -> list[dict[str, Any]]:
 
 def _cell(column: Document, place: int, name: str, most: float) -> dict[str, Any]:
     if not column["beyond"]:
-        return {"tone": "absent", "shade": 0, "title": f"{column['when']}: too few images"}
+        return {"tone": "absent", "shade": 0, "title": f"{column['when']}: too few inputs"}
     value, moved = column["beyond"][place], column["moved"][place]
     return {
         "tone": "moved" if moved else "still",

@@ -11,7 +11,15 @@ from headstart.report.plots import percent, scientific
 
 Document = Mapping[str, Any]
 
-P_VALUES = frozenset({"predicted_classes", "confidence", "input_range", "quality", "unknown_labels", "batchnorm_drift"})
+P_VALUES = frozenset(
+    {"predicted_classes", "confidence", "input_range", "quality", "unknown_labels", "batchnorm_drift", "layer_drift"}
+)
+OF_FEW_LAYERS = {
+    (True,): "The one layer",
+    (True, True): "Both layers",
+    (True, False): "The first of 2 layers",
+    (False, True): "The last of 2 layers",
+}
 SEND_LABELS = "curl -s localhost:8000/feedback/{name} -H 'content-type: application/json' -d '{body}'"
 BODY = '{"id": "ID OF THE ANSWER", "index": 0, "label": "THE RIGHT CLASS"}'
 CURES = {
@@ -31,6 +39,7 @@ SHOWS_IN = {
     "quality": "how often it is right",
     "unknown_labels": "labels that are none of its classes",
     "batchnorm_drift": "what its layers see",
+    "layer_drift": "what its layers see",
     "refusals": "refused inputs",
     "repeated_inputs": "repeated inputs",
     "bundle": "the files that answered",
@@ -127,6 +136,8 @@ def layers_moved(columns: Sequence[Document]) -> str:
         if not any(column["moved"]):
             break
         since = column
+    if which := OF_FEW_LAYERS.get(tuple(newest["moved"])):
+        return f"{which} moved, since {since['when']}."
     third = max(1, layers // 3)
     early, late = (sum(part) / len(part) for part in (newest["beyond"][:third], newest["beyond"][-third:]))
     where = "early layers more than late ones" if early > 2 * late else "late layers more than early ones"

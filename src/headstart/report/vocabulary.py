@@ -62,6 +62,7 @@ MONITORS = {
     "quality": "Accuracy on labelled answers",
     "unknown_labels": "Labels that are none of its classes",
     "batchnorm_drift": "Inputs of its BatchNorm layers",
+    "layer_drift": "Inputs of its first and last block",
     "refusals": "Refused inputs",
     "repeated_inputs": "Repeated inputs",
     "bundle": "Files that answered",

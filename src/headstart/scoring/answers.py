@@ -55,7 +55,7 @@ def answer(
         order = sorted(items, key=lambda place: items[place].shape[0])
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
-            logits, _ = predictor.run([items[place] for place in batch])
+            logits = predictor.run([items[place] for place in batch]).logits
             shares[batch] = predictor.probabilities(logits)
     return _table(predictor.labels, shares, reasons, version, probabilities)
 

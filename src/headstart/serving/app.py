@@ -29,6 +29,7 @@ from headstart.serving.metrics import Metrics
 from headstart.serving.models import Answered, LoadedModel
 from headstart.serving.protocol import EXTENSIONS, Taken
 from headstart.serving.refusals import RefusedError, busy, shown
+from headstart.serving.sampling import Offered
 
 JSON = "application/json"
 MULTIPART = "multipart/form-data"
@@ -334,7 +335,8 @@ class Handlers:
         outcomes = order.merged(answered)
         refused = order.whole and any(isinstance(outcome, ContractError) for outcome in outcomes)
         nothing: dict[str, Any] = {"label": None, "probability": None, "probabilities": None, "properties": {}}
-        rows, sampled = [], []
+        rows: list[Answer] = []
+        measured: list[Offered] = []
         for index, outcome in enumerate(outcomes):
             if isinstance(outcome, ContractError):
                 said = nothing | {"status": order.status, "reason": outcome.message}
@@ -342,7 +344,8 @@ class Handlers:
                 continue
             else:
                 prediction = outcome.prediction
-                sampled.append(order.raw[index])
+                if not isinstance(raw := order.raw[index], ContractError):
+                    measured.append(Offered(raw, outcome.moments))
                 said = {
                     "label": prediction.label,
                     "probability": prediction.probability,
@@ -366,7 +369,7 @@ class Handlers:
                     **said,
                 )
             )
-        self._fleet.sample(model, now, [each for each in sampled if not isinstance(each, ContractError)])
+        self._fleet.sample(model, now, measured)
         self._fleet.journal(order.name).record(rows)
 
 

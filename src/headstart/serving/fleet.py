@@ -15,7 +15,7 @@ from headstart.params.operation import Serve
 from headstart.serving.batching import Batcher, Raw, RetiredError
 from headstart.serving.models import Answered, LoadedModel
 from headstart.serving.refusals import RefusedError, shown
-from headstart.serving.sampling import SHARE, Answering, Sampler
+from headstart.serving.sampling import SHARE, Answering, Offered, Sampler
 
 INSPECT_S = 3600.0  # a check costs under a second of one core: a damaged model answers for an hour at most
 MOST_SKIPPED = 20  # looks at the registry between two attempts at a champion that cannot be served: a minute
@@ -83,7 +83,7 @@ class Fleet:
             models: by name.
             slots: by name, of models that are not loaded too: `note` says why they are not.
             workers: threads a model.
-            sampled: share of one core, at most, that measures BatchNorm inputs.
+            sampled: share of one core, at most, that measures what enters layers.
         """
         self._models = dict(models)
         self._slots = dict(slots)
@@ -274,14 +274,14 @@ class Fleet:
         trouble = self._troubles.get(name)
         return trouble is not None and trouble.artifact
 
-    def sample(self, model: LoadedModel, when: datetime, inputs: Sequence[Raw]) -> None:
-        """Let inputs that a version just answered be measured in the background, where it has BatchNorm."""
-        if model.instrumented is not None:
-            images = [each for each in inputs if isinstance(each, bytes)]
-            self._samplers[model.name].offer(Answering(model.instrumented, model.version, model.bundle), when, images)
+    def sample(self, model: LoadedModel, when: datetime, inputs: Sequence[Offered]) -> None:
+        """Let what entered the layers for inputs that a version just answered be summed in the background."""
+        measured = [each for each in inputs if model.instrumented is not None or each.moments is not None]
+        if measured:
+            self._samplers[model.name].offer(Answering(model.instrumented, model.version, model.bundle), when, measured)
 
     def drain(self) -> None:
-        """Wait until the sums of all sampled images are on their way to the journals."""
+        """Wait until the sums of all measured inputs are on their way to the journals."""
         for sampler in self._samplers.values():
             sampler.drain()
 

@@ -20,7 +20,7 @@ from headstart.evaluation.golden import Golden
 from headstart.faults import clients
 from headstart.faults.clients import Comparison
 from headstart.findings import Finding
-from headstart.predictor import Prediction, Predictor
+from headstart.predictor import Outputs, Prediction, Predictor
 from headstart.serving.batching import Raw
 from headstart.serving.plausibility import Plausibility
 
@@ -40,7 +40,7 @@ class Answering(Protocol):
     @property
     def preprocessor(self) -> Examining: ...
 
-    def run(self, items: Sequence[NDArray[Any]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
+    def run(self, items: Sequence[NDArray[Any]]) -> Outputs: ...
 
     def predictions(self, logits: NDArray[np.floating[Any]]) -> list[Prediction]: ...
 
@@ -53,12 +53,14 @@ class Answered:
         features: what the network computed before its head, `(width,)`.
         properties: of the input, by name.
         warnings: what is odd about the input, a sentence each.
+        moments: of what entered the network's layers, `(2, channels)`; None where it does not say.
     """
 
     prediction: Prediction
     features: NDArray[np.float32]
     properties: Mapping[str, float]
     warnings: tuple[str, ...] = ()
+    moments: NDArray[np.float32] | None = None
 
 
 def incomparable(raw: Raw, computed: Any, *, limit_s: float) -> Comparison:
@@ -151,8 +153,9 @@ class LoadedModel:
                 odd.append(self.plausibility.warnings(raw, properties))
         if not items:
             return [outcome for outcome in outcomes if outcome is not None]
-        logits, features = self.predictor.run(items)
-        answered = iter(map(Answered, self.predictor.predictions(logits), features, described, odd))
+        logits, features, moments = self.predictor.run(items)
+        measured = [None] * len(items) if moments is None else moments
+        answered = iter(map(Answered, self.predictor.predictions(logits), features, described, odd, measured))
         return [next(answered) if outcome is None else outcome for outcome in outcomes]
 
     def replay(self) -> Finding:

@@ -2,7 +2,7 @@
 
 from headstart import artifacts
 from headstart.backbones.network import Network
-from headstart.batchnorm.reference import GRAPH
+from headstart.batchnorm.instrumented import GRAPH
 from headstart.data import cures, dataset
 from headstart.evaluation import screen
 from headstart.export import graph, instrumented, parity, paths, statistics

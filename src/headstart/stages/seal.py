@@ -25,13 +25,13 @@ def run(model: str, params: Seal) -> None:
     expected = predictor.predict(chosen.inputs)
     kept = golden.clear(expected, golden.KEPT)
     golden.write(out, chosen.select(kept), [expected[row] for row in kept])
-    logits, features = predictor.outputs(test.inputs)
+    logits, features, moments = predictor.outputs(test.inputs)
     answers, properties = predictor.predictions(logits), predictor.preprocessor.properties(test.inputs)
     seen = profile.build(
         answers, test.labels, properties, predictor.labels, features=features, seed=profile.SEED, rows=params.profile
     )
     profile.write(out, seen)
-    instrumented.write(out, export, predictor.preprocessor, test.inputs, seed=profile.SEED)
+    instrumented.write(out, export, predictor, test.inputs, moments, seed=profile.SEED)
     signatures.seal(out, predictor.preprocessor, test.inputs, seed=profile.SEED)
     artifacts.write_json(out / "lineage.json", lineage(f"evaluate@{model}"))
     artifacts.write_text(out / "params.yaml", resolved_params(model))

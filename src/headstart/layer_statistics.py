@@ -1,18 +1,22 @@
-"""What the inputs of a network's BatchNorms looked like on the test split: what live traffic is compared with.
+"""What entered a network's layers on the test split: what live traffic is compared with.
 
-batchnorm.onnx    the network with the moments of each BatchNorm's input as outputs (`instrumented`)
-batchnorm.npz     per channel: mean and variance as trained and as served, epsilon, and the moments of the test split,
-                  measured as trained, in blocks
+layers.npz    per channel: mean and variance as trained and as served, epsilon, and the moments of the test split,
+              measured as trained, in blocks
 
-Channels of all layers stand side by side, layers in the order in which an input passes them. A network without
-BatchNorm has neither file.
+Two kinds of networks have it. Where there are BatchNorms, the layers are these, measured by `batchnorm.onnx`
+(`batchnorm.instrumented`). Else they are the first and the last block, measured by `model.onnx` with every answer
+(`export.graph`); nothing is stored to normalise by, so the moments of the test split stand for it.
+
+Channels of all layers stand side by side, layers in the order in which an input passes them. Format 1 was
+`batchnorm.npz`, of networks with BatchNorm alone.
 """
 
+import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,24 +26,47 @@ from headstart.contract import documents
 from headstart.errors import BundleError
 from headstart.statistics.gaussian import Moments, symmetric_divergence
 
-FORMAT = 1
-GRAPH, TABLE = "batchnorm.onnx", "batchnorm.npz"
+FORMAT, READABLE = 2, (1, 2)
+TABLE, FORMER = "layers.npz", "batchnorm.npz"
+LAYERS = "headstart.layers"  # key of the metadata of `model.onnx`
 BLOCKS = 50
+MOST = 2000  # inputs of a reference: more hardly narrow its moments, and 50 blocks of them need larger windows
+Kind = Literal["batchnorm", "blocks"]
 
 
 @dataclass(frozen=True)
 class Layers:
-    """The BatchNorms of a network, in the order in which an input passes them.
+    """Layers of a network whose inputs are measured, in the order in which an input passes them.
 
     Attributes:
         names: where each stands in the network.
-        widths: how many channels each has.
-        epsilons: what each adds to its variances.
+        widths: how many channels enter each.
+        epsilons: what is added to the variances of each.
+        kind: all its BatchNorms, or the first and the last of its blocks.
     """
 
     names: tuple[str, ...]
     widths: tuple[int, ...]
     epsilons: tuple[float, ...]
+    kind: Kind = "batchnorm"
+
+    @classmethod
+    def of_model(cls, metadata: Mapping[str, str]) -> "Layers | None":
+        """Those that `model.onnx` measures, by its metadata; None where it measures none.
+
+        Raises:
+            BundleError: if it does not say which.
+        """
+        if LAYERS not in metadata:
+            return None
+        try:
+            described = json.loads(metadata[LAYERS])
+            names, widths, epsilons = (tuple(described[key]) for key in ("names", "widths", "epsilons"))
+            return cls(names, widths, epsilons, _kind(described["kind"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise BundleError(
+                f"model.onnx does not describe the layers that it measures: {error!r}.", action=documents.REBUILD
+            ) from None
 
     @property
     def channels(self) -> int:
@@ -63,7 +90,7 @@ class Layers:
 
 @dataclass(frozen=True)
 class Statistics:
-    """Means and variances that BatchNorms normalise by, `(channels,)` each."""
+    """Means and variances that layers normalise by, `(channels,)` each."""
 
     mean: NDArray[np.float64]
     variance: NDArray[np.float64]
@@ -71,14 +98,14 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Reference:
-    """Stored statistics, and the moments of the reference's images.
+    """Stored statistics, and the moments of the reference's inputs.
 
     Attributes:
         layers: whose channels these are.
         stored: what the network was trained with.
         served: what it is served with: others where a cure was exported.
-        blocks: moments of disjoint random parts of the reference, `(blocks, channels)`; an image counts 1, with its
-            mean over all positions.
+        blocks: moments of disjoint random parts of the reference, `(blocks, channels)`; an input counts 1, with its
+            mean over all positions or tokens.
     """
 
     layers: Layers
@@ -86,13 +113,25 @@ class Reference:
     served: Statistics
     blocks: Moments
 
+    @classmethod
+    def of(cls, layers: Layers, moments: Moments, *, seed: int) -> "Reference":
+        """That of blocks, which store nothing to normalise by, from the moments of inputs, `(inputs, channels)`.
+
+        At most `MOST` of them are taken.
+        """
+        chosen = np.random.default_rng(seed).permutation(len(moments.count))[:MOST]
+        blocks = in_blocks(_rows(moments, chosen), seed=seed)
+        whole = summed(blocks)
+        own = Statistics(whole.mean, whole.variance)
+        return cls(layers, own, own, blocks)
+
     @property
-    def images(self) -> int:
+    def inputs(self) -> int:
         return round(float(self.blocks.count[:, 0].sum()))
 
     @property
     def whole(self) -> Moments:
-        """Moments of all images, `(channels,)`."""
+        """Moments of all inputs, `(channels,)`."""
         return summed(self.blocks)
 
     def as_trained(self, live: Moments) -> Statistics:
@@ -112,8 +151,8 @@ def divergences(layers: Layers, one: Moments | Statistics, other: Moments | Stat
     return layers.means(apart)
 
 
-def of_images(means: NDArray[np.floating[Any]], squares: NDArray[np.floating[Any]]) -> Moments:
-    """Moments of images, one row each, `(images, channels)`: means over positions of values and of their squares."""
+def of_inputs(means: NDArray[np.floating[Any]], squares: NDArray[np.floating[Any]]) -> Moments:
+    """Moments of inputs, one row each, `(inputs, channels)`: means over positions of values and of their squares."""
     total = np.asarray(means, dtype=np.float64)
     return Moments(np.ones_like(total), total, np.asarray(squares, dtype=np.float64))
 
@@ -124,23 +163,24 @@ def summed(moments: Moments) -> Moments:
 
 
 def in_blocks(moments: Moments, *, seed: int, blocks: int = BLOCKS) -> Moments:
-    """Moments of disjoint random parts of equal size, give or take one: `(blocks, channels)` for `(images, channels)`.
+    """Moments of disjoint random parts of equal size, give or take one: `(blocks, channels)` for `(inputs, channels)`.
 
-    Fewer images than blocks are one block each.
+    Fewer inputs than blocks are one block each.
     """
-    images = len(moments.count)
-    order = np.random.default_rng(seed).permutation(images)
-    parts = [summed(_rows(moments, part)) for part in np.array_split(order, min(blocks, images))]
+    inputs = len(moments.count)
+    order = np.random.default_rng(seed).permutation(inputs)
+    parts = [summed(_rows(moments, part)) for part in np.array_split(order, min(blocks, inputs))]
     return _stacked(parts)
 
 
 def write(folder: Path, reference: Reference) -> None:
-    """Write `batchnorm.npz` into `folder`, the same bytes for the same numbers."""
+    """Write `layers.npz` into `folder`, the same bytes for the same numbers."""
     layers, blocks = reference.layers, reference.blocks
     with artifacts.replaced(folder / TABLE) as temporary, temporary.open("wb") as file:
         np.savez(
             file,
             format=np.array(FORMAT),
+            kind=np.array(layers.kind),
             names=np.array(layers.names),
             widths=np.array(layers.widths),
             epsilons=np.array(layers.epsilons),
@@ -155,19 +195,22 @@ def write(folder: Path, reference: Reference) -> None:
 
 
 def read(folder: Path) -> Reference | None:
-    """The reference that `write` wrote; None where the network has no BatchNorm, or the bundle is older.
+    """The reference that `write` wrote; None where the network gives none, or the bundle is older.
 
     Raises:
         BundleError: if the file is unreadable or of another format.
     """
-    path = folder / TABLE
-    if not path.is_file():
+    path = next((folder / name for name in (TABLE, FORMER) if (folder / name).is_file()), None)
+    if path is None:
         return None
     try:
         with np.load(path, allow_pickle=False) as file:
-            documents.check_format({"format": int(file["format"])}, FORMAT, str(path))
+            documents.check_format({"format": int(file["format"])}, READABLE, str(path))
             layers = Layers(
-                tuple(map(str, file["names"])), tuple(map(int, file["widths"])), tuple(map(float, file["epsilons"]))
+                tuple(map(str, file["names"])),
+                tuple(map(int, file["widths"])),
+                tuple(map(float, file["epsilons"])),
+                _kind(str(file["kind"]) if "kind" in file else "batchnorm"),  # format 1 has no kind
             )
             total = file["total"].astype(np.float64)
             blocks = Moments(
@@ -179,6 +222,11 @@ def read(folder: Path) -> Reference | None:
             return Reference(layers, stored, Statistics(file["served_mean"], file["served_variance"]), blocks)
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise BundleError(f"{path} cannot be read: {error}.", action=documents.REBUILD) from error
+
+
+def _kind(value: str) -> Kind:
+    """A kind that was written down, or a ValueError."""
+    return get_args(Kind)[get_args(Kind).index(value)]  # type: ignore[no-any-return]
 
 
 def _rows(moments: Moments, rows: NDArray[np.int64]) -> Moments:
