@@ -228,6 +228,11 @@ def machine() -> str:
     return socket.gethostname()
 
 
+def prefect_server() -> str:
+    """The address of the Prefect server that `PREFECT_API_URL` names; empty where none is."""
+    return os.environ.get("PREFECT_API_URL", "")
+
+
 def disable_telemetry() -> None:
     """Switch off every telemetry and promotion of the libraries; child processes inherit it.
 

@@ -93,11 +93,11 @@ def test_each_entry_names_the_sha_256_of_the_one_before(model):
 
 def test_an_entry_says_who_what_when_and_of_what(model, version, monkeypatch):
     monkeypatch.setenv("HEADSTART_NOW", "2026-03-01T12:00:00+00:00")
-    registry.promote(model, reason="of März", who=registry.Actor("bob@desk", "headstart promote"))
+    registry.promote(model, reason="of März", who=registry.Actor("bob@desk", "command promote"))
     *_, entry = ledger.read(model).entries
     assert (entry.event, entry.version, entry.reason) == ("promoted", version, "of März")
     assert entry.time == "2026-03-01T12:00:00.000+00:00"
-    assert str(entry.who) == "bob@desk by headstart promote"
+    assert str(entry.who) == "bob@desk (command promote)"
     known = registry.describe(model, version)
     told = {key: entry.details[key] for key in ("git_commit", "data_revision", "contract", "bundle", "run")}
     assert told == {
@@ -216,4 +216,4 @@ def test_a_ledger_that_begins_later_says_who_was_champion_then(model, version):
 def test_an_account_can_be_named_where_the_user_is_a_machines(monkeypatch):
     assert "@" in registry.Actor.here().account
     monkeypatch.setenv("HEADSTART_ACCOUNT", "release-bot")
-    assert registry.Actor.here("headstart promote") == registry.Actor("release-bot", "headstart promote")
+    assert registry.Actor.here("command promote") == registry.Actor("release-bot", "command promote")

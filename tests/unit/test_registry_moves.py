@@ -192,10 +192,10 @@ def test_a_finished_promotion_is_recorded_with_who_began_it_and_who_finished_it(
     with monkeypatch.context() as broken:
         broken.setattr(mlflow.MlflowClient, "create_run", lambda *arguments, **named: die())
         with pytest.raises(KilledError):
-            registry.promote(model, who=registry.Actor("ada@laptop", "headstart promote"))
+            registry.promote(model, who=registry.Actor("ada@laptop", "command promote"))
     registry.settle(model, registry.Actor("bob@desk"))
     [entry] = events(model, "promoted", number)
-    assert entry.who == registry.Actor("ada@laptop", "headstart promote")
+    assert entry.who == registry.Actor("ada@laptop", "command promote")
     assert entry.details["finished"]["who"]["account"] == "bob@desk"
 
 

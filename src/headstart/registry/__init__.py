@@ -9,7 +9,7 @@ Every function works on the registry that `headstart.tracking.open` pointed MLfl
 
 from headstart.registry.champion import Aliases, aliases, live, status
 from headstart.registry.ledger import Actor
-from headstart.registry.moves import Move, promote, register, rollback, settle
+from headstart.registry.moves import Move, promote, register, rollback, settle, unfinished
 from headstart.registry.shipping import require_registered
 from headstart.registry.versions import (
     Version,
@@ -44,4 +44,5 @@ __all__ = [
     "settle",
     "standing",
     "status",
+    "unfinished",
 ]

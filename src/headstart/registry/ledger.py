@@ -45,7 +45,7 @@ class Actor:
 
     Attributes:
         account: user@host.
-        via: `headstart promote`, `flow release`, `headstart serve`.
+        via: `command promote`, `flow release (NAME OF ITS RUN)`, `server`.
         flow_run: id of the Prefect flow run.
     """
 
@@ -59,7 +59,7 @@ class Actor:
         return cls(settings.account(), via, flow_run)
 
     def __str__(self) -> str:
-        return f"{self.account} by {self.via}" if self.via else self.account
+        return f"{self.account} ({self.via})" if self.via else self.account
 
 
 @dataclass(frozen=True)

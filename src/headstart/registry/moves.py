@@ -245,6 +245,17 @@ def settle(model: str, who: Actor | None = None) -> None:
         _settle(model, who)
 
 
+def unfinished(model: str) -> str:
+    """A sentence about a move that was killed, or is being made at this moment; empty where there is none."""
+    with speaking(model) as client:
+        found = or_none(lambda: client.get_registered_model(model))
+    if found is None or not (note := found.tags.get(MOVING)):
+        return ""
+    moving = json.loads(note)
+    began = f"{Actor(**moving['who'])} began to make version {moving['champion']} champion at {moving['time']}"
+    return f"{began}; if that was interrupted, the next run, promotion or rollback finishes or undoes it."
+
+
 def _settle(model: str, who: Actor | None) -> tuple[int | None, Mapping[str, Any] | None]:
     """The version that the alias `champion` stands for, deleted or not, and the killed move that was finished now."""
     finished = None
