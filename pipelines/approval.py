@@ -53,17 +53,23 @@ def approval(model: str, version: int) -> State[Any]:
     given: Any = suspend_flow_run(wait_for_input=asked, timeout=PATIENCE_S, key=NAME)
     if not given.approve:
         return Completed(name="Declined", message=f"by {given.name}: {given.reason}")
-    registry.promote(model, version, reason=given.reason or None, approval=True, who=world.actor(given.name))
+    passed = registry.describe(model, version).verdict == "pass"
+    reason = given.reason if passed else None  # an approval is no override of gates that judged it anew
+    registry.promote(model, version, reason=reason or None, approval=True, who=world.actor(given.name))
     return Completed(name="Approved", message=f"by {given.name}: version {version} is champion.")
 
 
 def ask(model: str, version: int) -> bool:
     """Start a run that waits for a person; False where no such deployment is served."""
-    parameters = {"model": model, "version": version}
     key = f"{NAME}-{model}-{version}"
     try:
         run_deployment(
-            f"{NAME}/{NAME}", parameters, timeout=0, as_subflow=False, idempotency_key=key, flow_run_name=key
+            f"{NAME}/{NAME}",
+            parameters={"model": model, "version": version},
+            flow_run_name=key,
+            idempotency_key=key,
+            timeout=0,
+            as_subflow=False,
         )
     except ObjectNotFound:
         return False

@@ -55,9 +55,9 @@ def promote(
     started = time.perf_counter()
     who, approval = registry.Actor.here("command promote"), params.models[name].release.approval
     move = registry.promote(name, version, reason=reason, approval=approval, who=who)
+    _emit_move(workspace, name, move.before, move.after, started, as_json)
     if approval and settings.prefect_server():
         _end_approval(workspace, name, move.after, str(who))
-    _emit_move(workspace, name, move.before, move.after, started, as_json)
     return 0
 
 
