@@ -214,6 +214,8 @@ def _why(entry: Mapping[str, Any]) -> str:
         bad = [check["check"] for check in entry["checks"] if check["verdict"] != "pass"]
         which = f", not {', '.join(bad)}" if bad else ""
         said.insert(0, f"{entry['verdict']}: {_checks(entry)}{which}")
+    if entry["event"] == "opened" and entry["champion"]:
+        said.append(f"the ledger begins; champion since {entry.get('since') or 'a time that is not known'}")
     if entry["event"] == "promoted":
         said += [word for word in ("provisional", "approval") if entry.get(word)]
     for key in ("remedy", "step", "outcome"):
