@@ -105,6 +105,14 @@ def test_what_happened_is_told_newest_first_with_who_and_why(told):
     assert lines[1][0] == "2026-03-01 15:00:00"
 
 
+def test_a_reason_cannot_break_the_table_or_drive_the_terminal(told, at):
+    at(4)
+    release.promote("pets", 2, reason="one\n2026-03-01 16:00:00  99  promoted\x1b[2J")
+    _, out = told()
+    [row] = [line for line in out.splitlines() if "16:00:00" in line]
+    assert "one 2026-03-01 16:00:00  99  promoted [2J" in row
+
+
 def test_the_document_holds_every_entry_and_the_newest_hash(told):
     _, out = told(as_json=True)
     document = json.loads(out)

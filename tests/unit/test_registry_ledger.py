@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import json
 import sqlite3
+from datetime import datetime
 
 import pytest
 
@@ -211,6 +212,24 @@ def test_a_ledger_that_begins_later_says_who_was_champion_then(model, version):
     told = {key: opened.details[key] for key in ("champion", "verdict", "overridden")}
     assert told == {"champion": version, "verdict": "pass", "overridden": "of May"}
     assert opened.details["since"] == registry.describe(model, version).since
+
+
+def test_a_version_from_before_the_ledger_is_registered_as_of_when_it_was(model, version, tmp_path, monkeypatch):
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name(ledger.EXPERIMENT)
+    for run in client.search_runs([experiment.experiment_id], f"tags.`headstart.model` = '{model}'"):
+        client.set_tag(run.info.run_id, "headstart.model", "another")
+    client.delete_experiment_tag(experiment.experiment_id, f"headstart.head.{model}")
+    monkeypatch.setenv("HEADSTART_NOW", "2126-03-01T12:00:00+00:00")
+    registry.register(
+        model, tmp_path / "bundle", run_id="", verdict="pass", reasons=[], metrics={}, tags={}, findings=FINDINGS
+    )
+    opened, registered, judged = ledger.read(model).entries
+    assert [entry.time[:4] for entry in (opened, judged)] == ["2126", "2126"]
+    made = client.get_model_version(model, str(version)).creation_timestamp
+    assert datetime.fromisoformat(registered.time).timestamp() == pytest.approx(made / 1000)
 
 
 def test_an_account_can_be_named_where_the_user_is_a_machines(monkeypatch):

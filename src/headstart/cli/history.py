@@ -126,7 +126,8 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(5)] if rows else []
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        yield "  ".join([*cells, row[-1]]).rstrip()
+        line = "  ".join([*cells, row[-1]])
+        yield "".join(each if each.isprintable() else " " for each in line).rstrip()
     yield from _problems(document)
 
 

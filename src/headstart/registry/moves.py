@@ -13,7 +13,7 @@ rare, whoever is overtaken is told, and the ledger has both moves in order.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from types import EllipsisType
 from typing import Any
@@ -102,8 +102,10 @@ def register(
                 client.set_registered_model_alias(model, CHALLENGER, str(number))
             elif number == current.challenger:
                 client.delete_registered_model_alias(model, CHALLENGER)
-            if not ledger.holds(model, "registered", number):
-                ledger.append(model, "registered", version=number, who=who)
+            if not ledger.holds(model, "registered", number):  # of a killed run, or from before there was a ledger
+                made = client.get_model_version(model, str(number)).creation_timestamp / 1000
+                time = datetime.fromtimestamp(made, UTC).isoformat(timespec="milliseconds") if known else None
+                ledger.append(model, "registered", version=number, who=who, time=time)
             ledger.append(
                 model,
                 "judged",
