@@ -12,6 +12,7 @@ from prefect.artifacts import create_link_artifact, create_table_artifact
 
 from headstart import artifacts, bundle, registry, tracking
 from headstart.data import dataset
+from headstart.errors import GateError
 from headstart.evaluation import gates, judgement
 from headstart.findings import Finding, overall
 from headstart.params.evaluation import Gates
@@ -21,7 +22,8 @@ from headstart.registry.client import CHAMPION
 from headstart.report import page, selection
 from headstart.serving import rehearsal
 from headstart.stages import graph
-from pipelines import world
+from pipelines import approval, world
+from pipelines.states import AWAITING
 
 
 @flow(name="release")
@@ -32,14 +34,19 @@ def release(model: str, seconds: float = 0.0) -> Any:
     params = load(workspace.params).models[model]
     tracking.open(workspace, writing=True)
     sealed = artifacts.stage_output(model, "bundle")
+    standing = registry.aliases(model)
     rival = rival_of(model)
     findings = judge(model, params.gates, rival, rehearse(model, params))
     verdict = overall(findings)
     version = register(model, findings, params.model_dump())
     withdrawn = registry.describe(model, version).rolled_back
     provisional = verdict != "pass" and is_provisional(model, version, findings)
+    kept = ""
     if (verdict == "pass" or provisional) and not params.release.approval and not withdrawn:
-        promote(model, version, provisional)
+        try:
+            promote(model, version, provisional, standing.champion or standing.missing.get(CHAMPION))
+        except GateError as overtaken:  # another became champion than the one it was compared with
+            kept = f". {overtaken}"
     artifacts.write_json(
         artifacts.release(model) / "judgement.json",
         {
@@ -62,8 +69,12 @@ def release(model: str, seconds: float = 0.0) -> Any:
     artifacts.write_json(artifacts.release(model) / "run.json", result)
     report(model, version, result)
     said = "provisional" if result["provisional"] else verdict
-    message = f"version {version}: {said}{f', {alias}' if alias else ''}"
-    return world.conclusion({model: said}, message, passed="Promoted" if alias == "champion" else "Completed")
+    passed = "Promoted" if alias == "champion" else "Completed"
+    if alias == "challenger" and params.release.approval and not withdrawn:
+        on_page = " or resume its run of the flow approval" if approval.ask(model, version) else ""
+        passed, kept = AWAITING, f"; to approve it: headstart promote {model} {version}{on_page}"
+    message = f"version {version}: {said}{f', {alias}' if alias else ''}{kept}"
+    return world.conclusion({model: said}, message, passed=passed)
 
 
 def rival_of(model: str) -> int | None:
@@ -136,13 +147,15 @@ def register(model: str, findings: list[Finding], params: dict[str, Any]) -> int
         reasons=[finding.reason for finding in findings if finding.verdict != "pass"],
         metrics=metrics,
         tags=tags,
+        findings=[finding.document() for finding in findings],
+        who=world.actor(),
     )
 
 
 @task(name="promote", retries=2, retry_delay_seconds=5, retry_condition_fn=world.worth_retrying)
-def promote(model: str, version: int, provisional: bool) -> None:
-    """Move the alias `champion`, unless it stands there already."""
-    registry.promote(model, version, provisional=provisional)
+def promote(model: str, version: int, provisional: bool, over: int | None) -> None:
+    """Move the alias `champion`, unless it stands there already, from the champion that the version was judged over."""
+    registry.promote(model, version, provisional=provisional, expected=over, who=world.actor())
 
 
 @task(name="report")

@@ -25,6 +25,7 @@ from headstart.errors import DataError, GateError, OutsideError, UsageError
 from headstart.monitoring import references, remedies
 from headstart.params.loader import load
 from headstart.params.workspace import Model, Params
+from headstart.registry import ledger
 from headstart.stages import cures as recorded
 from headstart.stages.lock import exclusive
 from pipelines import world
@@ -52,14 +53,21 @@ def remedy(name: str, wanted: str, data: str | None = None, unattended: bool = F
     workspace = world.workspace()
     os.chdir(workspace.root)
     params = load(workspace.params)
+    tracking.open(workspace, writing=True)
     forget_if_judged(name, params)
     with exclusive(workspace.state, "remedy"):
         recorded.restore(name)
-        if wanted != "none":
+        if wanted != "none" and judged(name).is_dir():
             take_back(name)  # what an earlier attempt left unjudged
+            reason = "an earlier attempt ended before it was judged"
+            ledger.append(name, "remedy_withdrawn", who=world.actor(), reason=reason)
         effect, doubt = write_cure(name, wanted, params.models[name], data, unattended)
     if doubt:
         return Completed(name=NOT_SURE, message=doubt, data={})
+    if wanted == "none":
+        ledger.append(name, "remedy_withdrawn", who=world.actor(), remedy="all")
+    else:
+        ledger.append(name, "remedy_applied", who=world.actor(), remedy=wanted, effect=effect)
     ended = training([name], return_state=True)
     outcome = ended.result(raise_on_failure=False)
     failed = isinstance(outcome, BaseException)
@@ -70,6 +78,8 @@ def remedy(name: str, wanted: str, data: str | None = None, unattended: bool = F
         with exclusive(workspace.state, "remedy"):
             take_back(name)
             world.cures(name)
+        reason = "the gates refused its candidate" if isinstance(outcome, dict | GateError) else str(outcome)
+        ledger.append(name, "remedy_withdrawn", who=world.actor(), reason=reason, remedy=wanted)
     if not isinstance(outcome, OutsideError):
         forget(name)
     document = {

@@ -26,6 +26,8 @@ PAUSE_S = 5.0  # that a server is waited for when the schedules end
 def main() -> None:
     """Serve `training` and `monitoring` until interrupted; both can be started by hand from Prefect's pages too.
 
+    And `approval`, which a release starts where `release.approval` asks for one.
+
     Raises:
         OutsideError: if no Prefect server is named (a schedule needs one that stays), or it does not answer.
     """
@@ -43,6 +45,7 @@ def main() -> None:
     from prefect.exceptions import TerminationSignal
     from prefect.runner import Runner
 
+    from pipelines.approval import approval
     from pipelines.monitoring import monitoring
     from pipelines.training import training
 
@@ -56,6 +59,7 @@ def main() -> None:
     deployments = [
         runner.add_deployment(training.to_deployment(name="training", cron=schedules.training)),
         runner.add_deployment(monitoring.to_deployment(name="monitoring", cron=schedules.monitoring)),
+        runner.add_deployment(approval.to_deployment(name="approval")),
     ]
     print(f"training runs on {schedules.training!r}, monitoring on {schedules.monitoring!r} (cron, UTC)")
     print("polling for runs until interrupted", flush=True)

@@ -2,6 +2,7 @@
 
 REJECTED, UNSURE, ALERT = "Rejected", "Unsure", "Alert"  # a gate or monitor said no: exit status 1
 NOTHING_NEW = "Nothing new"
+AWAITING = "Awaiting approval"  # it passed, and release.approval asks a person to promote it
 NOT_SURE = "Not sure"  # nobody asked for the cure, and its effect may be bad
 PROVISIONAL = "Provisional"  # promoted, though the test set is too small to be sure
 NO = frozenset({REJECTED, UNSURE, ALERT})

@@ -16,6 +16,7 @@ from headstart import artifacts, registry, tracking
 from headstart.errors import GateError, HeadstartError, ParamsError
 from headstart.params.loader import load
 from headstart.params.workspace import Model, Params
+from headstart.registry import ledger
 from headstart.stages import graph, outcome, recovery
 from headstart.stages.lock import exclusive
 from pipelines import world
@@ -54,6 +55,11 @@ def training(models: list[str] | None = None, until: str | None = None) -> State
                     known = released(name, params.models[name])
                     news |= known is None
                     verdicts[name] = known or release(name, seconds)[name]
+                except HeadstartError as error:
+                    refused[name] = error
+            elif isinstance(no := refused.get(name), GateError):
+                try:
+                    record(name, no)
                 except HeadstartError as error:
                     refused[name] = error
             if until is None:
@@ -129,6 +135,13 @@ def released(name: str, params: Model) -> str | None:
     if known != document["version"]:
         return None
     return "provisional" if document.get("provisional") else str(document["verdict"])
+
+
+def record(name: str, error: GateError) -> None:
+    """Enter in the ledger what a gate before export refused: there is no version of it."""
+    tracking.open(world.workspace(), writing=True)
+    checks = ledger.checks(error.findings)
+    ledger.append(name, "judged", who=world.actor(), reason=error.message, verdict="fail", checks=checks)
 
 
 def conclude(name: str, params: Model, error: HeadstartError | None, seconds: float) -> None:

@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.states import Completed
 from prefect.tasks import Task
 
-from headstart import artifacts, settings
+from headstart import artifacts, registry, settings
 from headstart.backbones import fetch as backbone_source
 from headstart.data import feedback, revisions, sources
 from headstart.data import ingest as data_source
@@ -33,6 +33,14 @@ from pipelines.states import BY_VERDICT
 def workspace() -> settings.Workspace:
     """The workspace that these flows belong to."""
     return settings.find_workspace(Path(__file__).parent)
+
+
+def actor(account: str = "") -> registry.Actor:
+    """For the ledger: whoever runs the flow that is running, or a person who gave their name there."""
+    from prefect.runtime import flow_run
+
+    name = f" ({flow_run.name})" if flow_run.name else ""
+    return registry.Actor(account or settings.account(), f"flow {flow_run.flow_name}{name}", str(flow_run.id or ""))
 
 
 def conclusion(verdicts: Mapping[str, str], message: str, *, passed: str = "Completed") -> State[Any]:

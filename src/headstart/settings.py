@@ -3,10 +3,12 @@
 Nothing here can change a number in an output; what can stands in `params.yaml`.
 """
 
+import getpass
 import io
 import logging
 import os
 import secrets
+import socket
 import sys
 from base64 import b64encode
 from dataclasses import dataclass
@@ -208,6 +210,27 @@ def now() -> datetime:
     """The one clock: the time in UTC, or what `HEADSTART_NOW` (ISO 8601 with an offset) says it is."""
     fixed = os.environ.get("HEADSTART_NOW")
     return datetime.fromisoformat(fixed).astimezone(UTC) if fixed else datetime.now(UTC)
+
+
+def account() -> str:
+    """Who this process runs as, user@host; `HEADSTART_ACCOUNT` names them where the user is a machine's."""
+    if given := os.environ.get("HEADSTART_ACCOUNT"):
+        return given
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without an entry in its passwd
+        user = f"uid {os.getuid()}"
+    return f"{user}@{machine()}"
+
+
+def machine() -> str:
+    """The name of this machine."""
+    return socket.gethostname()
+
+
+def prefect_server() -> str:
+    """The address of the Prefect server that `PREFECT_API_URL` names; empty where none is."""
+    return os.environ.get("PREFECT_API_URL", "")
 
 
 def disable_telemetry() -> None:

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from headstart.artifacts import read_json
+from headstart.determinism import file_digest as digest_of
 from tests.conftest import HEADSTART
 from tests.tiny.workspace import build
 
@@ -32,6 +33,20 @@ def test_both_models_are_champions_with_intervals_and_gates(finished):
         for metric in result["metrics"].values():
             assert metric["low"] <= metric["value"] <= metric["high"] and metric["n"] > 0
         assert {"accuracy", "baseline", "parity", "replay", "champion"} <= {gate["check"] for gate in result["gates"]}
+
+
+def test_the_ledger_tells_how_the_champion_came_to_be(finished, headstart):
+    answer = headstart(finished, "history", "topics", "--json")
+    assert answer.status == 0, answer.err
+    assert answer.document["whole"] is True
+    entries = list(reversed(answer.document["entries"]))
+    assert [entry["event"] for entry in entries] == ["opened", "registered", "judged", "promoted"]
+    judged, promoted = entries[2:]
+    gates = read_json(finished / "run.json")["topics"]["gates"]
+    assert [check["check"] for check in judged["checks"]] == [gate["check"] for gate in gates]
+    assert (promoted["before"], promoted["champion"]) == (None, 1)
+    assert promoted["who"]["via"].startswith("flow release (") and promoted["who"]["flow_run"]
+    assert promoted["bundle"] == digest_of(finished / "artifacts/models/topics/bundle/MANIFEST.json")
 
 
 def test_with_nothing_new_it_says_so_and_starts_no_server(finished, headstart):
@@ -109,6 +124,9 @@ def test_a_leak_above_the_stated_share_stops_the_run_with_status_one(tmp_path, h
     result = answer.document["topics"]
     [leak] = [finding for finding in result["gates"] if finding["check"] == "leak"]
     assert (result["verdict"], result["version"], leak["verdict"], leak["statistic"]) == ("fail", None, "fail", 60)
+    judged = headstart(workspace, "history", "topics", "--json").document["entries"][0]
+    assert (judged["event"], judged["version"], judged["verdict"]) == ("judged", None, "fail")
+    assert [check["statistic"] for check in judged["checks"] if check["check"] == "leak"] == [60]
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,10 @@ def flow(prefect_api, tmp_path, monkeypatch):
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(world, "workspace", lambda: workspace)
-    monkeypatch.setattr(remedies.tracking, "open", lambda workspace: None)
+    monkeypatch.setattr(remedies.tracking, "open", lambda workspace, writing=False: None)
+    recorded = []
+    entry = lambda name, event, **details: recorded.append((event, details.get("remedy"), details.get("reason")))  # noqa: E731
+    monkeypatch.setattr(remedies, "ledger", SimpleNamespace(append=entry, recorded=recorded))
     monkeypatch.setattr(remedies.references, "recorded", lambda *arguments, **options: None)
     monkeypatch.setattr(remedies.staleness, "stale_models", lambda workspace, params, models: models)
     monkeypatch.setattr(world, "cures", lambda name: None)  # records with DVC
@@ -80,6 +83,7 @@ def test_the_training_finds_the_cure_and_what_is_not_refused_stays(flow, tmp_pat
     ended = flow.remedy("digits", "correct_prior", return_state=True)
     assert (ended.name, ended.result()) == (state, {"digits": verdict})
     assert training.seen == [NEW] and shares() == NEW
+    assert flow.ledger.recorded == [("remedy_applied", "correct_prior", None)]
     alias = "champion" if verdict == "pass" else None
     assert done(tmp_path) == {
         "format": 1, "remedy": "correct_prior", "effect": EFFECT, "kept": True,
@@ -94,6 +98,10 @@ def test_a_cure_whose_candidate_is_refused_gives_way_to_the_one_before(flow, tmp
     assert ended.name == "Rejected"
     assert ended.message == "digits: fail. The cure was taken back."
     assert shares() == BEFORE and not done(tmp_path)["kept"]
+    assert flow.ledger.recorded == [
+        ("remedy_applied", "correct_prior", None),
+        ("remedy_withdrawn", "correct_prior", "the gates refused its candidate"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -217,6 +217,11 @@ def test_run_prints_the_way_out_of_what_did_not_pass():
     assert "headstart serve" not in lines
 
 
+def test_run_says_how_to_approve_a_candidate_that_passed_and_waits():
+    lines = "\n".join(run_lines({"pets": result(version=3, verdict="pass", alias="challenger")}))
+    assert "waits     to make it champion: " in lines and "headstart promote pets 3" in lines
+
+
 def test_run_says_what_is_live_and_by_whose_word():
     live = {"version": 1, "verdict": "unsure", "overridden": "a demo"}
     lines = "\n".join(run_lines({"pets": result(alias="champion", live=live)}))

@@ -16,6 +16,7 @@ import pytest
 from headstart import registry, tracking
 from headstart.errors import BundleError
 from headstart.predictor import Predictor
+from headstart.registry import ledger
 from headstart.settings import Workspace
 from tests.unit.tiny_bundle import text_bundle
 
@@ -77,6 +78,21 @@ def test_a_version_goes_to_the_server_and_comes_back_once(served, tmp_path, caps
     assert registry.download("texts", 1, cache=tmp_path / "cache") == fetched
     assert list((tmp_path / "cache" / "texts").iterdir()) == [fetched]
     assert capsys.readouterr().out == ""
+
+
+def test_a_server_keeps_the_ledger(served, tmp_path):
+    run_id = tracking.log_run("kept", params={}, metrics={}, series={}, artifacts=[], tags={})
+    finding = {"check": "accuracy", "verdict": "pass", "statistic": 0.9, "bar": 0.8, "reason": "It is.", "evidence": {}}
+    bundle = text_bundle(tmp_path / "bundle")
+    registry.register(
+        "kept", bundle, run_id=run_id, verdict="pass", reasons=[], metrics={}, tags={}, findings=[finding]
+    )
+    registry.promote("kept", reason="w" * 20_000)
+    found = ledger.read("kept")
+    assert [entry.event for entry in found.entries] == ["opened", "registered", "judged", "promoted"]
+    assert found.problems == []
+    judged = found.entries[2].details
+    assert mlflow.artifacts.load_dict(f"runs:/{run_id}/{judged['evidence']['findings.json']['path']}") == [finding]
 
 
 def test_a_damaged_copy_in_the_cache_is_fetched_again_and_a_damaged_original_refused(served, tmp_path):

@@ -80,10 +80,10 @@ def test_a_champion_that_cannot_be_served_is_said_once_and_tried_at_growing_dist
         return permuted(4)
 
     watcher = watching(server, load)
-    for _ in range(60):
+    for _ in range(130):
         watcher.refresh()
-    # looks 1, 4 (2 skipped), 9 (4), 18 (8), 35 (16), 56 (20)
-    assert len(tried) == 6
+    # looks 1, 4 (2 skipped), 9 (4), 18 (8), 35 (16), 68 (32), 129 (60)
+    assert len(tried) == 7
     assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1
 
 

@@ -9,6 +9,7 @@ from headstart.cli import (
     diff_client,
     doctor,
     drill,
+    history,
     init,
     migrate,
     monitor,
@@ -44,6 +45,7 @@ app.command()(compare.compare)
 app.command()(release.status)
 app.command()(release.promote)
 app.command()(release.rollback)
+app.command()(history.history)
 app.command()(predict.predict)
 app.command()(score.score)
 app.command()(serve.serve)

@@ -14,7 +14,7 @@ import typer
 NAMED = 10
 COMMANDS = (
     "init", "add", "data", "rank", "run", "plan", "compare", "status", "promote", "rollback", "predict", "score",
-    "serve", "diff-client", "monitor", "remedy", "drill", "doctor", "migrate",
+    "serve", "diff-client", "monitor", "remedy", "drill", "doctor", "migrate", "history",
 )  # fmt: skip
 """Of `cli.app`, which cannot be asked here: its commands import this module."""
 
@@ -74,6 +74,8 @@ def _live(name: str, result: Mapping[str, Any]) -> Iterable[str]:
         yield "  live      nothing: no version is champion yet"
     else:
         yield f"  live      version {live['version']}{override(live)}{provisionally(live)}"
+    if result["verdict"] == "pass" and result["alias"] == "challenger":
+        yield f"  waits     to make it champion: {program()} promote {name} {result['version']}"
     if result["verdict"] != "pass" and result["version"] and result["alias"] != "champion":
         yield "  way out   if you judge it good enough, promote it with a reason, which is recorded:"
         yield f"              {program()} promote {name} {result['version']} --reason WHY"

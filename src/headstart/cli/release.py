@@ -1,6 +1,7 @@
 """`status`, `promote`, `rollback`: what stands in the registry, and moving its one alias."""
 
 import shlex
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -8,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from headstart import artifacts
+from headstart import artifacts, settings
 from headstart.cli import standing
-from headstart.cli.output import Json, emit, metric, override, program
+from headstart.cli.output import Json, emit, metric, override, program, say
 from headstart.cli.workspace import chosen, enter
 from headstart.errors import HeadstartError
 from headstart.settings import Workspace
@@ -52,12 +53,19 @@ def promote(
 
     tracking.open(workspace, writing=True)
     started = time.perf_counter()
-    move = registry.promote(name, version, reason=reason)
+    who, approval = registry.Actor.here("command promote"), params.models[name].release.approval
+    move = registry.promote(name, version, reason=reason, approval=approval, who=who)
     _emit_move(workspace, name, move.before, move.after, started, as_json)
+    if approval and settings.prefect_server():
+        _end_approval(workspace, name, move.after, str(who))
     return 0
 
 
-def rollback(name: Name, as_json: Json = False) -> int:
+def rollback(
+    name: Name,
+    reason: Annotated[str | None, typer.Option(help="Why; recorded.")] = None,
+    as_json: Json = False,
+) -> int:
     """Make the champion's predecessor champion again, in one step."""
     workspace, params = enter()
     chosen(params, [name])
@@ -65,7 +73,7 @@ def rollback(name: Name, as_json: Json = False) -> int:
 
     tracking.open(workspace, writing=True)
     started = time.perf_counter()
-    move = registry.rollback(name)
+    move = registry.rollback(name, reason=reason, who=registry.Actor.here("command rollback"))
     _emit_move(workspace, name, move.before, move.after, started, as_json)
     return 0
 
@@ -75,6 +83,15 @@ def _emit_move(workspace: Workspace, name: str, before: int | None, after: int, 
     standing.follow(workspace, name)
     sentence = f"{name}: champion was {before or 'nobody'}, is version {after} ({document['seconds']} s)"
     emit(document, as_json, lambda _: [sentence])
+
+
+def _end_approval(workspace: Workspace, name: str, version: int, who: str) -> None:
+    """End the Prefect run that waits for this approval; the promotion stands whether or not that can be done."""
+    command = [sys.executable, "-m", "pipelines.approval", name, str(version), who]
+    done = subprocess.run(command, cwd=workspace.root, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["it left no word"])[-1]
+        say(f"the run of the flow approval that waits for this could not be ended: {reason}")
 
 
 def _on_one_test_set(name: str) -> dict[str, Any] | None:

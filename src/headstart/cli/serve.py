@@ -33,6 +33,7 @@ def serve(
     from headstart import bundle, registry, tracking
     from headstart.evaluation.gates import replay
     from headstart.journal.writer import Journal
+    from headstart.registry import quick
     from headstart.serving import server
     from headstart.serving.models import LoadedModel
 
@@ -45,7 +46,11 @@ def serve(
             )
 
     def champion(name: str) -> int | None:
-        return registry.standing(name)
+        try:
+            found = quick.live(workspace.tracking_uri, name)
+        except quick.UnknownError:
+            return registry.standing(name)
+        return found["version"] if found else None
 
     def load(name: str) -> LoadedModel:
         version = champion(name)

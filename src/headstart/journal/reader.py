@@ -49,6 +49,15 @@ def read(
     return table if columns is None else table.select(list(columns))
 
 
+def request(folder: Path, request_id: str) -> pa.Table:
+    """Every row of one request, refusals included, as `read` has them; none where it is unknown or was deleted."""
+    asked = pc.field("request_id") == request_id
+    table = patiently(lambda: _gather(folder, "answers", rows.answers(), asked), folder)
+    status = pc.fill_null(table["status"], pa.scalar(rows.ANSWERED, pa.int16()))
+    table = table.set_column(table.column_names.index("status"), "status", status)
+    return table.sort_by([("time", "ascending"), ("index", "ascending")])
+
+
 def labels(folder: Path) -> pa.Table:
     """The labels that came later, one for each request id and index: the one that came last.
 

@@ -7,7 +7,9 @@ A version holds a bundle, loadable by `mlflow.pyfunc.load_model("models:/NAME@ch
 Every function works on the registry that `headstart.tracking.open` pointed MLflow at.
 """
 
-from headstart.registry.champion import Aliases, Move, aliases, live, promote, register, rollback, status
+from headstart.registry.champion import Aliases, aliases, live, status
+from headstart.registry.ledger import Actor
+from headstart.registry.moves import Move, promote, register, rollback, settle, unfinished
 from headstart.registry.shipping import require_registered
 from headstart.registry.versions import (
     Version,
@@ -22,6 +24,7 @@ from headstart.registry.versions import (
 )
 
 __all__ = [
+    "Actor",
     "Aliases",
     "Move",
     "Version",
@@ -38,6 +41,8 @@ __all__ = [
     "require_registered",
     "resolve",
     "rollback",
+    "settle",
     "standing",
     "status",
+    "unfinished",
 ]

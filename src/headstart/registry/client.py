@@ -1,15 +1,20 @@
 """Speaking to the registry: an address is required, refusals become sentences, standard output stays clean."""
 
 import contextlib
+import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from headstart import settings
+from headstart.determinism import digest
 from headstart.errors import OutsideError
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 PROVISIONAL = "provisional"  # value of a version's tag `promoted`
+PATIENCE_S = 60.0  # a promotion takes seconds, most of them to fetch the bundle
 
 
 @contextlib.contextmanager
@@ -33,6 +38,39 @@ def speaking(model: str) -> Iterator[Any]:
             f"the registry refused what was asked about {model}: {error.message}",
             action="See `headstart doctor` for its address and whether it answers.",
         ) from error
+
+
+@contextlib.contextmanager
+def exclusive(model: str) -> Iterator[None]:
+    """Let no other process of this machine move an alias of `model` or record something; a second block nests.
+
+    The lock of an embedded registry lies beside its database. A server has none to give: processes of one machine take
+    turns, those of several do not.
+
+    Raises:
+        OutsideError: if another process does not let go of it.
+    """
+    import mlflow
+    from filelock import FileLock, Timeout
+
+    database = settings.sqlite_file(mlflow.get_registry_uri())
+    if database:
+        path = database.with_name(f"registry-{model}.lock")
+    else:
+        name = f"headstart-{os.getuid()}-{digest(mlflow.get_registry_uri())[:16]}-{model}.lock"
+        path = Path(tempfile.gettempdir()) / name
+    try:
+        lock = FileLock(path, is_singleton=True)
+        lock.acquire(timeout=PATIENCE_S)
+    except Timeout:
+        raise OutsideError(
+            f"another command has been changing {model} for {PATIENCE_S:.0f} s: it holds {path}.",
+            action="Wait until it ends, or end it; then try again.",
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def or_none(ask: Callable[[], Any]) -> Any:
@@ -59,6 +97,14 @@ def retag(client: Any, model: str, version: int, tags: Mapping[str, str]) -> Non
     for key, value in tags.items():
         if known.get(key, "") != value:
             client.set_model_version_tag(model, str(version), key, value)
+
+
+def beside_database() -> str | None:
+    """Where files of an embedded registry lie, as an address; None for a server, which decides itself."""
+    import mlflow
+
+    database = settings.sqlite_file(mlflow.get_registry_uri())
+    return (database.parent / "mlflow").absolute().as_uri() if database else None
 
 
 def location(client: Any, model: str, version: int) -> str:

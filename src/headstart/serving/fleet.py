@@ -18,7 +18,7 @@ from headstart.serving.refusals import RefusedError, shown
 from headstart.serving.sampling import SHARE, Answering, Offered, Sampler
 
 INSPECT_S = 3600.0  # a check costs under a second of one core: a damaged model answers for an hour at most
-MOST_SKIPPED = 20  # looks at the registry between two attempts at a champion that cannot be served: a minute
+MOST_SKIPPED = 60  # looks at the registry between two attempts at a champion that cannot be served: a minute
 Outcome = Answered | ContractError
 logger = logging.getLogger("headstart.serving")
 

@@ -20,7 +20,7 @@ from headstart.serving.fleet import NO_CHAMPION, Fleet, ReloadWatcher, Slot, Tro
 from headstart.serving.models import LoadedModel
 from headstart.serving.wire import BoundedProtocol
 
-FOLLOW_S = 3.0
+FOLLOW_S = 1.0  # a rollback is to be answered by the version before within 5 s, and its command takes 2.5 of them
 logger = logging.getLogger("headstart.serving")
 
 
