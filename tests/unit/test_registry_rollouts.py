@@ -31,9 +31,7 @@ def model(tracked, tmp_path, monkeypatch):
     run_id = tracking.log_run(name, params={}, metrics={}, series={}, artifacts=[], tags={})
     for number in (1, 2):
         bundle = text_bundle(tmp_path / f"bundle{number}", temperature=float(number))
-        assert number == registry.register(
-            name, bundle, run_id=run_id, verdict="pass", reasons=[], metrics={}, tags={}
-        )
+        assert number == registry.register(name, bundle, run_id=run_id, verdict="pass", reasons=[], metrics={}, tags={})
         if number == 1:
             registry.promote(name)
     return name

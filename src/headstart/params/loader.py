@@ -224,7 +224,8 @@ def _sentence(kind: type[BaseModel], key: str, detail: Any) -> str:
         hint = f"; did you mean {close[0]}?" if close else ""
     if detail["type"] == "float_type" and EXPONENT.fullmatch(str(arrived)):
         hint = f": YAML reads {arrived} as text; write {arrived.replace('e', '.0e')}"
-    return f"{key}: {arrived!r} arrived, {detail['msg'].removeprefix('Input should be ').removeprefix('Value error, ')} was expected{hint}"
+    expected = detail["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    return f"{key}: {arrived!r} arrived, {expected} was expected{hint}"
 
 
 def _within(section: Any, part: str | int) -> Any:

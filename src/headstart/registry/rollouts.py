@@ -69,11 +69,18 @@ class Rollout:
         """What it is at: `shadow`, `canary`, `passed`, `failed`, or `outdated` where the champion changed."""
         if self.failed:
             return "failed"
+        if self.champion_now == self.version:
+            return "passed"
         if self.champion_now != self.champion:
             return "outdated"
         if self.running is None:
             return "passed"
         return "shadow" if isinstance(self.running, Shadow) else "canary"
+
+    def brief(self) -> dict[str, Any]:
+        """{`step`, its `number` from 1, how many `steps`, `since`}."""
+        number = min(self.step + 1, len(self.steps))
+        return {"step": self.name, "number": number, "steps": len(self.steps), "since": self.since.isoformat()}
 
     def document(self) -> dict[str, Any]:
         """As it stands in the tag."""
