@@ -23,6 +23,7 @@ from headstart.contract.labels import normal
 from headstart.determinism import digest
 from headstart.errors import BundleError, ContractError, HeadstartError, UsageError
 from headstart.journal.schema import CHAMPION, FAILED, Answer, Label
+from headstart.registry.rollouts import Rollout
 from headstart.serving import agreement, documentation, protocol, refusals
 from headstart.serving.batching import QueueFullError, Raw, RetiredError
 from headstart.serving.candidates import Candidate
@@ -38,6 +39,7 @@ JSON = "application/json"
 MULTIPART = "multipart/form-data"
 OCTETS = "application/octet-stream"
 HEAD_LENGTH = "Inference-Header-Content-Length"
+VERDICT_S = 2.0  # for so long a verdict stands; to make one costs a look through the journal
 logger = logging.getLogger("headstart.serving")
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -95,6 +97,8 @@ class Handlers:
         largest = max(fleet.slot(name).params.megabytes for name in fleet.names)
         self._intake = Intake(largest * MEGABYTE)
         self._verifying: set[str] = set()
+        self._verdicts: dict[str, tuple[Rollout | None, float, dict[str, Any]]] = {}
+        self._judging = {name: asyncio.Lock() for name in fleet.names}
 
     async def health(self) -> Response:
         """200 once every model is warm that can be served; `troubles` says what is wrong and what to do."""
@@ -281,10 +285,14 @@ class Handlers:
         wanted = request.query_params.get("is", "pass")
         if wanted not in ("pass", "fail", "unsure"):
             raise refusals.unfit(f"is={shown(wanted)} arrived; pass, fail or unsure was expected.")
-        try:
-            document = await asyncio.to_thread(rollouts.verdict, journal.folder, rollout, self._clock())
-        except HeadstartError as error:
-            raise busy(f"The journal cannot be read: {error.message}", retry_after_s=60) from None
+        async with self._judging[name]:  # it reads the journal: once for everybody who asks at the same time
+            judged, since, document = self._verdicts.get(name, (None, 0.0, {}))
+            if judged is not rollout or time.monotonic() - since > VERDICT_S:
+                try:
+                    document = await asyncio.to_thread(rollouts.verdict, journal.folder, rollout, self._clock())
+                except HeadstartError as error:
+                    raise busy(f"The journal cannot be read: {error.message}", retry_after_s=60) from None
+                self._verdicts[name] = (rollout, time.monotonic(), document)
         status = 200 if request.method == "GET" or document["verdict"] == wanted else 503
         return JSONResponse(document, status)
 
