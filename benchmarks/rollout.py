@@ -9,7 +9,7 @@ that only the challenger gets right and for none that only the champion does. A 
 passes at any of the looks: 5% of the streams at most, whatever the labels do. The last columns say how many inputs it
 took where it passed or failed.
 
-Every stream's last counts are judged by `rollout.judge` itself too; a difference stops the program.
+The last counts of some streams are judged by `rollout.judge` itself too; a difference stops the program.
 """
 
 import argparse
@@ -33,7 +33,7 @@ NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 RUNNING = Rollout(
     2, 1, [Step(shadow=Shadow(requests=1, hours=0.0))], 0, NOON, NOON, None, MARGIN, LEVEL, MARGIN, 1.5, champion_now=1
 )
-CHECKED = 5  # streams of each scenario
+CHECKED = 3  # streams of each scenario
 WORSE = [(differ, MARGIN) for differ in (0.02, 0.04, 0.08, 0.16)]
 OTHERS = [(0.0, 0.0), (0.005, 0.0), (0.01, 0.0), (0.04, 0.0), (0.08, 0.0), (0.04, -0.01), (0.08, 0.05), (0.16, 0.1)]
 
@@ -82,7 +82,7 @@ def simulate(
         unknown = known_win - wins + known_loss - losses + silent_win + silent_loss
         passes = _evidence(-MARGIN, [wins, losses + unknown, ties]) * LEVEL >= 1
         fails = _evidence(MARGIN, [losses, wins + unknown, ties]) * LEVEL / FAILING >= 1
-        for row in range(min(CHECKED, many)):
+        for row in range(CHECKED if start == 0 else 0):
             _check([int(count[row, -1]) for count in (wins, losses, unknown, ties)], passes[row, -1], fails[row, -1])
         first_pass, first_fail = (np.where(any_.any(1), any_.argmax(1), inputs) for any_ in (passes, fails))
         passed.append(first_pass[(first_pass < first_fail)])
