@@ -89,7 +89,7 @@ def verdict(url: str) -> dict[str, Any]:
 
 
 def test_a_challenger_goes_from_shadow_to_canary_to_champion(released, server, headstart):
-    assert verdict(server)["step"] == "shadow"
+    until(lambda: verdict(server).get("step") == "shadow" and 'step="shadow"' in httpx.get(f"{server}/metrics").text)
     assert set(send(server, REQUESTS, "s")) == {"1"}  # a shadow answers nobody
     until(lambda: verdict(server)["requests"] >= 500)
     assert verdict(server)["verdict"] == "pass", verdict(server)["findings"]

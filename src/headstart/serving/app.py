@@ -372,7 +372,7 @@ class Handlers:
         except (RefusedError, RetiredError):
             return None
         except TimeoutError:
-            self._canary_failed(order, canary, f"no answer within {patience_s:.1f} s.")
+            self._canary_failed(order, canary, f"no answer within {patience_s:.1f} s.", late_s=patience_s)
             return None
         except Exception as error:  # noqa: BLE001 - the batcher logs its traceback, and the champion answers
             self._canary_failed(order, canary, f"{type(error).__name__}: {error}")
@@ -380,9 +380,9 @@ class Handlers:
         self._fleet.canary_answered(name, canary, time.perf_counter() - order.arrived)
         return model, order.merged(answered)
 
-    def _canary_failed(self, order: "Order", canary: Candidate, reason: str) -> None:
+    def _canary_failed(self, order: "Order", canary: Candidate, reason: str, *, late_s: float | None = None) -> None:
         """Note that the champion has to answer in the canary's place."""
-        self._fleet.canary_failed(order.name, canary, reason)
+        self._fleet.canary_failed(order.name, canary, reason, late_s=late_s)
         self._fleet.journal(order.name).record(self._failures(order, canary.model, reason))
 
     def _require_contract(self, order: "Order", model: LoadedModel) -> None:

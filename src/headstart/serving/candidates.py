@@ -63,7 +63,7 @@ class Guard:
         self._lock = threading.Lock()
 
     def failed(self, reason: str) -> None:
-        """Note a request that it gave no answer to, or none in time."""
+        """Note a request that it gave no answer to."""
         with self._lock:
             self._failed += 1
             asked = self._failed + self._answered
@@ -76,13 +76,20 @@ class Guard:
             self._answered += 1
             if limit_s is None:
                 return
-            self._timed += 1
-            self._slow += seconds > limit_s
-            if betting.above([1.0, 0.0], SLOW, least=0.0, counts=[self._slow, self._timed - self._slow]) * SURE >= 1:
-                self.condemn(
-                    f"It is slow: {self._slow} of {self._timed} answers took longer than {1000 * limit_s:.0f} ms, the "
-                    "champion's 95th percentile times rollout.latency."
-                )
+            self._time(
+                seconds > limit_s, f"{1000 * limit_s:.0f} ms, the champion's 95th percentile times rollout.latency"
+            )
+
+    def late(self, limit_s: float) -> None:
+        """Note a request that it gave no answer to in time. One stall of the machine lets several be late."""
+        with self._lock:
+            self._time(True, f"{limit_s:.1f} s, after which the champion answers")
+
+    def _time(self, slow: bool, limit: str) -> None:
+        self._timed += 1
+        self._slow += slow
+        if betting.above([1.0, 0.0], SLOW, least=0.0, counts=[self._slow, self._timed - self._slow]) * SURE >= 1:
+            self.condemn(f"It is slow: {self._slow} of {self._timed} answers took longer than {limit}.")
 
     def condemn(self, reason: str) -> None:
         """Let it go; the first reason counts."""

@@ -98,6 +98,7 @@ class Fleet:
         self._samplers = {name: Sampler(name, slot.journal, share=sampled) for name, slot in slots.items()}
         self._active: dict[str, ActiveModel] = {}
         self._candidates: dict[str, Candidate] = {}
+        self._ending: list[threading.Thread] = []
         self._latencies = {name: Latencies() for name in slots}
         self._troubles: dict[str, Trouble] = {}
         self.copies = {name: Copies(name) for name in slots}
@@ -184,7 +185,9 @@ class Fleet:
         if before:
             logger.info("%s: version %d is no longer at work as %s", name, before.model.version, before.model.role)
             if before.batcher:
-                threading.Thread(target=before.batcher.close, daemon=True).start()  # it may hang
+                ending = threading.Thread(target=before.batcher.close, daemon=True)  # it may hang
+                ending.start()
+                self._ending.append(ending)
 
     def withdraw(self, name: str) -> None:
         """Let a model answer no more; what it has taken on, it still answers."""
@@ -212,9 +215,11 @@ class Fleet:
 
     def close(self) -> None:
         """Answer what waits, then write and seal the journals."""
-        for name in self._slots:
+        for name, slot in self._slots.items():
             self.leave(name)
             self.copies[name].close()
+            for ending in self._ending:
+                ending.join(slot.params.timeout_s)
         for active in self._active.values():
             active.batcher.close()
         for sampler in self._samplers.values():
@@ -323,11 +328,21 @@ class Fleet:
         usual = self._latencies[name].p95
         canary.guard.answered(seconds, None if usual is None else canary.rollout.latency * usual)
 
-    def canary_failed(self, name: str, canary: Candidate, reason: str) -> None:
-        """Note a request that the champion has to answer in the canary's place."""
+    def canary_failed(self, name: str, canary: Candidate, reason: str, *, late_s: float | None = None) -> None:
+        """Note a request that the champion has to answer in the canary's place.
+
+        Args:
+            name: of the model.
+            canary: at work.
+            reason: why.
+            late_s: how long it had, where it is too late; None where it failed.
+        """
         self.canary_failures[name] += 1
         logger.warning("%s: version %d failed as canary: %s", name, canary.model.version, reason)
-        canary.guard.failed(reason)
+        if late_s is None:
+            canary.guard.failed(reason)
+        else:
+            canary.guard.late(late_s)
 
     def waiting(self, name: str) -> int:
         """How many inputs wait."""
@@ -440,6 +455,7 @@ class ReloadWatcher:
         self._registered = registered
         self._inspect_s = inspect_s
         self._rollouts = rollouts
+        self._unfollowed: dict[str, str] = {}
         self._condemned: dict[str, tuple[Rollout, str]] = {}  # what was at work here, and why it is not any more
         self._failed: dict[str, tuple[int, int, int]] = {}  # version, attempts, looks to skip
         self._stopping = threading.Event()
@@ -512,14 +528,24 @@ class ReloadWatcher:
             if current and self._is_condemned(name, current):
                 rollouts.take_back(name, current, self._condemned[name][1])
                 self._remember(name, None, rollouts)
-            elif current and current.running and self._fleet.version(name) == current.champion:
+            if current and self._is_at_work(name, current):
                 self._employ(name, current, rollouts)
-                return
-            self._fleet.leave(name)
+            else:
+                self._fleet.leave(name)
+            self._unfollowed.pop(name, None)
         except HeadstartError as error:
-            logger.warning("%s: its rollout is not followed: %s", name, error)
-        except Exception:
-            logger.exception("%s: its rollout is not followed", name)
+            self._is_news(name, error)
+        except Exception as error:
+            if self._is_news(name, error):
+                logger.exception("%s: the traceback", name)
+
+    def _is_news(self, name: str, error: Exception) -> bool:
+        """Say in the log, once, why a rollout is not followed; whether it had not been said."""
+        news = self._unfollowed.get(name) != str(error)
+        if news:
+            logger.error("%s: its rollout is not followed: %s", name, error)
+            self._unfollowed[name] = str(error)
+        return news
 
     def _judge(self, name: str) -> None:
         """Ask a canary some golden inputs, and let one that its guard condemns be out of work."""
@@ -535,6 +561,11 @@ class ReloadWatcher:
         logger.error("%s: version %d is taken back: %s", name, rollout.version, reason)
         self._condemned[name] = (rollout, reason)
         self._fleet.leave(name)
+
+    def _is_at_work(self, name: str, current: Rollout) -> bool:
+        """Whether the challenger has something to do here: its step runs, against the champion that this server has."""
+        is_champion = self._fleet.version(name) == current.champion
+        return current.running is not None and is_champion and not self._is_condemned(name, current)
 
     def _is_condemned(self, name: str, current: Rollout) -> bool:
         held = self._condemned.get(name)
