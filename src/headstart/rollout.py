@@ -90,7 +90,7 @@ class Evidence:
     """What the journal holds of a rollout.
 
     Attributes:
-        pairs: one for each distinct input of which both versions said something, since the rollout began.
+        pairs: one for each distinct input of which both versions said something since the rollout began, oldest first.
         requests: that the challenger was asked in the running step.
         failed: how many of them it gave no answer to, or none in time.
         latencies: of its answers in the running step, a request each, in milliseconds; of a canary only.
@@ -140,13 +140,13 @@ def gather(journal: Path, rollout: Rollout, now: datetime) -> Evidence:
                 if answered and row["role"] == rows.CANARY:
                     times[row["request_id"]] = row["latency_ms"]
     pairs: dict[Any, Pair] = {}
-    for key in champion.keys() & challenger.keys():
+    for key in (key for key in champion if key in challenger):
         distinct = hashes.get(key, key)
         pair = _pair(key, champion[key], challenger[key], truth.get(key))
         if distinct not in pairs or pairs[distinct].truth is None:
-            pairs[distinct] = pair
+            pairs[distinct] = pair  # in the place of the first
     return Evidence(
-        pairs=sorted(pairs.values(), key=lambda pair: (pair.request_id, pair.index)),
+        pairs=list(pairs.values()),
         requests=len(asked),
         failed=sum(not answered for answered in asked.values()),
         latencies=list(times.values()),
@@ -250,17 +250,18 @@ def _quality(evidence: Evidence, rollout: Rollout) -> Finding:
     gains = Counter(pair.gain for pair in pairs)
     wins, losses, ties, unknown = gains[1], gains[-1], gains[0], gains[None]
 
-    def no_worse(times: float = 1.0) -> bool:
+    def no_worse(times: float) -> bool:
         counts = np.array([wins, losses + unknown, ties]) * times
         return betting.above([1.0, -1.0, 0.0], -margin, least=-1.0, counts=counts) * level >= 1
 
-    def alike(times: float = 1.0) -> bool:
-        counts = np.array([len(differing), len(pairs) - len(differing)]) * times
-        return betting.below([1.0, 0.0], rollout.disagreement, most=1.0, counts=counts) * level >= 1
-
-    worse = betting.below([1.0, -1.0, 0.0], -margin, most=1.0, counts=[wins + unknown, losses, ties]) * level / FAILING
-    passed = no_worse() or (rollout.disagreement > margin and alike())
-    found: Verdict = "fail" if worse >= 1 else "pass" if passed else "unsure"
+    least = [-1.0 if pair.gain is None else float(pair.gain) for pair in pairs]
+    most = [1.0 if pair.gain is None else float(pair.gain) for pair in pairs]
+    passed = betting.highest_above(least, -margin, least=-1.0) * level >= 1
+    if rollout.disagreement > margin:
+        counts = [len(differing), len(pairs) - len(differing)]
+        passed |= betting.below([1.0, 0.0], rollout.disagreement, most=1.0, counts=counts) * level >= 1
+    worse = betting.highest_above(-np.array(most), margin, least=-1.0) * level / FAILING >= 1
+    found: Verdict = "fail" if worse else "pass" if passed else "unsure"
     told = (
         f"On {len(pairs)} inputs, version {rollout.version} differs from champion {rollout.champion} on "
         f"{len(differing)}; where labels tell, it is right on {wins} of them and the champion on {losses}"

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from headstart import rollout as rollouts
@@ -29,10 +30,11 @@ LATER = NOON + timedelta(hours=2)
 
 
 def pairs(agree: int = 0, wins: int = 0, losses: int = 0, unknown: int = 0, wrong: int = 0) -> list[Pair]:
-    """Pairs of one class: both right without a label, one of them right, no label, both wrong."""
+    """Pairs of one class, mixed: both right without a label, one of them right, no label, both wrong."""
     kinds = [("a", "a", None)] * agree + [("a", "b", "b")] * wins + [("a", "b", "a")] * losses
     kinds += [("a", "b", None)] * unknown + [("a", "b", "c")] * wrong
-    return [Pair(str(number), 0, one, other, 0.0, truth) for number, (one, other, truth) in enumerate(kinds)]
+    mixed = [kinds[place] for place in np.random.default_rng(0).permutation(len(kinds))]
+    return [Pair(str(number), 0, one, other, 0.0, truth) for number, (one, other, truth) in enumerate(mixed)]
 
 
 def found(check: str, evidence: Evidence, rollout: Rollout = BEGUN, now: datetime = LATER) -> Finding:
@@ -63,9 +65,18 @@ def test_only_inputs_on_which_they_differ_tell_and_unlabelled_ones_count_against
     assert found("quality", seen(pairs(**counts))).verdict == verdict
 
 
+def test_inputs_that_have_no_label_yet_do_not_take_back_what_was_shown_before():
+    known = pairs(agree=1500, wins=30, losses=30)
+    late = [replace(pair, truth=None) for pair in pairs(losses=60)]
+    assert found("quality", seen([*known, *late])).verdict == "pass"
+    assert found("quality", seen([*late, *known])).verdict == "unsure"
+
+
 def test_an_open_question_says_which_labels_would_settle_it():
     finding = found("quality", seen(pairs(agree=1000, unknown=40)))
-    assert finding.evidence["to_label"][0] == {"id": "1000", "index": 0, "champion": "a", "challenger": "b"}
+    assert len(finding.evidence["to_label"]) == 20
+    first = finding.evidence["to_label"][0]
+    assert (set(first), first["champion"], first["challenger"]) == ({"id", "index", "champion", "challenger"}, "a", "b")
     assert "Send labels (POST /feedback/NAME)" in finding.action
 
 
@@ -151,7 +162,7 @@ def test_answers_are_paired_by_request_and_place_each_distinct_input_once(tmp_pa
         labels=[Label("two", 0, "b", NOON)],
     )  # fmt: skip
     evidence = rollouts.gather(folder, BEGUN, LATER)
-    assert evidence.pairs == [Pair("three", 0, "a", "b", 0.0, None), Pair("two", 0, "a", "b", 0.0, "b")]
+    assert evidence.pairs == [Pair("two", 0, "a", "b", 0.0, "b"), Pair("three", 0, "a", "b", 0.0, None)]
     assert (evidence.requests, evidence.failed) == (4, 0)
 
 

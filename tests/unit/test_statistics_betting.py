@@ -45,6 +45,13 @@ def test_evidence_can_only_fall_where_a_value_is_replaced_by_a_smaller_one():
     assert betting.above([0.0] * 300 + [-1.0, -1.0, -1.0], -0.02, least=-1.0) < known
 
 
+def test_the_highest_evidence_is_that_of_the_best_moment():
+    values = [0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0]
+    moments = [betting.above(values[:end], 0.4, least=0.0) for end in range(len(values) + 1)]
+    assert betting.highest_above(values, 0.4, least=0.0) == pytest.approx(max(moments)) == pytest.approx(moments[4])
+    assert betting.highest_above([0.0, 0.0], 0.4, least=0.0) == betting.highest_above([], 0.4, least=0.0) == 1.0
+
+
 def test_overwhelming_evidence_is_large_and_no_overflow():
     assert betting.above([1.0], 0.01, least=0.0, counts=[10_000]) == np.inf
     assert betting.above([0.0], 0.01, least=0.0, counts=[10_000_000]) == 0.0

@@ -30,15 +30,33 @@ def above(values: ArrayLike, bar: float, *, least: float, counts: ArrayLike | No
     """
     seen = np.asarray(values, dtype=np.float64)
     often = np.ones_like(seen) if counts is None else np.asarray(counts, dtype=np.float64)
-    if bar <= least or (seen.size and seen.min() < least):
-        raise ValueError(f"values and the bar {bar} must not be below {least}")
-    bets = SHARES / (bar - least)
-    grown: NDArray[np.float64] = np.log1p(bets[:, None] * (seen - bar)[None, :]) @ often
-    most = float(grown.max(initial=-np.inf)) if seen.size else 0.0
-    with np.errstate(over="ignore"):
-        return float(np.exp(most) * np.mean(np.exp(grown - most)))
+    return float(_mixture(often @ _growth(seen, bar, least)))
+
+
+def highest_above(values: ArrayLike, bar: float, *, least: float) -> float:
+    """The largest e-value that `above` has after any number of the values, in their order; at least 1.
+
+    It rejects as an e-value does, since the level holds for all moments together. Where the last values are not known
+    yet, and count as the least there can be, the evidence before them still stands.
+    """
+    seen = np.asarray(values, dtype=np.float64)
+    return float(_mixture(np.cumsum(_growth(seen, bar, least), axis=0)).max(initial=1.0))
 
 
 def below(values: ArrayLike, bar: float, *, most: float, counts: ArrayLike | None = None) -> float:
     """The e-value against "the mean is at least `bar`", of values of at most `most`; see `above`."""
     return above(-np.asarray(values, dtype=np.float64), -bar, least=-most, counts=counts)
+
+
+def _growth(seen: NDArray[np.float64], bar: float, least: float) -> NDArray[np.float64]:
+    """By how much each value multiplies each bet, `(values, bets)`, as logarithms."""
+    if bar <= least or (seen.size and seen.min() < least):
+        raise ValueError(f"values and the bar {bar} must not be below {least}")
+    bets = SHARES / (bar - least)
+    return np.log1p(bets[None, :] * (seen - bar)[:, None])
+
+
+def _mixture(growth: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean of all bets, each given as the logarithm of what it has become in the last dimension."""
+    with np.errstate(over="ignore"):
+        return np.asarray(np.exp(growth).mean(axis=-1))
