@@ -60,6 +60,7 @@ def _acted(workspace: Workspace, name: str, current: Rollout, document: dict[str
     if document["verdict"] == "fail":
         reasons = [finding["reason"] for finding in document["findings"] if finding["verdict"] == "fail"]
         registry.take_back(name, current, f"Rollout, step {document['number']}: {' '.join(reasons)}", now)
+        standing.follow(workspace, name)
         return f"Version {current.version} was taken back; version {current.champion} stays champion."
     if document["verdict"] == "unsure":
         return "The step goes on."

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from headstart import registry, tracking
+from headstart import artifacts, registry, tracking
 from headstart.artifacts import read_json
+from headstart.cli import standing
 from headstart.params.loader import load
 from headstart.params.operation import Canary, Shadow, Step
 from headstart.registry.rollouts import Rollout
@@ -78,6 +79,18 @@ def test_what_fails_is_taken_back(looked):
     assert looked("fail") == "Version 2 was taken back; version 1 stays champion."
     assert registry.describe(looked.name, 2).reasons == "Rollout, step 1: It erred."
     assert registry.aliases(looked.name) == registry.Aliases(1, None, None)
+
+
+def test_the_last_runs_document_follows_the_rollout(looked, tracked):
+    written = artifacts.release(looked.name) / "run.json"
+    begun = rollouts.begin(looked.name, 2, STEPPED)
+    ran = {"version": 2, "alias": "challenger", "provisional": False, "rollout": begun.brief(), "live": None}
+    artifacts.write_json(written, ran)
+    looked("pass")
+    assert standing.refreshed(tracked, looked.name)["rollout"]["step"] == "canary"
+    looked("fail")
+    document = read_json(written)
+    assert (document["alias"], document["rollout"], document["live"]["version"]) == (None, None, 1)
 
 
 def test_where_a_person_has_to_approve_the_last_step_waits_for_one(looked):
