@@ -72,7 +72,7 @@ def _acted(workspace: Workspace, name: str, current: Rollout, document: dict[str
         return f"Version {current.version} was taken back meanwhile."
     if approval:
         return f"Every step has passed; it waits for `headstart promote {name}`."
-    registry.promote(name, current.version)
+    registry.promote(name, current.version, expected=current.champion)
     registry.end_rollout(name, current.version)
     standing.follow(workspace, name)
     return f"Every step has passed: version {current.version} is champion."

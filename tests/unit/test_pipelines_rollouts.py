@@ -113,7 +113,7 @@ def test_a_look_killed_before_it_promoted_is_made_good_by_the_next(looked, monke
     assert looked("unsure") == "Every step has passed: version 2 is champion."
 
 
-def interrupted(*_: Any) -> None:
+def interrupted(*_: Any, **__: Any) -> None:
     raise KeyboardInterrupt
 
 

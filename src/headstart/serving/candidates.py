@@ -32,7 +32,7 @@ WAITING_BYTES = 32_000_000  # their size
 NICENESS = 10  # of the thread that answers copies, on Linux
 SURE = 0.001  # chance that a sound canary is ever taken back by one server for its failures, and for its latency
 REMEMBERED = 500  # latencies of the champion
-PARTS = 2  # in which golden inputs are asked of a canary, one a look
+PARTS = 2  # in which golden inputs are asked of a canary, one at a time
 GOLDEN_PATIENCE_S = 5.0
 logger = logging.getLogger("headstart.serving")
 

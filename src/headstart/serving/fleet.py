@@ -25,6 +25,7 @@ from headstart.serving.sampling import SHARE, Answering, Offered, Sampler
 
 INSPECT_S = 3600.0  # a check costs under a second of one core: a damaged model answers for an hour at most
 MOST_SKIPPED = 60  # looks at the registry between two attempts at a champion that cannot be served: a minute
+REPLAY_S = 3.0  # between two questions of golden inputs to a canary: half of them, so all in 6 s
 PATIENCE = 10  # a canary may take a tenth of `serve.timeout_s`, or
 USUAL = 5  # times the champion's 95th percentile, and half of the limit at most: the champion needs the rest
 logger = logging.getLogger("headstart.serving")
@@ -456,6 +457,7 @@ class ReloadWatcher:
         self._inspect_s = inspect_s
         self._rollouts = rollouts
         self._unfollowed: dict[str, str] = {}
+        self._replay_due: dict[str, float] = {}
         self._condemned: dict[str, tuple[Rollout, str]] = {}  # what was at work here, and why it is not any more
         self._failed: dict[str, tuple[int, int, int]] = {}  # version, attempts, looks to skip
         self._stopping = threading.Event()
@@ -552,8 +554,9 @@ class ReloadWatcher:
         candidate = self._fleet.candidate(name)
         if candidate is None or candidate.batcher is None:
             return
-        if candidate.guard.trouble is None:
+        if candidate.guard.trouble is None and time.monotonic() >= self._replay_due.get(name, 0.0):
             candidate.replay()
+            self._replay_due[name] = time.monotonic() + REPLAY_S
         if candidate.guard.trouble:
             self._condemn(name, candidate.rollout, candidate.guard.trouble)
 
