@@ -27,7 +27,7 @@ from headstart.monitoring import evidently, references, retrain, watch, windows
 from headstart.params.loader import load
 from headstart.params.workspace import Model, Params
 from headstart.settings import Workspace
-from pipelines import server
+from pipelines import rollouts, server
 from pipelines.states import NOT_SURE, NOTHING_NEW
 
 FORMAT = 2  # of the numbers beside an alert's page
@@ -101,6 +101,10 @@ def watched(
         for step in tell:
             attempt(name, step, seen.document)
         attempt(name, tidy, model, asked)
+    for name in names:
+        if (rolled := attempt(name, rollouts.rollout, params.models[name])) is not None:
+            documents[name]["rollout"] = rolled
+            write(workspace, name, documents[name])
     for name, seen in looks.items():
         attempt(name, retraining, params, seen.document)
         if seen.document["verdict"] == "alert":  # its page says what was decided

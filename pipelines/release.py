@@ -22,13 +22,13 @@ from headstart.registry.client import CHAMPION
 from headstart.report import page, selection
 from headstart.serving import rehearsal
 from headstart.stages import graph
-from pipelines import approval, world
+from pipelines import approval, rollouts, world
 from pipelines.states import AWAITING
 
 
 @flow(name="release")
 def release(model: str, seconds: float = 0.0) -> Any:
-    """Judge, register and, where the gates and `params.yaml` allow it, promote; the result is the verdict by model."""
+    """Judge, register and promote, or begin a rollout, as gates and `params.yaml` say; the result: verdict by model."""
     workspace = world.workspace()
     os.chdir(workspace.root)
     params = load(workspace.params).models[model]
@@ -41,8 +41,9 @@ def release(model: str, seconds: float = 0.0) -> Any:
     version = register(model, findings, params.model_dump())
     withdrawn = registry.describe(model, version).rolled_back
     provisional = verdict != "pass" and is_provisional(model, version, findings)
-    kept = ""
-    if (verdict == "pass" or provisional) and not params.release.approval and not withdrawn:
+    rollout = begin(model, version, params) if verdict == "pass" and not withdrawn else None
+    kept = f", {rollout.name}" if rollout else ""
+    if (verdict == "pass" or provisional) and not (rollout or params.release.approval or withdrawn):
         try:
             promote(model, version, provisional, standing.champion or standing.missing.get(CHAMPION))
         except GateError as overtaken:  # another became champion than the one it was compared with
@@ -62,6 +63,7 @@ def release(model: str, seconds: float = 0.0) -> Any:
     alias = {current.champion: "champion", current.challenger: "challenger"}.get(version)
     result = {
         **run_document(model, findings, version, alias, seconds),
+        "rollout": rollout.brief() if rollout else None,
         "live": (live := registry.live(model)),
         "provisional": bool(alias == "champion" and live and live["provisional"]),
         "proposed_bars": proposed_bars(params.gates, artifacts.read_json(sealed / "evaluation.json")),
@@ -70,7 +72,7 @@ def release(model: str, seconds: float = 0.0) -> Any:
     report(model, version, result)
     said = "provisional" if result["provisional"] else verdict
     passed = "Promoted" if alias == "champion" else "Completed"
-    if alias == "challenger" and params.release.approval and not withdrawn:
+    if alias == "challenger" and params.release.approval and not (rollout or withdrawn):
         on_page = " or resume its run of the flow approval" if approval.ask(model, version) else ""
         passed, kept = AWAITING, f"; to approve it: headstart promote {model} {version}{on_page}"
     message = f"version {version}: {said}{f', {alias}' if alias else ''}{kept}"
@@ -150,6 +152,12 @@ def register(model: str, findings: list[Finding], params: dict[str, Any]) -> int
         findings=[finding.document() for finding in findings],
         who=world.actor(),
     )
+
+
+@task(name="begin rollout", retries=2, retry_delay_seconds=5, retry_condition_fn=world.worth_retrying)
+def begin(model: str, version: int, params: Model) -> registry.Rollout | None:
+    """Let its rollout begin, where `params.yaml` names steps and there is a champion to compare with."""
+    return rollouts.begin(model, version, params)
 
 
 @task(name="promote", retries=2, retry_delay_seconds=5, retry_condition_fn=world.worth_retrying)

@@ -37,6 +37,7 @@ def steps(tmp_path, monkeypatch):
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(looks, "registry", registry)
+    monkeypatch.setattr(looks.rollouts, "registry", SimpleNamespace(rollout=lambda name: None))
     monkeypatch.setattr(looks.tracking, "open", lambda workspace: None)
     monkeypatch.setattr(looks.evidently, "charts", lambda *sides: ("<p>charts</p>", {"metrics": [6]}))
     monkeypatch.setattr(staleness, "stale_models", lambda workspace, params, models: list(models))

@@ -219,3 +219,29 @@ def test_shares_that_cannot_be_are_refused_once_by_their_key(tmp_path, shares, s
     with pytest.raises(ParamsError, match=said) as refused:
         load(written(tmp_path, change))
     assert "evaluate.expected_shares" not in str(refused.value)
+
+
+def test_a_rollout_has_steps_of_either_kind(tmp_path):
+    steps = [{"shadow": {"requests": 50, "hours": 0.5}}, {"canary": {"share": 0.1, "requests": 20, "hours": 0}}]
+    path = written(tmp_path, lambda document: document["models"]["digits"].update(rollout={"steps": steps}))
+    params = load(path).models
+    shadow, canary = params["digits"].rollout.steps
+    assert (shadow.shadow.requests, shadow.canary, canary.canary.share) == (50, None, 0.1)
+    assert params["apidocs"].rollout.steps == []
+
+
+@pytest.mark.parametrize(
+    ("rollout", "said"),
+    [
+        ({"steps": [{}]}, "rollout.steps.0: {} arrived, either shadow or canary was expected"),
+        ({"steps": [{"canary": {"requests": 5, "hours": 1.0}}]}, "rollout.steps.0.canary.share: is missing"),
+        ({"steps": [{"canery": {}}]}, "rollout.steps.0.canery: unknown key, did you mean canary?"),
+        ({"key": "X User"}, "rollout.key: 'X User' arrived"),
+        ({"latency": 0.5}, "rollout.latency: 0.5 arrived"),
+        ({"disagreement": 0}, "rollout.disagreement: 0 arrived"),
+    ],
+)
+def test_what_is_wrong_with_a_rollout_is_said_by_its_key(tmp_path, rollout, said):
+    with pytest.raises(ParamsError) as refused:
+        load(written(tmp_path, lambda document: document["models"]["digits"].update(rollout=rollout)))
+    assert f"models.digits.{said}" in str(refused.value)

@@ -380,7 +380,7 @@ def test_the_description_names_every_path_and_resolves(server: Server) -> None:
         "/v2/health/ready", "/v2/models/{name}", "/v2/models/{name}/ready", "/v2/models/{name}/infer",
         "/v2/models/{name}/versions/{version}", "/v2/models/{name}/versions/{version}/ready",
         "/v2/models/{name}/versions/{version}/infer", "/v2/repository/index", "/v2/models/{name}/config",
-        "/v2/models/{name}/versions/{version}/config",
+        "/v2/models/{name}/versions/{version}/config", "/rollout/{name}/verdict",
     }  # fmt: skip
     known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
     assert references(document) <= known

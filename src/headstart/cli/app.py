@@ -17,6 +17,7 @@ from headstart.cli import (
     rank,
     release,
     remedy,
+    rollout,
     run,
     score,
     serve,
@@ -46,6 +47,7 @@ app.command()(release.status)
 app.command()(release.promote)
 app.command()(release.rollback)
 app.command()(history.history)
+app.command()(rollout.rollout)
 app.command()(predict.predict)
 app.command()(score.score)
 app.command()(serve.serve)

@@ -77,6 +77,9 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
             yield from _class_mix(result["estimates"])
             started = "was started" if result["retraining"]["started"] else "was not started"
             yield f"  train   training {started}: {result['retraining']['reason'].rstrip('.')}."
+        if rollout := result.get("rollout"):
+            where = f"step {rollout['number']} of {rollout['steps']} ({rollout['step']})"
+            yield f"  rollout version {rollout['version']}, {where}: {rollout['verdict']}. {rollout['outcome']}"
         if result.get("page_error"):
             yield f"  charts  could not be drawn: {result['page_error']}"
         if result.get("page"):

@@ -13,8 +13,8 @@ import typer
 
 NAMED = 10
 COMMANDS = (
-    "init", "add", "data", "rank", "run", "plan", "compare", "status", "promote", "rollback", "predict", "score",
-    "serve", "diff-client", "monitor", "remedy", "drill", "doctor", "migrate", "history",
+    "init", "add", "data", "rank", "run", "plan", "compare", "status", "promote", "rollback", "rollout", "predict",
+    "score", "serve", "diff-client", "monitor", "remedy", "drill", "doctor", "migrate", "history",
 )  # fmt: skip
 """Of `cli.app`, which cannot be asked here: its commands import this module."""
 
@@ -140,6 +140,9 @@ def run_lines(document: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
             yield f"  gate      {finding['verdict']:6} {finding['check']}: {finding['reason']}"
             if finding["verdict"] != "pass" and finding["action"]:
                 yield f"                   {finding['action']}"
+        if (rollout := result.get("rollout")) and result["alias"] == "challenger":
+            yield f"  rollout   {rollout['step']}, step {rollout['number']} of {rollout['steps']}"
+            yield f"              {program()} rollout {name}"
         yield from _live(name, result)
         if (proposed := result.get("proposed_bars")) and result["alias"] == "champion":
             yield f"  bars      none are set; to refuse later versions that fall far below it, add under models.{name}:"

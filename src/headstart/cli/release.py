@@ -32,7 +32,11 @@ def status(
     worst = 0
     for name in chosen(params, names or []):
         try:
-            document[name] = {**registry.status(name), "on_one_test_set": _on_one_test_set(name)}
+            document[name] = {
+                **registry.status(name),
+                "on_one_test_set": _on_one_test_set(name),
+                "rollout": rollout.brief() if (rollout := registry.rollout(name)) else None,
+            }
         except HeadstartError as error:  # the others are shown all the same
             document[name] = {"error": {"message": error.message, "action": error.action}}
             worst = max(worst, error.exit_status)
@@ -116,6 +120,8 @@ def _status_lines(document: dict[str, Any]) -> Any:
             continue
         for alias in ("champion", "challenger", "previous"):
             yield from _version_lines(alias, aliases[alias], aliases["missing"].get(alias))
+        if rollout := aliases["rollout"]:
+            yield f"             rollout: {rollout['step']}, step {rollout['number']} of {rollout['steps']}"
         shown = {entry["version"] for alias in ("champion", "challenger", "previous") if (entry := aliases[alias])}
         if (newest := aliases["newest"]) and newest["version"] not in shown:
             yield from _version_lines("newest", newest)

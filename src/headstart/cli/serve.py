@@ -35,6 +35,7 @@ def serve(
     from headstart.journal.writer import Journal
     from headstart.registry import quick
     from headstart.serving import server
+    from headstart.serving.fleet import Rollouts
     from headstart.serving.models import LoadedModel
 
     tracking.open(workspace)
@@ -56,6 +57,9 @@ def serve(
         version = champion(name)
         if version is None:  # it was taken away since
             raise UsageError(f"{name} has no champion to serve.", action=f"Make one: headstart run {name}.")
+        return load_version(name, version)
+
+    def load_version(name: str, version: int) -> LoadedModel:
         folder = registry.download(name, version)
         earlier = registry.contracts(name)
         return LoadedModel.open(name, version, folder, difference_allowed=replay.DIFFERENCE, earlier=earlier)
@@ -86,6 +90,12 @@ def serve(
         },
         listening=listening,
         registered=registered,
+        rollouts=Rollouts(
+            current=registry.rollout,
+            last=registry.last_rollout,
+            load=load_version,
+            take_back=lambda name, rollout, reason: registry.take_back(name, rollout, reason, settings.now()),
+        ),
     )
     return 0
 

@@ -31,12 +31,27 @@ def refreshed(workspace: Workspace, name: str) -> dict[str, Any]:
         alias = "champion"
     elif alias == "champion":
         alias = None
+    rollout = document.get("rollout")
+    if rollout and alias == "challenger" and (rollout := _rollout(workspace, name)) is None:
+        alias = None  # it was taken back, or another challenger took its place
     provisional = alias == "champion" and bool(now and now["provisional"])
-    if (document.get("live", {}), document["alias"], document.get("provisional")) != (now, alias, provisional):
-        document |= {"alias": alias, "live": now, "provisional": provisional}
+    new = {"alias": alias, "live": now, "provisional": provisional}
+    if "rollout" in document:  # absent from documents of before there were any
+        new["rollout"] = rollout
+    if any(document.get(key, {}) != value for key, value in new.items()):
+        document |= new
         artifacts.write_json(path, document)
         _draw(name)
     return document
+
+
+def _rollout(workspace: Workspace, name: str) -> dict[str, Any] | None:
+    """Which step of its rollout the challenger is at; None where none is on its way."""
+    from headstart import registry, tracking
+
+    tracking.open(workspace)
+    rollout = registry.rollout(name)
+    return rollout.brief() if rollout else None
 
 
 def follow(workspace: Workspace, name: str) -> None:

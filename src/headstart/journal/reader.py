@@ -19,7 +19,13 @@ DAY = "day-"  # how the name of a segment begins that holds a whole day
 
 
 def read(
-    folder: Path, *, start: datetime, end: datetime, columns: Sequence[str] | None = None, refusals: bool = False
+    folder: Path,
+    *,
+    start: datetime,
+    end: datetime,
+    columns: Sequence[str] | None = None,
+    refusals: bool = False,
+    unseen: bool = False,
 ) -> pa.Table:
     """The answers of a model in `[start, end)`, oldest first, as `schema` describes them.
 
@@ -35,6 +41,7 @@ def read(
         end: aware.
         columns: the columns wanted; all when left out.
         refusals: whether rows of refused inputs come too; `status` tells them from answers.
+        unseen: whether rows come too that no client saw: what a shadow said, and where a canary failed.
 
     Raises:
         DataError: if a segment has a newer format, or files keep vanishing while they are read.
@@ -44,7 +51,10 @@ def read(
     status = pc.fill_null(table["status"], pa.scalar(rows.ANSWERED, pa.int16()))
     table = table.set_column(table.column_names.index("status"), "status", status)
     if not refusals:
-        table = table.filter(pc.equal(status, rows.ANSWERED))
+        table = table.filter(pc.equal(table["status"], rows.ANSWERED))
+    if not unseen:
+        shadows = pc.fill_null(pc.equal(table["role"], rows.SHADOW), False)
+        table = table.filter(pc.invert(pc.or_(shadows, pc.equal(table["status"], rows.FAILED))))
     table = table.sort_by([("time", "ascending"), ("request_id", "ascending"), ("index", "ascending")])
     return table if columns is None else table.select(list(columns))
 

@@ -9,6 +9,10 @@ string (why it was refused, else null), `bundle` string (SHA-256 of the manifest
 `property/<name>` for each property of the input. A refused input has no label, probability, probabilities, features
 or properties.
 
+While a rollout runs, a request may have rows of two versions for an input: what its client was told (`role` champion or
+canary), and what the other version says of it (shadow). Those have no features, raw input, input hash or properties.
+Status 500 says that a version of a rollout failed; what it failed at was answered by the champion.
+
 Columns of a label: `format`, `request_id`, `index`, `label`, `time` (when it arrived).
 
 Format 2 has `features` as list<float>.
@@ -31,6 +35,8 @@ from headstart.errors import DataError
 FORMAT = 3
 READABLE = (1, 2, 3)
 ANSWERED = 200
+FAILED = 500  # a version of a rollout gave no answer: of a canary, the champion answered in its place
+CHAMPION, CANARY, SHADOW = "champion", "canary", "shadow"
 PROPERTY = "property/"
 ROW_BYTES = 512
 FEATURES = pa.list_(pa.float16())
@@ -70,14 +76,14 @@ class Answer:
 
     Attributes:
         time: when it was answered, aware.
-        role: `champion`, or what else the model was when it answered.
+        role: `champion`, `canary` (it answered a share of requests) or `shadow` (nobody was told what it said).
         contract: the contract's hash.
         label: None for a refusal, as are `probability` and `probabilities`.
         properties: of the input, by name; empty for a refusal.
         features: what the network computed before its head, float16 once they are to be kept; None where they aren't.
         raw: the input's bytes (text in UTF-8); None where they are not kept.
-        latency_ms: from the request's arrival to its answer.
-        status: 200, or the HTTP status of the refusal.
+        latency_ms: from the request's arrival to its answer; of a shadow, how long it computed.
+        status: 200, or the HTTP status of the refusal; 500 where a version of a rollout failed.
         reason: of the refusal.
         bundle: SHA-256 of the manifest of the bundle that answered.
         input_hash: a keyed hash of the input; the journal computes it from `raw` where it is None.

@@ -4,7 +4,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -147,6 +148,7 @@ def _standing(layers: Mapping[str, Any], key: Key, missing: bool) -> str:
         missing: whether it stands nowhere: then it is a default's, all but the source of the data.
     """
     stage, *rest = key
+    missing = missing and not any(isinstance(part, int) for part in key)  # an entry of a list is not inherited
     shared = tuple(rest) if rest and rest[0] in SHARED.get(stage, ()) else None
     if missing:
         wanted = shared or key
@@ -212,7 +214,7 @@ def _sentence(kind: type[BaseModel], key: str, detail: Any) -> str:
             return told
         section: Any = kind
         for part in detail["loc"][:-1]:
-            section = section.model_fields[part].annotation if hasattr(section, "model_fields") else None
+            section = _within(section, part)
         return f"{key}: unknown key{_nearest(str(detail['loc'][-1]), getattr(section, 'model_fields', {}))}"
     if detail["type"] == "missing":
         return f"{key}: is missing"
@@ -222,7 +224,16 @@ def _sentence(kind: type[BaseModel], key: str, detail: Any) -> str:
         hint = f"; did you mean {close[0]}?" if close else ""
     if detail["type"] == "float_type" and EXPONENT.fullmatch(str(arrived)):
         hint = f": YAML reads {arrived} as text; write {arrived.replace('e', '.0e')}"
-    return f"{key}: {arrived!r} arrived, {detail['msg'].removeprefix('Input should be ')} was expected{hint}"
+    expected = detail["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    return f"{key}: {arrived!r} arrived, {expected} was expected{hint}"
+
+
+def _within(section: Any, part: str | int) -> Any:
+    """The type of a section's key, or of a list's entry; None where it is no type whose keys are known."""
+    if isinstance(part, int):
+        return next(iter(get_args(section)), None)
+    known = section.model_fields[part].annotation if hasattr(section, "model_fields") else None
+    return get_args(known)[0] if isinstance(known, UnionType) else known
 
 
 def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:

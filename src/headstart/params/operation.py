@@ -1,10 +1,10 @@
-"""`serve`, `journal`, `monitor`, `retrain`: life after deployment. Nothing here retrains by being edited."""
+"""`rollout`, `serve`, `journal`, `monitor`, `retrain`: deployment and after. Nothing here retrains by being edited."""
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
-from headstart.params.section import Count, Positive, Section, Share
+from headstart.params.section import Amount, Count, Level, Positive, Section, Share
 
 EVERY = 10**9  # rows an hour: more than there are
 
@@ -12,6 +12,43 @@ EVERY = 10**9  # rows an hour: more than there are
 def _rows(value: Any) -> Any:
     """`features` of an older file as a number of rows."""
     return (EVERY if value else 0) if isinstance(value, bool) else value
+
+
+class Shadow(Section):
+    """A step in which the challenger gets copies of requests and answers nobody."""
+
+    requests: Count
+    hours: Amount
+
+
+class Canary(Section):
+    """A step in which the challenger answers a share of requests."""
+
+    share: Level
+    requests: Count
+    hours: Amount
+
+
+class Step(Section):
+    """One step of a rollout: exactly one of the two."""
+
+    shadow: Shadow | None = None
+    canary: Canary | None = None
+
+    @model_validator(mode="after")
+    def _is_one(self) -> "Step":
+        if (self.shadow is None) == (self.canary is None):
+            raise ValueError("either shadow or canary")
+        return self
+
+
+class Rollout(Section):
+    """What a challenger goes through before it is promoted; without steps it is promoted at once."""
+
+    steps: list[Step]
+    key: Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")] | None
+    disagreement: Level | None
+    latency: Annotated[float, Field(ge=1.0)]
 
 
 class Serve(Section):

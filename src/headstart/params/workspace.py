@@ -3,7 +3,7 @@
 from headstart.params.backbones import Backbone
 from headstart.params.data import Data
 from headstart.params.evaluation import Evaluate, Export, Gates, Release, Seal
-from headstart.params.operation import Journal, Monitor, Retrain, Schedules, Serve
+from headstart.params.operation import Journal, Monitor, Retrain, Rollout, Schedules, Serve
 from headstart.params.prepare import Prepare
 from headstart.params.section import Modality, Section
 from headstart.params.transfer import Plan, Train
@@ -23,6 +23,7 @@ class Model(Section):
     seal: Seal
     gates: Gates
     release: Release
+    rollout: Rollout
     serve: Serve
     journal: Journal
     monitor: Monitor

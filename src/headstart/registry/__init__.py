@@ -10,6 +10,16 @@ Every function works on the registry that `headstart.tracking.open` pointed MLfl
 from headstart.registry.champion import Aliases, aliases, live, status
 from headstart.registry.ledger import Actor
 from headstart.registry.moves import Move, promote, register, rollback, settle, unfinished
+from headstart.registry.rollouts import (
+    Rollout,
+    advance_rollout,
+    begin_rollout,
+    end_rollout,
+    last_rollout,
+    restart_rollout,
+    rollout,
+    take_back,
+)
 from headstart.registry.shipping import require_registered
 from headstart.registry.versions import (
     Version,
@@ -27,22 +37,30 @@ __all__ = [
     "Actor",
     "Aliases",
     "Move",
+    "Rollout",
     "Version",
+    "advance_rollout",
     "aliases",
     "attach",
+    "begin_rollout",
     "contracts",
     "describe",
     "download",
+    "end_rollout",
     "find",
+    "last_rollout",
     "live",
     "lookup",
     "promote",
     "register",
     "require_registered",
     "resolve",
+    "restart_rollout",
     "rollback",
+    "rollout",
     "settle",
     "standing",
     "status",
+    "take_back",
     "unfinished",
 ]

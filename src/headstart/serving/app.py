@@ -18,15 +18,19 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from fastapi_offline import FastAPIOffline
 
+from headstart import rollout as rollouts
 from headstart.contract.labels import normal
-from headstart.errors import BundleError, ContractError, UsageError
-from headstart.journal.schema import Answer, Label
+from headstart.determinism import digest
+from headstart.errors import BundleError, ContractError, HeadstartError, UsageError
+from headstart.journal.schema import CHAMPION, FAILED, Answer, Label
+from headstart.registry.rollouts import Rollout
 from headstart.serving import agreement, documentation, protocol, refusals
-from headstart.serving.batching import QueueFullError, Raw
-from headstart.serving.fleet import Fleet, Outcome
+from headstart.serving.batching import QueueFullError, Raw, RetiredError
+from headstart.serving.candidates import Candidate
+from headstart.serving.fleet import Fleet
 from headstart.serving.intake import MEGABYTE, Intake, media_type, parts
 from headstart.serving.metrics import Metrics
-from headstart.serving.models import Answered, LoadedModel
+from headstart.serving.models import Answered, LoadedModel, Outcome
 from headstart.serving.protocol import EXTENSIONS, Taken
 from headstart.serving.refusals import RefusedError, busy, shown
 from headstart.serving.sampling import Offered
@@ -35,6 +39,7 @@ JSON = "application/json"
 MULTIPART = "multipart/form-data"
 OCTETS = "application/octet-stream"
 HEAD_LENGTH = "Inference-Header-Content-Length"
+VERDICT_S = 2.0  # for so long a verdict stands; to make one costs a look through the journal
 logger = logging.getLogger("headstart.serving")
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -65,6 +70,8 @@ def create_app(fleet: Fleet, *, clock: Callable[[], datetime]) -> FastAPI:
     app.post("/feedback/{name}", tags=["headstart"], **documentation.FEEDBACK)(
         handlers.counted("feedback", handlers.feedback)
     )
+    for method in (app.get, app.post):
+        method("/rollout/{name}/verdict", tags=["operation"], **documentation.VERDICT)(handlers.verdict)
     app.get("/v2", tags=["open inference protocol"])(handlers.server)
     app.get("/v2/health/live", tags=["open inference protocol"])(handlers.live)
     app.get("/v2/health/ready", tags=["open inference protocol"])(handlers.ready)
@@ -90,6 +97,8 @@ class Handlers:
         largest = max(fleet.slot(name).params.megabytes for name in fleet.names)
         self._intake = Intake(largest * MEGABYTE)
         self._verifying: set[str] = set()
+        self._verdicts: dict[str, tuple[Rollout | None, float, dict[str, Any]]] = {}
+        self._judging = {name: asyncio.Lock() for name in fleet.names}
 
     async def health(self) -> Response:
         """200 once every model is warm that can be served; `troubles` says what is wrong and what to do."""
@@ -164,9 +173,10 @@ class Handlers:
                 given, client, built_for, sent = asked.id, asked.client, asked.contract, asked.inputs
                 raw = protocol.raw_inputs(sent, modality=modality, most=most)
             id_ = protocol.request_id(given)
+            key = self._key(request, client)
             client = protocol.client(client, _user_agent(request))
             built_for = protocol.contract(built_for, request.headers.get(agreement.HEADER))
-            order = Order(name, None, id_, sent, raw, client, arrived, contract=built_for)
+            order = Order(name, None, id_, sent, raw, client, arrived, contract=built_for, key=key)
             model, outcomes = await self._answer(order)
         return JSONResponse(*protocol.predict_answer(id_, model, outcomes))
 
@@ -217,9 +227,10 @@ class Handlers:
             sent, raw = protocol.infer_inputs(asked, binary, modality=modality, most=slot.params.items)
             id_ = protocol.request_id(asked.id)
             parameters = asked.parameters or {}
+            key = self._key(request, parameters.get("client"))
             client = protocol.client(parameters.get("client"), _user_agent(request))
             built_for = protocol.contract(parameters.get("contract"), request.headers.get(agreement.HEADER))
-            order = Order(name, version, id_, sent, raw, client, arrived, contract=built_for, whole=True)
+            order = Order(name, version, id_, sent, raw, client, arrived, contract=built_for, whole=True, key=key)
             model, outcomes = await self._answer(order)
         predictions = []
         for outcome in outcomes:
@@ -256,6 +267,35 @@ class Handlers:
         self._metrics.unknown_ids(name, len(unknown))
         return JSONResponse({"accepted": len(items), "new_labels": new, "unknown_ids": unknown})
 
+    async def verdict(self, request: Request) -> Response:
+        """How the running step of a rollout stands: {`verdict`: pass, fail or unsure, `step`, `findings`, ...}.
+
+        GET answers 200 whatever the verdict is. POST, for webhooks that read the status alone, answers 200 if the
+        verdict is pass, or the one that the query `is` names, and else 503.
+        """
+        name, _ = _target(request)
+        journal = self._fleet.slot(name).journal
+        rollout = self._fleet.rollouts.get(name)
+        if rollout is None:
+            raise RefusedError(
+                404,
+                f"No rollout of {name} is known here.",
+                action="One begins when a challenger passes its gates, where `rollout.steps` in params.yaml has any.",
+            )
+        wanted = request.query_params.get("is", "pass")
+        if wanted not in ("pass", "fail", "unsure"):
+            raise refusals.unfit(f"is={shown(wanted)} arrived; pass, fail or unsure was expected.")
+        async with self._judging[name]:  # it reads the journal: once for everybody who asks at the same time
+            judged, since, document = self._verdicts.get(name, (None, 0.0, {}))
+            if judged is not rollout or time.monotonic() - since > VERDICT_S:
+                try:
+                    document = await asyncio.to_thread(rollouts.verdict, journal.folder, rollout, self._clock())
+                except HeadstartError as error:
+                    raise busy(f"The journal cannot be read: {error.message}", retry_after_s=60) from None
+                self._verdicts[name] = (rollout, time.monotonic(), document)
+        status = 200 if request.method == "GET" or document["verdict"] == wanted else 503
+        return JSONResponse(document, status)
+
     def counted(
         self, endpoint: str, answer: Callable[[Request], Awaitable[Response]]
     ) -> Callable[[Request], Awaitable[Response]]:
@@ -286,6 +326,8 @@ class Handlers:
             self._require_contract(order, model)
             outcomes = order.merged([])
             self._journal(order, model, [])
+        elif by_canary := await self._by_canary(order):
+            model, outcomes = by_canary
         else:
             try:
                 model, future = self._fleet.submit(
@@ -307,8 +349,41 @@ class Handlers:
         odd = sum(isinstance(outcome, Answered) and bool(outcome.warnings) for outcome in outcomes)
         self._metrics.inputs(name, model.version, refused=refused, implausible=odd)
         if refused < len(outcomes) and not (order.whole and refused):
-            self._metrics.answered(name, model.version, len(outcomes) - refused, time.perf_counter() - order.arrived)
+            seconds = time.perf_counter() - order.arrived
+            self._metrics.answered(name, model.version, len(outcomes) - refused, seconds)
+            if model.role == CHAMPION:
+                self._fleet.champion_answered(name, seconds)
         return model, outcomes
+
+    async def _by_canary(self, order: "Order") -> tuple[LoadedModel, Sequence[Outcome]] | None:
+        """What the canary says of each input, where it is to answer this request; None where the champion has to.
+
+        That is so too where the canary fails, or is too slow: its client never knows.
+        """
+        name = order.name
+        canary = None if order.version else self._fleet.canary(name, lambda: order.sticky)
+        if canary is None or canary.batcher is None:
+            return None
+        model, patience_s = canary.model, self._fleet.patience_s(name)
+        try:
+            agreement.require(order.contract, model)
+            future = canary.batcher.submit(order.accepted, partial(self._journal, order, model), places=order.places)
+            answered = await asyncio.wait_for(asyncio.wrap_future(future), patience_s)
+        except (RefusedError, RetiredError):
+            return None
+        except TimeoutError:
+            self._canary_failed(order, canary, f"no answer within {patience_s:.1f} s.", late_s=patience_s)
+            return None
+        except Exception as error:  # noqa: BLE001 - the batcher logs its traceback, and the champion answers
+            self._canary_failed(order, canary, f"{type(error).__name__}: {error}")
+            return None
+        self._fleet.canary_answered(name, canary, time.perf_counter() - order.arrived)
+        return model, order.merged(answered)
+
+    def _canary_failed(self, order: "Order", canary: Candidate, reason: str, *, late_s: float | None = None) -> None:
+        """Note that the champion has to answer in the canary's place."""
+        self._fleet.canary_failed(order.name, canary, reason, late_s=late_s)
+        self._fleet.journal(order.name).record(self._failures(order, canary.model, reason))
 
     def _require_contract(self, order: "Order", model: LoadedModel) -> None:
         """Refuse a client of another contract; each of its inputs leaves a row that says so.
@@ -371,6 +446,68 @@ class Handlers:
             )
         self._fleet.sample(model, now, measured)
         self._fleet.journal(order.name).record(rows)
+        other = self._fleet.copied_to(order.name, model) if measured else None
+        if other is not None:
+            size = sum(len(each) for each in order.accepted)
+            self._fleet.copies[order.name].offer(
+                partial(self._copied, order, other), inputs=len(order.accepted), size=size
+            )
+
+    def _copied(self, order: "Order", model: LoadedModel) -> bool:
+        """Let another version answer a copy of a request, for the journal alone; whether it did."""
+        started = time.perf_counter()
+        try:
+            answered = model.answer(list(zip(order.places, order.accepted, strict=True)))
+        except Exception as error:
+            logger.exception("%s: version %d failed at a copy of a request", order.name, model.version)
+            reason = f"{type(error).__name__}: {error}"
+            self._fleet.journal(order.name).record(self._failures(order, model, reason))
+            return False
+        latency_ms = 1000 * (time.perf_counter() - started)
+        rows = []
+        for index, outcome in zip(order.places, answered, strict=True):
+            if isinstance(outcome, ContractError):
+                said: dict[str, Any] = {"status": order.status, "reason": outcome.message}
+            else:
+                prediction = outcome.prediction
+                said = {
+                    "label": prediction.label,
+                    "probability": prediction.probability,
+                    "probabilities": prediction.probabilities,
+                }
+            rows.append(self._silent(order, index, model, latency_ms, **said))
+        self._fleet.journal(order.name).record(rows)
+        return True
+
+    def _failures(self, order: "Order", model: LoadedModel, reason: str) -> list[Answer]:
+        """Rows of a request that a version of a rollout gave no answer to."""
+        latency_ms = 1000 * (time.perf_counter() - order.arrived)
+        return [self._silent(order, index, model, latency_ms, status=FAILED, reason=reason) for index in order.places]
+
+    def _silent(self, order: "Order", index: int, model: LoadedModel, latency_ms: float, **said: Any) -> Answer:
+        """A row that says what no client was told."""
+        nothing: dict[str, Any] = {"label": None, "probability": None, "probabilities": None}
+        return Answer(
+            request_id=order.id,
+            index=index,
+            time=self._clock(),
+            model=order.name,
+            version=model.version,
+            role=model.role,
+            contract=model.contract_hash,
+            latency_ms=latency_ms,
+            bundle=model.bundle,
+            client=order.client,
+            properties={},
+            **(nothing | said),
+        )
+
+    def _key(self, request: Request, client: Any) -> str | None:
+        """What keeps a caller on one version: the header that the rollout names, else the request's own `client`."""
+        name, _ = _target(request)
+        candidate = self._fleet.candidate(name)
+        header = candidate.rollout.key if candidate else None
+        return (request.headers.get(header) if header else None) or (client if isinstance(client, str) else None)
 
 
 @dataclass(frozen=True)
@@ -386,6 +523,7 @@ class Order:
         contract: hash of the contract that the client was built for; None for any.
         whole: whether one refused input refuses the request.
         status: of a refused input, in the journal.
+        key: what keeps its caller on one version in a canary; None where only the inputs can.
     """
 
     name: str
@@ -398,6 +536,12 @@ class Order:
     contract: str | None = None
     whole: bool = False
     status: int = 422
+    key: str | None = None
+
+    @cached_property
+    def sticky(self) -> str:
+        """The same for every request that a canary answers, or does not, alike."""
+        return self.key or digest([digest(value) for value in self.accepted])
 
     @cached_property
     def places(self) -> list[int]:

@@ -80,6 +80,12 @@ INFER = _endpoint(_body(_reference(protocol.InferRequest)), protocol.InferRespon
 INFER["openapi_extra"]["requestBody"]["content"]["application/octet-stream"] = {
     "schema": {"type": "string", "format": "binary", "description": "A JSON head and binary tensors."}
 }
+VERDICT: dict[str, Any] = {
+    "responses": {
+        404: {"model": Refusal, "description": "There is no such model here, or no rollout of it."},
+        503: {"description": "The journal cannot be read; to a POST, the verdict is another one than asked for."},
+    }
+}
 PROTOCOL: dict[str, Any] = {"responses": {status: PROTOCOL_REFUSALS[status] for status in (404, 503)}}
 REQUESTS = (protocol.PredictRequest, protocol.VerifyRequest, protocol.FeedbackItem, protocol.InferRequest)
 

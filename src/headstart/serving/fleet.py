@@ -1,25 +1,33 @@
-"""The models one server serves: each with its queue and its journal, replaced as a whole when its champion changes."""
+"""The models one server serves: each with its queue and its journal, replaced as a whole when its champion changes.
+
+While a rollout runs, a model's challenger is at work beside its champion (`candidates`).
+"""
 
 import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
+from headstart import determinism
 from headstart.errors import BundleError, ContractError, HeadstartError
 from headstart.journal.writer import Journal
-from headstart.params.operation import Serve
+from headstart.params.operation import Canary, Serve
+from headstart.registry.rollouts import Rollout
 from headstart.serving.batching import Batcher, Raw, RetiredError
-from headstart.serving.models import Answered, LoadedModel
+from headstart.serving.candidates import Candidate, Copies, Latencies
+from headstart.serving.models import LoadedModel, Outcome
 from headstart.serving.refusals import RefusedError, shown
 from headstart.serving.sampling import SHARE, Answering, Offered, Sampler
 
 INSPECT_S = 3600.0  # a check costs under a second of one core: a damaged model answers for an hour at most
 MOST_SKIPPED = 60  # looks at the registry between two attempts at a champion that cannot be served: a minute
-Outcome = Answered | ContractError
+REPLAY_S = 3.0  # between two questions of golden inputs to a canary: half of them, so all in 6 s
+PATIENCE = 10  # a canary may take a tenth of `serve.timeout_s`, or
+USUAL = 5  # times the champion's 95th percentile, and half of the limit at most: the champion needs the rest
 logger = logging.getLogger("headstart.serving")
 
 
@@ -90,7 +98,14 @@ class Fleet:
         self._workers = workers
         self._samplers = {name: Sampler(name, slot.journal, share=sampled) for name, slot in slots.items()}
         self._active: dict[str, ActiveModel] = {}
+        self._candidates: dict[str, Candidate] = {}
+        self._ending: list[threading.Thread] = []
+        self._latencies = {name: Latencies() for name in slots}
         self._troubles: dict[str, Trouble] = {}
+        self.copies = {name: Copies(name) for name in slots}
+        self.rollouts: dict[str, Rollout] = {}
+        self.canary_answers = dict.fromkeys(slots, 0)
+        self.canary_failures = dict.fromkeys(slots, 0)
         self.reload_failures = dict.fromkeys(slots, 0)
 
     @property
@@ -141,21 +156,39 @@ class Fleet:
             BundleError: if an answer is not the expected one; then nothing changes.
         """
         model.require_golden_answers()
-        params = self._slots[model.name].params
-        batcher: Batcher[Outcome] = Batcher(
-            model.answer,
-            name=f"{model.name} v{model.version}",
-            batch=params.batch,
-            capacity=params.queue,
-            workers=self._workers,
-            by_length=model.contract.modality == "text",
-        )
+        batcher = self._batcher(model)
         before = self._active.get(model.name)
         self._active[model.name] = ActiveModel(model, batcher)
         logger.info("%s: version %d answers", model.name, model.version)
         self.note(model.name, None)
         if before:
             before.batcher.close()
+
+    def accompany(self, model: LoadedModel, rollout: Rollout) -> None:
+        """Let a challenger be at work beside the champion, in the step that runs.
+
+        Raises:
+            BundleError: if it does not give its golden answers; then nothing changes.
+        """
+        model.require_golden_answers()
+        step = rollout.running
+        assert step is not None
+        is_canary = isinstance(step, Canary)
+        model = replace(model, role="canary" if is_canary else "shadow")
+        candidate = Candidate(rollout, model, self._batcher(model) if is_canary else None)
+        self.leave(model.name)
+        self._candidates[model.name] = candidate
+        logger.info("%s: version %d is at work as %s", model.name, model.version, model.role)
+
+    def leave(self, name: str) -> None:
+        """Let no challenger be at work beside the champion; what it has taken on, it still answers."""
+        before = self._candidates.pop(name, None)
+        if before:
+            logger.info("%s: version %d is no longer at work as %s", name, before.model.version, before.model.role)
+            if before.batcher:
+                ending = threading.Thread(target=before.batcher.close, daemon=True)  # it may hang
+                ending.start()
+                self._ending.append(ending)
 
     def withdraw(self, name: str) -> None:
         """Let a model answer no more; what it has taken on, it still answers."""
@@ -183,6 +216,11 @@ class Fleet:
 
     def close(self) -> None:
         """Answer what waits, then write and seal the journals."""
+        for name, slot in self._slots.items():
+            self.leave(name)
+            self.copies[name].close()
+            for ending in self._ending:
+                ending.join(slot.params.timeout_s)
         for active in self._active.values():
             active.batcher.close()
         for sampler in self._samplers.values():
@@ -254,6 +292,59 @@ class Fleet:
                 if self._active.get(name) is active:
                     raise
 
+    def candidate(self, name: str) -> Candidate | None:
+        """The challenger at work beside the champion; None where there is none."""
+        return self._candidates.get(name)
+
+    def canary(self, name: str, key: Callable[[], str]) -> Candidate | None:
+        """The canary, if it is to answer the request with this key; the same for every request with it."""
+        candidate = self._candidates.get(name)
+        if candidate is None or candidate.batcher is None or candidate.guard.trouble:
+            return None
+        drawn = determinism.fraction(f"{candidate.model.version}:{key()}", seed=0)
+        return candidate if drawn < candidate.share else None
+
+    def copied_to(self, name: str, answered: LoadedModel) -> LoadedModel | None:
+        """Who gets a copy of what a version answered; None for nobody."""
+        candidate, active = self._candidates.get(name), self._active.get(name)
+        if candidate is None or active is None:
+            return None
+        if candidate.batcher is None:
+            return candidate.model if answered is active.model else None
+        return replace(active.model, role="shadow") if answered is candidate.model else None
+
+    def patience_s(self, name: str) -> float:
+        """For how long a canary may compute before the champion answers in its place."""
+        timeout_s = self._slots[name].params.timeout_s
+        usual = self._latencies[name].p95 or 0.0
+        return min(timeout_s / 2, max(timeout_s / PATIENCE, USUAL * usual))
+
+    def champion_answered(self, name: str, seconds: float) -> None:
+        """Note how long an answer of the champion took."""
+        self._latencies[name].add(seconds)
+
+    def canary_answered(self, name: str, canary: Candidate, seconds: float) -> None:
+        """Note how long an answer of the canary took."""
+        self.canary_answers[name] += 1
+        usual = self._latencies[name].p95
+        canary.guard.answered(seconds, None if usual is None else canary.rollout.latency * usual)
+
+    def canary_failed(self, name: str, canary: Candidate, reason: str, *, late_s: float | None = None) -> None:
+        """Note a request that the champion has to answer in the canary's place.
+
+        Args:
+            name: of the model.
+            canary: at work.
+            reason: why.
+            late_s: how long it had, where it is too late; None where it failed.
+        """
+        self.canary_failures[name] += 1
+        logger.warning("%s: version %d failed as canary: %s", name, canary.model.version, reason)
+        if late_s is None:
+            canary.guard.failed(reason)
+        else:
+            canary.guard.late(late_s)
+
     def waiting(self, name: str) -> int:
         """How many inputs wait."""
         active = self._active.get(name)
@@ -288,6 +379,34 @@ class Fleet:
     def journal(self, name: str) -> Journal:
         return self._slots[name].journal
 
+    def _batcher(self, model: LoadedModel) -> Batcher[Outcome]:
+        params = self._slots[model.name].params
+        return Batcher(
+            model.answer,
+            name=f"{model.name} v{model.version}",
+            batch=params.batch,
+            capacity=params.queue,
+            workers=self._workers,
+            by_length=model.contract.modality == "text",
+        )
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """What a server asks the registry of rollouts, and tells it.
+
+    Attributes:
+        current: a model's rollout, whatever it is at; None where none was begun, or it is over.
+        last: the one that was taken back last; None where none was.
+        load: a version, loaded.
+        take_back: ends a rollout, for a reason.
+    """
+
+    current: Callable[[str], Rollout | None]
+    last: Callable[[str], Rollout | None]
+    load: Callable[[str, int], LoadedModel]
+    take_back: Callable[[str, Rollout, str], object]
+
 
 class ReloadWatcher:
     """A thread that follows the registry: a new champion goes to work, and the one at work is checked each hour.
@@ -301,6 +420,10 @@ class ReloadWatcher:
     loaded anew from the registry. If that fails too, the model answers no more (503): an answer that is known to be
     wrong, at full confidence, does more harm than none, and other servers can take the traffic. It comes back as soon
     as a champion passes its checks.
+
+    A rollout is followed at the same pace. A challenger that is damaged, and a canary that its guard condemns, is out
+    of work at once and is taken back in the registry, from which other servers learn it; where the registry is away,
+    that is tried again at each look.
     """
 
     def __init__(
@@ -312,6 +435,7 @@ class ReloadWatcher:
         every_s: float,
         registered: Callable[[str, int], str] | None = None,
         inspect_s: float = INSPECT_S,
+        rollouts: Rollouts | None = None,
     ) -> None:
         """Nothing runs before `start()`.
 
@@ -323,6 +447,7 @@ class ReloadWatcher:
             registered: the hash of the manifest that the registry holds for a version, once all of its files are
                 compared; raises BundleError where one differs. None: the copy is not checked.
             inspect_s: seconds between two inspections of what is at work.
+            rollouts: None: none is followed.
         """
         self._fleet = fleet
         self._champion = champion
@@ -330,6 +455,10 @@ class ReloadWatcher:
         self._every_s = every_s
         self._registered = registered
         self._inspect_s = inspect_s
+        self._rollouts = rollouts
+        self._unfollowed: dict[str, str] = {}
+        self._replay_due: dict[str, float] = {}
+        self._condemned: dict[str, tuple[Rollout, str]] = {}  # what was at work here, and why it is not any more
         self._failed: dict[str, tuple[int, int, int]] = {}  # version, attempts, looks to skip
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="champions", daemon=True)
@@ -345,7 +474,11 @@ class ReloadWatcher:
 
     def refresh(self) -> list[str]:
         """Look once; the names of the models that changed. A version that cannot be loaded changes nothing."""
-        return [name for name in self._fleet.names if self._follow(name)]
+        changed = [name for name in self._fleet.names if self._follow(name)]
+        if self._rollouts:
+            for name in self._fleet.names:
+                self._accompany(name, self._rollouts)
+        return changed
 
     def inspect(self) -> None:
         """Check what is at work once: golden answers, and the registry's copy."""
@@ -385,6 +518,88 @@ class ReloadWatcher:
         self._failed[name] = (wanted, attempts, min(2**attempts, MOST_SKIPPED))
         self._fleet.reload_failures[name] += 1
         return False
+
+    def _accompany(self, name: str, rollouts: Rollouts) -> None:
+        """Bring what is at work beside the champion in line with the registry; a failure is tried again next time."""
+        try:
+            self._judge(name)
+            current = rollouts.current(name)
+            self._remember(name, current, rollouts)
+            if current and current.failed:  # somebody was killed while taking it back
+                rollouts.take_back(name, current, current.failed)
+            if current and self._is_condemned(name, current):
+                rollouts.take_back(name, current, self._condemned[name][1])
+                self._remember(name, None, rollouts)
+            if current and self._is_at_work(name, current):
+                self._employ(name, current, rollouts)
+            else:
+                self._fleet.leave(name)
+            self._unfollowed.pop(name, None)
+        except HeadstartError as error:
+            self._is_news(name, error)
+        except Exception as error:
+            if self._is_news(name, error):
+                logger.exception("%s: the traceback", name)
+
+    def _is_news(self, name: str, error: Exception) -> bool:
+        """Say in the log, once, why a rollout is not followed; whether it had not been said."""
+        news = self._unfollowed.get(name) != str(error)
+        if news:
+            logger.error("%s: its rollout is not followed: %s", name, error)
+            self._unfollowed[name] = str(error)
+        return news
+
+    def _judge(self, name: str) -> None:
+        """Ask a canary some golden inputs, and let one that its guard condemns be out of work."""
+        candidate = self._fleet.candidate(name)
+        if candidate is None or candidate.batcher is None:
+            return
+        if candidate.guard.trouble is None and time.monotonic() >= self._replay_due.get(name, 0.0):
+            candidate.replay()
+            self._replay_due[name] = time.monotonic() + REPLAY_S
+        if candidate.guard.trouble:
+            self._condemn(name, candidate.rollout, candidate.guard.trouble)
+
+    def _condemn(self, name: str, rollout: Rollout, reason: str) -> None:
+        logger.error("%s: version %d is taken back: %s", name, rollout.version, reason)
+        self._condemned[name] = (rollout, reason)
+        self._fleet.leave(name)
+
+    def _is_at_work(self, name: str, current: Rollout) -> bool:
+        """Whether the challenger has something to do here: its step runs, against the champion that this server has."""
+        is_champion = self._fleet.version(name) == current.champion
+        return current.running is not None and is_champion and not self._is_condemned(name, current)
+
+    def _is_condemned(self, name: str, current: Rollout) -> bool:
+        held = self._condemned.get(name)
+        return held is not None and (held[0].version, held[0].began) == (current.version, current.began)
+
+    def _remember(self, name: str, current: Rollout | None, rollouts: Rollouts) -> None:
+        """Keep the rollout for whoever asks, its end too."""
+        before = self._fleet.rollouts.get(name)
+        if current:
+            self._fleet.rollouts[name] = current
+        elif before and before.name not in ("passed", "failed"):
+            ended = rollouts.last(name)
+            if ended and ended.version == before.version:
+                self._fleet.rollouts[name] = ended
+            elif self._champion(name) == before.version:
+                self._fleet.rollouts[name] = replace(before, champion_now=before.version)
+            else:
+                del self._fleet.rollouts[name]
+
+    def _employ(self, name: str, current: Rollout, rollouts: Rollouts) -> None:
+        """Let the challenger be at work in the step that runs."""
+        candidate = self._fleet.candidate(name)
+        if candidate and candidate.rollout == current:
+            return
+        try:
+            loaded = candidate.model if candidate else None
+            if loaded is None or loaded.version != current.version:
+                loaded = rollouts.load(name, current.version)
+            self._fleet.accompany(loaded, current)
+        except (BundleError, ContractError) as error:
+            self._condemn(name, current, f"It cannot be served: {error.message}")
 
     def _replace(self, name: str) -> None:
         self._fleet.post(self._load(name))

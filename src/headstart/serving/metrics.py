@@ -92,6 +92,17 @@ class _FleetCollector(Collector):
         lost = CounterMetricFamily("headstart_journal_rows_lost", "Rows the disk refused.", labels=["model"])
         waiting = GaugeMetricFamily("headstart_journal_rows_waiting", "Rows in memory.", labels=["model"])
         failing = GaugeMetricFamily("headstart_journal_failing", "1 while rows cannot be written.", labels=["model"])
+        step = GaugeMetricFamily(
+            "headstart_rollout_version", "The challenger at work beside the champion.", labels=["model", "step"]
+        )
+        copies = CounterMetricFamily(
+            "headstart_rollout_copies", "Inputs copied to the other version of a rollout.", labels=["model", "outcome"]
+        )
+        canary = CounterMetricFamily(
+            "headstart_rollout_canary_requests",
+            "Requests that were a canary's; those it failed at were answered by the champion.",
+            labels=["model", "outcome"],
+        )
         recovered = CounterMetricFamily(
             "headstart_journal_recovered_rows", "Rows taken over from servers that died.", labels=["model"]
         )
@@ -108,4 +119,11 @@ class _FleetCollector(Collector):
             waiting.add_metric([name], health.waiting)
             failing.add_metric([name], float(health.trouble is not None))
             recovered.add_metric([name], sum(found.rows for found in journal.recovered))
+            if candidate := fleet.candidate(name):
+                step.add_metric([name, candidate.model.role], candidate.model.version)
+            for outcome in ("answered", "failed", "dropped"):
+                copies.add_metric([name, outcome], getattr(fleet.copies[name], outcome))
+            canary.add_metric([name, "answered"], fleet.canary_answers[name])
+            canary.add_metric([name, "failed"], fleet.canary_failures[name])
         yield from (queue, most, version, failures, artifact, written, lost, waiting, failing, recovered)
+        yield from (step, copies, canary)

@@ -63,6 +63,9 @@ class Answered:
     moments: NDArray[np.float32] | None = None
 
 
+Outcome = Answered | ContractError
+
+
 def incomparable(raw: Raw, computed: Any, *, limit_s: float) -> Comparison:
     """What a version without a bundle says to a client that asks for a comparison."""
     raise UsageError("this version has no contract at hand to compare with.", action="Try again later.")
@@ -79,7 +82,7 @@ class LoadedModel:
         difference_allowed: the largest difference of one probability from a golden answer.
         bundle: SHA-256 of the bundle's manifest.
         plausibility: says what is odd about an input.
-        role: `champion`, or what else it is to the journal.
+        role: `champion`, `canary` or `shadow`, for the journal.
         earlier: contracts of other registered versions by their short hash, to say what differs to a client of theirs.
         compare: holds what a client computed from a raw input against what the contract computes.
         instrumented: measures what enters its BatchNorms; None where it has none.
@@ -137,9 +140,9 @@ class LoadedModel:
         """The contract's short hash, computed once: every answer carries it."""
         return self.contract.hash
 
-    def answer(self, inputs: Sequence[tuple[int, Raw]]) -> list[Answered | ContractError]:
+    def answer(self, inputs: Sequence[tuple[int, Raw]]) -> list[Outcome]:
         """One answer, or the contract's refusal, for each input; an input comes with its place in its request."""
-        outcomes: list[Answered | ContractError | None] = []
+        outcomes: list[Outcome | None] = []
         items, described, odd = [], [], []
         for place, raw in inputs:
             try:

@@ -16,7 +16,7 @@ from headstart.errors import HeadstartError, OutsideError, UsageError
 from headstart.journal.writer import Journal
 from headstart.params.operation import Serve
 from headstart.serving.app import create_app
-from headstart.serving.fleet import NO_CHAMPION, Fleet, ReloadWatcher, Slot, Trouble, cannot_serve
+from headstart.serving.fleet import NO_CHAMPION, Fleet, ReloadWatcher, Rollouts, Slot, Trouble, cannot_serve
 from headstart.serving.models import LoadedModel
 from headstart.serving.wire import BoundedProtocol
 
@@ -36,6 +36,7 @@ def serve(
     listening: Callable[[str, Sequence[str]], None],
     registered: Callable[[str, int], str] | None = None,
     follow_s: float = FOLLOW_S,
+    rollouts: Rollouts | None = None,
 ) -> None:
     """Load the champions, warm them up, and answer until a signal (TERM, INT) ends it.
 
@@ -56,6 +57,7 @@ def serve(
         listening: called with the URL and the models that answer, once the first request can be answered.
         registered: see `fleet.ReloadWatcher`.
         follow_s: seconds between two looks at the registry.
+        rollouts: see `fleet.ReloadWatcher`.
 
     Raises:
         OutsideError: if the port cannot be listened on.
@@ -68,7 +70,9 @@ def serve(
         fleet = Fleet(models, slots, workers=determinism.threads())
         for name, trouble in troubles.items():
             fleet.note(name, trouble)
-        watcher = ReloadWatcher(fleet, champion=champion, load=load, registered=registered, every_s=follow_s)
+        watcher = ReloadWatcher(
+            fleet, champion=champion, load=load, registered=registered, every_s=follow_s, rollouts=rollouts
+        )
         app = create_app(fleet, clock=settings.now)
         config = _config(app, patience_s=max(params[name].timeout_s for name in names))
         with contextlib.ExitStack() as stack:
