@@ -4,6 +4,7 @@ Where a rollout is at stands in the registry and nowhere else, and each change o
 killed is made good by the next one, and two looks at once take one step.
 """
 
+import sys
 from typing import Any
 
 from headstart import artifacts, registry, settings, tracking
@@ -29,6 +30,7 @@ def begin(name: str, version: int, model: Model) -> Rollout | None:
         margin=gates.champion_margin,
         level=gates.level,
         now=settings.now(),
+        who=_who(),
     )
 
 
@@ -47,7 +49,7 @@ def rollout(workspace: Workspace, name: str, model: Model) -> dict[str, Any] | N
     tracking.open(workspace, writing=True)
     now = settings.now()
     if current.name == "outdated":
-        current = registry.restart_rollout(name, current, now)
+        current = registry.restart_rollout(name, current, now, who=_who())
     document = verdict(workspace.journal(name), current, now)
     document["outcome"] = _acted(workspace, name, current, document, approval=model.release.approval)
     artifacts.write_json(workspace.monitor(name) / "rollout.json", {"format": 1, **document})
@@ -59,20 +61,30 @@ def _acted(workspace: Workspace, name: str, current: Rollout, document: dict[str
     now = settings.now()
     if document["verdict"] == "fail":
         reasons = [finding["reason"] for finding in document["findings"] if finding["verdict"] == "fail"]
-        registry.take_back(name, current, f"Rollout, step {document['number']}: {' '.join(reasons)}", now)
+        reason = f"Rollout, step {document['number']}: {' '.join(reasons)}"
+        registry.take_back(name, current, reason, now, who=_who())
         standing.follow(workspace, name)
         return f"Version {current.version} was taken back; version {current.champion} stays champion."
     if document["verdict"] == "unsure":
         return "The step goes on."
     if current.running:
-        current = registry.advance_rollout(name, current, now)
+        current = registry.advance_rollout(name, current, now, who=_who())
     if current.running:
         return f"The step {current.name} began."
     if current.failed:
         return f"Version {current.version} was taken back meanwhile."
     if approval:
         return f"Every step has passed; it waits for `headstart promote {name}`."
-    registry.promote(name, current.version, expected=current.champion)
+    registry.promote(name, current.version, expected=current.champion, who=_who())
     registry.end_rollout(name, current.version)
     standing.follow(workspace, name)
     return f"Every step has passed: version {current.version} is champion."
+
+
+def _who() -> registry.Actor:
+    """For the ledger: the flow that looks, or the command of a person, which starts no Prefect."""
+    if "prefect" not in sys.modules:
+        return registry.Actor.here("command monitor")
+    from pipelines import world
+
+    return world.actor()

@@ -9,6 +9,7 @@ import pytest
 from headstart import registry, tracking
 from headstart.errors import UsageError
 from headstart.params.operation import Canary, Rollout, Shadow, Step
+from headstart.registry import ledger
 from headstart.registry.client import speaking
 from tests.unit.tiny_bundle import kept, text_bundle
 
@@ -109,3 +110,18 @@ def test_against_another_champion_it_stops_until_it_begins_anew(model, tmp_path)
     again = registry.restart_rollout(model, found, NOON + timedelta(days=1))
     assert (again.name, again.champion, again.began) == ("shadow", 3, NOON + timedelta(days=1))
     assert registry.rollout(model) == again
+
+
+def test_each_step_is_in_the_ledger_once_though_somebody_was_killed_while_taking_it(model, monkeypatch):
+    from headstart.registry import rollouts
+
+    begun = begin(model)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(rollouts, "_write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        registry.advance_rollout(model, begun, NOON)
+    registry.advance_rollout(model, begun, NOON)
+    registry.take_back(model, registry.rollout(model), "It erred.", NOON, who=registry.Actor("ada@host", "server"))
+    entries = [entry for entry in ledger.read(model).entries if entry.event == "rollout_step"]
+    told = [(entry.details["outcome"], entry.details["step"], entry.details["number"]) for entry in entries]
+    assert told == [("began", "shadow", 1), ("went on", "canary", 2), ("taken back", "failed", 2)]
+    assert (entries[-1].reason, str(entries[-1].who)) == ("It erred.", "ada@host (server)")

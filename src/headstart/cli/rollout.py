@@ -36,7 +36,8 @@ def rollout(
         emit({"step": None, "last_failed": ended}, as_json, lambda document: _none(name, document))
         return 0
     if abort:
-        registry.take_back(name, current, "It was taken back by hand.", settings.now())
+        who = registry.Actor.here("command rollout")
+        registry.take_back(name, current, "It was taken back by hand.", settings.now(), who=who)
         emit({"version": current.version, "champion": current.champion_now}, as_json, lambda _: [
             f"{name}: version {current.version} was taken back; version {current.champion_now} stays champion"
         ])  # fmt: skip

@@ -94,7 +94,9 @@ def serve(
             current=registry.rollout,
             last=registry.last_rollout,
             load=load_version,
-            take_back=lambda name, rollout, reason: registry.take_back(name, rollout, reason, settings.now()),
+            take_back=lambda name, rollout, reason: registry.take_back(
+                name, rollout, reason, settings.now(), who=registry.Actor.here("server")
+            ),
         ),
     )
     return 0

@@ -4,7 +4,8 @@ The tag `rollout` of the version under the alias `challenger` holds the steps as
 which of them runs. One write changes it, so whoever reads it finds a whole state: a server that follows it, the flow
 that takes the next step, or the next run of one that was killed. A rollout is over once its version is no challenger
 any more: it was promoted, taken back, or another version passed its gates. While another version is champion than the
-one it is compared with, nothing is sent to it, until it begins anew.
+one it is compared with, nothing is sent to it, until it begins anew. The ledger has an entry for each step, written
+before the tag: killed in between, the same entry is found by its id when the step is taken again.
 """
 
 import json
@@ -15,7 +16,9 @@ from typing import Any
 
 from headstart.params.operation import Canary, Shadow, Step
 from headstart.params.operation import Rollout as RolloutParams
-from headstart.registry.client import CHALLENGER, CHAMPION, aliases_of, or_none, retag, speaking
+from headstart.registry import ledger
+from headstart.registry.client import CHALLENGER, CHAMPION, aliases_of, exclusive, or_none, retag, speaking
+from headstart.registry.ledger import Actor
 from headstart.registry.versions import DELETED, numbers
 
 TAG = "rollout"
@@ -122,7 +125,15 @@ def last_rollout(model: str) -> Rollout | None:
 
 
 def begin_rollout(
-    model: str, version: int, *, champion: int, params: RolloutParams, margin: float, level: float, now: datetime
+    model: str,
+    version: int,
+    *,
+    champion: int,
+    params: RolloutParams,
+    margin: float,
+    level: float,
+    now: datetime,
+    who: Actor | None = None,
 ) -> Rollout:
     """Let a challenger's rollout begin with its first step; one that runs against this champion goes on as it is.
 
@@ -134,47 +145,52 @@ def begin_rollout(
         margin: `gates.champion_margin`.
         level: `gates.level`.
         now: aware.
+        who: whoever runs this process when left out.
     """
     disagreement = margin if params.disagreement is None else params.disagreement
     new = Rollout(
         version, champion, params.steps, 0, now, now, params.key, margin, level, disagreement, params.latency,
         champion_now=champion,
     )  # fmt: skip
-    with speaking(model) as client:
+    with exclusive(model), speaking(model) as client:
         there = _read(client, model, version, champion)
         if there and there.champion == champion and not there.failed:
             return there
+        _record(model, new, "began", who)
         _write(client, model, new)
     return new
 
 
-def restart_rollout(model: str, current: Rollout, now: datetime) -> Rollout:
+def restart_rollout(model: str, current: Rollout, now: datetime, *, who: Actor | None = None) -> Rollout:
     """Begin a rollout anew against the version that is champion now."""
     assert current.champion_now is not None
     new = replace(current, champion=current.champion_now, step=0, began=now, since=now)
-    with speaking(model) as client:
+    with exclusive(model), speaking(model) as client:
+        _record(model, new, "began anew", who)
         _write(client, model, new)
     return new
 
 
-def advance_rollout(model: str, current: Rollout, now: datetime) -> Rollout:
+def advance_rollout(model: str, current: Rollout, now: datetime, *, who: Actor | None = None) -> Rollout:
     """Let the step after the current one begin; nothing where somebody was faster."""
-    with speaking(model) as client:
+    with exclusive(model), speaking(model) as client:
         there = _read(client, model, current.version, current.champion_now)
         if there is None or (there.step, there.failed) != (current.step, ""):
             return there or current
         new = replace(current, step=current.step + 1, since=now)
+        _record(model, new, "went on", who)
         _write(client, model, new)
     return new
 
 
-def take_back(model: str, current: Rollout, reason: str, now: datetime) -> Rollout:
+def take_back(model: str, current: Rollout, reason: str, now: datetime, *, who: Actor | None = None) -> Rollout:
     """End a rollout: servers stop at once, the version has failed, and is no challenger any more.
 
     Killed in between, it is finished by whoever reads the rollout next: it says `failed` as long as there is an alias.
     """
     failed = current if current.failed else replace(current, failed=reason)
-    with speaking(model) as client:
+    with exclusive(model), speaking(model) as client:
+        _record(model, failed, "taken back", who)
         _write(client, model, failed)
         moment = now.isoformat(timespec="seconds")
         retag(client, model, failed.version, {"verdict": "fail", "reasons": failed.failed, "rolled_back": moment})
@@ -187,6 +203,19 @@ def end_rollout(model: str, version: int) -> None:
     """Forget the rollout of a version that was promoted."""
     with speaking(model) as client:
         retag(client, model, version, {TAG: ""})
+
+
+def _record(model: str, rollout: Rollout, outcome: str, who: Actor | None) -> None:
+    ledger.append(
+        model,
+        "rollout_step",
+        version=rollout.version,
+        who=who,
+        reason=rollout.failed,
+        id=f"rollout-{rollout.version}-{rollout.began.isoformat()}-{rollout.step}-{outcome}",
+        outcome=outcome,
+        **{key: value for key, value in rollout.brief().items() if key != "since"},
+    )
 
 
 def _write(client: Any, model: str, rollout: Rollout) -> None:
