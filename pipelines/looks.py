@@ -27,7 +27,7 @@ from headstart.monitoring import evidently, references, retrain, watch, windows
 from headstart.params.loader import load
 from headstart.params.workspace import Model, Params
 from headstart.settings import Workspace
-from pipelines import rollouts, server
+from pipelines import notify, rollouts, server
 from pipelines.states import NOT_SURE, NOTHING_NEW
 
 FORMAT = 2  # of the numbers beside an alert's page
@@ -94,12 +94,14 @@ def watched(
         model = params.models[name]
         if (seen := attempt(name, look, model, asked)) is None:
             attempt(name, page, documents[name])
+            attempt(name, notify.look, documents[name])
             continue
         looks[name], documents[name] = seen, seen.document
         drawn[name] = attempt(name, draw, seen, charts)
         attempt(name, page, seen.document, drawn[name])
         for step in tell:
             attempt(name, step, seen.document)
+        attempt(name, notify.look, seen.document)
         attempt(name, tidy, model, asked)
     for name in names:
         if (rolled := attempt(name, rollouts.rollout, params.models[name])) is not None:

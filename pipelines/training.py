@@ -48,12 +48,14 @@ def training(models: list[str] | None = None, until: str | None = None) -> State
         stopped, news = build(params, [name for name in names if name not in refused], until)
         refused |= stopped
         verdicts: dict[str, str] = {}
+        judged: set[str] = set()
         for name in names:
             if name not in refused and until is None:
                 try:
                     seconds = round(time.perf_counter() - started[name], 1)
                     known = released(name, params.models[name])
                     news |= known is None
+                    judged |= {name} if known is None else set()
                     verdicts[name] = known or release(name, seconds)[name]
                 except HeadstartError as error:
                     refused[name] = error
@@ -65,6 +67,10 @@ def training(models: list[str] | None = None, until: str | None = None) -> State
             if until is None:
                 seconds = round(time.perf_counter() - started[name], 1)
                 conclude(name, params.models[name], refused.get(name), seconds)
+                if name in refused or name in judged:
+                    world.notify.with_options(task_run_name=f"notify {name}")(
+                        name, params.models[name], refused.get(name)
+                    )
         world.push()
     return ended(verdicts, refused, news)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect import task
+from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.states import Completed
 from prefect.tasks import Task
@@ -18,15 +19,16 @@ from headstart.backbones import fetch as backbone_source
 from headstart.data import feedback, revisions, sources
 from headstart.data import ingest as data_source
 from headstart.data import reference as own_domain
-from headstart.errors import DataError, OutsideError
+from headstart.errors import DataError, HeadstartError, OutsideError
 from headstart.journal import reader as journal
 from headstart.params.loader import load
 from headstart.params.section import Modality
-from headstart.params.workspace import Params
+from headstart.params.workspace import Model, Params
 from headstart.report import data_page, plan
 from headstart.stages import cures as recorded
 from headstart.stages import graph, outcome
 from headstart.stages.resolve import resolve as write_resolved
+from pipelines import notify as messenger
 from pipelines.states import BY_VERDICT
 
 
@@ -155,6 +157,13 @@ def show_plan(name: str) -> None:
     page, document = artifacts.release(name) / "plan.html", artifacts.stage_output(name, "plan") / "plan.json"
     if document.is_file() and not (page.is_file() and page.stat().st_mtime_ns > document.stat().st_mtime_ns):
         plan.write(name)
+
+
+@task(name="notify", cache_policy=NO_CACHE)
+def notify(name: str, model: Model, error: HeadstartError | None) -> State[Any]:
+    """Tell people how a training ended; the state says what became of the message."""
+    delivery = messenger.trained(workspace(), name, model, error)
+    return Completed(name=delivery.state, message=f"{name}: {delivery.said}")
 
 
 @task(name="push", retries=2, retry_delay_seconds=5, retry_condition_fn=worth_retrying)

@@ -82,6 +82,8 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
             yield f"  rollout version {rollout['version']}, {where}: {rollout['verdict']}. {rollout['outcome']}"
         if result.get("page_error"):
             yield f"  charts  could not be drawn: {result['page_error']}"
+        if told := result.get("notification"):
+            yield f"  told    {told['state'].lower()}: {told['said']}"
         if result.get("page"):
             yield f"  page    {result['page']}"
         if result.get("error"):
