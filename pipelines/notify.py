@@ -198,7 +198,7 @@ def _read(path: Path) -> State:
 
 def main() -> int:
     """Send a test message; 0 if every address took it."""
-    settings.hush()
+    settings.disable_telemetry()
     os.chdir(settings.find_workspace(Path(__file__).parent).root)
     if not settings.alert_url():
         print("HEADSTART_ALERT_URL is not set: nobody is told of anything.", file=sys.stderr)

@@ -328,3 +328,22 @@ def test_a_cure_that_failed_for_a_reason_that_may_pass_spends_no_cooldown(steps,
         lasting(steps, tmp_path)
     assert json.loads((tmp_path / "state/monitor/digits/history.json").read_text())["started"] is None
     assert "The cure failed: the registry is down." in latest(tmp_path, "digits")["retraining"]["reason"]
+
+
+def test_a_message_is_sent_by_the_look_itself_and_what_became_of_it_stands_in_the_document(
+    steps, tmp_path, monkeypatch
+):
+    sent = []
+
+    def send(message):
+        sent.append(message.title)
+        return steps.notify.Delivery(steps.notify.UNDELIVERED, "Slack (address 1 of 1): tried twice")
+
+    monkeypatch.setenv("HEADSTART_ALERT_URL", "json://nobody")
+    monkeypatch.setattr(steps.notify, "send", send)
+    hours(tmp_path, "digits", [bad()])
+    assert look(steps, "digits") == {"digits": "alert"}
+    [title] = sent
+    assert title.startswith("digits: alert, ")
+    assert latest(tmp_path, "digits")["notification"]["state"] == "Not delivered"
+    assert latest(tmp_path, "digits")["retraining"]["started"] is False
