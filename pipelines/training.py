@@ -126,6 +126,9 @@ def build(params: Params, names: Collection[str], until: str | None) -> tuple[di
             refused |= dict.fromkeys(owners, error)
         if step.stage == "prepare":
             world.show_data.with_options(task_run_name=f"show {step.owner}")(step.owner)
+            if until is None and step.owner not in refused:  # `headstart data` has a comparison of its own
+                shown = world.show_data_change.with_options(task_run_name=f"show change {step.owner}")
+                shown(step.owner, params.models[step.owner])
         if step.stage == "plan":
             world.show_plan.with_options(task_run_name=f"show plan {step.owner}")(step.owner)
     return refused, ran

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect import task
+from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.states import Completed
@@ -24,9 +25,9 @@ from headstart.journal import reader as journal
 from headstart.params.loader import load
 from headstart.params.section import Modality
 from headstart.params.workspace import Model, Params
-from headstart.report import data_page, plan
+from headstart.report import data_change, data_page, plan
+from headstart.stages import changes, graph, outcome
 from headstart.stages import cures as recorded
-from headstart.stages import graph, outcome
 from headstart.stages.resolve import resolve as write_resolved
 from pipelines import notify as messenger
 from pipelines.states import BY_VERDICT
@@ -149,6 +150,24 @@ def show_data(name: str) -> None:
     """Write the page about a model's data, before anything is trained; left alone where it shows them already."""
     if (artifacts.stage_output(name, "data") / "summary.json").is_file() and outcome.data_page(name) is None:
         data_page.write(name, revision=graph.revision(artifacts.raw(name)))
+
+
+@task(name="show data change", cache_policy=NO_CACHE)
+def show_data_change(name: str, model: Model) -> State[Any]:
+    """Show in Prefect what the data's new revision changed, before anything is trained; once for each revision."""
+    try:
+        change = changes.unseen(name, model.prepare)
+    except HeadstartError as error:  # the revision before is gone: today's can be trained on all the same
+        return Completed(name="Not compared", message=f"{name}: {error}")
+    if change is None:
+        return Completed(name="Nothing new", message=f"{name}: no revision that was not compared before")
+    said = data_change.summary(name, change)
+    create_markdown_artifact(
+        key=f"data-change-{name.replace('_', '-')}", markdown=data_change.markdown(name, change), description=said
+    )
+    data_page.write(name, revision=change["new"]["revision"], diff=change)
+    changes.see(name, change)
+    return Completed(name="Compared", message=said)
 
 
 @task(name="show plan")
