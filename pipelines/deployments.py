@@ -64,8 +64,8 @@ def one_at_a_time() -> Any:
 def dead_runs() -> Any:
     """The automation by which a run of ours that stopped sending heartbeats is shown as crashed.
 
-    Prefect's recipe waits for the event of each last state by its name. Our runs end under names of their own
-    (`Rejected`, `Nothing new`), and would all be called crashed: any event of the run counts as a sign of life here.
+    Prefect's recipe waits for the events of the usual last states, and an event bears the state's name. Our runs end
+    under names of their own (`Rejected`, `Nothing new`), so any event of the run counts as a sign of life here.
     """
     from prefect.client.schemas.objects import StateType
     from prefect.events.actions import ChangeFlowRunState

@@ -75,6 +75,7 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
             yield f"  cause   {', '.join(cause['cause'] for cause in result['causes'])}; remedy: {result['remedy']}"
         if result["verdict"] == "alert":
             yield from _class_mix(result["estimates"])
+        if result["verdict"] == "alert" or result["retraining"]["started"]:
             started = "was started" if result["retraining"]["started"] else "was not started"
             yield f"  train   training {started}: {result['retraining']['reason'].rstrip('.')}."
         if rollout := result.get("rollout"):
