@@ -108,6 +108,7 @@ def watched(
         if (rolled := attempt(name, rollouts.rollout, params.models[name])) is not None:
             documents[name]["rollout"] = rolled
             write(workspace, name, documents[name])
+            attempt(name, notify.rolled, rolled)
     for name, seen in looks.items():
         attempt(name, retraining, params, seen.document)
         if seen.document["verdict"] == "alert" or seen.document["retraining"]["started"]:  # its page says so

@@ -32,7 +32,7 @@ def monitoring(models: list[str] | None = None, now: str | None = None, charts: 
 def as_task(step: looks.Step, workspace: Workspace, name: str, *arguments: Any) -> Any:
     """Take a step for a model as a task; a decision is the task's state."""
 
-    called = "notify" if step is notify.look else step.__name__
+    called = "notify" if step in (notify.look, notify.rolled) else step.__name__
 
     @task(name=called, task_run_name=f"{called} {name}", cache_policy=NO_CACHE)
     def taken(*arguments: Any) -> Any:

@@ -65,6 +65,18 @@ def look(workspace: Workspace, name: str, document: dict[str, Any]) -> Delivery:
     return delivery
 
 
+def rolled(workspace: Workspace, name: str, document: dict[str, Any]) -> Delivery:
+    """Tell that a rollout went on, promoted or took back; a step that just goes on is no news."""
+    if document["verdict"] == "unsure":
+        return NOTHING if settings.alert_url() else OFF
+
+    def news(known: State) -> tuple[State, Message | None]:
+        state, notice = notices.of_repeat(known, "rollout", document["outcome"], settings.now())
+        return state, messages.of_rollout(name, document) if notice else None
+
+    return told(workspace, name, news)
+
+
 def trained(workspace: Workspace, name: str, params: Model, error: HeadstartError | None) -> Delivery:
     """Tell how a training ended that released something, was rejected, or failed."""
 

@@ -11,6 +11,7 @@ import pytest
 
 from headstart import settings
 from headstart.errors import OutsideError
+from headstart.report import messages
 from headstart.report.messages import Message
 from pipelines import notify
 from tests.unit.test_monitoring_notices import NOON, look
@@ -211,3 +212,25 @@ def test_versions_rejected_by_the_same_gates_are_folded(inbox, workspace):
     released(workspace, "fail", None, 5, checks=("accuracy", "champion"))
     notify.trained(workspace, "digits", APPROVAL, None)
     assert [got["title"] for got in inbox.received] == ["digits: version 3 rejected", "digits: version 5 rejected"]
+
+
+def rollout(verdict, outcome):
+    finding = {"check": "agreement", "verdict": verdict, "reason": "It errs on 4% of inputs, the champion on 1%."}
+    return {"verdict": verdict, "findings": [finding], "outcome": outcome}
+
+
+def test_a_rollout_is_told_when_it_is_taken_back_and_not_while_it_goes_on(inbox, workspace):
+    taken_back = rollout("fail", "Version 4 was taken back; version 3 stays champion.")
+    states = [notify.rolled(workspace, "digits", rollout("unsure", "The step goes on.")).state]
+    states += [notify.rolled(workspace, "digits", taken_back).state for _ in range(2)]
+    assert states == ["Nothing to tell", "Delivered", "Nothing to tell"]
+    [got] = inbox.received
+    assert (got["title"], got["type"]) == ("digits: rollout", "failure")
+    assert "Version 4 was taken back" in got["message"]
+    assert "It errs on 4% of inputs" in got["message"]
+
+
+def test_a_candidate_whose_rollout_began_is_not_said_to_wait_for_approval():
+    run = {"verdict": "pass", "alias": "challenger", "provisional": False}
+    assert messages.outcome_of({**run, "rollout": {"step": 1}}, approval=True) == "rollout"
+    assert messages.outcome_of({**run, "rollout": None}, approval=True) == "approval"

@@ -113,6 +113,11 @@ def of_run(model: str, outcome: str, run: Document, folded: int, page: str = "")
             "warning",
             f"{which} promoted provisionally",
         ),
+        "rollout": (
+            f"{which} passed its gates, and its rollout began; {before}.",
+            "info",
+            f"{which} rolled out by steps",
+        ),
         "approval": (f"{which} passed its gates and waits for approval; {before}.", "warning", f"approve {which}?"),
         "withheld": (f"{which} passed its gates and was not promoted; {before}.", "warning", f"{which} not promoted"),
         "rejected": (f"gates rejected {which}; {before}.", "failure", f"{which} rejected"),
@@ -147,6 +152,24 @@ def of_failed_run(model: str, error: Document, folded: int) -> Message:
     return Message("failure", f"{model}: training failed", _lines(lines))
 
 
+def of_rollout(model: str, document: Document) -> Message:
+    """The message about a rollout that took a step, promoted a version or took it back.
+
+    Args:
+        model: its name.
+        document: what the look says of the rollout: `verdict`, `findings`, and `outcome`, a sentence.
+    """
+    failed = document["verdict"] == "fail"
+    told = [one["reason"] for one in document["findings"] if one["verdict"] == document["verdict"]][:LONGEST]
+    lines = [
+        f"What happened: {document['outcome']}",
+        f"How sure: {' '.join(told) or 'the findings of the step say so.'}",
+        f"What to do: {'look at the reasons before the next training.' if failed else 'nothing, unless it says so.'}",
+        f"  headstart history {shlex.quote(model)}",
+    ]
+    return Message("failure" if failed else "info", f"{model}: rollout", _lines(lines))
+
+
 def outcome_of(run: Document, approval: bool) -> str:
     """How a training ended, by what it did to production.
 
@@ -156,6 +179,8 @@ def outcome_of(run: Document, approval: bool) -> str:
     """
     if run["alias"] == "champion":
         return "provisional" if run["provisional"] else "promoted"
+    if run.get("rollout"):
+        return "rollout"
     if run["verdict"] == "pass":
         return "approval" if approval and run["alias"] == "challenger" else "withheld"
     return "rejected" if run["verdict"] == "fail" else "unsure"
@@ -170,6 +195,8 @@ def _sure(metrics: Document) -> str:
 
 
 def _next(outcome: str, name: str, version: int | None, open_gates: Sequence[Document]) -> str:
+    if outcome == "rollout":
+        return "nothing; a message follows when it is promoted or taken back."
     if outcome in ("promoted", "provisional"):
         return f"nothing; to undo it: headstart rollback {name}"
     if outcome == "approval":
