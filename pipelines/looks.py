@@ -25,9 +25,10 @@ from headstart.faults.table import CARRIED_OUT
 from headstart.journal import deletion
 from headstart.monitoring import evidently, references, retrain, watch, windows
 from headstart.params.loader import load
+from headstart.params.operation import Retrain
 from headstart.params.workspace import Model, Params
 from headstart.settings import Workspace
-from pipelines import rollouts, server
+from pipelines import notify, rollouts, server
 from pipelines.states import NOT_SURE, NOTHING_NEW
 
 FORMAT = 2  # of the numbers beside an alert's page
@@ -94,20 +95,23 @@ def watched(
         model = params.models[name]
         if (seen := attempt(name, look, model, asked)) is None:
             attempt(name, page, documents[name])
+            attempt(name, notify.look, documents[name])
             continue
         looks[name], documents[name] = seen, seen.document
         drawn[name] = attempt(name, draw, seen, charts)
         attempt(name, page, seen.document, drawn[name])
         for step in tell:
             attempt(name, step, seen.document)
+        attempt(name, notify.look, seen.document)
         attempt(name, tidy, model, asked)
     for name in names:
         if (rolled := attempt(name, rollouts.rollout, params.models[name])) is not None:
             documents[name]["rollout"] = rolled
             write(workspace, name, documents[name])
+            attempt(name, notify.rolled, rolled)
     for name, seen in looks.items():
         attempt(name, retraining, params, seen.document)
-        if seen.document["verdict"] == "alert":  # its page says what was decided
+        if seen.document["verdict"] == "alert" or seen.document["retraining"]["started"]:  # its page says so
             attempt(name, page, seen.document, drawn[name])
     if failures:
         raise max(failures.values(), key=lambda error: error.exit_status)
@@ -189,9 +193,12 @@ def retraining(workspace: Workspace, name: str, params: Params, document: Docume
     history = workspace.monitor(name) / "history.json"
     end = datetime.fromisoformat(document["window"]["end"])
     due, reason = retrain.due(history, params.models[name].retrain, end, document)
+    cure = due and document["remedy"] in CARRIED_OUT
     if not due:
-        return decided(workspace, name, document, started=False, reason=reason)
-    cure = document["remedy"] in CARRIED_OUT
+        old = too_old(name, params.models[name].retrain, history, end)
+        if not old or document["verdict"] == "alert":  # an alert says itself what cures it
+            return decided(workspace, name, document, started=False, reason=reason)
+        reason = old
     if not cure:
         from headstart.cli import staleness
 
@@ -220,6 +227,12 @@ def retraining(workspace: Workspace, name: str, params: Params, document: Docume
         raise outcome
     said = outcome if isinstance(outcome, GateError) else ended.message or ended.name
     return decided(workspace, name, document, started=True, reason=f"{reason}. {what} ended: {said}")
+
+
+def too_old(name: str, params: Retrain, history: Path, end: datetime) -> str:
+    """Why the champion's age asks for a training, as a clause; empty where it does not."""
+    champion = registry.aliases(name).champion if params.after_days is not None else None
+    return "" if champion is None else retrain.outlived(history, params, registry.describe(name, champion).since, end)
 
 
 def acted(workspace: Workspace, name: str, cure: str | None) -> Any:

@@ -11,7 +11,7 @@ from prefect.events import emit_event
 from prefect.states import Completed
 
 from headstart.settings import Workspace
-from pipelines import looks, world
+from pipelines import looks, notify, world
 from pipelines.states import ALERT
 
 
@@ -32,11 +32,15 @@ def monitoring(models: list[str] | None = None, now: str | None = None, charts: 
 def as_task(step: looks.Step, workspace: Workspace, name: str, *arguments: Any) -> Any:
     """Take a step for a model as a task; a decision is the task's state."""
 
-    @task(name=step.__name__, task_run_name=f"{step.__name__} {name}", cache_policy=NO_CACHE)
+    called = "notify" if step in (notify.look, notify.rolled) else step.__name__
+
+    @task(name=called, task_run_name=f"{called} {name}", cache_policy=NO_CACHE)
     def taken(*arguments: Any) -> Any:
         result = step(workspace, name, *arguments)
         if isinstance(result, looks.Decision):
             return Completed(name="Started" if result.started else "Not started", message=f"{name}: {result.reason}")
+        if isinstance(result, notify.Delivery):
+            return Completed(name=result.state, message=f"{name}: {result.said}")
         return result
 
     return taken(*arguments)

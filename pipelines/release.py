@@ -19,7 +19,7 @@ from headstart.params.evaluation import Gates
 from headstart.params.loader import load
 from headstart.params.workspace import Model
 from headstart.registry.client import CHAMPION
-from headstart.report import page, selection
+from headstart.report import card, page, selection
 from headstart.serving import rehearsal
 from headstart.stages import graph
 from pipelines import approval, rollouts, world
@@ -69,7 +69,7 @@ def release(model: str, seconds: float = 0.0) -> Any:
         "proposed_bars": proposed_bars(params.gates, artifacts.read_json(sealed / "evaluation.json")),
     }
     artifacts.write_json(artifacts.release(model) / "run.json", result)
-    report(model, version, result)
+    report(model, version, result, params.release.intended_use)
     said = "provisional" if result["provisional"] else verdict
     passed = "Promoted" if alias == "champion" else "Completed"
     if alias == "challenger" and params.release.approval and not (rollout or withdrawn):
@@ -167,10 +167,12 @@ def promote(model: str, version: int, provisional: bool, over: int | None) -> No
 
 
 @task(name="report")
-def report(model: str, version: int, result: dict[str, Any]) -> None:
-    """Write the page people read, keep it with the run, and show tables in Prefect."""
+def report(model: str, version: int, result: dict[str, Any], intended_use: str | None = None) -> None:
+    """Write the page people read and the model card, keep both with the run, and show tables in Prefect."""
     path = page.write(model)
-    registry.attach(model, version, path)
+    cards = card.write(model, revision=graph.revision(artifacts.raw(model)), intended_use=intended_use)
+    for written in (path, *cards):
+        registry.attach(model, version, written)
     key = model.replace("_", "-")
     create_table_artifact(
         key=f"metrics-{key}",

@@ -18,6 +18,7 @@ from uuid import UUID
 from headstart import settings
 from headstart.errors import HeadstartError, OutsideError
 from headstart.params.loader import load
+from pipelines.deployments import end_dead_runs, one_at_a_time
 from pipelines.server import wait_until_ready
 
 PAUSE_S = 5.0  # that a server is waited for when the schedules end
@@ -56,11 +57,15 @@ def main() -> None:
             sys.exit(0)
 
     runner = Schedules(pause_on_shutdown=False)  # it would ask a server that has ended again and again
+    limit = one_at_a_time()
     deployments = [
-        runner.add_deployment(training.to_deployment(name="training", cron=schedules.training)),
-        runner.add_deployment(monitoring.to_deployment(name="monitoring", cron=schedules.monitoring)),
+        *(
+            runner.add_deployment(flow.to_deployment(name=flow.name, cron=cron, concurrency_limit=limit))
+            for flow, cron in ((training, schedules.training), (monitoring, schedules.monitoring))
+        ),
         runner.add_deployment(approval.to_deployment(name="approval")),
     ]
+    end_dead_runs()
     print(f"training runs on {schedules.training!r}, monitoring on {schedules.monitoring!r} (cron, UTC)")
     print("polling for runs until interrupted", flush=True)
     try:

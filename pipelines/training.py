@@ -48,12 +48,14 @@ def training(models: list[str] | None = None, until: str | None = None) -> State
         stopped, news = build(params, [name for name in names if name not in refused], until)
         refused |= stopped
         verdicts: dict[str, str] = {}
+        judged: set[str] = set()
         for name in names:
             if name not in refused and until is None:
                 try:
                     seconds = round(time.perf_counter() - started[name], 1)
                     known = released(name, params.models[name])
                     news |= known is None
+                    judged |= {name} if known is None else set()
                     verdicts[name] = known or release(name, seconds)[name]
                 except HeadstartError as error:
                     refused[name] = error
@@ -65,6 +67,10 @@ def training(models: list[str] | None = None, until: str | None = None) -> State
             if until is None:
                 seconds = round(time.perf_counter() - started[name], 1)
                 conclude(name, params.models[name], refused.get(name), seconds)
+                if name in refused or name in judged:
+                    world.notify.with_options(task_run_name=f"notify {name}")(
+                        name, params.models[name], refused.get(name)
+                    )
         world.push()
     return ended(verdicts, refused, news)
 
@@ -120,6 +126,9 @@ def build(params: Params, names: Collection[str], until: str | None) -> tuple[di
             refused |= dict.fromkeys(owners, error)
         if step.stage == "prepare":
             world.show_data.with_options(task_run_name=f"show {step.owner}")(step.owner)
+            if until is None and step.owner not in refused:  # `headstart data` has a comparison of its own
+                shown = world.show_data_change.with_options(task_run_name=f"show change {step.owner}")
+                shown(step.owner, params.models[step.owner])
         if step.stage == "plan":
             world.show_plan.with_options(task_run_name=f"show plan {step.owner}")(step.owner)
     return refused, ran

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from prefect import task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.states import Completed
 from prefect.tasks import Task
@@ -18,15 +20,16 @@ from headstart.backbones import fetch as backbone_source
 from headstart.data import feedback, revisions, sources
 from headstart.data import ingest as data_source
 from headstart.data import reference as own_domain
-from headstart.errors import DataError, OutsideError
+from headstart.errors import DataError, HeadstartError, OutsideError
 from headstart.journal import reader as journal
 from headstart.params.loader import load
 from headstart.params.section import Modality
-from headstart.params.workspace import Params
-from headstart.report import data_page, plan
+from headstart.params.workspace import Model, Params
+from headstart.report import data_change, data_page, plan
+from headstart.stages import changes, graph, outcome
 from headstart.stages import cures as recorded
-from headstart.stages import graph, outcome
 from headstart.stages.resolve import resolve as write_resolved
+from pipelines import notify as messenger
 from pipelines.states import BY_VERDICT
 
 
@@ -149,12 +152,37 @@ def show_data(name: str) -> None:
         data_page.write(name, revision=graph.revision(artifacts.raw(name)))
 
 
+@task(name="show data change", cache_policy=NO_CACHE)
+def show_data_change(name: str, model: Model) -> State[Any]:
+    """Show in Prefect what the data's new revision changed, before anything is trained; once for each revision."""
+    try:
+        change = changes.unseen(name, model.prepare)
+    except HeadstartError as error:  # the revision before is gone: today's can be trained on all the same
+        return Completed(name="Not compared", message=f"{name}: {error}")
+    if change is None:
+        return Completed(name="Nothing new", message=f"{name}: no revision that was not compared before")
+    said = data_change.summary(name, change)
+    create_markdown_artifact(
+        key=f"data-change-{name.replace('_', '-')}", markdown=data_change.markdown(name, change), description=said
+    )
+    data_page.write(name, revision=change["new"]["revision"], diff=change)
+    changes.see(name, change)
+    return Completed(name="Compared", message=said)
+
+
 @task(name="show plan")
 def show_plan(name: str) -> None:
     """Write the plan's page before the model is trained; left alone where it shows today's plan already."""
     page, document = artifacts.release(name) / "plan.html", artifacts.stage_output(name, "plan") / "plan.json"
     if document.is_file() and not (page.is_file() and page.stat().st_mtime_ns > document.stat().st_mtime_ns):
         plan.write(name)
+
+
+@task(name="notify", cache_policy=NO_CACHE)
+def notify(name: str, model: Model, error: HeadstartError | None) -> State[Any]:
+    """Tell people how a training ended; the state says what became of the message."""
+    delivery = messenger.trained(workspace(), name, model, error)
+    return Completed(name=delivery.state, message=f"{name}: {delivery.said}")
 
 
 @task(name="push", retries=2, retry_delay_seconds=5, retry_condition_fn=worth_retrying)

@@ -56,7 +56,7 @@ def timing(owner: str, stage: str) -> Path:
 
 
 def release(model: str) -> Path:
-    """What the release flow wrote: `judgement.json`, `run.json`, `report.html`; not a stage's output."""
+    """What the release flow wrote: `judgement.json`, `run.json`, `report.html`, `card.*`; not a stage's output."""
     return Path("artifacts/releases") / model
 
 

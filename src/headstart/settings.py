@@ -248,6 +248,14 @@ def disable_telemetry() -> None:
         os.environ.setdefault("TQDM_MININTERVAL", "10")
 
 
+def alert_url() -> str:
+    """Where messages go: `HEADSTART_ALERT_URL`, one or several of apprise's addresses; empty where it is not set.
+
+    Addresses hold passwords and tokens: whoever asks never shows or logs them.
+    """
+    return os.environ.get("HEADSTART_ALERT_URL", "").strip()
+
+
 def prefect_headers() -> dict[str, str]:
     """What a Prefect server with a password wants to see, from `PREFECT_API_AUTH_STRING`; nothing without it."""
     given = os.environ.get("PREFECT_API_AUTH_STRING")

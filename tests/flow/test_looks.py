@@ -328,3 +328,59 @@ def test_a_cure_that_failed_for_a_reason_that_may_pass_spends_no_cooldown(steps,
         lasting(steps, tmp_path)
     assert json.loads((tmp_path / "state/monitor/digits/history.json").read_text())["started"] is None
     assert "The cure failed: the registry is down." in latest(tmp_path, "digits")["retraining"]["reason"]
+
+
+def test_a_message_is_sent_by_the_look_itself_and_what_became_of_it_stands_in_the_document(
+    steps, tmp_path, monkeypatch
+):
+    sent = []
+
+    def send(message):
+        sent.append(message.title)
+        return steps.notify.Delivery(steps.notify.UNDELIVERED, "Slack (address 1 of 1): tried twice")
+
+    monkeypatch.setenv("HEADSTART_ALERT_URL", "json://nobody")
+    monkeypatch.setattr(steps.notify, "send", send)
+    hours(tmp_path, "digits", [bad()])
+    assert look(steps, "digits") == {"digits": "alert"}
+    [title] = sent
+    assert title.startswith("digits: alert, ")
+    assert latest(tmp_path, "digits")["notification"]["state"] == "Not delivered"
+    assert latest(tmp_path, "digits")["retraining"]["started"] is False
+
+
+@pytest.mark.parametrize(
+    ("since", "windows", "trained"),
+    [
+        pytest.param(NOON - timedelta(days=91), [clean()], True, id="older than the limit"),
+        pytest.param(NOON - timedelta(days=89), [clean()], False, id="younger than the limit"),
+        pytest.param(NOON - timedelta(days=91), [bad()], False, id="an alert decides for itself"),
+    ],
+)
+def test_a_champion_older_than_the_limit_is_trained_anew_where_something_is_new(
+    steps, tmp_path, monkeypatch, since, windows, trained
+):
+    asked = ending(steps, monkeypatch)
+    monkeypatch.setattr(
+        steps.registry, "describe", lambda *_: SimpleNamespace(bundle="bundle-2", since=since.isoformat())
+    )
+    text = (tmp_path / "params.yaml").read_text()
+    (tmp_path / "params.yaml").write_text(text.replace("after_days: null ", "after_days: 90.0 "))
+    hours(tmp_path, "digits", windows)
+    look(steps, "digits")
+    assert asked == ([("digits", None)] if trained else [])
+    reason = latest(tmp_path, "digits")["retraining"]["reason"]
+    assert ("the champion is 91.0 days old, more than 90 (retrain.after_days)" in reason) is trained
+
+
+def test_the_age_of_a_champion_starts_one_training_a_cooldown(steps, tmp_path, monkeypatch):
+    asked = ending(steps, monkeypatch)
+    monkeypatch.setattr(
+        steps.registry, "describe", lambda *_: SimpleNamespace(bundle="bundle-2", since="2025-01-01T00:00:00+00:00")
+    )
+    text = (tmp_path / "params.yaml").read_text()
+    (tmp_path / "params.yaml").write_text(text.replace("after_days: null ", "after_days: 90.0 "))
+    hours(tmp_path, "digits", [clean(6), clean(7)])
+    look(steps, "digits", ago=1)
+    look(steps, "digits")
+    assert asked == [("digits", None)]

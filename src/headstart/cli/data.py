@@ -1,6 +1,5 @@
 """`data`: what is in a model's data, what is wrong with it, and what changed between two revisions."""
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -91,22 +90,10 @@ def _document(name: str, revision: str, page: Path, compared: Entry | None, expe
 
 def _compared(name: str, model: Model, old: str, new: str) -> Entry:
     """What `data.revisions.compare` says of two revisions, with their names and times."""
-    from headstart.data import revisions
-    from headstart.stages import graph
+    from headstart.stages import changes
 
     folder = artifacts.raw(name)
-    named = {"old": _named(folder, old), "new": _named(folder, new)}
-    when = {entry.revision: entry.when for entry in revisions.history(folder)}
-    artifacts.CACHE.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=artifacts.CACHE) as temporary:
-        places = {}
-        for side, revision in named.items():
-            places[side] = Path(temporary) / side
-            places[side].mkdir()
-            graph.checkout(revision, places[side])
-        compared = revisions.compare(places["old"], places["new"], model.prepare)
-    about = {side: {"revision": revision, "when": when.get(revision)} for side, revision in named.items()}
-    return {**about, **compared}
+    return changes.between(name, model.prepare, _named(folder, old), _named(folder, new))
 
 
 def _named(folder: Path, wanted: str) -> str:
@@ -115,15 +102,15 @@ def _named(folder: Path, wanted: str) -> str:
     Raises:
         UsageError: if there is none, or more than one.
     """
-    from headstart.stages import graph
+    from headstart.stages import changes, graph
 
     known = list(dict.fromkeys(graph.revisions(folder)))
     if wanted in PLACES:
         current = graph.revision(folder)
         if wanted == "current":
             return current
-        if earlier := [revision for revision in graph.revisions(folder) if revision != current]:
-            return earlier[-1]
+        if earlier := changes.earlier(folder.name):
+            return earlier
         raise UsageError(
             f"{folder.name} has no revision before {current[:8]}.",
             action=f"Add rows, then run the same command again: headstart data {folder.name} --diff previous current.",

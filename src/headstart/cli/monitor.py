@@ -75,6 +75,7 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
             yield f"  cause   {', '.join(cause['cause'] for cause in result['causes'])}; remedy: {result['remedy']}"
         if result["verdict"] == "alert":
             yield from _class_mix(result["estimates"])
+        if result["verdict"] == "alert" or result["retraining"]["started"]:
             started = "was started" if result["retraining"]["started"] else "was not started"
             yield f"  train   training {started}: {result['retraining']['reason'].rstrip('.')}."
         if rollout := result.get("rollout"):
@@ -82,6 +83,8 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
             yield f"  rollout version {rollout['version']}, {where}: {rollout['verdict']}. {rollout['outcome']}"
         if result.get("page_error"):
             yield f"  charts  could not be drawn: {result['page_error']}"
+        if told := result.get("notification"):
+            yield f"  told    {told['state'].lower()}: {told['said']}"
         if result.get("page"):
             yield f"  page    {result['page']}"
         if result.get("error"):

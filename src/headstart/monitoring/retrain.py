@@ -107,6 +107,27 @@ def due(history: Path, params: Retrain, end: datetime, document: Mapping[str, An
     return True, f"the alert has lasted {lasted} windows, and its remedy is {document['remedy']}"
 
 
+def outlived(history: Path, params: Retrain, since: str, end: datetime) -> str:
+    """Why the champion is too old, as a clause; empty where it is not, or the last training had no time to help.
+
+    Args:
+        history: the looks.
+        params: the section `retrain`.
+        since: when it became champion, ISO 8601 with an offset.
+        end: of the newest window.
+    """
+    if params.after_days is None:
+        return ""
+    age = end - datetime.fromisoformat(since)
+    known = _read(history)
+    last = datetime.fromisoformat(known["started"]) if known["started"] else None
+    if age < timedelta(days=params.after_days) or not cooled_down(last, now=end, days=params.cooldown_days):
+        return ""
+    return (
+        f"the champion is {age / timedelta(days=1):.1f} days old, more than {params.after_days:g} (retrain.after_days)"
+    )
+
+
 def started(history: Path, now: datetime) -> None:
     """Remember that an alert started a training or a cure at `now`; the cooldown begins."""
     with _locked(history):

@@ -54,6 +54,7 @@ class Gates(Section):
 
 
 class Release(Section):
-    """Whether a candidate that passed waits for a person."""
+    """Whether a candidate that passed waits for a person, and what the model card says that it is for."""
 
     approval: bool
+    intended_use: str | None = None

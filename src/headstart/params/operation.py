@@ -90,10 +90,11 @@ class Monitor(Section):
 
 
 class Retrain(Section):
-    """An alert that lasts starts a training or a cure, not more often than the cooldown allows."""
+    """An alert that lasts, or a champion's age, starts a training or a cure, as often as the cooldown allows."""
 
     windows: Count
     cooldown_days: Positive
+    after_days: Positive | None = None
 
 
 class Schedules(Section):

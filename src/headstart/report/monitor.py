@@ -104,7 +104,7 @@ def _facts(window: Document) -> list[tuple[str, str]]:
 def _retraining(document: Document) -> str:
     """Whether the alert started a training or a cure, and why (not); empty where that is no question."""
     decided, remedy = document["retraining"], document["remedy"]
-    if document["verdict"] != "alert":
+    if document["verdict"] != "alert" and not decided["started"]:
         return ""
     what, done = (f"The cure {remedy}", "carried out") if remedy in CARRIED_OUT else ("Training", "started")
     was = "was" if decided["started"] else "was not"
