@@ -35,7 +35,7 @@ BIN = Path(sys.executable).parent
 BUCKET = "headstart"
 PORTS = ("5432", "9000", "5000", "4200", "8000", "8080", "9090")  # as compose.yaml has them; 8080: the worker's health
 OURS = ("servers", "train", "serve")  # images, without `headstart-`
-READY_S, STOP_S = 120.0, 20.0  # for all servers to start, for one process to stop
+READY_S, STOP_S = 240.0, 20.0  # for all servers to start, for one process to stop
 MARK = "HEADSTART_STACK"  # in every process's environment
 URLOPEN = "from urllib.request import urlopen; urlopen('http://127.0.0.1:{}', timeout=4)"
 INITDB = """
@@ -225,7 +225,7 @@ class Stack:
                 stderr=subprocess.STDOUT,
                 user=service.user,
                 start_new_session=True,  # Ctrl-C is for us, who stop one after another
-                preexec_fn=die_with_parent,
+                preexec_fn=be_a_child,
             )
 
     def is_ready(self, name: str) -> bool:
@@ -299,6 +299,12 @@ class Stack:
         return f"http://127.0.0.1:{self.ports[port]}"
 
 
+def be_a_child() -> None:
+    """Called in a child before it starts: it ends with us, and hears SIGINT, which a background job is born deaf to."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    die_with_parent()
+
+
 def require_possible(root: Path) -> None:
     """Refuse to begin where PostgreSQL cannot run.
 
@@ -306,10 +312,10 @@ def require_possible(root: Path) -> None:
         MissingError: if it is not installed, or its user does not get into the folder.
     """
     postgres()
-    closed = [folder for folder in (root, *root.parents) if not folder.stat().st_mode & 0o001]
+    closed = [folder for folder in (*reversed(root.parents), root) if not folder.stat().st_mode & 0o001]
     if os.geteuid() == 0 and closed:
         raise MissingError(
-            f"PostgreSQL runs as the user nobody, who may not pass {closed[-1]}: name another folder (--state)."
+            f"PostgreSQL runs as the user nobody, who may not pass {closed[0]}: name another folder (--state)."
         )
 
 

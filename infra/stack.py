@@ -27,7 +27,7 @@ from tests.tiny import workspace as toy
 
 ROOT = Path(__file__).parents[1]
 MODEL = "topics"
-RUN_S = 180.0  # for a flow to end
+RUN_S = 300.0  # for a flow to end
 Rows = list[tuple[str, str]]  # text, label
 
 
@@ -37,7 +37,8 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="leave it up after the steps, until Ctrl-C")
     parser.add_argument("--state", type=Path, help="a new or empty folder for everything; else a temporary one")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.default_int_handler)
     begun, status = time.monotonic(), 1
     root = (arguments.state or Path(tempfile.mkdtemp(prefix="headstart-stack-"))).resolve()
     try:

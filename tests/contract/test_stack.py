@@ -1,6 +1,5 @@
 """`make stack` runs what compose.yaml says: read from it, moved to this machine, started in order, stopped whole."""
 
-import os
 import re
 import subprocess
 import sys
@@ -19,8 +18,6 @@ COMPOSE = yaml.safe_load((ROOT / "infra/compose.yaml").read_text())["services"]
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Stack:
-    if os.geteuid() == 0 and not tmp_path.stat().st_mode & 0o001:
-        tmp_path.chmod(0o755)
     return Stack(tmp_path)
 
 
@@ -111,6 +108,14 @@ def test_without_postgresql_the_reason_is_one_sentence(monkeypatch):
     monkeypatch.setattr(processes.Path, "glob", lambda self, pattern: [])
     with pytest.raises(MissingError, match=r"PostgreSQL is not installed.*apt-get install postgresql"):
         processes.postgres()
+
+
+def test_a_folder_that_postgresqls_user_may_not_enter_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "postgres", lambda: tmp_path)
+    monkeypatch.setattr(processes.os, "geteuid", lambda: 0)
+    (tmp_path / "mine").mkdir(mode=0o700)
+    with pytest.raises(MissingError, match=r"nobody, who may not pass /\S+: name another folder"):
+        processes.require_possible(tmp_path / "mine")
 
 
 def test_a_folder_that_is_not_empty_is_left_alone(tmp_path):
