@@ -1,11 +1,11 @@
 # Two commands matter: `make run` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test nightly unit check format lock clean
+.PHONY: help setup run test stack nightly unit check format lock clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-SOURCES := src pipelines tests benchmarks
+SOURCES := src pipelines tests benchmarks infra
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -24,6 +24,9 @@ run: $(INSTALLED) ## both built-in models, from raw data to champion
 
 test: $(INSTALLED) check ## every check and every test, on two cores
 	@$(BIN)/python -m pytest -m "not nightly" --numprocesses 2 --dist worksteal
+
+stack: $(INSTALLED) ## the servers of infra/ as processes, and one drift cured on them; KEEP=1 leaves them up
+	@$(BIN)/python -m infra.stack $(if $(KEEP),--keep)
 
 nightly: $(INSTALLED) ## long simulations and tables that the documentation quotes (15 minutes)
 	@$(BIN)/python -m pytest -m nightly --numprocesses 2 --dist worksteal

@@ -53,6 +53,7 @@ def tell(workspace: Workspace, name: str, document: looks.Document) -> None:
             "headstart.alert",
             resource={"prefect.resource.id": f"headstart.model.{name}"},
             payload={
+                "model": name,
                 "verdict": document["verdict"],
                 "causes": [entry["cause"] for entry in document["causes"]],
                 "remedy": document["remedy"],
