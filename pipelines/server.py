@@ -25,6 +25,7 @@ from headstart.errors import OutsideError
 from headstart.settings import Workspace, use_embedded_prefect
 
 STARTUP_S = 120.0
+LEASES = "prefect.server.concurrency.lease_storage.filesystem"  # in memory, a restart forgets whose slots are taken
 SILENT_S = 10.0  # of waiting, before a line says for what
 
 
@@ -36,6 +37,7 @@ def main() -> None:
     workspace = settings.find_workspace(Path(__file__).parent)
     settings.disable_telemetry()
     Path(os.environ.setdefault("PREFECT_HOME", str(workspace.prefect_home))).mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE", LEASES)
     os.environ["PREFECT_CLI_PROMPT"] = "false"  # in the background it would wait for an answer nobody gives
     os.execv(sys.executable, [sys.executable, "-m", "prefect", "server", "start", *sys.argv[1:]])
 

@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from headstart.cli.init import init
+from pipelines.deployments import DEAD_RUNS
 from tests.conftest import HEADSTART
 
 pytestmark = pytest.mark.slow
@@ -98,8 +99,15 @@ def test_a_run_that_nobody_started_begins_on_its_cron_and_completes(served):
     assert {run["state"]["name"] for run in finished} <= {"Completed", "Nothing new"}, logs(served)
 
 
+def test_scheduled_flows_run_one_at_a_time_and_dead_runs_are_ended(served):
+    found = until(lambda: len(all_of_them := served.ask("deployments")) == 3 and all_of_them)
+    limits = {one["name"]: (one["global_concurrency_limit"] or {}).get("limit") for one in found}
+    assert limits == {"training": 1, "monitoring": 1, "approval": None}
+    assert len(until(lambda: served.ask("automations", automations={"name": {"any_": [DEAD_RUNS]}}))) == 1
+
+
 def test_doctor_names_the_next_run_of_each_flow(served):
-    until(lambda: len(served.ask("deployments")) == 2)
+    until(lambda: len(served.ask("deployments")) == 3)
     checks = until(lambda: examined(served))
     assert all("next run" in checks[f"schedule {flow}"]["found"] for flow in ("training", "monitoring"))
 
@@ -123,6 +131,7 @@ def test_the_server_sends_nothing_home_and_keeps_its_database_in_the_workspace(s
     until(lambda: httpx.get(f"{served.api}/health").status_code == 200)
     settings = httpx.get(f"{served.api}/admin/settings").raise_for_status().json()
     assert settings["server"]["analytics_enabled"] is False
+    assert settings["server"]["concurrency"]["lease_storage"].endswith("filesystem")
     assert settings["home"] == str(served.workspace / "state/prefect")
     assert (served.workspace / "state/prefect/prefect.db").is_file()
     assert "Traceback" not in logs(served)
@@ -130,7 +139,7 @@ def test_the_server_sends_nothing_home_and_keeps_its_database_in_the_workspace(s
 
 def test_told_to_end_the_schedules_do_within_seconds_though_the_server_ended_before_them(served):
     # Prefect's own serve asks the server to pause its schedules, again and again
-    until(lambda: len(served.ask("deployments")) == 2)  # it may be the first test that this server is started for
+    until(lambda: len(served.ask("deployments")) == 3)  # it may be the first test that this server is started for
     assert b"pipelines.schedules" in Path(f"/proc/{served.shell.pid}/cmdline").read_bytes()  # the shell became it
     os.killpg(served.shell.pid, signal.SIGTERM)
     assert served.shell.wait(timeout=25) is not None
