@@ -206,6 +206,12 @@ def journal_key(workspace: Workspace) -> bytes:
         return made.encode()
 
 
+def api_keys() -> Path | None:
+    """The file of the server's API keys, from `HEADSTART_API_KEYS`; None lets everybody call who reaches the server."""
+    given = os.environ.get("HEADSTART_API_KEYS")
+    return Path(given) if given else None
+
+
 def now() -> datetime:
     """The one clock: the time in UTC, or what `HEADSTART_NOW` (ISO 8601 with an offset) says it is."""
     fixed = os.environ.get("HEADSTART_NOW")
