@@ -80,6 +80,8 @@ def wait_until_ready() -> None:
     url = os.environ["PREFECT_API_URL"].rstrip("/") + "/health"
     if urlsplit(url).scheme not in ("http", "https"):
         raise OutsideError(f"PREFECT_API_URL is no address: {url}.", action="Write it like http://127.0.0.1:4200/api.")
+    if "@" in urlsplit(url).netloc:
+        raise OutsideError(settings.PREFECT_WITH_PASSWORD, action=settings.PREFECT_PASSWORD)
     started, said, reason = time.monotonic(), False, ""
     while time.monotonic() < started + STARTUP_S:
         try:

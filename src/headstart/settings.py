@@ -23,6 +23,7 @@ SQLITE, SQLITE_FILE = "sqlite:///", "sqlite+pysqlite:///file:"
 WRITABLE = "Make it writable, or work in a copy of the workspace; `status`, `predict`, `score` and `serve` only read."
 UNUSABLE = '?{}"'  # `?` begins a query in a database's address, DVC fills in `{}` in paths, MLflow trips over `"`
 PREFECT_PASSWORD = "Set PREFECT_API_AUTH_STRING to USER:PASSWORD, as the server has it."
+PREFECT_WITH_PASSWORD = "PREFECT_API_URL holds a user or a password, which Prefect does not read there."
 LONGEST_BYTES = 400  # SQLite opens no path of more than 512 bytes; the longest inside a workspace has 60 of its own
 
 QUIET = {
@@ -204,6 +205,12 @@ def journal_key(workspace: Workspace) -> bytes:
             error,
         )
         return made.encode()
+
+
+def api_keys() -> Path | None:
+    """The file of the server's API keys, from `HEADSTART_API_KEYS`; None lets everybody call who reaches the server."""
+    given = os.environ.get("HEADSTART_API_KEYS")
+    return Path(given) if given else None
 
 
 def now() -> datetime:

@@ -11,6 +11,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -170,7 +171,7 @@ def _dial(uri: str) -> None:
             f"{shown(uri)} needs the Python package {error.name}, which is not installed.",
             action="Install it, or let MLFLOW_TRACKING_URI name an MLflow server (http://...).",
         ) from error
-    except sqlalchemy.exc.ArgumentError as error:
+    except (sqlalchemy.exc.ArgumentError, ValueError) as error:  # a port that is no number
         raise OutsideError(
             f"MLFLOW_TRACKING_URI is no address that MLflow can use: {shown(uri)}.",
             action="Write it like http://HOST:5000, or postgresql+psycopg2://USER:PASSWORD@HOST/DATABASE.",
@@ -266,10 +267,12 @@ def _told(error: Any) -> tuple[str, str]:
 
 def _knock(uri: str) -> None:
     """Ask a server's health first: MLflow itself would retry an absent one for minutes."""
+    parts = urlsplit(uri)
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()  # urllib takes a user for a part of the host
     try:
-        with urlopen(f"{uri.rstrip('/')}/health", timeout=PATIENCE_S):
+        with urlopen(f"{bare.rstrip('/')}/health", timeout=PATIENCE_S):
             return
-    except (URLError, OSError) as error:
+    except (URLError, OSError, HTTPException) as error:
         raise OutsideError(
             f"the MLflow server at {shown(uri)} does not answer: {error}.",
             action="Start it, correct MLFLOW_TRACKING_URI, or unset it to use this workspace's embedded database.",
@@ -277,11 +280,9 @@ def _knock(uri: str) -> None:
 
 
 def shown(uri: str) -> str:
-    """An address as it may be printed: without its password."""
-    parts = urlsplit(uri)
-    if parts.password is None:
-        return uri
-    return parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")).geturl()
+    """An address as it may be printed: without its password, before the host or in a database's options."""
+    hidden = re.sub(r"(?<=://)([^/@\s:]*):\S*@", r"\1:***@", uri)
+    return re.sub(r"(?i)([?&][a-z_]*(?:password|passwd|token|secret)[a-z_]*=)[^&#\s]*", r"\1***", hidden)
 
 
 def _numbers(metrics: Mapping[str, Any]) -> list[tuple[str, float]]:

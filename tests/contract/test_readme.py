@@ -59,7 +59,7 @@ def test_the_tree_is_the_tree():
             assert folder.resolve() in named, folder
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/transfer-learning.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/transfer-learning.md", "docs/security.md", "CHANGELOG.md"])
 def test_every_link_leads_to_a_file(page):
     text = (ROOT / page).read_text()
     for target in re.findall(r"\]\(([^)#:]+)\)", text):

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import shutil
@@ -121,6 +122,65 @@ def test_a_pickle_is_not_taken_for_weights(source, tmp_path):
     (source / "model.safetensors").unlink()
     with pytest.raises(BackboneError, match=r"no safetensors file.*pytorch_model\.bin is a pickle.*save_pretrained"):
         fetch.fetch("b", spec(source), tmp_path / "into")
+
+
+@pytest.mark.parametrize("take", [fetch.fetch, lambda _, given, into: fetch.link(given, into)], ids=["fetch", "link"])
+def test_a_link_out_of_the_folder_is_not_followed(source, tmp_path, take):
+    (tmp_path / "id_rsa").write_text("a private key")
+    (source / "vocab.txt").symlink_to("../id_rsa")
+    with pytest.raises(BackboneError, match=r"vocab\.txt is a link to .*id_rsa, outside of the backbone's folder"):
+        take("b", spec(source), tmp_path / "into")
+    assert not (tmp_path / "into/vocab.txt").exists()
+
+
+def test_links_of_the_hubs_cache_are_followed(source, tmp_path):
+    snapshot, blobs = tmp_path / "models--b/snapshots/0123", tmp_path / "models--b/blobs"
+    for folder in (snapshot, blobs):
+        folder.mkdir(parents=True)
+    for name in ("config.json", "model.safetensors"):
+        (source / name).rename(blobs / f"hash-of-{name}")
+        (snapshot / name).symlink_to(f"../../blobs/hash-of-{name}")
+    fetch.fetch("b", spec(snapshot), tmp_path / "into")
+    assert (tmp_path / "into/model.safetensors").read_bytes() == b"weights"
+
+
+@pytest.mark.parametrize(
+    "weights", ["../../other/model.safetensors", "/other/model.safetensors", "model-00002.safetensors"]
+)
+def test_an_index_of_weights_may_name_only_files_of_the_backbone(source, tmp_path, weights):
+    index = {"weight_map": {"layer": "model.safetensors", "other": weights}}
+    (source / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(BackboneError, match="which is no file of the backbone"):
+        fetch.fetch("b", spec(source), tmp_path / "into")
+
+
+@pytest.mark.parametrize("load", ["configuration", "load_tokenizer", "load_processor", "network"])
+def test_code_that_comes_with_a_backbone_is_never_run_nor_asked_about(tmp_path, monkeypatch, load):
+    from transformers import AutoModelForMaskedLM, ViTConfig
+
+    from headstart.backbones import checkpoint, processor
+
+    folder = tmp_path / "evil"
+    folder.mkdir()
+    (folder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Evil: pass\n")
+    classes = ("AutoConfig", "AutoImageProcessor", "AutoModelForMaskedLM")
+    kinds = dict.fromkeys(classes, "evil.Evil") | {"AutoTokenizer": ["evil.Evil", None]}
+    for name in ("config.json", "tokenizer_config.json", "preprocessor_config.json"):
+        own = {"model_type": "bert", "tokenizer_class": "Evil", "image_processor_type": "Evil"}
+        if load == "configuration":
+            own["model_type"] = "evil"
+        (folder / name).write_text(json.dumps(own | {"auto_map": kinds}))
+    (folder / "vocab.txt").write_text("[PAD]\n[UNK]\n")
+    monkeypatch.setattr("builtins.input", lambda *_: "y")  # a person who would agree
+    with contextlib.suppress(BackboneError):  # refused, or read by a class of transformers
+        if load == "network":
+            config = ViTConfig(auto_map=kinds)  # of an architecture that has no such head in transformers
+            checkpoint.loaded(AutoModelForMaskedLM, folder, config)
+        elif load == "configuration":
+            checkpoint.configuration(folder)
+        else:
+            getattr(processor, load)(folder)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_an_absent_folder_is_named(tmp_path):

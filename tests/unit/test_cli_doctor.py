@@ -177,6 +177,18 @@ def test_a_prefect_server_that_does_not_answer_is_a_check_that_fails(initialised
     assert "schedule training" not in checks
 
 
+def test_doctor_prints_no_password(initialised, capsys, monkeypatch):
+    for name, value in {
+        "PREFECT_API_URL": "http://me:hunter2@127.0.0.1:9/api", "PREFECT_API_AUTH_STRING": "me:hunter2",
+        "MLFLOW_TRACKING_URI": "http://me:hunter2@127.0.0.1:9", "MLFLOW_TRACKING_PASSWORD": "hunter2",
+        "AWS_SECRET_ACCESS_KEY": "hunter2", "HEADSTART_JOURNAL_KEY": "hunter2",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    for as_json in (True, False):
+        command.doctor(as_json=as_json)
+    assert "hunter2" not in str(capsys.readouterr())
+
+
 @pytest.fixture
 def champion(
     initialised: Path, empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -137,16 +138,48 @@ def test_a_split_that_says_it_has_no_labels_gives_unlabelled_rows(tmp_path):
     assert [(row.input, row.label, row.split) for row in rows] == [("a", "x", "train"), ("b", None, None)]
 
 
-def test_an_image_that_is_named_by_an_address_is_read_from_there(tmp_path):
+def naming(folder: Path, address: str) -> None:
+    """A data set whose one image is named by an address."""
+    kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    columns = {"image": pa.array([{"bytes": None, "path": address}], kind), "label": [0]}
+    with_features(folder / "data/train-00000-of-00001.parquet", columns, {"image": {"_type": "Image"}, "label": LABEL})
+
+
+def test_an_image_in_an_archive_of_the_data_set_is_read_from_there(tmp_path):
+    naming(tmp_path / "set", f"zip://a.png::{tmp_path}/set/pictures.zip")
+    with zipfile.ZipFile(tmp_path / "set/pictures.zip", "w") as archive:
+        archive.writestr("a.png", png())
+    assert [row.input for row in read(data(tmp_path / "set"), "image")] == [png()]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://169.254.169.254/latest/meta-data/iam", "https://example.org/a.png", "s3://bucket/a.png",
+        "file:///etc/passwd", "memory://pictures/a.png", "zip://a.png::https://example.org/a.zip",
+        "zip://a.png::/tmp/other.zip", "simplecache::http://example.org/a.png",
+        "https://example.org/a::zip://a.png::SET/pictures.zip", "zip://a.png::SET/../other.zip",
+    ],
+)  # fmt: skip
+def test_rows_do_not_choose_what_this_machine_fetches(tmp_path, monkeypatch, address):
     import fsspec
 
-    with fsspec.open("memory://pictures/a.png", "wb") as file:
-        file.write(png())
-    kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
-    columns = {"image": pa.array([{"bytes": None, "path": "memory://pictures/a.png"}], kind), "label": [0]}
-    features = {"image": {"_type": "Image"}, "label": LABEL}
-    with_features(tmp_path / "set/data/train-00000-of-00001.parquet", columns, features)
-    assert [row.input for row in read(data(tmp_path / "set"), "image")] == [png()]
+    naming(tmp_path / "set", address.replace("SET", str(tmp_path / "set")))
+    monkeypatch.setattr(fsspec, "open", lambda *_: pytest.fail("something was fetched"))
+    with pytest.raises(DataError, match=r"outside of the data set; nothing is read there"):
+        read(data(tmp_path / "set"), "image")
+
+
+def test_addresses_of_a_data_set_on_the_hub_are_its_own_at_its_own_commit():
+    own = hub.parse(f"hub:org/set@{COMMIT}")
+    assert hub._is_inside(own, f"hf://datasets/org/set@{COMMIT}/train/a.png")
+    assert hub._is_inside(own, f"zip://a.png::hf://datasets/org/set@{COMMIT}/train.zip")
+    for address in (
+        "hf://datasets/org/private@main/a.png",
+        f"hf://datasets/org/set@{COMMIT}/../../a.png",
+        "/etc/passwd",
+    ):
+        assert not hub._is_inside(own, address)
 
 
 def test_a_configuration_that_has_to_be_chosen_is_asked_for(tmp_path):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from headstart import syntax
-from headstart.data import sources
+from headstart.data import rows, sources
 from headstart.data.ingest import ingest
 from headstart.data.rows import plain, whole_numbers, without_decimal_point
 from headstart.errors import DataError
@@ -77,6 +78,17 @@ def test_images_come_from_bytes_from_structs_and_from_paths_beside_the_file(tmp_
     (tmp_path / "paths.csv").write_text("image,label\nphotos/a.png,x\n")
     for name in ("bytes.parquet", "struct.parquet", "paths.csv"):
         assert [row.input for row in read(data(tmp_path / name), "image")] == [png(9)]
+
+
+def test_a_row_cannot_bring_a_file_that_is_no_image_from_elsewhere(tmp_path):
+    secret, folder = tmp_path / "id_rsa", tmp_path / "set"
+    secret.write_text("a private key")
+    folder.mkdir()
+    for named in (str(secret), "../id_rsa", "../set/../id_rsa", f"../set/..{secret}"):
+        with pytest.raises(FileNotFoundError, match=re.escape(named)):
+            rows.image_bytes({"bytes": None, "path": named}, folder)
+    (tmp_path / "elsewhere.PNG").write_bytes(b"an image")
+    assert rows.image_bytes("../elsewhere.PNG", folder) == b"an image"
 
 
 def test_class_folders_give_labels_ids_and_splits_and_name_what_is_no_image(tmp_path):

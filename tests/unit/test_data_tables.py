@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import tracemalloc
 from pathlib import Path
 
 import pyarrow as pa
@@ -58,6 +59,27 @@ def test_gzip_and_parquet_give_what_was_written(tmp_path):
     packed = file(tmp_path, "a.jsonl.gz", gzip.compress(b'{"text": "hello", "label": 1}\n'))
     pq.write_table(pa.table({"text": ["hello"], "label": [1]}), tmp_path / "a.parquet")
     assert read(packed).columns == read(tmp_path / "a.parquet").columns
+
+
+def test_an_archive_bomb_is_refused_in_little_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "LONGEST_LINE", 1 << 16)
+    monkeypatch.setattr(tables, "BOMB_BYTES", 1 << 20)
+    one_line = file(tmp_path, "line.jsonl.gz", gzip.compress(b" " * (64 << 20)))
+    many_lines = file(tmp_path, "lines.jsonl.gz", gzip.compress(b'{"text": "a"}\n' * (4 << 20)))
+    tracemalloc.start()
+    with pytest.raises(DataError, match=r"line\.jsonl\.gz has a line of more than 65,536 bytes"):
+        read(one_line)
+    with pytest.raises(DataError, match=r"lines\.jsonl\.gz unpacks to more than .* 200 times its size"):
+        for _ in tables.batches(many_lines):
+            pass
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 << 20  # of 64 MB each
+
+
+def test_brackets_nested_without_end_are_a_bad_line(tmp_path):
+    with pytest.raises(DataError, match="line 2: "):
+        read(file(tmp_path, "a.jsonl", '{"text": "a"}\n' + "[" * 200_000))
 
 
 @pytest.mark.parametrize(

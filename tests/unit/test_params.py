@@ -84,7 +84,7 @@ def test_expected_shares_have_one_place(tmp_path, place):
         load(written(tmp_path, change))
 
 
-@pytest.mark.parametrize("name", ["a/b", "A", "", "ü", "-x", "x" * 64])
+@pytest.mark.parametrize("name", ["a/b", "..", "../a", "/a", "A", "", "ü", "-x", "x" * 64])
 def test_a_name_that_could_not_be_a_folder_is_refused(tmp_path, name):
     def change(document):
         document["models"] = {name: document["models"]["digits"]}

@@ -66,11 +66,16 @@ def test_a_wrong_password_is_one_sentence_and_the_right_one_is_sent(monkeypatch)
     ("url", "sentence"),
     [
         ("http://127.0.0.1:9/api", r"no Prefect server answered at http://127\.0\.0\.1:9/api/health within .*refused"),
+        (
+            "http://me:hunter2@127.0.0.1/api",
+            "^PREFECT_API_URL holds a user or a password.*PREFECT_API_AUTH_STRING",
+        ),
         ("127.0.0.1:4200/api", r"PREFECT_API_URL is no address: .*Write it like http://127\.0\.0\.1:4200/api"),
     ],
 )
 def test_an_address_where_none_answers_is_one_sentence(monkeypatch, url, sentence):
     monkeypatch.setenv("PREFECT_API_URL", url)
     monkeypatch.setattr(server, "STARTUP_S", 0.3)
-    with pytest.raises(OutsideError, match=sentence):
+    with pytest.raises(OutsideError, match=sentence) as refusal:
         server.wait_until_ready()
+    assert "hunter2" not in str(refusal.value)

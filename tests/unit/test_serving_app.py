@@ -24,7 +24,7 @@ from headstart.serving.models import LoadedModel
 from headstart.serving.plausibility import Plausibility, Range
 from tests.fakes import IMAGE, LABELS, TEXT, Clock, FakePredictor, golden_of, png
 
-SERVE = Serve(items=1024, megabytes=16, batch=8, queue=4096, timeout_s=5.0)
+SERVE = Serve(items=1024, megabytes=16, batch=8, queue=4096, timeout_s=5.0, requests_a_minute=0)
 JOURNAL = JournalParams(
     flush_s=0.02, seal_minutes=5.0, seal_megabytes=64, raw="sampled", raw_share=1.0, raw_days=30, features=1000
 )

@@ -138,6 +138,7 @@ def test_bad_bodies_of_texts_are_refused(server: Server, body: bytes, status: in
         pytest.param("äöü", ["not base64"], id="not ASCII"),
         pytest.param("data:image/png;base64,aGVsbG8=", ["not base64"], id="a data URL"),
         pytest.param("/etc/passwd", ["not base64"], id="a path"),
+        pytest.param("http://169.254.169.254/latest/meta-data", ["not base64"], id="an address"),
     ],
 )
 def test_bad_base64_is_refused_by_its_place(server: Server, value: str, words: list[str]) -> None:
@@ -199,7 +200,15 @@ def test_more_feedback_than_inputs_allowed_is_refused(server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/predict/no", "/predict/%00", "/predict/%F0%9F", "/feedback/no", "/v2/models/no/infer"]
+    "path",
+    [
+        "/predict/no",
+        "/predict/%00",
+        "/predict/..\\texts",
+        "/predict/%F0%9F",
+        "/feedback/no",
+        "/v2/models/no/infer",
+    ],
 )
 def test_unknown_models_are_404_with_those_that_are_served(server: Server, path: str) -> None:
     answer = server.post(path, {"inputs": ["a"]})

@@ -2,6 +2,7 @@
 
 import contextlib
 import http.server
+import logging
 import os
 import shutil
 import sqlite3
@@ -98,6 +99,31 @@ def test_a_server_that_does_not_answer_is_named_at_once_without_its_password(tmp
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
     with pytest.raises(OutsideError, match=r"http://me:\*\*\*@127\.0\.0\.1:9 does not answer.*MLFLOW_TRACKING_URI"):
         tracking.open(Workspace(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://me:hunter2@127.0.0.1:9", "http://me:hunter2@127.0.0.1", "http://me:hunter2@127.0.0.1:port",
+        "http://me:hun/ter2@127.0.0.1:9", "postgresql://me:hunter2@127.0.0.1:9/runs", "postgresql://me:hunter2@:x/runs",
+        "postgresql://127.0.0.1:9/runs?user=me&password=hunter2&connect_timeout=1", "mysql+nodriver://me:hunter2@127.0.0.1",
+    ],
+)  # fmt: skip
+def test_no_sentence_or_log_about_an_address_holds_its_password(tmp_path, monkeypatch, caplog, capfd, uri):
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(OutsideError) as refusal:
+        tracking.open(Workspace(tmp_path))
+    said = f"{refusal.value} {tracking.shown(uri)} {caplog.text} {capfd.readouterr()}"
+    assert "hunter2" not in said
+    assert "ter2" not in said
+
+
+def test_a_server_is_asked_for_its_health_where_the_address_holds_a_password(tmp_path):
+    with answering(401, b"You are not authenticated.") as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        assert tracking._knock(f"http://me:hunter2@127.0.0.1:{server.server_port}") is None
+        server.shutdown()
 
 
 def answering(status, body):

@@ -66,6 +66,7 @@ def loaded(kind: Any, folder: Path, config: Any, **extra: Any) -> tuple[Any, dic
                 config=config,
                 dtype=torch.float32,
                 attn_implementation="eager",
+                trust_remote_code=False,  # left out, transformers asks a person at a terminal
                 use_safetensors=True,
                 local_files_only=True,
                 output_loading_info=True,
@@ -90,7 +91,9 @@ def untrained_of(config: Any) -> Any:
 
     extra = {"add_pooling_layer": False} if _optional_pooler(config) else {}
     with quiet():
-        return AutoModel.from_config(config, dtype=torch.float32, attn_implementation="eager", **extra)
+        return AutoModel.from_config(
+            config, dtype=torch.float32, attn_implementation="eager", trust_remote_code=False, **extra
+        )
 
 
 def configuration(folder: Path) -> Any:

@@ -83,6 +83,7 @@ def fetch(name: str, spec: Backbone, into: Path, *, sample: Sample | None = None
     try:
         origin = _copy(name, spec, temporary)
         _unnest(temporary)
+        _require_shards(temporary)
         if sample is not None:
             sample.write(temporary / reference.FILE)
         files = {path.relative_to(temporary).as_posix(): file_digest(path) for path in _files(temporary)}
@@ -110,9 +111,10 @@ def link(spec: Backbone, into: Path) -> None:
     source = _source(spec)
     package = source.removeprefix("package:") if source.startswith("package:") else None
     into.mkdir(parents=True)
-    for path in _package_files(package) if package else _carried(_folder(source)):
+    for path in _package_files(package) if package else _own_files(source):
         (into / path.name).symlink_to(path.resolve())
     _unnest(into)
+    _require_shards(into)
 
 
 def fingerprint(spec: Backbone) -> str:
@@ -129,7 +131,7 @@ def fingerprint(spec: Backbone) -> str:
     elif source.startswith("hub:"):
         seen = [source, *hub.parse(source)]
     else:
-        seen = [source, [_stamp(path) for path in _carried(_folder(source))]]
+        seen = [source, [_stamp(path) for path in _own_files(source)]]
     return digest([FORMAT, seen, dict(spec.sha256), *([spec.reference] if spec.reference else [])])
 
 
@@ -142,7 +144,7 @@ def local_file(source: str, name: str) -> Path | None:
     if source.startswith("hub:"):
         return None
     package = source.removeprefix("package:")
-    files = _package_files(package) if source.startswith("package:") else _carried(_folder(source))
+    files = _package_files(package) if source.startswith("package:") else _own_files(source)
     return next((path for path in files if path.name == name), None)
 
 
@@ -180,8 +182,7 @@ def _copy(name: str, spec: Backbone, into: Path) -> dict[str, str]:
         hub.download(name, repository, revision, into, files=CARRIED)
         _carried(into)
         return {"kind": "hub", "repository": repository, "revision": revision}
-    folder = _folder(source)
-    for path in _carried(folder):
+    for path in _own_files(source):
         shutil.copyfile(path, into / path.name)
     return {"kind": "folder", "path": source}
 
@@ -251,6 +252,47 @@ def _folder(source: str) -> Path:
             "the other kinds of source.",
         )
     return folder
+
+
+def _own_files(source: str) -> list[Path]:
+    """What is taken from a folder; a link in it must not bring what lies elsewhere, such as a key, into a bundle.
+
+    Raises:
+        BackboneError: as `_carried`, and for a link that leads out of the folder.
+    """
+    folder = _folder(source)
+    homes = [folder.resolve()]
+    if homes[0].parent.name == "snapshots":  # the hub's cache, where every file is a link into a folder beside them
+        homes.append(homes[0].parent.parent / "blobs")
+    files = _carried(folder)
+    for path in files:
+        if not any(path.resolve().is_relative_to(home) for home in homes):
+            raise BackboneError(
+                f"{path} is a link to {path.resolve()}, outside of the backbone's folder.",
+                action="Put the file itself there, if it belongs to the backbone.",
+            )
+    return files
+
+
+def _require_shards(folder: Path) -> None:
+    """Refuse an index of weights that names files elsewhere, which would be read from there.
+
+    Raises:
+        BackboneError: naming the first.
+    """
+    path = folder / "model.safetensors.index.json"
+    if not path.is_file():
+        return
+    try:
+        named = sorted(set(artifacts.read_json(path)["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise BackboneError(f"{path.name} is no index of weights.", action="Save the model again.") from None
+    there = {file.name for file in folder.iterdir()}
+    if absent := next((name for name in named if name not in there), None):
+        raise BackboneError(
+            f"{path.name} names {absent!r}, which is no file of the backbone.",
+            action="Fetch the backbone again: all its files stand in one folder.",
+        )
 
 
 def _carried(folder: Path) -> list[Path]:

@@ -149,6 +149,8 @@ def fresh(folder: Path, *, seed: int) -> MaskedLanguageModel:
     backbone = checkpoint.pretrained(folder)[0]
     with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        whole = AutoModelForMaskedLM.from_config(config, dtype=torch.float32, attn_implementation="eager")
+        whole = AutoModelForMaskedLM.from_config(
+            config, dtype=torch.float32, attn_implementation="eager", trust_remote_code=False
+        )
     whole.base_model.load_state_dict(backbone.state_dict())
     return MaskedLanguageModel(whole).eval()

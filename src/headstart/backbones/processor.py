@@ -182,7 +182,9 @@ def load_processor(folder: Path) -> Any:
         with quiet():
             if kind.startswith(DINOV3):
                 return _dinov3().from_pretrained(folder, local_files_only=True)
-            processor = AutoImageProcessor.from_pretrained(folder, backend="pil", local_files_only=True)
+            processor = AutoImageProcessor.from_pretrained(
+                folder, backend="pil", trust_remote_code=False, local_files_only=True
+            )
     except (OSError, ValueError, KeyError, ImportError, TypeError) as error:
         raise _unloadable(path, kind, error) from error
     if not isinstance(processor, PilBackend):

@@ -11,6 +11,7 @@ from headstart.cli import (
     drill,
     history,
     init,
+    key,
     migrate,
     monitor,
     predict,
@@ -51,6 +52,7 @@ app.command()(rollout.rollout)
 app.command()(predict.predict)
 app.command()(score.score)
 app.command()(serve.serve)
+app.command()(key.key)
 app.command("diff-client")(diff_client.diff_client)
 app.command()(monitor.monitor)
 app.command()(remedy.remedy)

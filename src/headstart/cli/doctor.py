@@ -130,6 +130,9 @@ def _prefect() -> Iterator[dict[str, Any]]:
     if not url:
         yield _check("prefect", True, "its own temporary server, when a flow starts")
         return
+    if "@" in url.partition("://")[2].partition("/")[0]:
+        yield _check("prefect", False, settings.PREFECT_WITH_PASSWORD, settings.PREFECT_PASSWORD)
+        return
     import httpx
 
     start = "Start it (python -m pipelines.server), or correct or unset PREFECT_API_URL, which ends in /api."

@@ -14,7 +14,7 @@ import typer
 NAMED = 10
 COMMANDS = (
     "init", "add", "data", "rank", "run", "plan", "compare", "status", "promote", "rollback", "rollout", "predict",
-    "score", "serve", "diff-client", "monitor", "remedy", "drill", "doctor", "migrate", "history",
+    "score", "serve", "key", "diff-client", "monitor", "remedy", "drill", "doctor", "migrate", "history",
 )  # fmt: skip
 """Of `cli.app`, which cannot be asked here: its commands import this module."""
 

@@ -42,7 +42,7 @@ class Head:
 
 def look(source: str) -> Head:
     """The beginning of a file or folder; nothing for what isn't one, or is damaged: reading it whole will say so."""
-    from headstart.data import folders, hub, sources
+    from headstart.data import folders, hub, rows, sources
 
     if source.startswith("hub:"):
         return Head({name: [] for name in sources.first_columns(source) or ()})
@@ -53,7 +53,7 @@ def look(source: str) -> Head:
         if files := list(folders.split_files(path).values()):
             path = files[0][0]
         else:
-            files_there = sorted(file for file in path.rglob("*") if file.suffix.lower() in folders.IMAGES)
+            files_there = sorted(file for file in path.rglob("*") if file.suffix.lower() in rows.IMAGES)
             return Head(folder=path, images=files_there[:: max(1, len(files_there) // IMAGES)][:IMAGES])
     return Head(_columns(path), path.parent) if path.is_file() else Head()
 
@@ -197,7 +197,7 @@ def _is_latin(letter: str) -> bool:
 
 
 def _are_images(values: Sequence[Any]) -> bool:
-    from headstart.data.folders import IMAGES as SUFFIXES
+    from headstart.data.rows import IMAGES as SUFFIXES
 
     present = [value for value in values if value not in (None, "")]
     files = [

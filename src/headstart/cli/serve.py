@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from ipaddress import ip_address
 from typing import Annotated
 
 import typer
@@ -11,6 +12,11 @@ from headstart.cli.output import Json, say
 from headstart.cli.workspace import chosen, enter
 from headstart.errors import OutsideError, UsageError
 from headstart.params import operation
+
+OPEN = (
+    "anybody who reaches this address may ask, label and read /metrics: no API keys are set; "
+    "`headstart key NAME` makes one, HEADSTART_API_KEYS names their file"
+)
 
 
 def serve(
@@ -24,6 +30,8 @@ def serve(
     A model without a champion is served as soon as it has one. A champion takes requests only if it is the bundle that
     was registered and gives its golden answers; both are checked again each hour. GET /health says what is wrong.
 
+    Where HEADSTART_API_KEYS names a file of keys (`headstart key` makes them), callers need one.
+
     POST /predict/NAME, /feedback/NAME, /v2/models/NAME/infer; GET /health, /metrics, /docs.
     """
     workspace, params = enter()
@@ -35,6 +43,7 @@ def serve(
     from headstart.journal.writer import Journal
     from headstart.registry import quick
     from headstart.serving import server
+    from headstart.serving.access import KeyFile
     from headstart.serving.fleet import Rollouts
     from headstart.serving.models import LoadedModel
 
@@ -68,10 +77,14 @@ def serve(
         return bundle.manifest_hash(registry.download(name, version))
 
     _require_one(models, registry.resolve)
+    named = settings.api_keys()
+    keys = KeyFile(named) if named else None
     key = settings.journal_key(workspace)
 
     def listening(url: str, answering: Sequence[str]) -> None:
         say(f"serving {', '.join(answering)} at {url} (try {url}/docs; end with Ctrl-C)")
+        if not keys and not _is_own(host):
+            say(OPEN)
         for line in _features_kept({name: params.models[name].journal for name in models}):
             say(line)
         if as_json:
@@ -98,8 +111,19 @@ def serve(
                 name, rollout, reason, settings.now(), who=registry.Actor.here("server")
             ),
         ),
+        keys=keys,
     )
     return 0
+
+
+def _is_own(host: str) -> bool:
+    """Whether only this machine reaches the address."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:  # a name, of which somebody else may know the address
+        return False
 
 
 def _features_kept(params: Mapping[str, operation.Journal]) -> list[str]:

@@ -10,10 +10,9 @@ import pyarrow as pa
 
 from headstart.data import tables
 from headstart.data.dataset import SPLITS
-from headstart.data.rows import SPLIT_NAMES, batched
+from headstart.data.rows import IMAGES, SPLIT_NAMES, batched
 from headstart.errors import DataError
 
-IMAGES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 
 

@@ -27,6 +27,7 @@ from headstart.params.section import Modality
 SCHEME = "hub:"
 ROWS = {"text": 1024, "image": 64}
 WITHOUT_LABELS = ("unsupervised", "unlabelled", "unlabeled")
+ARCHIVES = ("zip", "tar", "gzip", "bz2", "xz", "zstd")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -180,20 +181,40 @@ def _chunks(source: str, split: str, content: Any, rows: int) -> Iterator[Chunk]
         for name, feature in classes.items():
             values[name] = [None if value in (None, -1) else feature.int2str(int(value)) for value in values[name]]
         for name in images:
-            values[name] = [_with_bytes(value) for value in values[name]]
+            values[name] = [_with_bytes(source, value) for value in values[name]]
         count = len(next(iter(values.values()), []))
         yield Chunk(Path(f"{source}/{split}"), values, list(range(start, start + count)), tuple(values))
         start += count
 
 
-def _with_bytes(image: Any) -> Any:
-    """An image that is named by an address is read from there; others are as they were."""
+def _with_bytes(source: str, image: Any) -> Any:
+    """An image that is named by an address inside the data set is read from there; others are as they were.
+
+    Raises:
+        DataError: for an address elsewhere: rows must not choose which servers and files this machine reads.
+    """
     if isinstance(image, dict) and not image.get("bytes") and "://" in (image.get("path") or ""):
+        if not _is_inside(parse(source), image["path"]):
+            raise DataError(
+                f"{source} names an image at {image['path'][:200]}, outside of the data set; nothing is read there.",
+                action="Store the images in the data set itself, or download them and name the folder.",
+            )
         import fsspec
 
         with fsspec.open(image["path"]) as file:
             return {"bytes": file.read(), "path": image["path"]}
     return image
+
+
+def _is_inside(name: Name, address: str) -> bool:
+    """Whether fsspec's address is a file of the data set, or lies in an archive of it: `zip://a.png::ADDRESS`."""
+    *archives, place = address.split("::")
+    if not all(each.partition("://")[0] in ARCHIVES for each in archives):
+        return False
+    if name.folder:
+        return "://" not in place and Path(place).resolve().is_relative_to(name.folder.resolve())
+    own = re.match(rf"hf://datasets/[\w.-]+(/[\w.-]+)?@{name.revision}/", place)
+    return own is not None and ".." not in place.split("/")
 
 
 def _said(source: str, error: Exception) -> HeadstartError:

@@ -8,6 +8,7 @@ gathered and said once.
 """
 
 import math
+import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
@@ -25,6 +26,7 @@ from headstart.errors import DataError
 from headstart.params.data import Columns
 from headstart.params.section import Modality
 
+IMAGES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 SPLIT_NAMES = {name: name for name in SPLITS} | {"training": "train", "val": "validation", "valid": "validation"}
 SPLIT_NAMES |= {"dev": "validation", "testing": "test"}
 ROLES = ("label", *naming.OPTIONAL)
@@ -189,6 +191,9 @@ class Reader:
 def image_bytes(value: Any, folder: Path | None, *, read: bool = True) -> bytes | None:
     """Encoded bytes from bytes, from {`bytes`, `path`}, or from the file at a path relative to `folder`.
 
+    Images may lie elsewhere, but there only a file whose name ends like an image's is read: rows come from strangers
+    and must not bring a password file into the data.
+
     Raises:
         FileNotFoundError: if there is no such file; with what was named, cut short.
         TypeError: if the value is nothing of the kind.
@@ -200,9 +205,16 @@ def image_bytes(value: Any, folder: Path | None, *, read: bool = True) -> bytes 
     if not isinstance(value, str):
         raise TypeError(f"{type(value).__name__} where bytes, {{bytes, path}} or a path were expected")
     path = (folder or Path()) / value
-    if len(value) > 1024 or "\0" in value or not path.is_file():
+    if len(value) > 1024 or "\0" in value or not path.is_file() or not _may_be_image(path, folder):
         raise FileNotFoundError(value if len(value) <= 80 else f"{value[:77]}...")
     return path.read_bytes() if read else None
+
+
+def _may_be_image(path: Path, folder: Path | None) -> bool:
+    """Links are followed: in the hub's cache and in DVC's, every file is one."""
+    named = Path(os.path.normpath(path))
+    inside = folder is not None and named.is_relative_to(os.path.normpath(folder))
+    return inside or named.suffix.lower() in IMAGES
 
 
 def plain(value: Any) -> str | None:

@@ -29,6 +29,13 @@ SUFFIXES = (*DELIMITED, ".jsonl", ".jsonl.gz", ".parquet")
 LARGEST_FIELD = 1 << 30
 """Characters of one CSV field; the standard library stops at 128 KiB unless told otherwise."""
 
+LONGEST_LINE = 1 << 28
+"""Bytes of one line of JSONL, which is held in memory; an image of 100 MB in base64 fits."""
+
+BOMB_BYTES, BOMB_RATIO = 1 << 30, 200
+"""A .gz may unpack to so many bytes, or so many times its own: one byte repeated packs 1,000 times, rows 5 to 50."""
+
+ONE_A_LINE = "Write one JSON object a line."
 DELIMITERS = ",;\t|"
 SAMPLE_LINES, SAMPLE_CHARACTERS = 200, 1 << 18  # that the delimiter is told by
 SAMPLE_BYTES, SHOWN = 1 << 16, 60  # that an encoding is guessed by, and characters that show it
@@ -168,11 +175,21 @@ def lines(path: Path) -> Iterator[bytes]:
     """The lines of JSONL as bytes, without a byte order mark.
 
     Raises:
-        DataError: if it should be compressed and is no whole gzip file.
+        DataError: if it should be compressed and is no whole gzip file, a line is longer than `LONGEST_LINE`, or
+            little packs very much, as an archive bomb does.
     """
+    most = max(BOMB_BYTES, BOMB_RATIO * path.stat().st_size)
     try:
         with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
-            for line in file:
+            size = 0
+            while line := file.readline(LONGEST_LINE + 1):
+                if len(line) > LONGEST_LINE:
+                    raise DataError(f"{path} has a line of more than {LONGEST_LINE:,} bytes.", action=ONE_A_LINE)
+                if (size := size + len(line)) > most:
+                    raise DataError(
+                        f"{path} unpacks to more than {most:,} bytes, {BOMB_RATIO} times its size: an archive bomb?",
+                        action="If you trust it, unpack it yourself and name the .jsonl.",
+                    )
                 yield line.removeprefix(_BYTE_ORDER_MARK)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{path} is not a whole gzip file: {error}.", action=RENEW) from None
@@ -339,7 +356,7 @@ def _jsonl(path: Path, wanted: Collection[str] | None) -> Iterator[Chunk]:
             row = json.loads(text)
         except UnicodeDecodeError:
             raise _not_utf8(path) from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             at = (
                 f"{error.msg.removesuffix(' at')} at character {error.pos + 1}"
                 if isinstance(error, json.JSONDecodeError)
@@ -398,7 +415,7 @@ def _not_utf8(path: Path) -> DataError:
     with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
         start = file.read(4)
         file.seek(0)
-        for content in file:
+        for content in iter(lambda: file.readline(LONGEST_LINE), b""):
             number += not line
             if not line:
                 try:

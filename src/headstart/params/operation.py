@@ -52,13 +52,14 @@ class Rollout(Section):
 
 
 class Serve(Section):
-    """Limits of one server process."""
+    """Limits of one server process; `requests_a_minute` is a client's, 0 for any number."""
 
     items: Count
     megabytes: Count
     batch: Count
     queue: Count
     timeout_s: Positive
+    requests_a_minute: Annotated[int, Field(ge=0)]
 
 
 class Journal(Section):

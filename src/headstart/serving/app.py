@@ -25,6 +25,7 @@ from headstart.errors import BundleError, ContractError, HeadstartError, UsageEr
 from headstart.journal.schema import CHAMPION, FAILED, Answer, Label
 from headstart.registry.rollouts import Rollout
 from headstart.serving import agreement, documentation, protocol, refusals
+from headstart.serving.access import Access, KeyFile
 from headstart.serving.batching import QueueFullError, Raw, RetiredError
 from headstart.serving.candidates import Candidate
 from headstart.serving.fleet import Fleet
@@ -44,12 +45,13 @@ logger = logging.getLogger("headstart.serving")
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def create_app(fleet: Fleet, *, clock: Callable[[], datetime]) -> FastAPI:
+def create_app(fleet: Fleet, *, clock: Callable[[], datetime], keys: KeyFile | None = None) -> FastAPI:
     """The application over a fleet; the caller starts and closes the fleet.
 
     Args:
         fleet: the models.
         clock: the time in the journal, aware.
+        keys: of those who may call; None lets everybody.
     """
     app = FastAPIOffline(  # its pages need no network; FastAPI's own ask a content delivery network
         title="headstart",
@@ -84,6 +86,8 @@ def create_app(fleet: Fleet, *, clock: Callable[[], datetime]) -> FastAPI:
             handlers.counted("infer", handlers.infer)
         )
     documentation.install(app)
+    rates = {name: fleet.slot(name).params.requests_a_minute for name in fleet.names}
+    app.add_middleware(Access, keys=keys, a_minute=rates, refused=handlers.refused)
     return app
 
 
@@ -99,6 +103,7 @@ class Handlers:
         self._verifying: set[str] = set()
         self._verdicts: dict[str, tuple[Rollout | None, float, dict[str, Any]]] = {}
         self._judging = {name: asyncio.Lock() for name in fleet.names}
+        self.refused = self._metrics.request
 
     async def health(self) -> Response:
         """200 once every model is warm that can be served; `troubles` says what is wrong and what to do."""

@@ -20,12 +20,15 @@ class Refusal(BaseModel):
 
 MEANINGS = {
     400: "The body cannot be read.",
+    401: "The server expects an API key, and none arrived that it knows.",
+    403: "The API key is for something else.",
     404: "There is no such model, or version, here.",
     408: "The body took too long.",
     409: "The client was built for another contract; in the message, and beside it, what differs.",
     413: "The body is too large, or holds too many inputs.",
     415: "The body's media type is another one.",
     422: "The body, or every input in it, is not what was expected.",
+    429: "Too many requests; Retry-After says when to come back.",
     503: "Too much to do, warming up, or not served at present; Retry-After says when to come back.",
 }
 IN_PROTOCOL = MEANINGS | {422: "The body, or an input in it, is not what was expected: then none is answered."}

@@ -15,6 +15,7 @@ from headstart import determinism, settings
 from headstart.errors import HeadstartError, OutsideError, UsageError
 from headstart.journal.writer import Journal
 from headstart.params.operation import Serve
+from headstart.serving.access import KeyFile
 from headstart.serving.app import create_app
 from headstart.serving.fleet import NO_CHAMPION, Fleet, ReloadWatcher, Rollouts, Slot, Trouble, cannot_serve
 from headstart.serving.models import LoadedModel
@@ -35,6 +36,7 @@ def serve(
     journals: Mapping[str, Journal],
     listening: Callable[[str, Sequence[str]], None],
     registered: Callable[[str, int], str] | None = None,
+    keys: KeyFile | None = None,
     follow_s: float = FOLLOW_S,
     rollouts: Rollouts | None = None,
 ) -> None:
@@ -56,6 +58,7 @@ def serve(
         journals: by model.
         listening: called with the URL and the models that answer, once the first request can be answered.
         registered: see `fleet.ReloadWatcher`.
+        keys: of those who may call; None lets everybody.
         follow_s: seconds between two looks at the registry.
         rollouts: see `fleet.ReloadWatcher`.
 
@@ -73,7 +76,7 @@ def serve(
         watcher = ReloadWatcher(
             fleet, champion=champion, load=load, registered=registered, every_s=follow_s, rollouts=rollouts
         )
-        app = create_app(fleet, clock=settings.now)
+        app = create_app(fleet, clock=settings.now, keys=keys)
         config = _config(app, patience_s=max(params[name].timeout_s for name in names))
         with contextlib.ExitStack() as stack:
             stack.callback(fleet.close)
