@@ -340,6 +340,29 @@ def test_without_enough_images_a_fault_is_planted_in_labelled_ones_of_the_refere
         assert said in named["evidence"]["meaning"]
 
 
+@pytest.mark.parametrize(
+    ("raw", "changes"),
+    [
+        pytest.param(RAW, {"images": 200, "labelled": 200, "gained": 5, "lost": 60}, id="labels say that it harms"),
+        pytest.param(FEW, {"images": 60, "labelled": 60, "gained": 0, "lost": 20}, id="labels of few say so too"),
+        pytest.param(RAW, {"images": 200, "classes_recalibrated": 0.24}, id="many images, four tenths come back"),
+    ],
+)
+def test_what_a_windows_own_images_say_is_not_overruled_by_planted_ones(raw, changes):
+    dark = traffic(np.random.default_rng(0), 300, darker=0.3)
+    asked = []
+    failed = [Finding(check, "fail", 1e-9, 1e-5, "") for check in ("property/brightness", "confidence")]
+    (named,) = diagnosis.causes(
+        [*alarmed(), *failed],
+        profile_of(traffic(np.random.default_rng(1), 2000)),
+        window_of(dark),
+        drop=0.05,
+        known=[Signature("darkened", 5, {"brightness": -1.0})],
+        trial=diagnosis.Trial(lambda: raw, lambda sample: effect(**changes), lambda fault: asked.append(fault.name)),
+    )
+    assert (named["cause"] != "batchnorm_drift", asked) == (True, [])
+
+
 def test_probabilities_are_compared_with_the_references():
     rng = np.random.default_rng(0)
     profile = profile_of(traffic(rng, 2000))

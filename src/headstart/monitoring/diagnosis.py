@@ -267,7 +267,9 @@ def _by_layers(named: dict[str, Any], findings: Sequence[Finding], trial: Trial)
     elif name == "unknown_shift" or (lost and (tried.share >= HARDLY or tried.images < SURELY)):
         told = f"{told}: not enough to name them"
         evidence["meaning"] = f"{evidence.get('meaning', '')} {told}.".strip()
-        return _replayed({**named, "evidence": evidence}, trial) or _unnamed(evidence)
+        settled = tried.harms or tried.images >= SURELY  # what the window's own images say is not overruled by others
+        replayed = None if settled else _replayed({**named, "evidence": evidence}, trial)
+        return replayed or _unnamed(evidence)
     evidence["meaning"] = f"{evidence.get('meaning', '')} {told}.".strip()
     score = tried.share if name == "batchnorm_drift" else named["score"]
     return {"cause": name, "score": score, "evidence": evidence}

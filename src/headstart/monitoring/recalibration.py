@@ -214,7 +214,8 @@ def replay(
         measured: the layers' inputs in the window.
 
     Returns:
-        None where the network has no BatchNorm, or there are too few images.
+        None where the network has no BatchNorm, there are too few images, or the contract refuses the fault at every
+        severity.
 
     Raises:
         BundleError: if a file of the bundle is unreadable.
@@ -226,16 +227,18 @@ def replay(
     sound, truth = [images[place] for place in places], np.array([labels[place] for place in places], dtype=object)
     live = Moments(np.full_like(measured.totals, measured.inputs), measured.totals, measured.squares)
 
-    def planted(severity: int) -> tuple[float, list[Item]]:
-        """How far the layers' inputs are from those of the window, and the images."""
+    def planted(severity: int) -> tuple[float, list[Item]] | None:
+        """How far the layers' inputs are from those of the window, and the images; None if the contract refuses one."""
         generator = np.random.default_rng(SEED)
-        items = served.preprocessor.prepare([fault.inject(raw, severity, generator) for raw in sound])
+        try:
+            items = served.preprocessor.prepare([fault.inject(raw, severity, generator) for raw in sound])
+        except ContractError:
+            return None
         seen = layer_statistics.summed(served.network.run(items).moments)
         return float(layer_statistics.divergences(served.network.layers, seen, live).mean()), items
 
-    try:
-        tried = {severity: planted(severity) for severity in SEVERITIES}
-    except ContractError:  # damaged beyond what the contract takes: such inputs are refused, not answered
+    tried = {severity: made for severity in SEVERITIES if (made := planted(severity)) is not None}
+    if not tried:  # damaged beyond what the contract takes: such inputs are refused, not answered
         return None
     severity = min(tried, key=lambda each: tried[each][0])
     damaged = tried[severity][1]
