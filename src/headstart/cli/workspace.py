@@ -54,13 +54,13 @@ def chosen(params: Params, names: Sequence[str]) -> list[str]:
 
 
 def announce_pretraining(params: Params, models: Sequence[str]) -> None:
-    """Say which backbones of these models have to be pretrained here first, and roughly how long that takes."""
+    """Say which backbones of these models will be pretrained here, and roughly how long that takes."""
     for name in dict.fromkeys(params.models[model].backbone for model in models):
         pretrain = params.backbones[name].pretrain
         if pretrain is None or (artifacts.backbone(name) / "backbone.json").is_file():
             continue
         seconds = SECONDS_A_GLYPH * pretrain.epochs * pretrain.glyphs_per_class * (pretrain.size / 32) ** 2
-        say(f"{name} is pretrained first, once for all models: about {seconds:.0f} s on two cores that are idle")
+        say(f"the backbone {name} will be pretrained here, once: about {seconds:.0f} s on two idle cores")
 
 
 def start_flow(workspace: Workspace, flow: str, models: Sequence[str], *options: str) -> HeadstartError | None:

@@ -422,7 +422,7 @@ def _personal_data(f: Document) -> Words:
 
 def _near_bar(e: Document) -> str:
     if e["noun"] == "text":
-        return f"{e['similarity']:.0%} of their shingles in common"
+        return f"{e['similarity']:.0%} of their phrases of three words, or of four characters, in common"
     return (
         f"also turned or mirrored, at most {e['bits'][0]} of {e['bits'][1]} bits of their perceptual hashes differ, "
         "and their thumbnails agree"
@@ -455,9 +455,9 @@ def _near_leak(f: Document) -> Words:
         if held["test"]
         else "The test split is not touched; what is chosen and calibrated on validation trusts what is remembered"
     )
+    others = " and ".join(counted(held[split], f"{split} row") for split in ("test", "validation") if held[split])
     return (
-        f"{counted(n, 'row')} of train and validation {does(n, 'is', 'are')} nearly equal ({bar}) to "
-        f"{counted(held['test'], 'test row')} and {counted(held['validation'], 'validation row')}, such as "
+        f"{counted(n, 'row')} of train and validation {does(n, 'is', 'are')} nearly equal ({bar}) to {others}, such as "
         f"{_pairs(e)}; {_compared(e)}.",
         f"{too_good}: let checks.put_aside in params.yaml name near_leak, or split the source by what these rows share "
         "(a group).",
