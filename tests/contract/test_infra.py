@@ -177,6 +177,22 @@ def test_compose_pins_images_installs_nothing_and_limits_what_stays() -> None:
             assert (INFRA / service["build"]["context"] / service["build"]["dockerfile"]).is_file()
 
 
+def test_the_inference_server_meets_mlflow_and_prometheus_alone() -> None:
+    networks = {name: set(service.get("networks", [])) for name, service in compose()["services"].items()}
+    assert {name for name in networks if networks[name] & networks["serve"]} == {"serve", "mlflow", "prometheus"}
+
+
+def test_a_network_that_leads_outside_has_one_service() -> None:
+    document = compose()
+    for network, settings in document["networks"].items():
+        members = [name for name, one in document["services"].items() if network in one.get("networks", [])]
+        if settings.get("internal"):
+            assert len(members) > 1, network
+        else:
+            assert network == f"outside-{members[0]}", network
+            assert len(members) == 1, network
+
+
 def test_files_that_compose_mounts_exist() -> None:
     for service in compose()["services"].values():
         for volume in service.get("volumes", []):
