@@ -307,7 +307,7 @@ def environment() -> Iterator[tuple[str, str]]:
 def test_every_variable_of_ours_that_infra_sets_is_one_that_the_program_reads() -> None:
     source = "".join((ROOT / "src/headstart" / name).read_text() for name in ("settings.py", "determinism.py"))
     ours = {(name, place) for name, place in environment() if name.startswith("HEADSTART_")}
-    named = {"HEADSTART_ALERT_URL", "HEADSTART_JOURNAL", "HEADSTART_JOURNAL_KEY", "HEADSTART_THREADS"}
+    named = {f"HEADSTART_{end}" for end in ("ACCOUNT", "ALERT_URL", "JOURNAL", "JOURNAL_KEY", "THREADS")}
     assert {name for name, _ in ours} == named
     assert [(name, place) for name, place in ours if f'environ.get("{name}"' not in source] == []
 
@@ -320,6 +320,25 @@ def test_probes_and_checks_ask_for_what_the_server_has(tmp_path: Path) -> None:
     asked |= set(re.findall(r"127\.0\.0\.1:8000(/[\w/]+)", (INFRA / "docker/serve.Dockerfile").read_text()))
     assert asked == {"/v2/health/ready", "/v2/health/live"}
     assert asked <= paths
+
+
+def test_who_writes_the_ledger_has_a_name() -> None:  # else it says `uid 10001@f3a9...`
+    services = compose()["services"]
+    named = {name: one["environment"].get("HEADSTART_ACCOUNT") for name, one in services.items() if "serve" in name}
+    named |= {"worker": services["worker"]["environment"].get("HEADSTART_ACCOUNT")}
+    assert named == {"serve": "serve@compose", "worker": "worker@compose"}
+    assert services["worker"]["hostname"] == "worker"  # a new container finishes what the one before it began
+    for overlay in OVERLAYS:
+        manifests = list(yaml.safe_load_all(run(BIN / "kubectl", "kustomize", INFRA / "kubernetes/overlays" / overlay)))
+        given = {
+            name: {one["name"]: one.get("value") for one in container.get("env", [])}.get("HEADSTART_ACCOUNT")
+            for name, container in containers(manifests)
+        }
+        assert {name: account for name, account in given.items() if account} == {
+            "serve/serve": "serve@kubernetes",
+            "training/flow": "flow@kubernetes",
+            "monitoring/flow": "flow@kubernetes",
+        }
 
 
 # Prometheus, Alertmanager, Grafana
