@@ -21,6 +21,8 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from headstart import tracking
+from headstart.registry import ledger
 from tests.unit.test_serving_app import Server
 
 ROOT = Path(__file__).parents[2]
@@ -320,6 +322,16 @@ def test_probes_and_checks_ask_for_what_the_server_has(tmp_path: Path) -> None:
     asked |= set(re.findall(r"127\.0\.0\.1:8000(/[\w/]+)", (INFRA / "docker/serve.Dockerfile").read_text()))
     assert asked == {"/v2/health/ready", "/v2/health/live"}
     assert asked <= paths
+
+
+def test_the_administrator_makes_the_experiments_before_the_server_starts() -> None:
+    # MLflow lets whoever makes one manage it, and no setting of READ keeps an account from making one.
+    services = compose()["services"]
+    made = "for name in ('headstart', 'headstart-ledger'):"
+    assert (tracking.EXPERIMENT, ledger.EXPERIMENT) == ("headstart", "headstart-ledger")
+    assert made in services["mlflow-accounts"]["command"][-1]
+    assert "mlflow-accounts" in services["serve"]["depends_on"]
+    assert made in (INFRA / "README.md").read_text()  # the command for Kubernetes
 
 
 def test_who_writes_the_ledger_has_a_name() -> None:  # else it says `uid 10001@f3a9...`
