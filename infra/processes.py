@@ -140,7 +140,9 @@ class Stack:
         )
         if shutil.which("prometheus"):
             asked = yaml.safe_load(self.adapted((INFRA / "prometheus/prometheus.yml").read_text()))
-            asked["scrape_configs"] = [one for one in asked["scrape_configs"] if one["job_name"] == "headstart"]
+            [job] = [one for one in asked["scrape_configs"] if one["job_name"] == "headstart"]
+            del job["authorization"]  # the server has no API keys here
+            asked["scrape_configs"] = [job]
             asked |= {"alerting": {}, "global": {"scrape_interval": "1s", "evaluation_interval": "1s"}}
             (self.root / "config/prometheus.yml").write_text(yaml.safe_dump(asked))
             shutil.copy(INFRA / "prometheus/alerts.yml", self.root / "config/alerts.yml")
@@ -163,6 +165,7 @@ class Stack:
             return default if default is not None and name not in self.secrets else self.secrets[name]
 
         targets = re.findall(r"- source: (\S+)\n +target: (\S+)", text)
+        text = re.sub(r"\$\{\w+:\+[^}]*\}", "", text)  # what compose.yaml sets only where a variable is given
         text = re.sub(r"\$\{(\w+)(?::-([^}]*)|:\?[^}]*)?\}", value, text).replace("$$", "$")
         text = re.sub(r"\b(?:postgres|storage|mlflow|prefect|serve):(?=\d)", "127.0.0.1:", text)
         text = text.replace("0.0.0.0", "127.0.0.1")

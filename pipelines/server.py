@@ -119,7 +119,7 @@ def _require_welcome(api: str) -> None:
                 f"the Prefect server at {api} does not accept this user and password.",
                 action=settings.PREFECT_PASSWORD,
             ) from None
-    except OSError:
+    except (OSError, http.client.HTTPException):
         pass  # the flow itself will say what else is wrong
 
 

@@ -41,6 +41,8 @@ BATCH = 100  # MLflow takes at most this many parameters or tags in one call, an
 def open(workspace: Workspace, *, writing: bool = False) -> None:
     """Point MLflow at the workspace's runs and registry; makes the database and the experiment the first time.
 
+    On a server the experiment is made by who writes: MLflow lets whoever makes one manage it, and readers need none.
+
     The first call in a workspace takes about two seconds (it creates tables), later ones a tenth of one. Telemetry is
     switched off before MLflow is imported. An SQLite file that cannot be written is opened to be read only. Where the
     workspace was moved or copied, its own database is told once where its files are now.
@@ -51,13 +53,14 @@ def open(workspace: Workspace, *, writing: bool = False) -> None:
 
     Raises:
         OutsideError: if the server that `MLFLOW_TRACKING_URI` names does not answer, the database cannot be used, or
-            it cannot be written and the caller has to, or nothing is there to read.
+            it cannot be written and the caller has to, or nothing is there to read; or if a server's address holds a
+            user or a password.
     """
     disable_telemetry()
     uri = workspace.tracking_uri
     if urlsplit(uri).scheme in ("http", "https"):
         _knock(uri)
-        _use(uri, artifacts=None)
+        _use(uri, artifacts=None, create=writing)
         return
     file = sqlite_file(uri)
     places = [workspace.state] if file is None else [file, file.parent, workspace.state]
@@ -221,7 +224,7 @@ def _relocate(file: Path, here: str) -> None:
 
 
 def _use(uri: str, *, artifacts: Path | None, create: bool = True) -> None:
-    """Set the address for this process alone, and make sure that the experiment is there."""
+    """Set the address for this process alone; make the experiment where it is missing and the caller may."""
     import mlflow
     from mlflow.exceptions import MlflowException
 
@@ -231,11 +234,14 @@ def _use(uri: str, *, artifacts: Path | None, create: bool = True) -> None:
     os.environ.pop("MLFLOW_TRACKING_URI", None)  # MLflow sets it, and children would take it for the user's
     if before is not None:
         os.environ["MLFLOW_TRACKING_URI"] = before
-    if not create:
+    if not create and urlsplit(uri).scheme not in ("http", "https"):
         return
     try:
         client = mlflow.MlflowClient()
-        if client.get_experiment_by_name(EXPERIMENT) is None:
+        found = client.get_experiment_by_name(EXPERIMENT)  # where a server refuses the account, it says so here
+        if not create:
+            return
+        if found is None:
             client.create_experiment(EXPERIMENT, artifact_location=artifacts.as_uri() if artifacts else None)
         mlflow.set_experiment(EXPERIMENT)
     except MlflowException as error:
@@ -267,10 +273,13 @@ def _told(error: Any) -> tuple[str, str]:
 
 def _knock(uri: str) -> None:
     """Ask a server's health first: MLflow itself would retry an absent one for minutes."""
-    parts = urlsplit(uri)
-    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()  # urllib takes a user for a part of the host
+    if "@" in uri:  # MLflow's own errors and its links to runs would repeat it
+        raise OutsideError(
+            "MLFLOW_TRACKING_URI holds a user or a password.",
+            action="Write the address without them, and set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.",
+        )
     try:
-        with urlopen(f"{bare.rstrip('/')}/health", timeout=PATIENCE_S):
+        with urlopen(f"{uri.rstrip('/')}/health", timeout=PATIENCE_S):
             return
     except (URLError, OSError, HTTPException) as error:
         raise OutsideError(

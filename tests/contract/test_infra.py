@@ -21,6 +21,8 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from headstart import tracking
+from headstart.registry import ledger
 from tests.unit.test_serving_app import Server
 
 ROOT = Path(__file__).parents[2]
@@ -144,7 +146,8 @@ def test_compose_fits_its_schema() -> None:
 
 
 def test_every_variable_of_compose_is_explained_and_no_secret_is_given() -> None:
-    used = set(re.findall(r"(?<!\$)\$\{(\w+)", (INFRA / "compose.yaml").read_text())) | {"ALERT_SLACK_URL"}
+    used = set(re.findall(r"(?<!\$)\$\{(\w+)", (INFRA / "compose.yaml").read_text()))
+    used |= {secret["environment"] for secret in compose()["secrets"].values()}
     example = (INFRA / ".env.example").read_text()
     given = dict(re.findall(r"^(?:# )?([A-Z0-9_]+)=(.*)$", example, re.MULTILINE))
     assert set(given) - {"COMPOSE_PROFILES"} == used
@@ -175,6 +178,22 @@ def test_compose_pins_images_installs_nothing_and_limits_what_stays() -> None:
         if "build" in service:
             assert service["read_only"] and service["cap_drop"] == ["ALL"], name
             assert (INFRA / service["build"]["context"] / service["build"]["dockerfile"]).is_file()
+
+
+def test_the_inference_server_meets_mlflow_and_prometheus_alone() -> None:
+    networks = {name: set(service.get("networks", [])) for name, service in compose()["services"].items()}
+    assert {name for name in networks if networks[name] & networks["serve"]} == {"serve", "mlflow", "prometheus"}
+
+
+def test_a_network_that_leads_outside_has_one_service() -> None:
+    document = compose()
+    for network, settings in document["networks"].items():
+        members = [name for name, one in document["services"].items() if network in one.get("networks", [])]
+        if settings.get("internal"):
+            assert len(members) > 1, network
+        else:
+            assert network == f"outside-{members[0]}", network
+            assert len(members) == 1, network
 
 
 def test_files_that_compose_mounts_exist() -> None:
@@ -291,7 +310,7 @@ def environment() -> Iterator[tuple[str, str]]:
 def test_every_variable_of_ours_that_infra_sets_is_one_that_the_program_reads() -> None:
     source = "".join((ROOT / "src/headstart" / name).read_text() for name in ("settings.py", "determinism.py"))
     ours = {(name, place) for name, place in environment() if name.startswith("HEADSTART_")}
-    named = {"HEADSTART_ALERT_URL", "HEADSTART_JOURNAL", "HEADSTART_JOURNAL_KEY", "HEADSTART_THREADS"}
+    named = {f"HEADSTART_{end}" for end in ("ACCOUNT", "ALERT_URL", "API_KEYS", "JOURNAL", "JOURNAL_KEY", "THREADS")}
     assert {name for name, _ in ours} == named
     assert [(name, place) for name, place in ours if f'environ.get("{name}"' not in source] == []
 
@@ -306,11 +325,74 @@ def test_probes_and_checks_ask_for_what_the_server_has(tmp_path: Path) -> None:
     assert asked <= paths
 
 
+def test_the_administrator_makes_the_experiments_before_the_server_starts() -> None:
+    # MLflow lets whoever makes one manage it, and no setting of READ keeps an account from making one.
+    services = compose()["services"]
+    made = "for name in ('headstart', 'headstart-ledger'):"
+    assert (tracking.EXPERIMENT, ledger.EXPERIMENT) == ("headstart", "headstart-ledger")
+    assert made in services["mlflow-accounts"]["command"][-1]
+    assert "mlflow-accounts" in services["serve"]["depends_on"]
+    assert made in (INFRA / "README.md").read_text()  # the command for Kubernetes
+
+
+def test_who_writes_the_ledger_has_a_name() -> None:  # else it says `uid 10001@f3a9...`
+    services = compose()["services"]
+    named = {name: one["environment"].get("HEADSTART_ACCOUNT") for name, one in services.items() if "serve" in name}
+    named |= {"worker": services["worker"]["environment"].get("HEADSTART_ACCOUNT")}
+    assert named == {"serve": "serve@compose", "worker": "worker@compose"}
+    assert services["worker"]["hostname"] == "worker"  # a new container finishes what the one before it began
+    for overlay in OVERLAYS:
+        manifests = list(yaml.safe_load_all(run(BIN / "kubectl", "kustomize", INFRA / "kubernetes/overlays" / overlay)))
+        given = {
+            name: {one["name"]: one.get("value") for one in container.get("env", [])}.get("HEADSTART_ACCOUNT")
+            for name, container in containers(manifests)
+        }
+        assert {name: account for name, account in given.items() if account} == {
+            "serve/serve": "serve@kubernetes",
+            "training/flow": "flow@kubernetes",
+            "monitoring/flow": "flow@kubernetes",
+        }
+
+
 # Prometheus, Alertmanager, Grafana
 
 
-def test_prometheus_takes_its_configuration_and_rules() -> None:
-    run(installed("promtool"), "check", "config", INFRA / "prometheus/prometheus.yml")
+def test_prometheus_takes_its_configuration_and_rules(tmp_path: Path) -> None:
+    (tmp_path / "metrics_key").write_text("")  # promtool wants to see the file that compose mounts
+    shutil.copy(INFRA / "prometheus/alerts.yml", tmp_path)
+    text = (INFRA / "prometheus/prometheus.yml").read_text()
+    (tmp_path / "prometheus.yml").write_text(text.replace("/run/secrets/", f"{tmp_path}/"))
+    run(installed("promtool"), "check", "config", tmp_path / "prometheus.yml")
+
+
+def test_prometheus_sends_the_key_that_a_server_with_api_keys_asks_for() -> None:
+    jobs = yaml.safe_load((INFRA / "prometheus/prometheus.yml").read_text())["scrape_configs"]
+    [job] = [job for job in jobs if job["job_name"] == "headstart"]
+    document = compose()
+    prometheus, serve = document["services"]["prometheus"], document["services"]["serve"]
+    [secret] = prometheus["secrets"]
+    assert job["authorization"] == {"credentials_file": f"/run/secrets/{secret}"}
+    assert document["secrets"][secret] == {"environment": "METRICS_KEY"}
+    assert serve["environment"]["HEADSTART_API_KEYS"] == "${API_KEYS_FOLDER:+/etc/headstart/keys/keys}"
+    assert "${API_KEYS_FOLDER:-keys}:/etc/headstart/keys:ro" in serve["volumes"]
+
+
+def test_keys_and_alerts_on_kubernetes_are_optional_secrets(manifests: list[dict[str, Any]]) -> None:
+    given = {
+        (name, one["name"]): one["valueFrom"]["secretKeyRef"]
+        for name, container in containers(manifests)
+        for one in container.get("env", [])
+        if one["name"] in ("HEADSTART_ALERT_URL", "HEADSTART_API_KEYS")
+    }
+    alert = {"name": "headstart-flows", "key": "alert-url", "optional": True}
+    keys = {"name": "headstart-api-keys", "key": "path", "optional": True}
+    assert given == {
+        ("training/flow", "HEADSTART_ALERT_URL"): alert,
+        ("monitoring/flow", "HEADSTART_ALERT_URL"): alert,
+        ("serve/serve", "HEADSTART_API_KEYS"): keys,
+    }
+    [serve] = [pod for name, pod in pods(manifests) if name == "serve"]
+    assert {"name": "keys", "secret": {"secretName": "headstart-api-keys", "optional": True}} in serve["volumes"]
 
 
 def test_alerts_are_raised_by_what_should_raise_them_and_by_nothing_close() -> None:

@@ -95,9 +95,15 @@ def test_opening_switches_telemetry_off(tracked):
     assert os.environ["DO_NOT_TRACK"] == "true"
 
 
-def test_a_server_that_does_not_answer_is_named_at_once_without_its_password(tmp_path, monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
-    with pytest.raises(OutsideError, match=r"http://me:\*\*\*@127\.0\.0\.1:9 does not answer.*MLFLOW_TRACKING_URI"):
+def test_a_server_that_does_not_answer_is_named_at_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    with pytest.raises(OutsideError, match=r"http://127\.0\.0\.1:9 does not answer.*MLFLOW_TRACKING_URI"):
+        tracking.open(Workspace(tmp_path))
+
+
+def test_a_password_in_a_servers_address_is_refused_with_the_settings_it_belongs_in(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:hunter2@127.0.0.1:9")
+    with pytest.raises(OutsideError, match=r"holds a user .*MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"):
         tracking.open(Workspace(tmp_path))
 
 
@@ -119,13 +125,6 @@ def test_no_sentence_or_log_about_an_address_holds_its_password(tmp_path, monkey
     assert "ter2" not in said
 
 
-def test_a_server_is_asked_for_its_health_where_the_address_holds_a_password(tmp_path):
-    with answering(401, b"You are not authenticated.") as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        assert tracking._knock(f"http://me:hunter2@127.0.0.1:{server.server_port}") is None
-        server.shutdown()
-
-
 def answering(status, body):
     """A server whose health is good and which answers everything else the same."""
 
@@ -139,6 +138,48 @@ def answering(status, body):
             pass
 
     return http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stub)
+
+
+class Registry(http.server.BaseHTTPRequestHandler):
+    """A server without any experiment, which notes what is asked of it."""
+
+    def do_GET(self):
+        self.server.asked.append(f"GET {self.path.partition('?')[0]}")
+        missing = b'{"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no such experiment"}'
+        self.send_response(200 if self.path == "/health" else 404)
+        self.end_headers()
+        self.wfile.write(b"OK" if self.path == "/health" else missing)
+
+    def do_POST(self):
+        self.server.asked.append(f"POST {self.path}")
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(403)
+        self.end_headers()
+        self.wfile.write(b"Permission denied")
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def without_experiment(monkeypatch):
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Registry) as server:
+        server.asked = []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}")
+        yield server
+        server.shutdown()
+
+
+def test_who_only_reads_makes_nothing_on_a_server(without_experiment, tmp_path):
+    tracking.open(Workspace(tmp_path))
+    assert without_experiment.asked == ["GET /health", "GET /api/2.0/mlflow/experiments/get-by-name"]
+
+
+def test_who_writes_makes_the_experiment_on_a_server(without_experiment, tmp_path):
+    with pytest.raises(OutsideError, match="this account may not do that"):
+        tracking.open(Workspace(tmp_path), writing=True)
+    assert without_experiment.asked[-1] == "POST /api/2.0/mlflow/experiments/create"
 
 
 @pytest.mark.parametrize(
