@@ -101,7 +101,7 @@ class Stack:
             command, check = self.image(image) if image != "servers" else ([], [])
             services[name] = Service(
                 entry.get("command", command),
-                {key: str(value) for key, value in entry.get("environment", {}).items()},
+                {key: "" if value is None else str(value) for key, value in entry.get("environment", {}).items()},
                 None if entry["restart"] == "no" else entry.get("healthcheck", {}).get("test", ["CMD", *check])[1:],
                 list(entry.get("depends_on", {})),
             )
