@@ -350,9 +350,15 @@ def test_a_move_that_another_machine_is_making_is_left_alone_for_a_minute(model,
 LATER = "2126-01-01T00:00:00+00:00"
 
 
+def test_a_reason_for_a_version_that_passed_is_no_override(model, version):
+    registry.promote(model, number := version(), reason="approved by the board")
+    assert registry.describe(model, number).overridden == ""
+    assert events(model, "promoted", number)[0].reason == "approved by the board"
+
+
 def test_a_machine_that_comes_just_before_the_alias_moves_is_named_as_the_champion_before(model, version, elsewhere):
     step = alias_step(model, version())
-    second, third = version(), version()
+    second, third = version("fail"), version()
     with before_write(step, lambda: elsewhere(lambda: registry.promote(model, third), now=LATER)):
         assert registry.promote(model, second, reason="mine") == registry.Move(before=third, after=second)
     assert champions(model) == [None, 1, third, second]

@@ -21,6 +21,7 @@ from uuid import uuid4
 
 from headstart import settings
 from headstart.contract import spec
+from headstart.determinism import digest
 from headstart.errors import GateError, OutsideError, UsageError
 from headstart.findings import Verdict
 from headstart.registry import ledger, shipping
@@ -111,6 +112,7 @@ def register(
                 "judged",
                 version=number,
                 who=who,
+                id=_judgement(model, number, verdict, reasons, findings, who),
                 evidence={"findings.json": list(findings)} if findings else None,
                 verdict=verdict,
                 checks=ledger.checks(findings),
@@ -136,7 +138,8 @@ def promote(
     Args:
         model: its name in the registry.
         version: by default the challenger.
-        reason: why a version whose gates did not pass is promoted all the same; recorded as tag `overridden`.
+        reason: why it is promoted; for a version whose gates did not pass it is required, and recorded as tag
+            `overridden`.
         provisional: whether it serves for the time being, as its gates allow where no sound champion is; recorded as
             tag `promoted`.
         approval: whether this is the approval that `release.approval` asks for; recorded.
@@ -188,7 +191,7 @@ def promote(
         tags = {
             "promoted_from": str(before or ""),
             "rolled_back": "",
-            "overridden": reason or "",
+            "overridden": reason or "" if chosen.verdict != "pass" else "",
             "promoted": PROVISIONAL if provisional else "",
         }
         details = {"verdict": chosen.verdict, "provisional": provisional, "approval": approval}
@@ -378,6 +381,21 @@ def _undo(client: Any, model: str, moving: Mapping[str, Any]) -> None:
             else:
                 client.set_model_version_tag(model, version, key, value)
     client.delete_registered_model_tag(model, MOVING)
+
+
+def _judgement(
+    model: str,
+    version: int,
+    verdict: str,
+    reasons: Sequence[str],
+    findings: Sequence[Mapping[str, Any]],
+    who: Actor | None,
+) -> str | None:
+    """The id of a judgement in a flow run, where a task may be tried again; None outside: each one is another."""
+    if who is None or not who.flow_run:
+        return None
+    said = json.dumps([verdict, list(reasons), list(findings)], sort_keys=True, default=ledger.plain)
+    return f"judged-{model}-{version}-{digest(said)[:16]}-{who.flow_run}"
 
 
 def _champion(model: str) -> int | None:
