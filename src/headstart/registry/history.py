@@ -69,7 +69,7 @@ def allowed(entries: Sequence[Entry], version: int, moment: datetime, *, role: s
         "gates": gates,
         "overridden": overridden,
         "provisional": bool(told.get("provisional")),
-        "approval": str(promoted.who) if promoted and told.get("approval") else None,
+        "approval": _approval(promoted) if promoted and told.get("approval") else None,
     }
 
 
@@ -77,6 +77,12 @@ def brief(entry: Entry) -> dict[str, Any]:
     """What tells an entry from others, and who made it."""
     document = entry.document()
     return {key: document[key] for key in KEYS} | {"who": str(entry.who)}
+
+
+def _approval(promoted: Entry) -> str:
+    """Who approved: the account, or the name typed on Prefect's page and the account that took it from there."""
+    typed = promoted.details.get("approved_by")
+    return f"{typed} (name typed in Prefect; recorded by {promoted.who})" if typed else str(promoted.who)
 
 
 def _time(entry: Entry) -> datetime:

@@ -128,6 +128,7 @@ def promote(
     reason: str | None = None,
     provisional: bool = False,
     approval: bool = False,
+    approved_by: str = "",
     who: Actor | None = None,
     expected: int | EllipsisType | None = ...,
 ) -> Move:
@@ -143,6 +144,7 @@ def promote(
         provisional: whether it serves for the time being, as its gates allow where no sound champion is; recorded as
             tag `promoted`.
         approval: whether this is the approval that `release.approval` asks for; recorded.
+        approved_by: the name that the approver typed, which nobody checked; recorded.
         who: for the ledger; whoever runs this process when left out.
         expected: the champion that the version was chosen over; the one at the time of the call when left out.
 
@@ -195,6 +197,7 @@ def promote(
             "promoted": PROVISIONAL if provisional else "",
         }
         details = {"verdict": chosen.verdict, "provisional": provisional, "approval": approval}
+        details |= {"approved_by": approved_by} if approved_by else {}
         before = _move(model, "promoted", before, target, tags, who=who, reason=reason or "", **details)
         return Move(before, target)
 
