@@ -196,7 +196,7 @@ def promote(
             "overridden": reason or "" if chosen.verdict != "pass" else "",
             "promoted": PROVISIONAL if provisional else "",
         }
-        details = {"verdict": chosen.verdict, "provisional": provisional, "approval": approval}
+        details: dict[str, Any] = {"verdict": chosen.verdict, "provisional": provisional, "approval": approval}
         details |= {"approved_by": approved_by} if approved_by else {}
         before = _move(model, "promoted", before, target, tags, who=who, reason=reason or "", **details)
         return Move(before, target)
