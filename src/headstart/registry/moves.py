@@ -11,6 +11,7 @@ rare, whoever is overtaken is told, and the ledger has both moves in order.
 """
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,7 +32,7 @@ from headstart.registry.ledger import Actor
 from headstart.registry.versions import dangling, describe, download, find, newest, repair
 
 MOVING = "headstart.moving"
-LIVE_S = 60.0  # a move that another machine noted is left alone so long
+LIVE_S = 60.0  # a move that another machine or account noted is left alone so long
 
 
 @dataclass(frozen=True)
@@ -247,7 +248,7 @@ def settle(model: str, who: Actor | None = None) -> None:
     """Finish or undo a move that was killed, and record a champion that something else than headstart made.
 
     Raises:
-        OutsideError: if another machine noted a move just now, and may be at it.
+        OutsideError: if another machine or account noted a move just now, and may be at it.
     """
     with exclusive(model):
         _settle(model, who)
@@ -274,7 +275,7 @@ def _settle(model: str, who: Actor | None) -> tuple[int | None, Mapping[str, Any
         champion = aliases_of(client, model).get(CHAMPION)
         if note := found.tags.get(MOVING):
             moving = json.loads(note)
-            if moving["machine"] != settings.machine() and _age_s(moving["time"]) < LIVE_S:
+            if moving["machine"] != _mover() and _age_s(moving["time"]) < LIVE_S:
                 raise OutsideError(
                     f"{Actor(**moving['who'])} has been making version {moving['champion']} champion of {model} since "
                     f"{moving['time']}.",
@@ -331,7 +332,7 @@ def _move(
             "before": before,
             "champion": version,
             "time": now,
-            "machine": settings.machine(),
+            "machine": _mover(),
             "who": vars(who or Actor.here()),
             "reason": reason,
             "details": details,
@@ -370,7 +371,7 @@ def _finish(client: Any, model: str, moving: Mapping[str, Any], **details: Any) 
         **moving["details"],
         **details,
     )
-    client.delete_registered_model_tag(model, MOVING)
+    _remove_note(client, model, moving["id"])
     return int(before) if before is not None else None
 
 
@@ -383,7 +384,19 @@ def _undo(client: Any, model: str, moving: Mapping[str, Any]) -> None:
                 client.delete_model_version_tag(model, version, key)
             else:
                 client.set_model_version_tag(model, version, key, value)
-    client.delete_registered_model_tag(model, MOVING)
+    _remove_note(client, model, moving["id"])
+
+
+def _remove_note(client: Any, model: str, id: str) -> None:
+    """Take the note of a move away, unless another machine has put its own in its place."""
+    found = client.get_registered_model(model).tags.get(MOVING)
+    if found and json.loads(found)["id"] == id:
+        client.delete_registered_model_tag(model, MOVING)
+
+
+def _mover() -> str:
+    """Whoever shares a lock with this process: of a server's registry, this account on this machine."""
+    return f"{settings.machine()} uid {os.getuid()}"
 
 
 def _judgement(
