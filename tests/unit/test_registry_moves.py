@@ -112,7 +112,7 @@ def test_a_promotion_killed_at_any_step_is_finished_or_undone_by_the_next_one(mo
         assert registry.aliases(model) == registry.Aliases(champion=target, challenger=None, previous=last)
         assert len(events(model, "promoted", target)) == 1
         require_consistent(model)
-    assert step > 10
+    assert step > 9
 
 
 @pytest.mark.slow
