@@ -48,6 +48,8 @@ def main() -> None:
     for name, cron in (("training", schedules.training), ("monitoring", schedules.monitoring)):
         register(workspace.root, name, cron, pool)
         print(f"{name} runs on {cron!r} (cron, UTC) in work pool {pool}", flush=True)
+    register(workspace.root, "approval", None, pool)
+    print(f"approval runs in work pool {pool} when a release asks for one", flush=True)
     end_dead_runs()
 
 
@@ -103,8 +105,12 @@ def end_dead_runs() -> None:
             client.create_automation(dead_runs())
 
 
-def register(root: Path, name: str, cron: str, pool: str) -> None:
-    """Put a flow on the pool: one run at a time, and a run that is due while another goes on is left out."""
+def register(root: Path, name: str, cron: str | None, pool: str) -> None:
+    """Put a flow on the pool.
+
+    With a cron schedule it has one run at a time, and a run that is due while another goes on is left out. Without one
+    (`approval`, which a release starts) every run counts.
+    """
     from prefect import Flow
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import WorkPoolCreate
@@ -117,7 +123,7 @@ def register(root: Path, name: str, cron: str, pool: str) -> None:
         name=name,
         work_pool_name=pool,
         cron=cron,
-        concurrency_limit=one_at_a_time(),
+        concurrency_limit=one_at_a_time() if cron else None,
         print_next_steps=False,
         ignore_warnings=True,  # that a process pool is for beginners
     )

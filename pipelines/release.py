@@ -73,7 +73,7 @@ def release(model: str, seconds: float = 0.0) -> Any:
     said = "provisional" if result["provisional"] else verdict
     passed = "Promoted" if alias == "champion" else "Completed"
     if alias == "challenger" and params.release.approval and not (rollout or withdrawn):
-        on_page = " or resume its run of the flow approval" if approval.ask(model, version) else ""
+        on_page = approval.ask(model, version, standing.champion or standing.missing.get(CHAMPION))
         passed, kept = AWAITING, f"; to approve it: headstart promote {model} {version}{on_page}"
     message = f"version {version}: {said}{f', {alias}' if alias else ''}{kept}"
     return world.conclusion({model: said}, message, passed=passed)

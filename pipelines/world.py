@@ -38,12 +38,12 @@ def workspace() -> settings.Workspace:
     return settings.find_workspace(Path(__file__).parent)
 
 
-def actor(account: str = "") -> registry.Actor:
-    """For the ledger: whoever runs the flow that is running, or a person who gave their name there."""
+def actor() -> registry.Actor:
+    """For the ledger: the account that runs the flow that is running."""
     from prefect.runtime import flow_run
 
     name = f" ({flow_run.name})" if flow_run.name else ""
-    return registry.Actor(account or settings.account(), f"flow {flow_run.flow_name}{name}", str(flow_run.id or ""))
+    return registry.Actor(settings.account(), f"flow {flow_run.flow_name}{name}", str(flow_run.id or ""))
 
 
 def conclusion(verdicts: Mapping[str, str], message: str, *, passed: str = "Completed") -> State[Any]:

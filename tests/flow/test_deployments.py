@@ -35,13 +35,18 @@ def test_registering_twice_leaves_one_deployment_a_flow_on_its_cron_one_run_at_a
     question = {"work_pools": {"name": {"any_": ["somewhere"]}}}
     found = httpx.post(f"{prefect_api}/deployments/filter", json=question, timeout=30).raise_for_status().json()
     crons = {one["name"]: [each["schedule"]["cron"] for each in one["schedules"]] for one in found}
-    assert crons == {"training": ["0 3 * * 1"], "monitoring": ["5 * * * *"]}
+    assert crons == {"training": ["0 3 * * 1"], "monitoring": ["5 * * * *"], "approval": []}
     assert {one["entrypoint"] for one in found} == {
         "pipelines/training.py:training",
         "pipelines/monitoring.py:monitoring",
+        "pipelines/approval.py:approval",
     }
-    assert {one["global_concurrency_limit"]["limit"] for one in found} == {1}
-    assert {one["concurrency_options"]["collision_strategy"] for one in found} == {"CANCEL_NEW"}
+    for one in found:  # one approval does not keep another from being asked for
+        limited = one["global_concurrency_limit"] is not None
+        assert limited is (one["name"] != "approval")
+        if limited:
+            assert one["global_concurrency_limit"]["limit"] == 1
+            assert one["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
     named = {"automations": {"name": {"any_": [deployments.DEAD_RUNS]}}}
     asked_for = httpx.post(f"{prefect_api}/automations/filter", json=named, timeout=30).raise_for_status().json()
     assert len(asked_for) == 1

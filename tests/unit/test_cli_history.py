@@ -15,7 +15,7 @@ from headstart.errors import UsageError
 from headstart.journal.schema import Answer
 from headstart.journal.writer import Journal
 from headstart.params.loader import load
-from headstart.registry import ledger
+from headstart.registry import history, ledger
 from tests.unit.tiny_bundle import kept, text_bundle
 
 ENTRY = {"modality": "text", "backbone": "minilm", "data": {"source": "pets.csv"}, "release": {"approval": True}}
@@ -144,6 +144,48 @@ def test_who_was_champion_then_and_why_it_was_allowed_to(told, when, version, wh
     assert (
         champion["allowed_by"]["event"], champion["gates"]["verdict"], champion["overridden"], champion["approval"]
     ) == why  # fmt: skip
+
+
+def entries(*rows):
+    """One entry an hour: event, version and details."""
+    who = registry.Actor("ada@laptop")
+    return [
+        ledger.Entry(number, str(number), (), str(number), hours(number), event, version, who, "", details)
+        for number, (event, version, details) in enumerate(rows, start=1)
+    ]
+
+
+def test_a_champion_that_was_settled_has_been_champion_since_it_was_provisional():
+    moves = entries(
+        ("opened", None, {"champion": None}),
+        ("promoted", 1, {"before": None, "champion": 1, "verdict": "unsure", "provisional": True}),
+        ("promoted", 1, {"before": 1, "champion": 1, "approval": False}),
+        ("promoted", 2, {"before": 1, "champion": 2, "verdict": "pass", "provisional": False}),
+    )
+    for moment, provisional in ((2.5, True), (3.5, False)):
+        champion = history.champion_at(moves, datetime.fromisoformat(hours(moment)))
+        assert (champion["since"], champion["until"]) == (hours(2), hours(4))
+        assert champion["provisional"] is provisional
+    assert history.champion_at(moves, datetime.fromisoformat(hours(4)))["until"] is None
+
+
+@pytest.mark.parametrize("verdict", ["pass", "unsure"])
+@pytest.mark.parametrize("first", ["opened", "promoted"])
+def test_a_provisional_champion_is_one_no_longer_once_it_passed(first, verdict):
+    moves = entries(
+        (first, 1, {"champion": 1, "verdict": "unsure", "provisional": True}),
+        ("judged", 1, {"verdict": verdict, "checks": []}),
+    )
+    assert history.allowed(moves, 1, datetime.fromisoformat(hours(1.5)))["provisional"] is True
+    assert history.allowed(moves, 1, datetime.fromisoformat(hours(2.5)))["provisional"] is (verdict == "unsure")
+
+
+def test_an_approval_on_prefects_page_tells_the_typed_name_from_the_account():
+    moves = entries(
+        ("promoted", 1, {"champion": 1, "verdict": "pass", "approval": True, "approved_by": "bob"}),
+    )
+    told = history.allowed(moves, 1, datetime.fromisoformat(hours(2)))["approval"]
+    assert told == "bob (name typed in Prefect; recorded by ada@laptop)"
 
 
 def test_a_moment_before_the_ledger_was_kept_is_not_known(told):

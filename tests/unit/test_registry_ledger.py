@@ -9,6 +9,7 @@ from datetime import datetime
 import pytest
 
 from headstart import registry, tracking
+from headstart.errors import OutsideError
 from headstart.registry import ledger, shipping
 from tests.unit.tiny_bundle import kept, text_bundle
 
@@ -165,6 +166,127 @@ def test_a_removed_entry_is_named(model, sequence, database):
     assert problem.startswith(f"Entry {sequence} was removed")
 
 
+@pytest.mark.parametrize("damage", ["removed", "altered"])
+def test_what_befell_the_last_entry_is_still_named_once_another_was_added(model, database, damage):
+    import mlflow
+
+    three(model)
+    run = run_of(model, 3)
+    if damage == "removed":
+        remove(database, model, 3)
+    else:
+        text = run.data.tags["headstart.entry.00"].replace("r2", "r9")
+        mlflow.MlflowClient().set_tag(run.info.run_id, "headstart.entry.00", text)
+        sha256 = hashlib.sha256(text.encode()).hexdigest()
+        mlflow.MlflowClient().set_tag(run.info.run_id, "headstart.sha256", sha256)
+    assert ledger.append(model, "remedy_applied", remedy="r3").sequence == 4
+    [problem] = ledger.read(model).problems
+    assert problem.startswith(f"Entry 3 was {damage}")
+
+
+def test_a_ledger_whose_entries_were_all_removed_does_not_begin_again_as_if_nothing_was(model, database):
+    three(model)
+    for sequence in (1, 2, 3):
+        remove(database, model, sequence)
+    ledger.append(model, "remedy_applied", remedy="r3")
+    found = ledger.read(model)
+    assert [entry.sequence for entry in found.entries] == [4, 5]
+    assert found.problems[0].startswith("Entry 3 was removed")
+
+
+@pytest.mark.parametrize(
+    ("tag", "value"), [("sequence", "first"), ("event", "promoted"), ("version", "7"), ("champion", "7")]
+)
+def test_an_index_tag_that_says_something_else_than_the_text_is_named(model, tag, value):
+    import mlflow
+
+    three(model)
+    mlflow.MlflowClient().set_tag(run_of(model, 2).info.run_id, f"headstart.{tag}", value)
+    found = ledger.read(model)
+    assert [entry.sequence for entry in found.entries] == [1, 2, 3]
+    [problem] = found.problems
+    assert problem.startswith("Entry 2 (remedy_applied") and f"tag headstart.{tag} is '{value}'" in problem
+
+
+def test_a_head_that_is_no_number_and_hash_is_named_even_after_another_entry(model):
+    import mlflow
+
+    three(model)
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name(ledger.EXPERIMENT).experiment_id
+    client.set_experiment_tag(experiment, f"headstart.head.{model}", "gone")
+    [before] = ledger.read(model).problems
+    ledger.append(model, "remedy_applied", remedy="r3")
+    [after] = ledger.read(model).problems
+    assert before == after == f"The tag headstart.head.{model} was altered: it said 'gone'."
+
+
+def test_an_entry_whose_time_is_none_is_a_problem_and_no_crash(model):
+    import mlflow
+
+    three(model)
+    run = run_of(model, 2)
+    text = run.data.tags["headstart.entry.00"]
+    document = json.loads(text) | {"time": "soon"}
+    mlflow.MlflowClient().set_tag(run.info.run_id, "headstart.entry.00", json.dumps(document))
+    found = ledger.read(model)
+    assert [entry.sequence for entry in found.entries] == [1, 3]
+    assert found.problems[0] == "Entry 2 was altered: its text cannot be read."
+
+
+def test_a_deleted_experiment_says_how_it_is_restored(model):
+    import mlflow
+
+    three(model)
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name(ledger.EXPERIMENT).experiment_id
+    client.delete_experiment(experiment)
+    try:
+        for ask in (
+            lambda: ledger.read(model), lambda: ledger.append(model, "remedy_applied"),
+            lambda: ledger.last_move(model), lambda: ledger.holds(model, "promoted", 1),
+        ):  # fmt: skip
+            with pytest.raises(OutsideError, match=f"mlflow experiments restore --experiment-id {experiment}"):
+                ask()
+    finally:
+        client.restore_experiment(experiment)
+
+
+def test_a_promotion_whose_entry_was_deleted_in_mlflow_was_no_move_outside(model, version):
+    import mlflow
+
+    registry.promote(model)
+    mlflow.MlflowClient().delete_run(run_of(model, 4).info.run_id)
+    registry.settle(model)
+    assert [entry.event for entry in ledger.read(model).entries] == ["opened", "registered", "judged", "promoted"]
+    assert ledger.append(model, "remedy_applied").sequence == 5
+
+
+def test_an_entry_that_was_added_counts_although_what_comes_after_it_failed(model, monkeypatch):
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    def refuse(*arguments, **named):
+        raise MlflowException("503")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(mlflow.MlflowClient, "set_experiment_tag", refuse)
+        broken.setattr(mlflow.MlflowClient, "set_terminated", refuse)
+        ledger.append(model, "remedy_applied", remedy="r1")
+    ledger.append(model, "remedy_applied", remedy="r2")
+    found = ledger.read(model)
+    assert ([entry.sequence for entry in found.entries], found.problems) == ([1, 2, 3], [])
+
+
+def test_a_judgement_that_a_flow_run_repeats_is_recorded_once(model, version, tmp_path):
+    again = {"run_id": "", "verdict": "pass", "reasons": [], "metrics": {}, "tags": {}, "findings": FINDINGS}
+    for flow_run in ("1f3a", "", "2b"):
+        who = registry.Actor("ada@laptop", "flow release", flow_run)
+        registry.register(model, tmp_path / "bundle", who=who, **again)
+    judged = [entry for entry in ledger.read(model).entries if entry.event == "judged"]
+    assert [entry.who.flow_run for entry in judged] == ["1f3a", "", "2b"]
+
+
 def test_an_entry_that_was_deleted_in_mlflow_is_still_read_and_can_be_restored(model):
     import mlflow
 
@@ -183,6 +305,7 @@ def test_entries_written_at_once_by_two_machines_are_both_named_by_the_next(mode
     ledger.append(model, "remedy_applied", remedy="r2")
     with monkeypatch.context() as late:
         late.setattr(ledger, "_found", lambda *arguments, **named: stale)
+        late.setattr(ledger, "_mark", lambda *arguments: f"2 {stale[0].hash}")
         ledger.append(model, "remedy_applied", remedy="r3")
     last = ledger.append(model, "remedy_applied", remedy="r4")
     found = ledger.read(model)
@@ -191,10 +314,13 @@ def test_entries_written_at_once_by_two_machines_are_both_named_by_the_next(mode
     assert set(last.previous) == {entry.hash for entry in found.entries[2:4]}
 
 
-def test_what_was_recorded_already_is_not_recorded_again(model):
+def test_what_was_recorded_already_is_not_recorded_again(model, monkeypatch):
+    monkeypatch.setattr(ledger, "RECENT", 1)
     first = ledger.append(model, "remedy_applied", id="one")
+    for _ in range(2):
+        ledger.append(model, "remedy_withdrawn")
     assert ledger.append(model, "remedy_applied", id="one") == first
-    assert len(ledger.read(model).entries) == 2
+    assert len(ledger.read(model).entries) == 4
 
 
 def test_a_ledger_that_begins_later_says_who_was_champion_then(model, version):
@@ -210,7 +336,7 @@ def test_a_ledger_that_begins_later_says_who_was_champion_then(model, version):
     [opened] = ledger.read(model).entries
     assert (opened.event, opened.version) == ("opened", version)
     told = {key: opened.details[key] for key in ("champion", "verdict", "overridden")}
-    assert told == {"champion": version, "verdict": "pass", "overridden": "of May"}
+    assert told == {"champion": version, "verdict": "pass", "overridden": ""}
     assert opened.details["since"] == registry.describe(model, version).since
 
 

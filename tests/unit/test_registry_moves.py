@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -111,7 +112,7 @@ def test_a_promotion_killed_at_any_step_is_finished_or_undone_by_the_next_one(mo
         assert registry.aliases(model) == registry.Aliases(champion=target, challenger=None, previous=last)
         assert len(events(model, "promoted", target)) == 1
         require_consistent(model)
-    assert step > 10
+    assert step > 9
 
 
 @pytest.mark.slow
@@ -347,12 +348,52 @@ def test_a_move_that_another_machine_is_making_is_left_alone_for_a_minute(model,
     require_consistent(model)
 
 
+def test_a_move_that_another_account_of_this_machine_is_making_is_left_alone_too(model, version, elsewhere):
+    step = alias_step(model, version())
+    second, third = version(), version()
+    refused = []
+
+    def interfere():
+        with pytest.MonkeyPatch.context() as there:
+            there.setattr(os, "getuid", lambda: 4242)
+            try:
+                registry.promote(model, third)
+            except OutsideError as refusal:
+                refused.append(str(refusal))
+
+    with before_write(step, interfere):
+        assert registry.promote(model, second) == registry.Move(1, second)
+    assert f"has been making version {second} champion of {model} since" in refused[0]
+
+
+def test_a_move_takes_no_other_moves_note_away(model, version):
+    import mlflow
+
+    client, note = mlflow.MlflowClient(), json.dumps({"id": "of another machine"})
+    number, record = version(), mlflow.MlflowClient.create_run
+
+    def overtaken(*arguments, **named):
+        client.set_registered_model_tag(model, moves.MOVING, note)
+        return record(*arguments, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, "create_run", overtaken)
+        registry.promote(model, number)
+    assert client.get_registered_model(model).tags[moves.MOVING] == note
+
+
 LATER = "2126-01-01T00:00:00+00:00"
+
+
+def test_a_reason_for_a_version_that_passed_is_no_override(model, version):
+    registry.promote(model, number := version(), reason="approved by the board")
+    assert registry.describe(model, number).overridden == ""
+    assert events(model, "promoted", number)[0].reason == "approved by the board"
 
 
 def test_a_machine_that_comes_just_before_the_alias_moves_is_named_as_the_champion_before(model, version, elsewhere):
     step = alias_step(model, version())
-    second, third = version(), version()
+    second, third = version("fail"), version()
     with before_write(step, lambda: elsewhere(lambda: registry.promote(model, third), now=LATER)):
         assert registry.promote(model, second, reason="mine") == registry.Move(before=third, after=second)
     assert champions(model) == [None, 1, third, second]

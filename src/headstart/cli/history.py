@@ -16,7 +16,7 @@ def history(
     name: Annotated[str, typer.Argument(help="The model.")],
     at: Annotated[str | None, typer.Option(metavar="TIME", help="Which version was champion then, and why.")] = None,
     request: Annotated[
-        str | None, typer.Option(metavar="ID", help="Which version answered this request, and why it might.")
+        str | None, typer.Option(metavar="ID", help="Which version answered this request, and why it was allowed to.")
     ] = None,
     as_json: Json = False,
 ) -> int:

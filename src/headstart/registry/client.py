@@ -44,8 +44,8 @@ def speaking(model: str) -> Iterator[Any]:
 def exclusive(model: str) -> Iterator[None]:
     """Let no other process of this machine move an alias of `model` or record something; a second block nests.
 
-    The lock of an embedded registry lies beside its database. A server has none to give: processes of one machine take
-    turns, those of several do not.
+    The lock of an embedded registry lies beside its database. A server has none to give: processes of one account on
+    one machine take turns, others do not.
 
     Raises:
         OutsideError: if another process does not let go of it.

@@ -12,7 +12,8 @@ KEYS = ("sequence", "time", "event", "version", "who", "reason")
 def champion_at(entries: Sequence[Entry], moment: datetime) -> dict[str, Any] | None:
     """The champion at a moment, and why it was allowed to be; None where there was none, or it is not recorded.
 
-    Before the ledger was opened, the champion of that day is known to have been one since it says.
+    Entries in a row that name one champion (a provisional one that a person settled) are one time as champion. Before
+    the ledger was opened, the champion of that day is known to have been one since it says.
 
     Returns:
         As `allowed`, with `since` and `until` (None where it still is).
@@ -23,12 +24,16 @@ def champion_at(entries: Sequence[Entry], moment: datetime) -> dict[str, Any] | 
         so_far = moves[:1] if datetime.fromisoformat(moves[0].details["since"]) <= moment else []
     if not so_far or so_far[-1].details["champion"] is None:
         return None
-    last, after = so_far[-1], moves[len(so_far) :]
+    last, number = so_far[-1], len(so_far)
     version = int(last.details["champion"])
+    while number > 1 and moves[number - 2].details["champion"] == version:
+        number -= 1
+    first = moves[number - 1]
+    after = (entry.time for entry in moves[len(so_far) :] if entry.details["champion"] != version)
     return {
         "version": version,
-        "since": last.details.get("since", last.time),
-        "until": after[0].time if after else None,
+        "since": first.details.get("since", first.time),
+        "until": next(after, None),
         **allowed(entries, version, max(moment, _time(last))),
     }
 
@@ -63,13 +68,18 @@ def allowed(entries: Sequence[Entry], version: int, moment: datetime, *, role: s
         gates |= {key: judged.details[key] for key in ("verdict", "checks")}
     elif told.get("verdict"):
         gates = {"sequence": None, "time": None, "verdict": told["verdict"], "checks": []}
+    passed_since = promoted is not None and any(
+        entry.event == "judged" and entry.details.get("verdict") == "pass"
+        for entry in past
+        if entry.sequence > promoted.sequence
+    )
     overridden = told.get("overridden") or (promoted.reason if promoted and told.get("verdict") != "pass" else "")
     return {
         "allowed_by": brief(by) if by else None,
         "gates": gates,
         "overridden": overridden,
-        "provisional": bool(told.get("provisional")),
-        "approval": str(promoted.who) if promoted and told.get("approval") else None,
+        "provisional": bool(told.get("provisional")) and not passed_since,
+        "approval": _approval(promoted) if promoted and told.get("approval") else None,
     }
 
 
@@ -77,6 +87,12 @@ def brief(entry: Entry) -> dict[str, Any]:
     """What tells an entry from others, and who made it."""
     document = entry.document()
     return {key: document[key] for key in KEYS} | {"who": str(entry.who)}
+
+
+def _approval(promoted: Entry) -> str:
+    """Who approved: the account, or the name typed on Prefect's page and the account that took it from there."""
+    typed = promoted.details.get("approved_by")
+    return f"{typed} (name typed in Prefect; recorded by {promoted.who})" if typed else str(promoted.who)
 
 
 def _time(entry: Entry) -> datetime:

@@ -1,13 +1,16 @@
 """The ledger: what was judged, registered, promoted and rolled back, by whom, when and why. Entries are only added.
 
 It lies in MLflow, so that all who share a registry share the record: the experiment `headstart-ledger` has a run for
-each entry. The run's tags hold the entry's text, canonical JSON, and arrive in one call: an entry is there or it is
-not. Each entry names the SHA-256 of the one before, so one that is altered or removed is found. Two machines that write
-to one server at the same moment may both follow the same entry; the next one then names both. Findings and other
-documents are kept as artifacts of the run that made the version; the entry holds their SHA-256 and path.
+each entry. The run's tags hold the entry's text, canonical JSON. MLflow receives all of them in one call, so an entry
+is written completely or not at all. Each entry holds the SHA-256 of the one before, so that an entry that is altered or
+removed is noticed. If two machines write to one server at the same moment, both entries may hold the hash of the same
+predecessor; the next entry then holds the hashes of both. Findings and other documents are kept as artifacts of the run
+that made the version; the entry holds their SHA-256 and path.
 """
 
+import contextlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +19,17 @@ from uuid import uuid4
 
 from headstart import settings
 from headstart.determinism import digest
-from headstart.registry.client import CHALLENGER, CHAMPION, aliases_of, beside_database, exclusive, or_none, speaking
+from headstart.errors import OutsideError
+from headstart.registry.client import (
+    CHALLENGER,
+    CHAMPION,
+    PROVISIONAL,
+    aliases_of,
+    beside_database,
+    exclusive,
+    or_none,
+    speaking,
+)
 
 FORMAT = 1
 EXPERIMENT = "headstart-ledger"
@@ -125,7 +138,7 @@ def append(
     time: str | None = None,
     **details: Any,
 ) -> Entry:
-    """Add an entry, and answer it; one whose `id` is among the last entries already is answered as it stands.
+    """Add an entry, and return it; where there is an entry of this `id` already, that one is returned.
 
     What the version was made from (data revision, contract, bundle, git commit) is added from its tags.
 
@@ -150,15 +163,21 @@ def append(
             facts["run"] = known.run_id
         kept = {}
         for name, document in sorted((evidence or {}).items()):
-            text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False, default=_plain)
+            text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False, default=plain)
             kept[name] = {"sha256": digest(text)}
             if known and known.run_id:
                 kept[name]["path"] = path = f"evidence/{digest(text)[:16]}/{name}"
                 client.log_text(known.run_id, text, path)
         experiment = _experiment(client)
-        latest = _found(client, experiment, model, most=RECENT) or [_open(client, experiment, model)]
+        if id and (known_entry := _found(client, experiment, model, f" AND tags.`{TAG}id` = '{id}'", most=1)):
+            return known_entry[0]
+        mark = _mark(client, experiment, model)
+        latest = _found(client, experiment, model, most=RECENT)
+        if not latest:
+            latest = [_open(client, experiment, model)]
+            mark = _mark(client, experiment, model)
         for entry in latest:
-            if entry.id == id:
+            if entry.id == id:  # entries of earlier versions have no tag for their id
                 return entry
         body = {
             "id": id or uuid4().hex,
@@ -169,13 +188,17 @@ def append(
             "reason": reason,
             "details": {**facts, **details, **({"evidence": kept} if kept else {})},
         }
-        return _write(client, experiment, model, latest, body)
+        return _write(client, experiment, model, latest, mark, body)
 
 
 def read(model: str) -> Ledger:
-    """Every entry of a model, held against the hashes that its successors name."""
+    """Every entry of a model, compared with the hashes that its successors hold and with the tags of its run.
+
+    Raises:
+        OutsideError: if MLflow refuses or cannot be reached, or the experiment was deleted.
+    """
     with speaking(model) as client:
-        experiment = client.get_experiment_by_name(EXPERIMENT)
+        experiment = _known(client)
         if experiment is None:
             return Ledger([], [])
         runs = _runs(client, experiment.experiment_id, model)
@@ -183,12 +206,17 @@ def read(model: str) -> Ledger:
     entries: list[Entry] = []
     problems: list[str] = []
     for run in runs:
-        number = int(run.data.tags.get(f"{TAG}sequence", "0"))
         entry = _parsed(run)
         if entry is None:
-            problems.append(f"Entry {number} was altered: its text cannot be read.")
+            problems.append(f"Entry {_number(run)} was altered: its text cannot be read.")
             continue
         named = _named(entry)
+        for key, expected in _index(entry).items():
+            if (found := run.data.tags.get(f"{TAG}{key}")) != expected and (key, found) != ("id", None):
+                problems.append(
+                    f"{named} was altered (run {run.info.run_id}): its tag {TAG}{key} is {found!r}, its text says "
+                    f"{expected!r}."
+                )
         if entry.hash != run.data.tags.get(f"{TAG}sha256"):
             problems.append(
                 f"{named} was altered (run {run.info.run_id}): its SHA-256 is not the one it was kept with."
@@ -198,7 +226,7 @@ def read(model: str) -> Ledger:
             problems.append(f"{named} was deleted in MLflow, and can be restored: {back}.")
         if entry.id not in {other.id for other in entries}:  # two machines may have recorded the same move
             entries.append(entry)
-    problems += _gaps(runs, head)
+    problems += _gaps(model, runs, head)
     return Ledger(entries, list(dict.fromkeys(problems)))
 
 
@@ -213,7 +241,7 @@ def last_move(model: str) -> Entry:
 def holds(model: str, event: Event, version: int) -> bool:
     """Whether an event of a version is recorded."""
     with speaking(model) as client:
-        experiment = client.get_experiment_by_name(EXPERIMENT)
+        experiment = _known(client)
         more = f" AND tags.`{TAG}event` = '{event}' AND tags.`{TAG}version` = '{version}'"
         return experiment is not None and bool(_found(client, experiment.experiment_id, model, more, most=1))
 
@@ -229,6 +257,7 @@ def _open(client: Any, experiment: str, model: str) -> Entry:
     details = {"before": None, "champion": champion, "challenger": found.get(CHALLENGER)}
     if champion is not None and (known := or_none(lambda: client.get_model_version(model, str(champion)))):
         details |= {key: known.tags.get(key, "") for key in ("since", "verdict", "overridden", *PROVENANCE)}
+        details["provisional"] = known.tags.get("promoted") == PROVISIONAL
     body = {
         "id": f"opened-{model}",
         "time": _now(),
@@ -238,24 +267,42 @@ def _open(client: Any, experiment: str, model: str) -> Entry:
         "reason": "",
         "details": details,
     }
-    return _write(client, experiment, model, [], body)
+    return _write(client, experiment, model, [], _mark(client, experiment, model), body)
 
 
-def _write(client: Any, experiment: str, model: str, latest: Sequence[Entry], body: Mapping[str, Any]) -> Entry:
-    """Add the entry, in one call, then the mark that says how far the ledger goes."""
+def _write(
+    client: Any, experiment: str, model: str, latest: Sequence[Entry], mark: str | None, body: Mapping[str, Any]
+) -> Entry:
+    """Add the entry, in one call, then the mark that says how far the ledger goes.
+
+    The mark is replaced, so an entry that it names and that is not there is named by the new entry instead.
+
+    Args:
+        client: of MLflow.
+        experiment: its id.
+        model: its name in the registry.
+        latest: the last entries.
+        mark: as it was before they were looked for; None where there was none.
+        body: of the new entry.
+    """
+    from mlflow.exceptions import MlflowException
+
     followed = {hash for entry in latest for hash in entry.previous}
-    previous = sorted({entry.hash for entry in latest} - followed)
-    sequence = max((entry.sequence for entry in latest), default=0) + 1
-    document = {"format": FORMAT, "model": model, "sequence": sequence, "previous": previous, **body}
-    text = json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=_plain)
+    previous = {entry.hash for entry in latest} - followed
+    last = max((entry.sequence for entry in latest), default=0)
+    if mark is not None:
+        number, hash = _read_mark(mark)
+        if hash not in {entry.hash for entry in latest}:
+            previous.add(hash)
+            last = max(last, number)
+    sequence = last + 1
+    document = {"format": FORMAT, "model": model, "sequence": sequence, "previous": sorted(previous), **body}
+    text = json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=plain)
     told = f" {body['version']}" if body["version"] is not None else ""
     tags = {
         "model": model,
-        "sequence": f"{sequence:09d}",
-        "event": body["event"],
         "sha256": digest(text),
-        **({"version": str(body["version"])} if body["version"] is not None else {}),
-        **({"champion": str(body["details"]["champion"])} if "champion" in body["details"] else {}),
+        **{key: value for key, value in _index(_entry(text)).items() if value is not None},
         **{f"entry.{at // PIECE:02d}": text[at : at + PIECE] for at in range(0, len(text), PIECE)},
     }
     run = client.create_run(
@@ -264,34 +311,51 @@ def _write(client: Any, experiment: str, model: str, latest: Sequence[Entry], bo
         run_name=f"{model} {body['event']}{told}",
         tags={f"{TAG}{key}": value for key, value in tags.items()},
     )
-    client.set_experiment_tag(experiment, _head(model), f"{sequence} {digest(text)}")
-    client.set_terminated(run.info.run_id)
-    entry = _parsed(run)
-    assert entry is not None
-    return entry
+    with contextlib.suppress(MlflowException):  # the entry is recorded; the next one moves the mark
+        client.set_experiment_tag(experiment, _head(model), f"{sequence} {digest(text)}")
+        client.set_terminated(run.info.run_id)
+    return _entry(text)
+
+
+def _known(client: Any) -> Any:
+    """The experiment, None where there is none yet.
+
+    Raises:
+        OutsideError: if it was deleted in MLflow: what is added to it then would be lost with it.
+    """
+    found = client.get_experiment_by_name(EXPERIMENT)
+    if found is not None and found.lifecycle_stage == "deleted":
+        raise OutsideError(
+            f"the experiment {EXPERIMENT}, which holds the ledger, was deleted in MLflow.",
+            action=f"Restore it: mlflow experiments restore --experiment-id {found.experiment_id}.",
+        )
+    return found
 
 
 def _experiment(client: Any) -> str:
     """Its id; made the first time, by whoever comes first."""
     from mlflow.exceptions import MlflowException
 
-    found = client.get_experiment_by_name(EXPERIMENT)
+    found = _known(client)
     if found is not None:
         return str(found.experiment_id)
     try:
         return str(client.create_experiment(EXPERIMENT, artifact_location=beside_database()))
     except MlflowException:
-        found = client.get_experiment_by_name(EXPERIMENT)
+        found = _known(client)
         if found is None:
             raise
         return str(found.experiment_id)
 
 
 def _found(client: Any, experiment: str, model: str, more: str = "", *, most: int) -> list[Entry]:
-    """The last entries, newest first."""
+    """The last entries, newest first; those whose run was deleted in MLflow too, until `mlflow gc` removes it."""
+    from mlflow.entities import ViewType
+
     runs = client.search_runs(
         [experiment],
         f"tags.`{TAG}model` = '{model}'{more}",
+        run_view_type=ViewType.ALL,
         max_results=most,
         order_by=[f"tags.`{TAG}sequence` DESC"],
     )
@@ -310,42 +374,86 @@ def _runs(client: Any, experiment: str, model: str) -> list[Any]:
         )
         found += page
         if not (token := page.token):
-            return sorted(found, key=lambda run: (run.data.tags.get(f"{TAG}sequence", ""), run.info.start_time))
+            return sorted(found, key=lambda run: (_number(run), run.info.start_time))
 
 
 def _parsed(run: Any) -> Entry | None:
     """The entry that a run holds; None where its text is damaged."""
     pieces = sorted((key, value) for key, value in run.data.tags.items() if key.startswith(f"{TAG}entry."))
-    text = "".join(value for _, value in pieces)
     try:
-        body = json.loads(text)
-        return Entry(
-            sequence=int(body["sequence"]),
-            hash=digest(text),
-            previous=tuple(body["previous"]),
-            id=body["id"],
-            time=body["time"],
-            event=body["event"],
-            version=body["version"],
-            who=Actor(**body["who"]),
-            reason=body["reason"],
-            details=body["details"],
-        )
+        return _entry("".join(value for _, value in pieces))
     except (ValueError, KeyError, TypeError):
         return None
 
 
-def _gaps(runs: Sequence[Any], head: str | None) -> list[str]:
-    """What the hashes say that entries name of those before them."""
+def _entry(text: str) -> Entry:
+    """An entry from its text.
+
+    Raises:
+        ValueError: if it is no JSON, or its time is not ISO 8601 with an offset.
+        KeyError: if a value is missing.
+        TypeError: if a value is of another type.
+    """
+    body = json.loads(text)
+    if datetime.fromisoformat(body["time"]).tzinfo is None:
+        raise ValueError("its time has no offset")
+    return Entry(
+        sequence=int(body["sequence"]),
+        hash=digest(text),
+        previous=tuple(body["previous"]),
+        id=body["id"],
+        time=body["time"],
+        event=body["event"],
+        version=body["version"],
+        who=Actor(**body["who"]),
+        reason=body["reason"],
+        details={**body["details"]},
+    )
+
+
+def _index(entry: Entry) -> dict[str, str | None]:
+    """The tags by which an entry is searched for; None for one that it does not have."""
+    return {
+        "id": entry.id,
+        "sequence": f"{entry.sequence:09d}",
+        "event": entry.event,
+        "version": str(entry.version) if entry.version is not None else None,
+        "champion": str(entry.details["champion"]) if "champion" in entry.details else None,
+    }
+
+
+def _number(run: Any) -> int:
+    """The place of a run's entry: from its text, from its tag where the text is damaged, else 0."""
+    if (entry := _parsed(run)) is not None:
+        return entry.sequence
+    tag = run.data.tags.get(f"{TAG}sequence", "")
+    return int(tag) if re.fullmatch(r"[0-9]+", tag) else 0
+
+
+def _mark(client: Any, experiment: str, model: str) -> str | None:
+    """What the experiment's tag says of the newest entry: its number and hash."""
+    value = client.get_experiment(experiment).tags.get(_head(model))
+    return str(value) if value is not None else None
+
+
+def _read_mark(mark: str) -> tuple[int, str]:
+    """The number and hash that a mark names; 0 and the mark itself where it is not one."""
+    number, _, hash = mark.partition(" ")
+    return (int(number), hash) if re.fullmatch(r"[0-9]+ [0-9a-f]{64}", mark) else (0, mark)
+
+
+def _gaps(model: str, runs: Sequence[Any], head: str | None) -> list[str]:
+    """What the hashes that entries hold of their predecessors say, and the one that the mark holds."""
     entries = [entry for run in runs if (entry := _parsed(run)) is not None]
     hashes = {entry.hash for entry in entries}
-    there = {int(run.data.tags.get(f"{TAG}sequence", "0")) for run in runs}
+    there = {_number(run) for run in runs}
     named = [(entry.sequence - 1, hash) for entry in entries for hash in entry.previous]
     if head is not None:
-        sequence, _, hash = head.partition(" ")
-        named.append((int(sequence), hash))
+        named.append(_read_mark(head))
     problems = [
         f"Entry {number} was {'altered' if number in there else 'removed'}: the ledger has none of SHA-256 {hash}."
+        if re.fullmatch(r"[0-9a-f]{64}", hash)
+        else f"The tag {_head(model)} was altered: it said {hash!r}."
         for number, hash in dict.fromkeys(named)
         if hash not in hashes
     ]
@@ -367,7 +475,7 @@ def _now() -> str:
     return settings.now().isoformat(timespec="milliseconds")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """numpy scalars and arrays as plain Python values."""
     if hasattr(value, "tolist"):
         return value.tolist()

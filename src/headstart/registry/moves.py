@@ -11,6 +11,7 @@ rare, whoever is overtaken is told, and the ledger has both moves in order.
 """
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from uuid import uuid4
 
 from headstart import settings
 from headstart.contract import spec
+from headstart.determinism import digest
 from headstart.errors import GateError, OutsideError, UsageError
 from headstart.findings import Verdict
 from headstart.registry import ledger, shipping
@@ -30,7 +32,7 @@ from headstart.registry.ledger import Actor
 from headstart.registry.versions import dangling, describe, download, find, newest, repair
 
 MOVING = "headstart.moving"
-LIVE_S = 60.0  # a move that another machine noted is left alone so long
+LIVE_S = 60.0  # a move that another machine or account noted is left alone so long
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ def register(
                 "judged",
                 version=number,
                 who=who,
+                id=_judgement(model, number, verdict, reasons, findings, who),
                 evidence={"findings.json": list(findings)} if findings else None,
                 verdict=verdict,
                 checks=ledger.checks(findings),
@@ -126,6 +129,7 @@ def promote(
     reason: str | None = None,
     provisional: bool = False,
     approval: bool = False,
+    approved_by: str = "",
     who: Actor | None = None,
     expected: int | EllipsisType | None = ...,
 ) -> Move:
@@ -136,10 +140,12 @@ def promote(
     Args:
         model: its name in the registry.
         version: by default the challenger.
-        reason: why a version whose gates did not pass is promoted all the same; recorded as tag `overridden`.
+        reason: why it is promoted; for a version whose gates did not pass it is required, and recorded as tag
+            `overridden`.
         provisional: whether it serves for the time being, as its gates allow where no sound champion is; recorded as
             tag `promoted`.
         approval: whether this is the approval that `release.approval` asks for; recorded.
+        approved_by: the name that the approver typed, which nobody checked; recorded.
         who: for the ledger; whoever runs this process when left out.
         expected: the champion that the version was chosen over; the one at the time of the call when left out.
 
@@ -188,10 +194,11 @@ def promote(
         tags = {
             "promoted_from": str(before or ""),
             "rolled_back": "",
-            "overridden": reason or "",
+            "overridden": reason or "" if chosen.verdict != "pass" else "",
             "promoted": PROVISIONAL if provisional else "",
         }
-        details = {"verdict": chosen.verdict, "provisional": provisional, "approval": approval}
+        details: dict[str, Any] = {"verdict": chosen.verdict, "provisional": provisional, "approval": approval}
+        details |= {"approved_by": approved_by} if approved_by else {}
         before = _move(model, "promoted", before, target, tags, who=who, reason=reason or "", **details)
         return Move(before, target)
 
@@ -241,7 +248,7 @@ def settle(model: str, who: Actor | None = None) -> None:
     """Finish or undo a move that was killed, and record a champion that something else than headstart made.
 
     Raises:
-        OutsideError: if another machine noted a move just now, and may be at it.
+        OutsideError: if another machine or account noted a move just now, and may be at it.
     """
     with exclusive(model):
         _settle(model, who)
@@ -268,7 +275,7 @@ def _settle(model: str, who: Actor | None) -> tuple[int | None, Mapping[str, Any
         champion = aliases_of(client, model).get(CHAMPION)
         if note := found.tags.get(MOVING):
             moving = json.loads(note)
-            if moving["machine"] != settings.machine() and _age_s(moving["time"]) < LIVE_S:
+            if moving["machine"] != _mover() and _age_s(moving["time"]) < LIVE_S:
                 raise OutsideError(
                     f"{Actor(**moving['who'])} has been making version {moving['champion']} champion of {model} since "
                     f"{moving['time']}.",
@@ -325,7 +332,7 @@ def _move(
             "before": before,
             "champion": version,
             "time": now,
-            "machine": settings.machine(),
+            "machine": _mover(),
             "who": vars(who or Actor.here()),
             "reason": reason,
             "details": details,
@@ -364,7 +371,7 @@ def _finish(client: Any, model: str, moving: Mapping[str, Any], **details: Any) 
         **moving["details"],
         **details,
     )
-    client.delete_registered_model_tag(model, MOVING)
+    _remove_note(client, model, moving["id"])
     return int(before) if before is not None else None
 
 
@@ -377,7 +384,34 @@ def _undo(client: Any, model: str, moving: Mapping[str, Any]) -> None:
                 client.delete_model_version_tag(model, version, key)
             else:
                 client.set_model_version_tag(model, version, key, value)
-    client.delete_registered_model_tag(model, MOVING)
+    _remove_note(client, model, moving["id"])
+
+
+def _remove_note(client: Any, model: str, id: str) -> None:
+    """Take the note of a move away, unless another machine has put its own in its place."""
+    found = client.get_registered_model(model).tags.get(MOVING)
+    if found and json.loads(found)["id"] == id:
+        client.delete_registered_model_tag(model, MOVING)
+
+
+def _mover() -> str:
+    """Whoever shares a lock with this process: of a server's registry, this account on this machine."""
+    return f"{settings.machine()} uid {os.getuid()}"
+
+
+def _judgement(
+    model: str,
+    version: int,
+    verdict: str,
+    reasons: Sequence[str],
+    findings: Sequence[Mapping[str, Any]],
+    who: Actor | None,
+) -> str | None:
+    """The id of a judgement in a flow run, where a task may be tried again; None outside: each one is another."""
+    if who is None or not who.flow_run:
+        return None
+    said = json.dumps([verdict, list(reasons), list(findings)], sort_keys=True, default=ledger.plain)
+    return f"judged-{model}-{version}-{digest(said)[:16]}-{who.flow_run}"
 
 
 def _champion(model: str) -> int | None:
