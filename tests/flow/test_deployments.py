@@ -80,7 +80,7 @@ from pipelines.deployments import dead_runs
 core = dead_runs()
 core.name, core.trigger.within = "silent for ten seconds", timedelta(seconds=10)  # the least that Prefect allows
 with get_client(sync_client=True) as client:
-    client.create_automation(core)
+    made = client.create_automation(core)
     time.sleep(3)  # the server's triggers hear of it
     runs = {}
     for name, called in (("silent", "training"), ("ended", "monitoring"), ("foreign", "not_ours")):
@@ -97,5 +97,6 @@ with get_client(sync_client=True) as client:
     while time.monotonic() < deadline and client.read_flow_run(runs["silent"]).state.type.value == "RUNNING":
         time.sleep(1)
     time.sleep(3)  # what would end the others is as late as that
+    client.delete_automation(made)  # other tests' runs share this server
     print(json.dumps({name: client.read_flow_run(run).state.type.value for name, run in runs.items()}))
 """

@@ -85,7 +85,7 @@ def test_a_row_cannot_bring_a_file_that_is_no_image_from_elsewhere(tmp_path):
     secret.write_text("a private key")
     folder.mkdir()
     for named in (str(secret), "../id_rsa", "../set/../id_rsa", f"../set/..{secret}"):
-        with pytest.raises(FileNotFoundError, match=re.escape(named)):
+        with pytest.raises(FileNotFoundError, match=re.escape(named[:30])):  # long ones are cut
             rows.image_bytes({"bytes": None, "path": named}, folder)
     (tmp_path / "elsewhere.PNG").write_bytes(b"an image")
     assert rows.image_bytes("../elsewhere.PNG", folder) == b"an image"
