@@ -63,7 +63,10 @@ def test_the_schedules_are_served_with_their_cron(finished, prefect_api):
     finally:
         process.terminate()
         process.wait(timeout=30)
-    assert found == {"training": ["0 3 * * 1"], "monitoring": ["5 * * * *"]}
+    assert {name: crons for name, crons in found.items() if crons} == {
+        "training": ["0 3 * * 1"],
+        "monitoring": ["5 * * * *"],
+    }
 
 
 def test_a_schedule_without_a_server_says_what_to_start(finished):
