@@ -94,14 +94,17 @@ def test_dropout_is_off_and_the_network_keeps_its_mode(text, tmp_path):
 def test_a_batch_that_memory_does_not_hold_is_computed_in_halves(text, tmp_path, monkeypatch):
     whole = extracted(text, tmp_path / "whole")
     plain = Network.features
+    refused = []
 
     def short(self, **inputs):
-        if len(next(iter(inputs.values()))) > 3:
+        if (batch := len(next(iter(inputs.values())))) > 3:
+            refused.append(batch)
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
         return plain(self, **inputs)
 
     monkeypatch.setattr(Network, "features", short)
     assert extracted(text, tmp_path / "halves") == pytest.approx(whole, abs=1e-5)
+    assert refused == [32, 16, 8, 4]  # once each: the batches that follow are cut from the start
     monkeypatch.setattr(Network, "features", lambda self, **_: (_ for _ in ()).throw(MemoryError()))
     with pytest.raises(MemoryError):
         extracted(text, tmp_path / "none")

@@ -132,9 +132,10 @@ def _run(network: Network, preprocessor: Preprocessor, payloads: list[Any], prog
     arrays: list[NDArray[np.float32]] = []
     mode = network.training
     network.eval()
+    most = BATCH  # examples that memory holds at once
     with torch.inference_mode(), bar(len(order), progress, "examples") as advance:
         for rows in _batches(order):
-            outputs = _answered(network, preprocessor, prepared, rows, device, layers=layers)
+            outputs, most = _answered(network, preprocessor, prepared, rows, device, most, layers=layers)
             if not arrays:
                 names = [name for name, _ in outputs]
                 arrays = [np.empty((len(payloads), values.shape[1]), dtype=np.float32) for _, values in outputs]
@@ -147,20 +148,23 @@ def _run(network: Network, preprocessor: Preprocessor, payloads: list[Any], prog
 
 def _answered(
     network: Network, preprocessor: Preprocessor, prepared: Prepared, rows: list[int], device: torch.device,
-    *, layers: bool,
-) -> Layers:  # fmt: skip
-    """Names and arrays of one batch; in two halves where memory does not hold it."""
-    try:
-        inputs = tensors(preprocessor.collate(prepared.get(rows)), device)
-        outputs = network.layer_features(**inputs) if layers else [("features", network.features(**inputs))]
-        return [(name, _numpy(values)) for name, values in outputs]
-    except (MemoryError, RuntimeError) as error:
-        if len(rows) == 1 or not memory.ran_out(error):
-            raise
-    memory.release()
-    halves = (rows[: len(rows) // 2], rows[len(rows) // 2 :])
-    first, second = (_answered(network, preprocessor, prepared, half, device, layers=layers) for half in halves)
-    return [(name, np.concatenate([one, other])) for (name, one), (_, other) in zip(first, second, strict=True)]
+    most: int, *, layers: bool,
+) -> tuple[Layers, int]:  # fmt: skip
+    """Names and arrays of one batch, `most` examples at a time; and how many it were, fewer where memory ran out."""
+    while True:
+        try:
+            pieces = []
+            for start in range(0, len(rows), most):
+                inputs = tensors(preprocessor.collate(prepared.get(rows[start : start + most])), device)
+                outputs = network.layer_features(**inputs) if layers else [("features", network.features(**inputs))]
+                pieces.append([(name, _numpy(values)) for name, values in outputs])
+            columns = zip(*pieces, strict=True)
+            return [(column[0][0], np.concatenate([values for _, values in column])) for column in columns], most
+        except (MemoryError, RuntimeError) as error:
+            if most == 1 or not memory.ran_out(error):
+                raise
+        memory.release()
+        most = max(1, min(most, len(rows)) // 2)
 
 
 def _by_length(preprocessor: Preprocessor, prepared: Prepared, count: int) -> list[int]:
