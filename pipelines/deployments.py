@@ -7,16 +7,14 @@ python -m pipelines.deployments && prefect worker start --pool headstart
 
 import argparse
 import contextlib
-import os
 import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from headstart import settings
-from headstart.errors import HeadstartError, OutsideError
+from headstart.errors import HeadstartError
 from headstart.params.loader import load
-from pipelines.server import wait_until_ready
+from pipelines.server import join
 
 POOL = "headstart"
 FLOWS = ("training", "monitoring", "release", "remedy")
@@ -34,16 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m pipelines.deployments", description=__doc__)
     parser.add_argument("--pool", default=POOL, help="the work pool that workers ask for runs")
     pool = parser.parse_args().pool
-    settings.disable_telemetry()
-    if not os.environ.get("PREFECT_API_URL"):
-        raise OutsideError(
-            "PREFECT_API_URL is not set, and deployments need a server that stays.",
-            action="Set it to the server's address, like http://HOST:4200/api.",
-        )
-    workspace = settings.find_workspace(Path(__file__).parent)
-    os.chdir(workspace.root)
-    settings.use_embedded_prefect(workspace)
-    wait_until_ready()
+    workspace = join("deployments need", "Set it to the server's address, like http://HOST:4200/api.")
     schedules = load(workspace.params).schedules
     for name, cron in (("training", schedules.training), ("monitoring", schedules.monitoring)):
         register(workspace.root, name, cron, pool)

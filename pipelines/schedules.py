@@ -11,15 +11,14 @@ import sys
 import urllib.request
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from headstart import settings
-from headstart.errors import HeadstartError, OutsideError
+from headstart.errors import HeadstartError
 from headstart.params.loader import load
 from pipelines.deployments import end_dead_runs, one_at_a_time
-from pipelines.server import wait_until_ready
+from pipelines.server import join
 
 PAUSE_S = 5.0  # that a server is waited for when the schedules end
 
@@ -32,16 +31,10 @@ def main() -> None:
     Raises:
         OutsideError: if no Prefect server is named (a schedule needs one that stays), or it does not answer.
     """
-    settings.disable_telemetry()
-    if not os.environ.get("PREFECT_API_URL"):
-        raise OutsideError(
-            "PREFECT_API_URL is not set, and a schedule needs a server that stays.",
-            action="Start one (python -m pipelines.server), set PREFECT_API_URL=http://127.0.0.1:4200/api, try again.",
-        )
-    workspace = settings.find_workspace(Path(__file__).parent)
-    os.chdir(workspace.root)
-    settings.use_embedded_prefect(workspace)
-    wait_until_ready()
+    workspace = join(
+        "a schedule needs",
+        "Start one (python -m pipelines.server), set PREFECT_API_URL=http://127.0.0.1:4200/api, try again.",
+    )
     schedules = load(workspace.params).schedules
     from prefect.exceptions import TerminationSignal
     from prefect.runner import Runner

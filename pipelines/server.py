@@ -71,6 +71,26 @@ def prefect_server(workspace: Workspace) -> Iterator[None]:
         log.close()
 
 
+def join(why: str, action: str) -> Workspace:
+    """Work in this workspace with the server that `PREFECT_API_URL` names, once it answers.
+
+    Args:
+        why: what needs a server that stays.
+        action: what to do where the variable is not set.
+
+    Raises:
+        OutsideError: if no server is named, or it does not answer.
+    """
+    settings.disable_telemetry()
+    if not os.environ.get("PREFECT_API_URL"):
+        raise OutsideError(f"PREFECT_API_URL is not set, and {why} a server that stays.", action=action)
+    workspace = settings.find_workspace(Path(__file__).parent)
+    os.chdir(workspace.root)
+    use_embedded_prefect(workspace)
+    wait_until_ready()
+    return workspace
+
+
 def wait_until_ready() -> None:
     """Return when the server behind `PREFECT_API_URL` answers.
 
