@@ -41,16 +41,18 @@ def test_a_server_that_is_not_up_yet_is_waited_for(monkeypatch, slow):
 
 
 def test_an_answer_that_is_no_http_does_not_end_the_question_about_the_password():
+    asked = []
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def answer() -> None:
             connection, _ = listening.accept()
-            connection.recv(4096)
+            asked.append(connection.recv(4096))
             connection.sendall(b"no HTTP\r\n\r\n")
             connection.close()
 
         threading.Thread(target=answer, daemon=True).start()
-        server._require_welcome(f"http://127.0.0.1:{listening.getsockname()[1]}/api")
+        server._require_welcome(f"http://127.0.0.1:{listening.getsockname()[1]}/api")  # refuses only 401
+    assert len(asked) == 1 and asked[0].startswith(b"GET /api/")
 
 
 def test_a_wrong_password_is_one_sentence_and_the_right_one_is_sent(monkeypatch):
