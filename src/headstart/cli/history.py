@@ -178,7 +178,7 @@ def _allowed(answer: Mapping[str, Any]) -> Iterator[str]:
     if answer["overridden"]:
         yield f"    override  {answer['overridden']}"
     if answer["provisional"]:
-        yield "    override  provisionally: better than the baseline, but not beyond doubt"
+        yield "    provisional: it beats the baseline, on a test set too small to be sure"
     if answer["approval"]:
         yield f"    approval  {answer['approval']}"
 
