@@ -19,9 +19,10 @@ from headstart.journal.writer import Journal
 from headstart.params.operation import Journal as JournalParams
 from headstart.params.operation import Serve
 from headstart.serving.app import create_app
-from headstart.serving.fleet import Fleet, ReloadWatcher, Slot
+from headstart.serving.fleet import Fleet, Slot
 from headstart.serving.models import LoadedModel
 from headstart.serving.plausibility import Plausibility, Range
+from headstart.serving.watcher import ReloadWatcher
 from tests.fakes import IMAGE, LABELS, TEXT, Clock, FakePredictor, golden_of, png
 
 SERVE = Serve(items=1024, megabytes=16, batch=8, queue=4096, timeout_s=5.0, requests_a_minute=0)

@@ -14,9 +14,10 @@ from headstart.errors import BundleError, OutsideError, UsageError
 from headstart.journal.writer import Journal
 from headstart.serving import inspection
 from headstart.serving.app import create_app
-from headstart.serving.fleet import NO_CHAMPION, Fleet, ReloadWatcher, Slot, Trouble
+from headstart.serving.fleet import NO_CHAMPION, Fleet, Slot, Trouble
 from headstart.serving.models import LoadedModel
 from headstart.serving.server import serve
+from headstart.serving.watcher import ReloadWatcher
 from tests.fakes import LABELS, TEXT, Clock
 from tests.unit.test_serving_app import JOURNAL, SERVE, Server, ask, loaded, until
 from tests.unit.tiny_bundle import image_bundle, permute_labels, text_bundle

@@ -18,8 +18,9 @@ from headstart.params.operation import Canary, Shadow, Step
 from headstart.registry.rollouts import Rollout
 from headstart.serving import candidates
 from headstart.serving.app import create_app
-from headstart.serving.fleet import Fleet, ReloadWatcher, Rollouts, Slot
+from headstart.serving.fleet import Fleet, Slot
 from headstart.serving.models import LoadedModel
+from headstart.serving.watcher import ReloadWatcher, Rollouts
 from tests.fakes import TEXT, Clock, FakePredictor, golden_of
 from tests.unit.test_serving_app import EVER, JOURNAL, SERVE, ask
 

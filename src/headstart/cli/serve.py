@@ -44,16 +44,11 @@ def serve(
     from headstart.registry import quick
     from headstart.serving import server
     from headstart.serving.access import KeyFile
-    from headstart.serving.fleet import Rollouts
     from headstart.serving.models import LoadedModel
+    from headstart.serving.watcher import Rollouts
 
     tracking.open(workspace)
-    for folder in (workspace.journal(name) for name in models):
-        if not settings.is_writable(folder):
-            raise OutsideError(
-                f"the journal's folder {folder} cannot be written, and every answer is kept there.",
-                action="Make it writable, or set HEADSTART_JOURNAL to a folder that is.",
-            )
+    _require_journals(workspace, models)
 
     def champion(name: str) -> int | None:
         try:
@@ -114,6 +109,15 @@ def serve(
         keys=keys,
     )
     return 0
+
+
+def _require_journals(workspace: settings.Workspace, models: Sequence[str]) -> None:
+    for folder in (workspace.journal(name) for name in models):
+        if not settings.is_writable(folder):
+            raise OutsideError(
+                f"the journal's folder {folder} cannot be written, and every answer is kept there.",
+                action="Make it writable, or set HEADSTART_JOURNAL to a folder that is.",
+            )
 
 
 def _is_own(host: str) -> bool:

@@ -17,8 +17,9 @@ from headstart.journal.writer import Journal
 from headstart.params.operation import Serve
 from headstart.serving.access import KeyFile
 from headstart.serving.app import create_app
-from headstart.serving.fleet import NO_CHAMPION, Fleet, ReloadWatcher, Rollouts, Slot, Trouble, cannot_serve
+from headstart.serving.fleet import NO_CHAMPION, Fleet, Slot, Trouble, cannot_serve
 from headstart.serving.models import LoadedModel
+from headstart.serving.watcher import ReloadWatcher, Rollouts
 from headstart.serving.wire import BoundedProtocol
 
 FOLLOW_S = 1.0  # a rollback is to be answered by the version before within 5 s, and its command takes 2.5 of them
@@ -57,10 +58,10 @@ def serve(
         params: limits by model.
         journals: by model.
         listening: called with the URL and the models that answer, once the first request can be answered.
-        registered: see `fleet.ReloadWatcher`.
+        registered: see `watcher.ReloadWatcher`.
         keys: of those who may call; None lets everybody.
         follow_s: seconds between two looks at the registry.
-        rollouts: see `fleet.ReloadWatcher`.
+        rollouts: see `watcher.ReloadWatcher`.
 
     Raises:
         OutsideError: if the port cannot be listened on.
