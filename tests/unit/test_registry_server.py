@@ -55,7 +55,7 @@ def served(empty_database, tmp_path_factory):
         with pytest.MonkeyPatch.context() as environment:
             environment.setenv("MLFLOW_TRACKING_URI", address)
             workspace = Workspace(tmp_path_factory.mktemp("served"))
-            tracking.open(workspace)
+            tracking.open(workspace, writing=True)
             yield workspace
             mlflow.set_tracking_uri("")
             mlflow.set_registry_uri("")
