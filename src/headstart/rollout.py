@@ -31,8 +31,9 @@ from headstart.statistics import betting
 
 FAILING = 3  # checks that can end a rollout; each gets a third of the level
 FAILURES = 0.01  # share of requests that a challenger may fail at
-SLOW = 0.1  # share of its answers that may take longer than the champion's 95th percentile times `rollout.latency`
+SLOW = 0.1  # share of its answers that may be slower than `slow_above`
 LEAST_TIMED = 20  # answers of the champion before its 95th percentile is one
+SCATTER_MS = 5.0  # by which a busy machine delays single answers of any model
 FLIPPED = 0.5  # share of what the champion puts into one class that the challenger may put elsewhere
 LESS_SURE = 0.1  # by how much its mean confidence may be lower
 SHOWN = 20  # inputs, and kinds of flips, in the evidence of a finding
@@ -369,7 +370,8 @@ def _latency(evidence: Evidence, rollout: Rollout) -> Finding:
         reason = f"{len(times)} answers of version {rollout.version}, {len(champion)} of the champion were timed."
         return Finding("latency", "unsure", None, rollout.latency, reason, "Wait for more requests.")
     usual = float(np.quantile(champion, 0.95))
-    slow = int((times > rollout.latency * usual).sum())
+    limit = slow_above(usual, rollout.latency)
+    slow = int((times > limit).sum())
     counts = [slow, len(times) - slow]
     fast = betting.below([1.0, 0.0], SLOW, most=1.0, counts=counts) * rollout.level >= 1
     slower = betting.above([1.0, 0.0], SLOW, least=0.0, counts=counts) * rollout.level / FAILING >= 1
@@ -380,10 +382,20 @@ def _latency(evidence: Evidence, rollout: Rollout) -> Finding:
         ratio,
         rollout.latency,
         f"Its 95th percentile is {ratio:.2f} times the champion's {usual:.0f} ms; {slow} of {len(times)} answers took "
-        f"longer than {rollout.latency:g} times that.",
+        f"longer than {limit:.1f} ms.",
         "Make it cheaper, or raise rollout.latency." if slower else "" if fast else "Wait for more requests.",
         {"slow": slow, "answers": len(times), "champion_p95_ms": usual},
     )
+
+
+def slow_above(usual_ms: float, ratio: float) -> float:
+    """From which time on, in milliseconds, an answer is slow.
+
+    Args:
+        usual_ms: the champion's 95th percentile.
+        ratio: `rollout.latency`.
+    """
+    return max(ratio * usual_ms, usual_ms + SCATTER_MS)
 
 
 def _pair(key: tuple[str, int], champion: Mapping[str, Any], challenger: Mapping[str, Any], truth: str | None) -> Pair:

@@ -109,6 +109,13 @@ def test_a_canary_may_take_one_and_a_half_times_as_long_as_the_champions_slowest
     assert found("latency", evidence, IN_CANARY).verdict == verdict
 
 
+def test_a_canary_that_is_slower_by_less_than_a_busy_machine_delays_answers_is_not_slow():
+    evidence = seen(latencies=[1.0] * 100, champion_latencies=[0.2] * 100)
+    assert found("latency", evidence, IN_CANARY).verdict == "pass"
+    evidence = seen(latencies=[6.0] * 100, champion_latencies=[0.2] * 100)
+    assert found("latency", evidence, IN_CANARY).verdict == "fail"
+
+
 def test_a_shadow_is_not_timed():
     assert "latency" not in {finding.check for finding in rollouts.judge(seen(), BEGUN, LATER)}
 

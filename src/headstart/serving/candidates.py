@@ -77,7 +77,7 @@ class Guard:
             if limit_s is None:
                 return
             self._time(
-                seconds > limit_s, f"{1000 * limit_s:.0f} ms, the champion's 95th percentile times rollout.latency"
+                seconds > limit_s, f"{1000 * limit_s:.0f} ms, by the champion's 95th percentile and rollout.latency"
             )
 
     def late(self, limit_s: float) -> None:

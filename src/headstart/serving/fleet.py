@@ -16,6 +16,7 @@ from headstart.errors import BundleError, ContractError, HeadstartError
 from headstart.journal.writer import Journal
 from headstart.params.operation import Canary, Serve
 from headstart.registry.rollouts import Rollout
+from headstart.rollout import slow_above
 from headstart.serving.batching import Batcher, Raw, RetiredError
 from headstart.serving.candidates import Candidate, Copies, Latencies
 from headstart.serving.models import LoadedModel, Outcome
@@ -323,7 +324,8 @@ class Fleet:
         """Note how long an answer of the canary took."""
         self.canary_answers[name] += 1
         usual = self._latencies[name].p95
-        canary.guard.answered(seconds, None if usual is None else canary.rollout.latency * usual)
+        limit_s = None if usual is None else slow_above(1000 * usual, canary.rollout.latency) / 1000
+        canary.guard.answered(seconds, limit_s)
 
     def canary_failed(self, name: str, canary: Candidate, reason: str, *, late_s: float | None = None) -> None:
         """Note a request that the champion has to answer in the canary's place.
