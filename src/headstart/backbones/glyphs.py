@@ -7,7 +7,6 @@ among them: that is the gap which a model that starts here has to cross.
 """
 
 import io
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from headstart.backbones.quiet_logging import quiet
 from headstart.errors import BackboneError
 from headstart.findings import Finding
 from headstart.params.backbones import Pretrain
+from headstart.progress import bar
 
 LETTERS = [*"ABDEFGHJLMNQRTUY", *"abdefghijmnqrtuy"]
 ALIKE = ["Cc", "Il", "Kk", "Oo", "Pp", "Ss", "Vv", "Ww", "Xx", "Zz"]  # stretched to one size; one class each
@@ -158,8 +158,6 @@ def sample(every: Templates, params: Pretrain) -> tuple[list[bytes], list[str]]:
 
 def _train(network: Network, every: Templates, params: Pretrain) -> float:
     """Train in place, leave the network in evaluation mode; the share read right in the last epoch."""
-    from tqdm import tqdm
-
     generator = torch.Generator().manual_seed(params.seed)
     steps = max(1, len(CLASSES) * params.glyphs_per_class // params.batch_size)
     network.train()
@@ -170,7 +168,7 @@ def _train(network: Network, every: Templates, params: Pretrain) -> float:
         optimizer, params.learning_rate, epochs=params.epochs, steps_per_epoch=steps
     )
     read = 0.0
-    with tqdm(total=params.epochs * steps, desc="pretraining on glyphs", unit="batch", file=sys.stderr) as bar:
+    with bar("pretraining on glyphs", "batches", params.epochs * steps) as shown:
         for _ in range(params.epochs):
             right = 0
             for _ in range(steps):
@@ -182,13 +180,13 @@ def _train(network: Network, every: Templates, params: Pretrain) -> float:
                 optimizer.step()
                 schedule.step()
                 right += int((logits.argmax(dim=1) == every.targets[rows]).sum())
-                bar.update()
+                shown.update()
             if not bool(loss.isfinite()):
                 raise BackboneError(
                     "pretraining on glyphs diverged: its loss is no number.", action="Lower learning_rate."
                 )
             read = right / (steps * params.batch_size)
-            bar.set_postfix(right=f"{read:.3f}")
+            shown.set_postfix(right=f"{read:.3f}")
     network.eval()
     return read
 

@@ -3,7 +3,6 @@
 Payloads are left out: they pass by once, in batches, so that millions fit.
 """
 
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from headstart.data.dataset import SPLITS
 from headstart.data.identity import content_key, content_number
 from headstart.findings import Finding, Verdict
 from headstart.params.prepare import Prepare
+from headstart.progress import bar
 
 NAMED = 10
 Reasons = dict[int, dict[str, Any]]  # why a row is put aside, by its place: numbers, of which the check is the code
@@ -174,12 +174,10 @@ def read(
 
 def batches(folder: Path, count: int, saying: str) -> Iterator[pa.RecordBatch]:
     """Batches of raw rows, with a bar on standard error where it takes longer than a moment."""
-    from tqdm import tqdm
-
-    with tqdm(total=count, desc=saying, unit=" rows", file=sys.stderr, leave=False, delay=2) as bar:
+    with bar(saying, "rows", count) as shown:
         for batch in raw.batches(folder):
             yield batch
-            bar.update(len(batch))
+            shown.update(len(batch))
 
 
 def _coded(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int64]]:

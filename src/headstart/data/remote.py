@@ -6,13 +6,12 @@ a hash of the address and of the listing's ETags and sizes: what changes there i
 
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from headstart import artifacts
+from headstart import artifacts, progress
 from headstart.determinism import digest
 from headstart.errors import DataError, OutsideError
 
@@ -97,7 +96,7 @@ def _download(places: dict[str, Path], address: str) -> None:
 
     for path in places.values():
         path.parent.mkdir(parents=True, exist_ok=True)
-    shown = {"desc": f"s3://{address}", "delay": 2, "leave": False, "file": sys.stderr}
+    shown = progress.options(f"s3://{address}")
     if len(places) == 1:
         shown |= {"unit": "B", "unit_scale": True}
     keys, paths = list(places), [path.as_posix() for path in places.values()]

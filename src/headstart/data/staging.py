@@ -5,20 +5,17 @@ source's own id where it stands on that row alone. Others get, in the order of t
 front, or the start of the content's key; where such a name is taken, a count behind it.
 """
 
-import sys
 from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from headstart.contract.labels import normal
 from headstart.data import dataset, raw
@@ -27,8 +24,8 @@ from headstart.data.rows import whole_numbers, without_decimal_point
 from headstart.data.sources import Source, shown
 from headstart.determinism import digest
 from headstart.params.section import Modality
+from headstart.progress import bar
 
-PATIENCE_S = 2
 KEY_DIGITS = 16
 NAMED = 10
 _HEX = frozenset("0123456789abcdef")
@@ -62,10 +59,10 @@ def write(folder: Path, opened: Sequence[Source], modality: Modality) -> Staged:
     staging = _Staging(folder, modality)
     try:
         for source in opened:
-            with _bar(f"reading {shown(source.name)}") as bar:
+            with bar(f"reading {shown(source.name)}", "rows") as progress:
                 for batch in source.batches:
                     staging.add(source, batch)
-                    bar.update(len(batch))
+                    progress.update(len(batch))
     finally:
         staging.close()
     staged = staging.told_apart()
@@ -146,7 +143,7 @@ class _Staging:
             start, old = 0, self._folder / f"old-{name}"
             (self._folder / name).rename(old)
             writer = dataset.Writer(self._folder / name, self._schemas[name])
-            with _bar("telling ids apart") as bar, pq.ParquetFile(old, pre_buffer=False) as file:
+            with bar("telling ids apart", "rows") as progress, pq.ParquetFile(old, pre_buffer=False) as file:
                 for batch in dataset.stream(file):
                     here = places[start : start + batch.num_rows]
                     start += batch.num_rows
@@ -158,7 +155,7 @@ class _Staging:
                         at = batch.schema.get_field_index(column)
                         batch = batch.set_column(at, column, pa.array(values, pa.string()))
                     writer.write(batch)
-                    bar.update(batch.num_rows)
+                    progress.update(batch.num_rows)
             writer.close()
             old.unlink()
 
@@ -261,8 +258,3 @@ def _remember(named: list[str], name: str) -> None:
     if name not in named and (len(named) < NAMED or name < named[-1]):
         insort(named, name)
         del named[NAMED:]
-
-
-def _bar(saying: str) -> Any:
-    """A bar on standard error, if it takes longer than a moment."""
-    return tqdm(desc=saying, unit=" rows", file=sys.stderr, delay=PATIENCE_S, leave=False)

@@ -4,14 +4,12 @@ Only examples of classes that both know are paired; classes that only the candid
 candidate made for other class shares than the test split's is compared on test rows in which classes come in these.
 """
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from headstart import artifacts
 from headstart.data import dataset as datasets
@@ -19,6 +17,7 @@ from headstart.errors import BundleError, ContractError
 from headstart.evaluation import metrics
 from headstart.params.evaluation import Gates
 from headstart.predictor import Predictor
+from headstart.progress import bar
 from headstart.statistics import bootstrap, class_shares, cluster_robust, paired
 from headstart.statistics.bootstrap import Sampling
 from headstart.statistics.cluster_robust import Groups
@@ -204,7 +203,7 @@ def _indices(series: NDArray[np.object_], classes: Sequence[str]) -> NDArray[np.
 def _labels(predictor: Predictor, inputs: Sequence[Any], name: str) -> list[str | None]:
     """The label of each input; None where the contract refuses it."""
     answers: list[str | None] = []
-    with tqdm(total=len(inputs), desc=f"answer test, {name}", unit="example", file=sys.stderr, leave=False) as bar:
+    with bar(f"answer test, {name}", "examples", len(inputs)) as shown:
         for start in range(0, len(inputs), CHUNK):
             chunk = inputs[start : start + CHUNK]
             try:
@@ -213,7 +212,7 @@ def _labels(predictor: Predictor, inputs: Sequence[Any], name: str) -> list[str 
                 accepted = [_accepts(predictor, raw) for raw in chunk]
                 given = iter(predictor.predict([raw for raw, good in zip(chunk, accepted, strict=True) if good]))
                 answers += [next(given).label if good else None for good in accepted]
-            bar.update(len(chunk))
+            shown.update(len(chunk))
     return answers
 
 

@@ -14,7 +14,6 @@ cost, `tried` the classical models and their accuracy on validation: the best of
 """
 
 import math
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,7 +23,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from headstart import artifacts
 from headstart.bundle import CALIBRATION, Calibration
@@ -36,6 +34,7 @@ from headstart.evaluation import baselines, calibration, metrics, scores
 from headstart.evaluation.baselines import Classical
 from headstart.params.evaluation import Evaluate
 from headstart.predictor import Predictor
+from headstart.progress import bar
 from headstart.statistics import bootstrap, class_shares, cluster_robust, paired
 from headstart.statistics.bootstrap import Sampling
 
@@ -103,9 +102,9 @@ def evaluate(
         guess /= guess.sum()
     raw = Calibration.identity(len(classes)).apply(logits["test"])
     answers = Answers(splits["test"], classes, targets["test"], fitted.apply(logits["test"]))
-    with tqdm(total=1, desc="baselines", file=sys.stderr, leave=False) as bar:
+    with bar("baselines", "set", 1) as shown:
         classical = _classical(predictor, splits, targets, params)
-        bar.update()
+        shown.update()
     rivals = {
         "majority": baselines.majority(guess, len(splits["test"])),
         classical.best.name: classical.answers,
@@ -181,10 +180,10 @@ def _of(answers: Answers, place: int) -> list[str | None] | None:
 def _logits(predictor: Predictor, dataset: Dataset, name: str) -> NDArray[np.float32]:
     """`(examples, classes)` in the order of the data set."""
     parts = [np.zeros((0, len(predictor.labels)), dtype=np.float32)]
-    with tqdm(total=len(dataset), desc=f"answer {name}", unit="example", file=sys.stderr, leave=False) as bar:
+    with bar(f"answer {name}", "examples", len(dataset)) as shown:
         for start in range(0, len(dataset), CHUNK):
             parts.append(predictor.logits(dataset.inputs[start : start + CHUNK]))
-            bar.update(len(parts[-1]))
+            shown.update(len(parts[-1]))
     return np.concatenate(parts)
 
 

@@ -1,6 +1,5 @@
 """A scoring job: parts, then one file. A job killed anywhere and started again ends in the same bytes."""
 
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +7,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tqdm import tqdm
 
 from headstart import artifacts
 from headstart.bundle import manifest_hash
@@ -16,6 +14,7 @@ from headstart.data import columns as naming
 from headstart.errors import DataError, UsageError
 from headstart.params.section import Modality
 from headstart.predictor import Predictor
+from headstart.progress import bar
 from headstart.scoring import answers, reading, writing
 from headstart.scoring.parts import Job, Parts
 
@@ -105,7 +104,7 @@ def score(
         parts.take_up(job, overwrite=overwrite)
         done = job.parts if parts.counts() else parts.whole(job)
         resumed = min(done * size, rows.count)
-        with tqdm(total=rows.count, initial=resumed, desc=f"score {model}", unit="row", file=sys.stderr) as bar:
+        with bar(f"score {model}", "rows", rows.count, resumed) as shown:
             windows = reading.windows(rows, name, start=resumed, size=size) if done < job.parts else ()
             for index, window in enumerate(windows, done):
                 found = answers.answer(
@@ -114,7 +113,7 @@ def score(
                 held = [*(window.columns[each] for each in kept), *found.columns]
                 with artifacts.replaced(parts.path(index)) as temporary:
                     pq.write_table(pa.table(held, schema=schema), temporary)
-                bar.update(len(found))
+                shown.update(len(found))
         counts = _finish(parts, job, kind, schema, _delimiter(rows))
     seconds = time.perf_counter() - started
     rate = (rows.count - resumed) / seconds

@@ -21,9 +21,9 @@ from headstart.backbones.network import Network
 from headstart.data.dataset import Dataset
 from headstart.determinism import digest, versions
 from headstart.predictor import Preprocessor
+from headstart.progress import bar
 from headstart.transfer.examples import Prepared, tensors
 from headstart.transfer.finetune import memory
-from headstart.transfer.progress import bar
 
 FORMAT = 3
 BATCH = 32
@@ -133,7 +133,7 @@ def _run(network: Network, preprocessor: Preprocessor, payloads: list[Any], prog
     mode = network.training
     network.eval()
     most = BATCH  # examples that memory holds at once
-    with torch.inference_mode(), bar(len(order), progress, "examples") as advance:
+    with torch.inference_mode(), bar(progress, "examples", len(order)) as shown:
         for rows in _batches(order):
             outputs, most = _answered(network, preprocessor, prepared, rows, device, most, layers=layers)
             if not arrays:
@@ -141,7 +141,7 @@ def _run(network: Network, preprocessor: Preprocessor, payloads: list[Any], prog
                 arrays = [np.empty((len(payloads), values.shape[1]), dtype=np.float32) for _, values in outputs]
             for array, (_, values) in zip(arrays, outputs, strict=True):
                 array[rows] = values
-            advance(len(rows))
+            shown.update(len(rows))
     network.train(mode)
     return list(zip(names, arrays, strict=True))
 

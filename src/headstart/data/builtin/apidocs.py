@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from tqdm import tqdm
 
 from headstart.data.rows import batch
 from headstart.determinism import digest
 from headstart.errors import DataError
+from headstart.progress import bar
 
 LIBRARIES = {  # distribution -> the names it is imported by; each from a domain of its own
     "aiohttp": ("aiohttp",),  # web client and server
@@ -83,8 +83,11 @@ def rows() -> pa.RecordBatch:
     Raises:
         DataError: if one of the libraries is not installed.
     """
-    bar = tqdm(LIBRARIES, desc="reading docstrings", unit="library", disable=None)
-    found = [sentence for library in bar for sentence in sentences(library)]
+    found: list[Sentence] = []
+    with bar("reading docstrings", "libraries", len(LIBRARIES)) as shown:
+        for library in LIBRARIES:
+            found += sentences(library)
+            shown.update()
     libraries_of: dict[str, set[str]] = {}
     for sentence in found:
         libraries_of.setdefault(sentence.text.casefold(), set()).add(sentence.library)

@@ -20,8 +20,8 @@ from headstart.backbones.network import Network
 from headstart.determinism import digest
 from headstart.errors import BackboneError, DataError
 from headstart.predictor import Preprocessor
+from headstart.progress import bar
 from headstart.transfer.examples import tensors
-from headstart.transfer.progress import bar
 
 FORMAT = 1
 LEAST = 16
@@ -93,11 +93,11 @@ def reestimate(
     place = next(network.parameters()).device
     moments = {norm: _Moments() for norm in norms}
     parts = np.array_split(np.arange(len(unique)), max(1, len(unique) // max(batch_size, LEAST)))
-    with _listening(network, moments), torch.no_grad(), bar(len(unique), "BatchNorm statistics", "images") as advance:
+    with _listening(network, moments), torch.no_grad(), bar("BatchNorm statistics", "images", len(unique)) as shown:
         for rows in parts:
             prepared = preprocessor.prepare([unique[row] for row in rows], first=int(rows[0]))
             network.features(**tensors(preprocessor.collate(prepared), place))
-            advance(len(rows))
+            shown.update(len(rows))
     return Reestimate(len(unique), len(norms), _settle(moments, len(unique), source_images))
 
 

@@ -20,11 +20,11 @@ from headstart import artifacts
 from headstart.backbones.masked_language import MaskedLanguageModel
 from headstart.determinism import digest
 from headstart.params.adapt import Adapt
+from headstart.progress import bar
 from headstart.transfer import device
 from headstart.transfer.adapt.masking import Piece, Words
 from headstart.transfer.adapt.rounds import Round
 from headstart.transfer.finetune.rates import WEIGHT_DECAY, Schedule
-from headstart.transfer.progress import bar
 
 CHECKPOINT = "checkpoint.safetensors"
 BEST = "best.safetensors"
@@ -82,8 +82,8 @@ def run(
     done = len(losses) - (0 if learn[0].alone else 1)
     steps = Schedule(sum(len(one.batches) for one in learn if not one.alone))
     stopped: dict[str, Any] | None = None
-    with bar(sum(one.tokens for one in learn), "adapting", "tokens") as advance:
-        advance(sum(one.tokens for one in learn[:done]))
+    with bar("adapting", "tokens", sum(one.tokens for one in learn)) as shown:
+        shown.update(sum(one.tokens for one in learn[:done]))
         while not (stopped := _ended(losses, done, learn, params)):
             before = sum(len(one.batches) for one in learn[:done] if not one.alone)
             sound = _pass(model, words, learn[done], update, params, schedule=steps, first=before, place=place)
@@ -96,7 +96,7 @@ def run(
             if len(losses) > 1 and _best(losses) == len(losses) - 1:
                 _write(partial / BEST, _weights(model))
             _write(partial / CHECKPOINT, _state(model, update, losses))
-            advance(learn[done - 1].tokens)
+            shown.update(learn[done - 1].tokens)
     if losses and _best(losses) > 0:
         _take(model, load_file(partial / BEST))
     model.eval()

@@ -26,6 +26,7 @@ from headstart import artifacts
 from headstart.backbones.network import Network
 from headstart.backbones.quiet_logging import quiet
 from headstart.params.transfer import FineTune
+from headstart.progress import bar
 from headstart.transfer import device, probe
 from headstart.transfer.context import Validation
 from headstart.transfer.examples import Examples
@@ -35,7 +36,6 @@ from headstart.transfer.finetune.checkpoints import Checkpoints
 from headstart.transfer.finetune.guard import Guard
 from headstart.transfer.finetune.history import Attempt, History
 from headstart.transfer.finetune.objective import Objective, Pull
-from headstart.transfer.progress import bar
 
 CLIP_NORM = 1.0  # of all gradients together, `Trainer`'s own default
 RETRY_SHARE = {"text": 0.03, "image": 0.12}  # of both rates at the second try of a run that diverged
@@ -160,9 +160,9 @@ def _run(job: _Job, pieces: int) -> History:
     with quiet():
         trainer, assigned, precision = _trainer(job, pieces)
     if not history.finished(log, params):
-        with bar(job.steps, job.progress, "steps") as advance:
-            advance(sum("loss" in entry for entry in log))
-            trainer.add_callback(_Advance(advance))
+        with bar(job.progress, "steps", job.steps) as shown:
+            shown.update(sum("loss" in entry for entry in log))
+            trainer.add_callback(_Advance(shown.update))
             with quiet():
                 trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         log = trainer.state.log_history
