@@ -106,7 +106,7 @@ def proposed_bars(params: Gates, evaluation: dict[str, Any]) -> dict[str, float]
     """Bars that a user who has set none may want to set; None where one is set."""
     if (params.accuracy, params.macro_f1, params.calibration_error) != (None, None, None):
         return None
-    return gates.proposed_bars(evaluation["metrics"])
+    return gates.proposed_bars(evaluation)
 
 
 @task(name="rehearse")

@@ -81,7 +81,7 @@ def ended(verdicts: dict[str, str], refused: dict[str, HeadstartError], news: bo
         raise max(failures, key=lambda error: error.exit_status)
     verdicts |= dict.fromkeys(refused, "fail")
     said = "; ".join(f"{name}: {verdict}" for name, verdict in verdicts.items())
-    judged = f"{said}." if said else "Done; no version was judged."
+    judged = f"{said}." if said else "Done."
     if not news and not refused:
         note = f" The last verdicts stand: {said}." if said else ""
         return Completed(name=NOTHING_NEW, message=f"Nothing is new, nothing was trained.{note}", data=verdicts)

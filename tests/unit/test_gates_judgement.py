@@ -97,8 +97,14 @@ def test_a_doubt_besides_the_baseline_closes_the_way():
 
 def test_proposed_bars_lie_as_far_from_the_interval_as_its_end_from_the_value():
     # 0.6 - 2 * 0.09, 0.55 - 2 * 0.1, 0.08 + 2 * 0.05
-    metrics = small(18, 12)["metrics"]
-    assert gates.proposed_bars(metrics) == {"accuracy": 0.42, "macro_f1": 0.35, "calibration_error": 0.18}
+    evaluation = small(18, 12) | {"baselines": {}}
+    assert gates.proposed_bars(evaluation) == {"accuracy": 0.42, "macro_f1": 0.35, "calibration_error": 0.18}
+
+
+def test_no_proposed_bar_lies_below_the_majority_class():
+    guessed = {"majority": {"accuracy": {"value": 0.558}, "macro_f1": {"value": 0.2}}}
+    evaluation = small(18, 12) | {"baselines": guessed}
+    assert gates.proposed_bars(evaluation) == {"accuracy": 0.55, "macro_f1": 0.35, "calibration_error": 0.18}
 
 
 def test_without_any_evidence_every_gate_is_closed():

@@ -110,7 +110,7 @@ def test_a_doubtful_lead_serves_as_first_champion_or_in_place_of_a_provisional_o
 
 def test_bars_are_proposed_only_where_none_is_set():
     interval = {"value": 0.6, "low": 0.5, "high": 0.7, "n": 100}
-    evaluation = {"metrics": dict.fromkeys(("accuracy", "macro_f1", "ece"), interval)}
+    evaluation = {"metrics": dict.fromkeys(("accuracy", "macro_f1", "ece"), interval), "baselines": {}}
     bare = GATES.model_copy(update={"accuracy": None, "macro_f1": None, "calibration_error": None})
     assert release.proposed_bars(bare, evaluation) == {"accuracy": 0.4, "macro_f1": 0.4, "calibration_error": 0.8}
     assert release.proposed_bars(bare.model_copy(update={"accuracy": 0.5}), evaluation) is None

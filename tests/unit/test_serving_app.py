@@ -230,17 +230,23 @@ def test_refused_inputs_are_counted(server: Server) -> None:
 def test_a_label_that_looks_like_a_class_counts_as_that_class(server: Server) -> None:
     server.post("/predict/texts", {"inputs": ["a"], "id": "mine"})
     answer = server.post("/feedback/texts", {"id": "mine", "label": " tw\u00ado\u200b"})
-    assert answer.json() == {"accepted": 1, "new_labels": [], "unknown_ids": []}
+    assert answer.json() == {"accepted": 1, "new_labels": [], "did_you_mean": {}, "unknown_ids": []}
     server.fleet.close()
     assert reader.labels(server.folder / "texts")["label"].to_pylist() == ["two"]
+
+
+def test_a_label_that_is_almost_a_class_is_kept_and_the_class_named(server: Server) -> None:
+    server.post("/predict/texts", {"inputs": ["a"], "id": "mine"})
+    answer = server.post("/feedback/texts", {"id": "mine", "label": "Twoo"}).json()
+    assert answer["new_labels"] == ["Twoo"] and answer["did_you_mean"] == {"Twoo": "two"}
 
 
 def test_feedback_joins_the_answers_it_is_about(server: Server) -> None:
     server.post("/predict/texts", {"inputs": ["a", "ab"], "id": "mine"})
     one = server.post("/feedback/texts", {"id": "mine", "label": "two"})
     many = server.post("/feedback/texts", [{"id": "mine", "index": 1, "label": "three"}])
-    assert one.json() == {"accepted": 1, "new_labels": [], "unknown_ids": []}
-    assert many.json() == {"accepted": 1, "new_labels": ["three"], "unknown_ids": []}
+    assert one.json() == {"accepted": 1, "new_labels": [], "did_you_mean": {}, "unknown_ids": []}
+    assert many.json() == {"accepted": 1, "new_labels": ["three"], "did_you_mean": {}, "unknown_ids": []}
     server.fleet.close()
     folder = server.folder / "texts"
     joined = reader.with_truth(reader.read(folder, **EVER), reader.labels(folder))

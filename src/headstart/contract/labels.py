@@ -2,6 +2,8 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
+from difflib import get_close_matches
 from functools import lru_cache
 
 _IGNORABLE = re.compile(
@@ -14,6 +16,8 @@ _IGNORABLE = re.compile(
 _JOINERS = re.compile("[\u200c\u200d]+")
 _JOINED_SCRIPTS = 0x0600  # Arabic, Indic scripts and emoji, from here on, are spelled with joiners; Latin is not
 
+_NEAR = 0.8  # of difflib's ratio: one letter in five
+
 
 @lru_cache(maxsize=1 << 16)
 def normal(label: str) -> str:
@@ -25,6 +29,13 @@ def normal(label: str) -> str:
         label = _JOINERS.sub(_joiner, _IGNORABLE.sub("", label))
         label = unicodedata.normalize("NFC", label)
     return " ".join(label.split())
+
+
+def nearest(label: str, classes: Iterable[str]) -> str | None:
+    """The class that a label is written almost like, whatever its case; None if there is none."""
+    folded = {known.casefold(): known for known in classes}
+    found = get_close_matches(label.casefold(), folded, n=1, cutoff=_NEAR)
+    return folded[found[0]] if found else None
 
 
 def is_blank(text: str) -> bool:

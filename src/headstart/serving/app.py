@@ -19,7 +19,7 @@ from fastapi.responses import JSONResponse, Response
 from fastapi_offline import FastAPIOffline
 
 from headstart import rollout as rollouts
-from headstart.contract.labels import normal
+from headstart.contract.labels import nearest, normal
 from headstart.determinism import digest
 from headstart.errors import BundleError, ContractError, HeadstartError, UsageError
 from headstart.journal.schema import CHAMPION, FAILED, Answer, Label
@@ -40,6 +40,7 @@ JSON = "application/json"
 MULTIPART = "multipart/form-data"
 OCTETS = "application/octet-stream"
 HEAD_LENGTH = "Inference-Header-Content-Length"
+HINTS = 10  # unknown labels of one request that are compared with the classes
 VERDICT_S = 2.0  # for so long a verdict stands; to make one costs a look through the journal
 logger = logging.getLogger("headstart.serving")
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
@@ -268,9 +269,10 @@ class Handlers:
             [Label(each.id, each.index, label, now) for each, label in zip(items, spelled, strict=True)]
         )
         new = sorted(set(spelled) - set(known.values()))
+        meant = {label: near for label in new[:HINTS] if (near := nearest(label, known.values()))}
         unknown = [one for one, count in counts.items() if count == 0]
         self._metrics.unknown_ids(name, len(unknown))
-        return JSONResponse({"accepted": len(items), "new_labels": new, "unknown_ids": unknown})
+        return JSONResponse({"accepted": len(items), "new_labels": new, "did_you_mean": meant, "unknown_ids": unknown})
 
     async def verdict(self, request: Request) -> Response:
         """How the running step of a rollout stands: {`verdict`: pass, fail or unsure, `step`, `findings`, ...}.

@@ -142,12 +142,16 @@ class FeedbackList(RootModel[Annotated[list[FeedbackItem], Field(fail_fast=True)
 class FeedbackResponse(_Payload):
     """How many were taken; `new_labels` are those that the model does not know: new classes, or slips.
 
+    `did_you_mean` maps those that are written almost like a class to it. They are kept as they came: send the
+    label again if it was a slip.
+
     `unknown_ids` are those that no answer was found for among the newest 2 million: slips, or answers of another server
     that are not written yet. Their labels are kept, and count as soon as there is an answer.
     """
 
     accepted: int
     new_labels: list[str]
+    did_you_mean: dict[str, str]
     unknown_ids: list[str]
 
 

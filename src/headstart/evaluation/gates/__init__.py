@@ -76,17 +76,18 @@ def settled(evidence: Mapping[str, Any]) -> str:
     return baseline.settled(evidence)
 
 
-def proposed_bars(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+def proposed_bars(evaluation: Mapping[str, Any]) -> dict[str, float]:
     """Absolute bars for a user who has set none: what later versions should not fall below.
 
     Each lies as far below the interval (above, for calibration error) as the interval's end lies from the value. So an
     equally good version on as many new examples passes 92 times in 100, where the interval's own end as bar would leave
-    half of them unsure: P(N(0, 2) < 1.96^2) with ends 1.96 standard errors away.
+    half of them unsure: P(N(0, 2) < 1.96^2) with ends 1.96 standard errors away. None lies below what the majority
+    class alone reaches.
     """
-    result = {}
-    for bar, metric in (("accuracy", "accuracy"), ("macro_f1", "macro_f1")):
-        value = metrics[metric]
-        result[bar] = max(bars.floor(2 * value["low"] - value["value"]), 0.0)
+    metrics, result = evaluation["metrics"], {}
+    for name in ("accuracy", "macro_f1"):
+        value, guessed = metrics[name], evaluation["baselines"].get("majority", {}).get(name, {"value": 0.0})
+        result[name] = max(bars.floor(2 * value["low"] - value["value"]), bars.floor(guessed["value"]))
     ece = metrics["ece"]
     result["calibration_error"] = min(-bars.floor(ece["value"] - 2 * ece["high"]), 1.0)
     return result

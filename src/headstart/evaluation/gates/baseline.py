@@ -39,7 +39,8 @@ def judge(evaluation: Mapping[str, Any] | None, margin: float, level: float) -> 
     against = paired.from_counts(wins, losses, n, 1 - 2 * level, robust)
     interval, groups = against.interval, robust.groups if robust else None
     told = (
-        f"Against the baseline {best} it is right on {wins} of {bars.among(n, groups)} where that is wrong, "
+        f"The baseline {best} reaches {scores[best]:.3f}; "
+        f"the candidate is right on {wins} of {bars.among(n, groups)} where that is wrong, "
         f"and wrong on {losses} where that is right: accuracy differs by {bars.spelled(interval)}"
     )
     evidence = {**interval.document(), "baseline": best, "wins": wins, "losses": losses, "p_value": against.p_value}
