@@ -107,13 +107,20 @@ def test_scheduled_flows_run_one_at_a_time_and_dead_runs_are_ended(served):
 
 
 def test_doctor_names_the_next_run_of_each_flow(served):
-    until(lambda: len(served.ask("deployments")) == 3)
+    until(lambda: is_ready(served, "training") and is_ready(served, "monitoring"))
     checks = until(lambda: examined(served))
     assert all("next run" in checks[f"schedule {flow}"]["found"] for flow in ("training", "monitoring"))
 
 
+def is_ready(served: Served, flow: str) -> bool:
+    """Whether a deployment was polled for runs, and has one to come."""
+    [found] = served.ask("deployments", deployments={"name": {"any_": [flow]}}) or [{"status": "", "id": ""}]
+    scheduled = {"deployment_id": {"any_": [found["id"]]}, "state": {"type": {"any_": ["SCHEDULED"]}}}
+    return found["status"] == "READY" and bool(served.ask("flow_runs", flow_runs=scheduled))
+
+
 def examined(served: Served) -> dict[str, Any] | None:
-    """The checks of `doctor`, once nothing is to be mended: a deployment is ready when it was polled for runs."""
+    """The checks of `doctor`, once nothing is to be mended."""
     done = subprocess.run(
         [str(HEADSTART), "doctor", "--json"],
         cwd=served.workspace,

@@ -65,7 +65,7 @@ def test_an_archive_bomb_is_refused_in_little_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "LONGEST_LINE", 1 << 16)
     monkeypatch.setattr(tables, "BOMB_BYTES", 1 << 20)
     one_line = file(tmp_path, "line.jsonl.gz", gzip.compress(b" " * (64 << 20)))
-    many_lines = file(tmp_path, "lines.jsonl.gz", gzip.compress(b'{"text": "a"}\n' * (4 << 20)))
+    many_lines = file(tmp_path, "lines.jsonl.gz", gzip.compress((b'{"text": "' + b"a" * 200 + b'"}\n') * (300 << 10)))
     tracemalloc.start()
     with pytest.raises(DataError, match=r"line\.jsonl\.gz has a line of more than 65,536 bytes"):
         read(one_line)

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, NoReturn, get_type_hints
 
 import yaml
 
@@ -37,7 +37,7 @@ def main(run: Callable[..., Seconds | None]) -> None:
         error = worded(refused)
         artifacts.write_json(error_file, describe(error))
         print(f"{stage}@{owner}: {type(error).__name__}: {error}", file=sys.stderr)
-        sys.exit(error.exit_status)
+        _end(error.exit_status)
     artifacts.write_json(
         artifacts.timing(owner, stage),
         {
@@ -47,6 +47,7 @@ def main(run: Callable[..., Seconds | None]) -> None:
             "parts": {name: round(value, 3) for name, value in seconds.items()},
         },
     )
+    _end(0)
 
 
 def worded(error: HeadstartError) -> HeadstartError:
@@ -95,6 +96,13 @@ def emptied(folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
+
+
+def _end(status: int) -> NoReturn:
+    """End this process at once: all files are closed, and unloading torch takes half a second."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _params(run: Callable[..., Any], owner: str, stage: str) -> Any:
