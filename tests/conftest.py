@@ -1,5 +1,6 @@
 """What the whole test run shares: one Prefect server, one finished workspace of toys."""
 
+import gc
 import json
 import os
 import shutil
@@ -17,6 +18,12 @@ from headstart import settings
 
 settings.disable_telemetry()
 HEADSTART = Path(sys.executable).parent / "headstart"
+
+
+def pytest_collection_finish() -> None:
+    """What the test modules imported stays to the end: two million objects that each collection would go through."""
+    gc.collect()
+    gc.freeze()
 
 
 @dataclass(frozen=True)
@@ -106,7 +113,7 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace of toys in which `headstart run` has made two champions; tests do not change what it has made.
 
     It is built once a test run, by the worker that needs it first; each worker works in a copy of its own. `run.json`
@@ -119,12 +126,11 @@ def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         if not (built / "runs.json").is_file():
             from tests.tiny.workspace import build
 
-            api = request.getfixturevalue("prefect_api")
             shutil.rmtree(built, ignore_errors=True)
             answer = command(build(built), "run", "--json")
             assert answer.status == 0, answer.err
             (built / "run.json").write_text(answer.out)
-            (built / "runs.json").write_text(asked(RUNS, api, built))
+            (built / "runs.json").write_text(asked(RUNS, prefect_api, built))
         return Path(shutil.copytree(built, tmp_path_factory.mktemp("own") / "workspace", symlinks=True))
 
 

@@ -1,11 +1,8 @@
 """The page about data and what changed between two revisions, as a person asks for them."""
 
 import csv
-import shutil
 
 import pytest
-
-from tests.tiny.workspace import build
 
 pytestmark = pytest.mark.slow
 
@@ -19,18 +16,16 @@ def test_a_run_leaves_the_page_about_its_data_beside_the_report(finished):
             assert reference not in page
 
 
-def test_what_changed_between_two_revisions_is_said_and_no_row_changes_sides(tmp_path, headstart, prefect_api):
-    workspace = build(tmp_path / "workspace")
-    first = headstart(workspace, "data", "topics", "--json")
+def test_what_changed_between_two_revisions_is_said_and_no_row_changes_sides(copied, headstart):
+    first = headstart(copied, "data", "topics", "--json")
     assert first.status == 0, first.err
     before = first.document["topics"]
     assert set(before) >= {"revision", "rows", "classes", "quarantined", "findings"}
     assert sum(before["rows"].values()) + sum(before["quarantined"].values()) == 240
-    path = workspace / "sources/topics.csv"
-    shutil.copy(path, tmp_path / "old.csv")
+    path = copied / "sources/topics.csv"
     with path.open("a", newline="") as file:
         csv.writer(file).writerows([f"is there ba{word} today {word}", "kitchen"] for word in range(30))
-    second = headstart(workspace, "data", "topics", "--diff", "previous", "current", "--json")
+    second = headstart(copied, "data", "topics", "--diff", "previous", "current", "--json")
     assert second.status == 0, second.err
     after = second.document["topics"]
     diff = after["diff"]

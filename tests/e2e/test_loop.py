@@ -109,22 +109,21 @@ def test_a_comment_or_a_monitors_key_retrains_nothing_and_a_learning_rate_retrai
     assert stale() == {"plan@bars", "train@bars", "seal@bars"}
 
 
-def test_a_leak_above_the_stated_share_stops_the_run_with_status_one(tmp_path, headstart, prefect_api):
-    workspace = build(tmp_path / "leaky")
-    rows = (workspace / "sources/topics.csv").read_text().splitlines()[1:]
-    folder = workspace / "sources/split"
+def test_a_leak_above_the_stated_share_stops_the_run_with_status_one(copied, headstart):
+    rows = (copied / "sources/topics.csv").read_text().splitlines()[1:]
+    folder = copied / "sources/split"
     folder.mkdir()
     (folder / "train.csv").write_text("\n".join(["text,label", *rows]))
     (folder / "test.csv").write_text("\n".join(["text,label", *rows[:60]]))
-    document = yaml.safe_load((workspace / "params.yaml").read_text())
+    document = yaml.safe_load((copied / "params.yaml").read_text())
     document["models"] = {"topics": {**document["models"]["topics"], "data": {"source": "sources/split"}}}
-    (workspace / "params.yaml").write_text(yaml.safe_dump(document))
-    answer = headstart(workspace, "run", "--json")
+    (copied / "params.yaml").write_text(yaml.safe_dump(document))
+    answer = headstart(copied, "run", "--json")
     assert answer.status == 1, answer.err
     result = answer.document["topics"]
     [leak] = [finding for finding in result["gates"] if finding["check"] == "leak"]
     assert (result["verdict"], result["version"], leak["verdict"], leak["statistic"]) == ("fail", None, "fail", 60)
-    judged = headstart(workspace, "history", "topics", "--json").document["entries"][0]
+    judged = headstart(copied, "history", "topics", "--json").document["entries"][0]
     assert (judged["event"], judged["version"], judged["verdict"]) == ("judged", None, "fail")
     assert [check["statistic"] for check in judged["checks"] if check["check"] == "leak"] == [60]
 

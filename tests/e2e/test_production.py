@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from headstart.artifacts import read_json
+from headstart.cli import rank
 from tests.conftest import HEADSTART
 from tests.tiny.workspace import TOPICS, write_topics
 
@@ -240,6 +241,5 @@ def test_backbones_are_ranked_on_a_models_data_without_training_one(copied, head
     assert found["present"] == found["recommended"] == "tinybert"
     first, second = found["backbones"]
     assert (first["probe"], second["tied"]) == (second["probe"], True)
-    told = headstart(copied, "rank", "topics")
-    assert "keep       tinybert" in told.out
+    assert any("keep       tinybert" in line for line in rank._lines(answer.document))
     assert headstart(copied, "rank", "bars").status == 2

@@ -4,8 +4,8 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from headstart.backbones.masked_language import HEAD_FILE
 from headstart.backbones.network import Network
 from headstart.determinism import file_digest, folder_digest
 from headstart.errors import BackboneError, DataError, ParamsError
+from headstart.predictor import Preprocessor
 from headstart.transfer.adapt import pretraining, rounds, text
 from tests.tiny import workspace
 from tests.unit.adapt_toys import (
@@ -30,6 +31,7 @@ from tests.unit.adapt_toys import (
     topics,
     words,
 )
+from tests.unit.forked import killed
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -166,24 +168,19 @@ def test_without_a_head_there_is_no_such_evidence(bare, preprocessor):
 # being killed
 
 
-RUN = """
-import json, os, signal, sys
-from pathlib import Path
-from headstart.predictor import Preprocessor
-from headstart.transfer.adapt import pretraining, text
-from tests.unit.test_transfer_adapt import run, topics
+def adapt_until(kill_after: int, backbone: Path, contract: Path, folder: Path, changes: Any) -> None:
+    """Go on with pretraining, and end by kill -9 before the n-th file of weights is written."""
+    written, left = pretraining._write, kill_after
 
-backbone, contract, folder, changes, kill_after = json.loads(sys.argv[1])
-written = pretraining._write
-def die(path, tensors):
-    global kill_after
-    kill_after -= 1
-    if kill_after == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    written(path, tensors)
-pretraining._write = die
-run(Path(backbone), Path(folder), topics(100), Preprocessor.load(Path(contract)), **changes)
-"""
+    def die(path: Path, tensors: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        written(path, tensors)
+
+    pretraining._write = die
+    run(backbone, folder, topics(100), Preprocessor.load(contract), **changes)
 
 
 @pytest.mark.slow
@@ -196,13 +193,7 @@ def test_a_run_killed_twice_ends_in_the_bytes_of_one_never_stopped(head, request
     whole = run(backbone, tmp_path / "whole", topics(100), preprocessor, **changes)
     assert whole.best_epoch > 0
     for kill_after in (2, 3):  # the best weights lie there, their checkpoint does not; then an epoch further
-        values = [str(backbone), str(tmp_path / "contract"), str(tmp_path / "broken"), changes, kill_after]
-        environment = {**os.environ, "PYTHONPATH": str(workspace.ROOT), "HEADSTART_THREADS": "1"}
-        done = subprocess.run(
-            [sys.executable, "-c", RUN, json.dumps(values)],
-            cwd=workspace.ROOT, env=environment, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == -signal.SIGKILL, done.stderr
+        killed(adapt_until, kill_after, backbone, tmp_path / "contract", tmp_path / "broken", changes)
         assert not (tmp_path / "broken/out").exists()
     assert (tmp_path / "broken/p/checkpoint.safetensors").exists()
     broken = run(backbone, tmp_path / "broken", topics(100), preprocessor, **changes)

@@ -3,70 +3,41 @@
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from headstart import progress
 from headstart.backbones.network import Network
 from headstart.determinism import file_digest
 from headstart.transfer import training
-from tests.tiny.workspace import ROOT
 from tests.unit import tiny_transfer
+from tests.unit.forked import killed
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
-
-RUN = """
-import json, sys
-from pathlib import Path
-from tests.unit import tiny_transfer
-from headstart.transfer import training
-
-modality, changes, folder, out, partial, kill_after, strategies = json.loads(sys.argv[1])
-if kill_after:
-    import os, signal
-    from headstart.transfer.finetune import loop
-
-    written = loop.artifacts.write_text
-    def die(path, text):
-        global kill_after
-        kill_after -= 1
-        if kill_after == 0:
-            os.kill(os.getpid(), signal.SIGKILL)  # the checkpoint lies there, unmarked
-        written(path, text)
-    loop.artifacts.write_text = die
-folder = Path(folder)
-training.train(
-    tiny_transfer.sections(modality, **changes)[1],
-    plan=tiny_transfer.plan_document(*strategies),
-    backbone=folder / "backbone", data=folder / "data", out=Path(out), partial=Path(partial), cache=folder / "cache",
-)
-"""
-
 
 BOTH = ("linear_probe", "fine_tune")
 
 
-def started(
-    modality: str, folder: Path, out: Path, *, kill_after: int, strategies: Sequence[str] = BOTH, **changes: object
-) -> subprocess.Popen[str]:
-    """Train in a process of its own; it ends itself (-9) when its n-th checkpoint is about to be marked whole."""
-    out.mkdir(exist_ok=True)
-    values = [
-        modality,
-        changes,
-        str(folder),
-        str(out),
-        str(out.with_name(f"{out.name}-partial")),
-        kill_after,
-        strategies,
-    ]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", RUN, json.dumps(values)]
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+def train_until(
+    kill_after: int, modality: str, folder: Path, out: Path, strategies: Sequence[str], changes: Any
+) -> None:
+    """Train, and end by kill -9 when the n-th checkpoint lies there and is about to be marked whole."""
+    from headstart.transfer.finetune import loop
+
+    written, left = loop.artifacts.write_text, kill_after
+
+    def die(path: Path, text: str) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        written(path, text)
+
+    loop.artifacts.write_text = die
+    trained(folder, out, modality, *strategies, **changes)
 
 
 def hashes(out: Path) -> dict[str, str]:
@@ -119,31 +90,13 @@ def test_a_run_killed_twice_ends_in_the_bytes_of_one_never_stopped(tmp_path, req
     history = train(folder, tmp_path / "whole", modality, **changes)
     assert len(history["epochs"]) == 3
     for kill_after in (1, 2):  # nothing whole yet; then in the middle of the run
-        running = started(modality, folder, tmp_path / "broken", kill_after=kill_after, **changes)
-        told = running.communicate()[1]
-        assert running.returncode == -signal.SIGKILL, told
+        killed(train_until, kill_after, modality, folder, tmp_path / "broken", BOTH, changes)
         assert not (tmp_path / "broken/history.json").exists()
     train(folder, tmp_path / "broken", modality, **changes)
     assert hashes(tmp_path / "whole") == hashes(tmp_path / "broken")
     assert {"history.json", "screen.json", "model/network.json", "model/head.safetensors"} <= set(
         hashes(tmp_path / "whole")
     )
-
-
-def test_a_run_killed_in_the_middle_of_an_epoch_ends_in_the_same_bytes(tmp_path, text):
-    changes = {"epochs": 6, "learning_rate": 1e-3}
-    train(text, tmp_path / "whole", "text", **changes)
-    running = started("text", text, tmp_path / "broken", kill_after=0, **changes)
-    deadline = time.monotonic() + 120
-    while (
-        not list(tmp_path.glob("broken-partial/fine_tune/run/*/checkpoint-*/COMPLETE")) and time.monotonic() < deadline
-    ):
-        time.sleep(0.01)
-    running.kill()
-    told = running.communicate()[1]
-    assert running.returncode == -signal.SIGKILL, told
-    train(text, tmp_path / "broken", "text", **changes)
-    assert hashes(tmp_path / "whole") == hashes(tmp_path / "broken")
 
 
 def test_a_run_killed_while_a_candidate_is_mitigated_ends_in_the_same_bytes(tmp_path):
@@ -155,9 +108,7 @@ def test_a_run_killed_while_a_candidate_is_mitigated_ends_in_the_same_bytes(tmp_
     assert entry["mitigation"]["points"][-1]["name"] == "pull" and entry["mitigation"]["code"] == "mitigated"
     assert entry["validation"]["accuracy"]["value"] < entry["before_mitigation"]["accuracy"]["value"]
     # texts written: two checkpoints, the finished candidate, and two checkpoints with each step pulled back
-    running = started("text", folder, tmp_path / "broken", kill_after=5, strategies=["fine_tune"], **changes)
-    told = running.communicate()[1]
-    assert running.returncode == -signal.SIGKILL, told
+    killed(train_until, 5, "text", folder, tmp_path / "broken", ["fine_tune"], changes)
     assert (tmp_path / "broken-partial/fine_tune/pull/attempt-1").is_dir()
     trained(folder, tmp_path / "broken", "text", "fine_tune", **changes)
     assert hashes(tmp_path / "whole") == hashes(tmp_path / "broken")
@@ -277,7 +228,8 @@ def test_the_probe_alone_trains_nothing_and_its_history_is_empty(tmp_path, image
     assert entry["validation"]["accuracy"]["n"] == 18
 
 
-def test_nothing_is_printed_and_the_bar_goes_to_standard_error(tmp_path, text, capfd):
+def test_nothing_is_printed_and_the_bar_goes_to_standard_error(tmp_path, text, capfd, monkeypatch):
+    monkeypatch.setattr(progress, "LOG_S", 0.0)
     train(text, tmp_path / "out", "text", epochs=1)
     printed = capfd.readouterr()
     assert printed.out == ""
