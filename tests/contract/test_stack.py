@@ -12,6 +12,8 @@ import yaml
 from infra import processes
 from infra.processes import BrokenError, MissingError, Service, Stack
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "infra/compose.yaml").read_text())["services"]
 

@@ -31,6 +31,8 @@ from headstart.profile import Profile
 from tests.unit import backbone_folders as tiny
 from tests.unit.made_traffic import NOON, monitor, traffic, window_of
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (1, 16, 16)
 CLASSES = ("a", "b", "c")
 FORM = spec.ImageSpec("L", "stretch", 16, 16, None, "bilinear", None, 1 / 255, (0.5,), (0.5,), 10_000, 100_000)

@@ -12,6 +12,8 @@ from headstart.cli.add import add
 from headstart.errors import BackboneError
 from tests.unit import backbone_folders as tiny
 
+pytestmark = pytest.mark.slow
+
 ROWS = "text,label\nmy card is lost,card\nwhere is my money,money\na card was eaten,card\nmoney came late,money\n"
 
 

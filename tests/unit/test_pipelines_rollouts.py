@@ -15,6 +15,8 @@ from headstart.registry.rollouts import Rollout
 from pipelines import rollouts
 from tests.unit.tiny_bundle import kept, text_bundle
 
+pytestmark = pytest.mark.slow
+
 MODELS = (f"rolling{number}" for number in itertools.count())
 OURS = load(Path(__file__).parents[2] / "params.yaml").models["apidocs"]
 STEPS = [Step(shadow=Shadow(requests=5, hours=0.0)), Step(canary=Canary(share=0.1, requests=5, hours=0.0))]

@@ -9,6 +9,8 @@ from headstart import registry, tracking
 from headstart.errors import BundleError, GateError, OutsideError, UsageError
 from tests.unit.tiny_bundle import image_bundle, kept, text_bundle
 
+pytestmark = pytest.mark.slow
+
 METRICS = {"accuracy": {"value": 0.9, "low": 0.8, "high": 0.95, "n": 100}}
 
 

@@ -13,6 +13,8 @@ from headstart.errors import OutsideError
 from headstart.registry import ledger, shipping
 from tests.unit.tiny_bundle import kept, text_bundle
 
+pytestmark = pytest.mark.slow
+
 MODELS = (f"kept{number}" for number in itertools.count())
 FINDINGS = [
     {

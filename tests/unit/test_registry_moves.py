@@ -15,6 +15,8 @@ from headstart.errors import GateError, OutsideError
 from headstart.registry import ledger, moves, shipping
 from tests.unit.tiny_bundle import kept, text_bundle
 
+pytestmark = pytest.mark.slow
+
 MODELS = (f"moved{number}" for number in itertools.count())
 WRITES = ("set_", "delete_", "create_")
 

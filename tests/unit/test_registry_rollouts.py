@@ -13,6 +13,8 @@ from headstart.registry import ledger
 from headstart.registry.client import speaking
 from tests.unit.tiny_bundle import kept, text_bundle
 
+pytestmark = pytest.mark.slow
+
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 STEPS = [
     Step(shadow=Shadow(requests=50, hours=1.0)),

@@ -14,6 +14,8 @@ from headstart.transfer.finetune.objective import Pull
 from tests.unit import tiny_transfer
 from tests.unit.test_transfer_training import train
 
+pytestmark = pytest.mark.slow
+
 
 def test_balanced_weights_make_every_class_count_alike():
     # 6 of class 0, 2 of class 1, none of class 2: 8 / (2 * 6), 8 / (2 * 2), 1

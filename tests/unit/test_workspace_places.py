@@ -19,6 +19,8 @@ from headstart.registry import quick
 from headstart.settings import Workspace
 from tests.unit.tiny_bundle import text_bundle
 
+pytestmark = pytest.mark.slow
+
 METRICS = {"accuracy": {"value": 0.9, "low": 0.8, "high": 0.95, "n": 100}}
 
 
