@@ -11,6 +11,14 @@ from headstart import tracking
 from headstart.settings import Workspace
 
 
+@pytest.fixture(scope="module", autouse=True)
+def alone() -> Iterator[None]:
+    """No unit test asks the Prefect server of the tests of flows: a promotion that looks for approvals takes 2 s."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.delenv("PREFECT_API_URL", raising=False)
+        yield
+
+
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow database with its tables and nothing of ours in them."""
