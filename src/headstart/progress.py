@@ -35,7 +35,7 @@ class _Lines(io.TextIOBase):
     """Standard error, where what would be drawn over becomes lines."""
 
     def write(self, text: str) -> int:
-        if line := text.strip("\r\n \x1b[A"):
+        if line := text.replace("\x1b[A", "").strip():
             sys.stderr.write(f"    {line}\n")
         return len(text)
 
