@@ -31,7 +31,7 @@ stack: $(INSTALLED) ## the servers of infra/ as processes, and one drift cured o
 nightly: $(INSTALLED) ## long simulations and tables that the documentation quotes (15 minutes)
 	@$(BIN)/python -m pytest -m nightly --numprocesses 2 --dist worksteal
 
-unit: $(INSTALLED) ## the fast tests, in a minute
+unit: $(INSTALLED) ## the fast tests, in two minutes
 	@$(BIN)/python -m pytest tests/unit tests/contract -m "not slow and not nightly" --numprocesses 2
 
 check: $(INSTALLED) ## style, types and layers
